@@ -1,0 +1,113 @@
+//! What can be wrong with a delta, and with applying one.
+
+use std::io;
+
+use crate::{PathError, SourcePath};
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a delta could not be read, written or applied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The input does not start with the magic of a known version.
+    #[error("not a delta: the first 8 bytes are {}, not `tardf1` or `tardf2`", magic.escape_ascii())]
+    NotADelta {
+        /// The bytes found, fewer than 8 if the input is shorter.
+        magic: Vec<u8>,
+    },
+    /// The delta breaks a rule of the format.
+    #[error("corrupt delta: op {op_index}: {kind}")]
+    Corrupt {
+        /// Index of the op, from 0.
+        op_index: u64,
+        /// The rule that is broken.
+        kind: CorruptKind,
+    },
+    /// The delta's compressed stream ends early or cannot be decoded.
+    #[error("corrupt delta: op {op_index}: the compressed stream cannot be read")]
+    Stream {
+        /// Index of the op that was being read, from 0.
+        op_index: u64,
+        /// What the decoder, or the input below it, said.
+        source: io::Error,
+    },
+    /// The old tree lacks a file that the delta reads.
+    #[error("the base does not match: source file `{path}` is missing or cannot be opened")]
+    SourceMissing {
+        /// The file.
+        path: SourcePath,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A source file is no regular file.
+    #[error("the base does not match: source `{path}` is not a regular file")]
+    SourceNotRegular {
+        /// The file.
+        path: SourcePath,
+    },
+    /// A source file ends before the bytes that the delta reads.
+    #[error(
+        "the base does not match: source file `{path}` has {size} bytes, the delta reads up to byte {wanted}"
+    )]
+    SourceTooShort {
+        /// The file.
+        path: SourcePath,
+        /// Its size in bytes.
+        size: u64,
+        /// End of the wanted range, in bytes from the start of the file.
+        wanted: u64,
+    },
+    /// A source file could not be read.
+    #[error("cannot read source file `{path}`")]
+    SourceUnreadable {
+        /// The file.
+        path: SourcePath,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something is larger than its limit.
+    #[error("{what} is too large: {size} bytes, at most {max} are allowed")]
+    TooLarge {
+        /// What it is.
+        what: &'static str,
+        /// Its size in bytes; for output, a size that it has at least.
+        size: u64,
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// The output could not be written.
+    #[error("cannot write the output")]
+    Output(#[source] io::Error),
+}
+
+/// The rule of the format that an op breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CorruptKind {
+    /// The op code is not one of this version.
+    #[error("unknown op code {0}")]
+    UnknownOp(u8),
+    /// An integer does not fit in 64 bits.
+    #[error("an integer over 64 bits")]
+    Integer,
+    /// The stream ends inside an op.
+    #[error("the delta ends inside the op")]
+    Truncated,
+    /// A source path is not allowed.
+    #[error("bad source path: {0}")]
+    Path(#[from] PathError),
+    /// An op reads the source before any `Open`.
+    #[error("the source is read before one is opened")]
+    NoSource,
+    /// Position and size do not fit in 64 bits.
+    #[error("the position in the source overflows")]
+    PositionOverflow,
+    /// Too many ops in a row emit nothing.
+    #[error("too many ops in a row that emit nothing")]
+    Idle,
+    /// A `ZstdDict` payload is no valid frame.
+    #[error("the zstd frame of a zstd_dict op is broken: {0}")]
+    Frame(String),
+}

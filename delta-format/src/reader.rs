@@ -1,0 +1,212 @@
+//! Reads a delta op by op.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read};
+
+use crate::wire::{
+    self, MAGIC_SIZE, MAX_ADD_DATA_SIZE, MAX_DICT_SIZE, MAX_IDLE_OPS, MAX_PATH_SIZE, MAX_WINDOW_LOG,
+};
+use crate::{CorruptKind, Error, Op, Result, SourcePath, Version};
+
+/// Decoded bytes that are buffered: a zstd block is at most 128 KiB.
+const BUFFER_SIZE: usize = 128 << 10;
+
+/// Reads the ops of a delta in order.
+///
+/// Each limit of [`wire`] is checked before memory is taken for what it bounds. The input may end
+/// only between two ops.
+pub struct OpReader<'a> {
+    stream: BufReader<zstd::Decoder<'static, BufReader<Box<dyn Read + 'a>>>>,
+    version: Version,
+    op_index: u64,
+    idle_ops: u64,
+    unread: u64,
+}
+
+impl<'a> OpReader<'a> {
+    /// Starts reading: takes the magic and prepares the decoder.
+    ///
+    /// # Errors
+    /// [`Error::NotADelta`] if the magic is none of the known ones, [`Error::Stream`] if it cannot
+    /// be read.
+    pub fn new(input: impl Read + 'a) -> Result<Self> {
+        let mut input: BufReader<Box<dyn Read + 'a>> = BufReader::with_capacity(BUFFER_SIZE, Box::new(input));
+        let stream_error = |source| Error::Stream { op_index: 0, source };
+        let mut magic = Vec::with_capacity(MAGIC_SIZE);
+        (&mut input).take(MAGIC_SIZE as u64).read_to_end(&mut magic).map_err(stream_error)?;
+        let version = <[u8; MAGIC_SIZE]>::try_from(magic.as_slice())
+            .ok()
+            .and_then(Version::from_magic)
+            .ok_or(Error::NotADelta { magic })?;
+        let mut decoder = zstd::Decoder::with_buffer(input).map_err(stream_error)?;
+        decoder.window_log_max(MAX_WINDOW_LOG).map_err(stream_error)?;
+        let stream = BufReader::with_capacity(BUFFER_SIZE, decoder);
+        Ok(Self { stream, version, op_index: 0, idle_ops: 0, unread: 0 })
+    }
+
+    /// The version that the magic announces.
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Index of the op that [`next_op`](Self::next_op) gave last, from 0.
+    pub const fn op_index(&self) -> u64 {
+        self.op_index.saturating_sub(1)
+    }
+
+    /// The next op, or `None` at the end of the delta. What is left of the payload of the op
+    /// before it is skipped.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Stream`] or [`Error::TooLarge`].
+    pub fn next_op(&mut self) -> Result<Option<Op>> {
+        self.skip_payload()?;
+        let at_end = self.stream.fill_buf().map(<[u8]>::is_empty);
+        if at_end.map_err(|source| self.stream_error(source))? {
+            return Ok(None);
+        }
+        let mut code = [0];
+        self.stream.read_exact(&mut code).map_err(|source| self.stream_error(source))?;
+        let size = wire::read_uvarint(&mut self.stream).map_err(|source| self.stream_error(source))?;
+        let op = match code[0] {
+            wire::OP_DATA => Op::Data { size },
+            wire::OP_OPEN => Op::Open(self.read_path(size)?),
+            wire::OP_COPY => Op::Copy { size },
+            wire::OP_ADD_DATA => {
+                check_limit("an add_data op", size, MAX_ADD_DATA_SIZE)?;
+                Op::AddData { size }
+            }
+            wire::OP_SEEK => Op::Seek { offset: size },
+            wire::OP_ZSTD_DICT if self.version >= Version::V2 => {
+                check_limit("the frame of a zstd_dict op", size, MAX_DICT_SIZE)?;
+                Op::ZstdDict { size }
+            }
+            other => return Err(self.corrupt(CorruptKind::UnknownOp(other))),
+        };
+        self.count_idle(&op)?;
+        self.unread = op.payload_size();
+        self.op_index += 1;
+        Ok(Some(op))
+    }
+
+    /// The payload of the op that [`next_op`](Self::next_op) gave last: at most
+    /// [`Op::payload_size`] bytes, fewer where they were read before or the delta is truncated.
+    pub fn payload(&mut self) -> impl BufRead + '_ {
+        Payload { stream: &mut self.stream, unread: &mut self.unread }
+    }
+
+    /// Fills `out` from the payload of the op that [`next_op`](Self::next_op) gave last.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the payload is shorter, [`Error::Stream`].
+    pub fn read_payload(&mut self, out: &mut [u8]) -> Result<()> {
+        let read = self.payload().read_exact(out);
+        read.map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => self.corrupt_here(CorruptKind::Truncated),
+            _ => Error::Stream { op_index: self.op_index(), source },
+        })
+    }
+
+    /// The error for the op that was given last and breaks a rule.
+    pub(crate) fn corrupt_here(&self, kind: CorruptKind) -> Error {
+        Error::Corrupt { op_index: self.op_index(), kind }
+    }
+
+    /// The error for the op that is being read and breaks a rule.
+    fn corrupt(&self, kind: CorruptKind) -> Error {
+        Error::Corrupt { op_index: self.op_index, kind }
+    }
+
+    /// The error for a stream that cannot be read, told apart by what the decoder said.
+    fn stream_error(&self, source: io::Error) -> Error {
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof => self.corrupt(CorruptKind::Truncated),
+            io::ErrorKind::InvalidData => self.corrupt(CorruptKind::Integer),
+            _ => Error::Stream { op_index: self.op_index, source },
+        }
+    }
+
+    fn read_path(&mut self, size: u64) -> Result<SourcePath> {
+        check_limit("a source path", size, MAX_PATH_SIZE)?;
+        let mut bytes = Vec::new();
+        (&mut self.stream).take(size).read_to_end(&mut bytes).map_err(|source| self.stream_error(source))?;
+        if bytes.len() as u64 != size {
+            return Err(self.corrupt(CorruptKind::Truncated));
+        }
+        SourcePath::new(&bytes).map_err(|error| self.corrupt(error.into()))
+    }
+
+    fn count_idle(&mut self, op: &Op) -> Result<()> {
+        let emits = match *op {
+            Op::Data { size } | Op::Copy { size } | Op::AddData { size } => size > 0,
+            Op::Open(_) | Op::Seek { .. } | Op::ZstdDict { .. } => false,
+        };
+        self.idle_ops = if emits { 0 } else { self.idle_ops + 1 };
+        if self.idle_ops > MAX_IDLE_OPS {
+            return Err(self.corrupt(CorruptKind::Idle));
+        }
+        Ok(())
+    }
+
+    fn skip_payload(&mut self) -> Result<()> {
+        while self.unread > 0 {
+            let available = self
+                .stream
+                .fill_buf()
+                .map_err(|source| Error::Stream { op_index: self.op_index, source })?
+                .len();
+            if available == 0 {
+                return Err(self.corrupt(CorruptKind::Truncated));
+            }
+            let skipped = usize::try_from(self.unread).map_or(available, |unread| unread.min(available));
+            self.stream.consume(skipped);
+            self.unread -= skipped as u64;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for OpReader<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("OpReader")
+            .field("version", &self.version)
+            .field("op_index", &self.op_index)
+            .field("unread", &self.unread)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is left of one op's payload.
+struct Payload<'r, S> {
+    stream: &'r mut S,
+    unread: &'r mut u64,
+}
+
+impl<S: BufRead> Read for Payload<'_, S> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let allowed = usize::try_from(*self.unread).map_or(out.len(), |unread| unread.min(out.len()));
+        let read = self.stream.read(&mut out[..allowed])?;
+        *self.unread -= read as u64;
+        Ok(read)
+    }
+}
+
+impl<S: BufRead> BufRead for Payload<'_, S> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if *self.unread == 0 {
+            return Ok(&[]);
+        }
+        let bytes = self.stream.fill_buf()?;
+        let allowed = usize::try_from(*self.unread).map_or(bytes.len(), |unread| unread.min(bytes.len()));
+        Ok(&bytes[..allowed])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.stream.consume(amount);
+        *self.unread -= amount as u64;
+    }
+}
+
+fn check_limit(what: &'static str, size: u64, max: u64) -> Result<()> {
+    if size > max { Err(Error::TooLarge { what, size, max }) } else { Ok(()) }
+}

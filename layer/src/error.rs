@@ -1,0 +1,52 @@
+//! What can be wrong with a layer.
+
+use std::io;
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a layer could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system refused.
+    #[error("cannot {action} {name}")]
+    Io {
+        /// What was tried: a verb.
+        action: &'static str,
+        /// The file or directory.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The compressed bytes cannot be decoded.
+    #[error("{name}: cannot decompress past byte {offset} of the uncompressed tar")]
+    Decompress {
+        /// The layer.
+        name: String,
+        /// Uncompressed bytes that could be read.
+        offset: u64,
+        /// What the decoder said.
+        source: io::Error,
+    },
+    /// A header of the tar is broken, or an entry is cut off.
+    #[error("{name}: broken tar at byte {offset}: {reason}")]
+    BrokenTar {
+        /// The layer.
+        name: String,
+        /// Offset of the header in the uncompressed tar, in bytes.
+        offset: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The uncompressed tar is over the bound that the caller set.
+    #[error("{name}: the uncompressed tar is over {max} bytes")]
+    TooLarge {
+        /// The layer.
+        name: String,
+        /// Bytes seen so far.
+        size: u64,
+        /// The bound in bytes.
+        max: u64,
+    },
+}

@@ -1,0 +1,35 @@
+//! What a container layer is: a tar, compressed or not, named by two digests.
+//!
+//! - [`Spool`] holds the uncompressed tar so that any thread can read it at any offset, whatever the
+//!   [`Compression`] of the file that was given.
+//! - [`entries`] lists its entries with the exact offsets of their data.
+//! - [`MergedTree`] says which files lie where once several layers are extracted in order.
+//! - [`DiffId`] names the uncompressed tar, [`BlobDigest`] the bytes as stored;
+//!   [`DigestWriter`] computes either on the way.
+//!
+//! The crate knows no deltas and no network.
+//!
+//! ```
+//! # fn main() -> layer::Result<()> {
+//! # let archive: &[u8] = &[0; 1024];
+//! let spool = layer::Spool::read("old.tar.gz".into(), archive, &layer::SpoolOptions::default())?;
+//! let entries = layer::entries(&spool)?;
+//! let tree = layer::MergedTree::merge(&[entries], &layer::MergeOptions::default());
+//! println!("{}: {} usable files", spool.diff_id()?, tree.files().len());
+//! # Ok(())
+//! # }
+//! ```
+
+mod compression;
+mod digest;
+mod entries;
+mod error;
+mod merged;
+mod spool;
+
+pub use compression::Compression;
+pub use digest::{BlobDigest, DiffId, Digest, DigestWriter, ParseDigestError};
+pub use entries::{Entry, EntryKind, entries};
+pub use error::{Error, Result};
+pub use merged::{MergeOptions, MergedFile, MergedTree, clean_path};
+pub use spool::{Spool, SpoolOptions};

@@ -1,0 +1,197 @@
+//! The uncompressed tar of a layer, to be read at any offset from any thread.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::{Compression, DiffId, DigestWriter, Error, Result};
+
+/// The uncompressed bytes of a layer.
+///
+/// A plain tar is read in place; anything else is decompressed to an unlinked temporary file, which
+/// goes away with the process however it ends.
+#[derive(Debug)]
+pub struct Spool {
+    name: String,
+    file: File,
+    size: u64,
+    compression: Compression,
+    blob_size: u64,
+}
+
+/// Where and how much a [`Spool`] may write.
+#[derive(Debug, Clone)]
+pub struct SpoolOptions {
+    /// The directory of the temporary file.
+    pub temp_dir: PathBuf,
+    /// Most uncompressed bytes that are accepted.
+    pub max_size: u64,
+}
+
+impl Default for SpoolOptions {
+    /// The system's temporary directory, without a bound.
+    fn default() -> Self {
+        Self { temp_dir: std::env::temp_dir(), max_size: u64::MAX }
+    }
+}
+
+/// Bytes that are decompressed at once.
+const CHUNK_SIZE: usize = 256 << 10;
+
+impl Spool {
+    /// Opens the layer in the file at `path`, whatever its compression.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read or spooled, [`Error::Decompress`] if its compression is
+    /// broken, [`Error::TooLarge`] if it is over the bound.
+    pub fn open(path: &Path, options: &SpoolOptions) -> Result<Self> {
+        let name = path.display().to_string();
+        let io_error = |source| Error::Io { action: "read", name: name.clone(), source };
+        let mut file = File::open(path).map_err(io_error)?;
+        let metadata = file.metadata().map_err(io_error)?;
+        if metadata.is_file() {
+            let start = read_start(&mut file).map_err(io_error)?;
+            let compression = Compression::detect(&start);
+            file.rewind().map_err(io_error)?;
+            if compression == Compression::None {
+                let size = metadata.len();
+                check_size(&name, size, options.max_size)?;
+                return Ok(Self { name, file, size, compression, blob_size: size });
+            }
+        }
+        Self::read(name, file, options)
+    }
+
+    /// Spools the layer that `input` gives, whatever its compression; `name` names it in errors.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn read(name: String, input: impl Read, options: &SpoolOptions) -> Result<Self> {
+        let io_error = |action, source| Error::Io { action, name: name.clone(), source };
+        let mut input = Counted { inner: input, size: 0 };
+        let start = read_start(&mut input).map_err(|source| io_error("read", source))?;
+        let compression = Compression::detect(&start);
+        let mut spool = tempfile::tempfile_in(&options.temp_dir).map_err(|source| Error::Io {
+            action: "make a temporary file in",
+            name: options.temp_dir.display().to_string(),
+            source,
+        })?;
+        let whole = BufReader::with_capacity(CHUNK_SIZE, start.as_slice().chain(&mut input));
+        let mut decoder = compression.decoder(whole).map_err(|source| Error::Decompress {
+            name: name.clone(),
+            offset: 0,
+            source,
+        })?;
+        let mut size = 0u64;
+        let mut chunk = vec![0; CHUNK_SIZE];
+        loop {
+            let read = match decoder.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(source) => return Err(Error::Decompress { name: name.clone(), offset: size, source }),
+            };
+            size += read as u64;
+            check_size(&name, size, options.max_size)?;
+            spool.write_all(&chunk[..read]).map_err(|source| io_error("spool", source))?;
+        }
+        drop(decoder);
+        Ok(Self { name, file: spool, size, compression, blob_size: input.size })
+    }
+
+    /// What the layer is called in errors: the path of its file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Size of the uncompressed tar in bytes.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Size of the layer as it was given, in bytes.
+    pub const fn blob_size(&self) -> u64 {
+        self.blob_size
+    }
+
+    /// How the layer was compressed.
+    pub const fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// Fills `buffer` from byte `offset` of the uncompressed tar on.
+    ///
+    /// # Errors
+    /// [`Error::Io`], also where the tar ends earlier.
+    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        self.file.read_exact_at(buffer, offset).map_err(|source| Error::Io {
+            action: "read",
+            name: self.name.clone(),
+            source,
+        })
+    }
+
+    /// Hashes the whole uncompressed tar.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn diff_id(&self) -> Result<DiffId> {
+        let mut writer = DigestWriter::new(io::sink());
+        let mut reader = self.reader();
+        let mut chunk = vec![0; CHUNK_SIZE];
+        let io_error = |source| Error::Io { action: "read", name: self.name.clone(), source };
+        loop {
+            let read = reader.read(&mut chunk).map_err(io_error)?;
+            if read == 0 {
+                break;
+            }
+            writer.write_all(&chunk[..read]).map_err(io_error)?;
+        }
+        let (_, digest, _) = writer.finish();
+        Ok(DiffId(digest))
+    }
+
+    /// A reader from the start, with a position of its own.
+    fn reader(&self) -> SpoolReader<'_> {
+        SpoolReader { spool: self, position: 0 }
+    }
+}
+
+fn check_size(name: &str, size: u64, max: u64) -> Result<()> {
+    if size > max { Err(Error::TooLarge { name: name.to_owned(), size, max }) } else { Ok(()) }
+}
+
+fn read_start(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(Compression::MAGIC_SIZE);
+    input.take(Compression::MAGIC_SIZE as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Counts what is read through it.
+struct Counted<R> {
+    inner: R,
+    size: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.size += read as u64;
+        Ok(read)
+    }
+}
+
+/// Reads a [`Spool`] from a position of its own.
+struct SpoolReader<'s> {
+    spool: &'s Spool,
+    position: u64,
+}
+
+impl Read for SpoolReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.spool.file.read_at(buffer, self.position)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
