@@ -278,8 +278,8 @@ impl Tree {
     }
 }
 
-/// Longest name of a source in bytes: a delta cannot hold a longer one.
-const MAX_NAME_SIZE: usize = 4096;
+/// Longest name of a source in bytes: the system opens no longer path (PATH_MAX counts a NUL).
+const MAX_NAME_SIZE: usize = 4095;
 
 /// Offsets of the slashes in a path.
 fn slashes(path: &[u8]) -> impl Iterator<Item = usize> + '_ {

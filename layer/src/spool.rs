@@ -1,20 +1,22 @@
 //! The uncompressed tar of a layer, to be read at any offset from any thread.
 
 use std::fs::File;
+use std::ops::Range;
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::{Compression, DiffId, DigestWriter, Error, Result};
 
 /// The uncompressed bytes of a layer.
 ///
 /// A plain tar is read in place; anything else is decompressed to an unlinked temporary file, which
-/// goes away with the process however it ends.
-#[derive(Debug)]
+/// goes away with the process however it ends. A clone is the same file.
+#[derive(Debug, Clone)]
 pub struct Spool {
     name: String,
-    file: File,
+    file: Arc<File>,
     size: u64,
     compression: Compression,
     blob_size: u64,
@@ -57,7 +59,7 @@ impl Spool {
             if compression == Compression::None {
                 let size = metadata.len();
                 check_size(&name, size, options.max_size)?;
-                return Ok(Self { name, file, size, compression, blob_size: size });
+                return Ok(Self { name, file: Arc::new(file), size, compression, blob_size: size });
             }
         }
         Self::read(name, file, options)
@@ -97,7 +99,7 @@ impl Spool {
             spool.write_all(&chunk[..read]).map_err(|source| io_error("spool", source))?;
         }
         drop(decoder);
-        Ok(Self { name, file: spool, size, compression, blob_size: input.size })
+        Ok(Self { name, file: Arc::new(spool), size, compression, blob_size: input.size })
     }
 
     /// What the layer is called in errors: the path of its file.
@@ -130,6 +132,21 @@ impl Spool {
             name: self.name.clone(),
             source,
         })
+    }
+
+    /// The bytes of a range of the uncompressed tar.
+    ///
+    /// # Errors
+    /// As [`read_exact_at`](Self::read_exact_at).
+    pub fn read_range(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        let too_large = || Error::TooLarge { name: self.name.clone(), size: range.end, max: self.size };
+        if range.end > self.size {
+            return Err(too_large());
+        }
+        let size = range.end.checked_sub(range.start).and_then(|size| usize::try_from(size).ok());
+        let mut bytes = vec![0; size.ok_or_else(too_large)?];
+        self.read_exact_at(&mut bytes, range.start)?;
+        Ok(bytes)
     }
 
     /// Hashes the whole uncompressed tar.

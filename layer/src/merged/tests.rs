@@ -43,7 +43,7 @@ fn only_regular_readable_files_with_content_are_used() {
         entry("fifo", EntryKind::Other, 0o644, 0),
         file("../outside"),
         file("/absolute"),
-        file(&"n".repeat(4097)),
+        file(&"n".repeat(4096)),
     ];
     assert_eq!(names(&[layer], &MergeOptions::default()), ["usr/bin/a@0", "absolute@0"]);
 }

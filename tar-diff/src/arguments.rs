@@ -1,0 +1,115 @@
+//! The command line: the Go tool's flags, then our own.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, ValueEnum};
+use layer::MergeOptions;
+use tar_diff::{DiffOptions, Method};
+
+const EXAMPLES: &str = "\
+Examples:
+  tar-diff old.tar.gz new.tar.gz delta.tardiff
+      The delta of two layers. It is applied and compared before it appears.
+  tar-diff base.tar app-1.tar app-2.tar delta.tardiff
+      Sources are the files of base.tar and app-1.tar, extracted in that order.
+  tar-diff --apply-whiteouts lower.tar.gz upper.tar.gz new.tar.gz delta.tardiff
+      The old layers are those of an image, so whiteouts hide files.
+  zstd -dc new.tar.zst | tar-diff old.tar - - > delta.tardiff
+      NEW from stdin, the delta to stdout.
+  tar-diff --json old.tar new.tar delta.tardiff | jq .ratio
+      Figures for machines.
+
+Layers may be plain tars or compressed with gzip, bzip2, xz or zstd; the names do not matter.
+Flags may be spelled as in the Go tool: -compression-level 9, -source-prefix=usr/.
+
+Exit status: 0 done, 1 failed, 2 wrong usage.";
+
+/// Makes a small delta of container layers
+///
+/// The delta rebuilds the uncompressed NEW, bit for bit, from itself and the files of the OLD
+/// layers as they lie on disk once extracted. tar-patch applies it.
+#[derive(Debug, Parser)]
+#[command(name = "tar-diff", version = concat!("v", env!("CARGO_PKG_VERSION")), after_long_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Old layers from the lowest up, the new layer, and the delta
+    #[arg(value_names = ["OLD", "NEW", "OUT"], num_args = 3.., required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// zstd level of the delta, 1 (fast) to 22 (small)
+    #[arg(long, visible_alias = "compression-level", value_name = "N", default_value_t = 9,
+          value_parser = clap::value_parser!(i32).range(1..=22))]
+    level: i32,
+    /// Files over this many MiB are matched in chunks and not by bsdiff; 0 is no limit
+    #[arg(long, value_name = "MB", default_value_t = 192)]
+    max_bsdiff_size: u64,
+    /// Directory for decompressed layers
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tmp_dir: Option<PathBuf>,
+    /// Use only source files whose path starts with PREFIX; may be given several times
+    #[arg(long, value_name = "PREFIX")]
+    source_prefix: Vec<String>,
+    /// Use no source files whose path starts with PREFIX; may be given several times
+    #[arg(long, value_name = "PREFIX")]
+    ignore_source_prefix: Vec<String>,
+    /// Let whiteouts of an old layer hide files of lower ones
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value_t = false, default_missing_value = "true", value_name = "BOOL")]
+    apply_whiteouts: bool,
+    /// How deltas of files are made: bsdiff writes tardf1, the others tardf2
+    #[arg(long, value_enum, default_value_t = BinaryDiff::Bsdiff, value_name = "METHOD")]
+    binary_diff: BinaryDiff,
+    /// Threads; the delta is the same for any number [default: all cores]
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// MiB of memory for the indexes of files that are compared at one time
+    #[arg(long, value_name = "MB", default_value_t = 1024)]
+    memory: u64,
+    /// Do not apply the delta to compare the result before OUT appears
+    #[arg(long)]
+    pub(crate) no_verify: bool,
+    /// No progress bar and no summary
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Print figures as JSON (to stderr if OUT is -)
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) generate: cli::generate::GenerateArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum BinaryDiff {
+    /// Suffix array; chunks for huge files
+    Bsdiff,
+    /// zstd with the source as dictionary: fast, larger
+    Zstd,
+    /// The smaller of both for each file
+    Auto,
+}
+
+impl Arguments {
+    pub(crate) fn diff_options(&self) -> DiffOptions {
+        let prefixes =
+            |prefixes: &[String]| prefixes.iter().map(|prefix| prefix.clone().into_bytes()).collect();
+        let defaults = DiffOptions::default();
+        DiffOptions {
+            merge: MergeOptions {
+                apply_whiteouts: self.apply_whiteouts,
+                source_prefixes: prefixes(&self.source_prefix),
+                ignored_prefixes: prefixes(&self.ignore_source_prefix),
+            },
+            method: match self.binary_diff {
+                BinaryDiff::Bsdiff => Method::Bsdiff,
+                BinaryDiff::Zstd => Method::Zstd,
+                BinaryDiff::Auto => Method::Auto,
+            },
+            max_bsdiff_size: match self.max_bsdiff_size {
+                0 => u64::MAX,
+                mebibytes => mebibytes.saturating_mul(1 << 20),
+            },
+            level: self.level,
+            jobs: self.jobs.unwrap_or(defaults.jobs),
+            memory: self.memory.saturating_mul(1 << 20),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Runs a plan: makes the recipes in parallel, then writes the ops in target order.
+
+use std::io::Write;
+
+use delta_format::{Encoding, OpWriter, Version};
+use layer::Spool;
+
+use crate::fingerprint::for_each_chunk;
+use crate::options::{DiffOptions, Method};
+use crate::plan::{Plan, Segment, SegmentKind, Source};
+use crate::recipe::{Recipe, Step};
+use crate::suffix_array::SuffixIndex;
+use crate::workers::{self, Budget};
+use crate::{Error, Result, Stats, bsdiff, rollsum, zstd_dict};
+
+/// Equal bytes in a row from which on they are copied and not added: shorter runs cost more as ops
+/// than as zeros.
+const MIN_COPY: usize = 256;
+/// Bytes of source and target that are compared at once.
+const CHUNK_SIZE: usize = 256 << 10;
+/// zstd level for the trial that decides between two recipes.
+const TRIAL_LEVEL: i32 = 3;
+
+/// Both sides of a diff.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layers<'l> {
+    pub(crate) old: &'l [Spool],
+    pub(crate) new: &'l Spool,
+}
+
+/// Makes the recipe of each similar segment, on `options.jobs` threads, largest first. Segments
+/// of other kinds have none. `progress` is told the bytes of target that are done.
+pub(crate) fn recipes(
+    plan: &Plan,
+    layers: Layers<'_>,
+    options: &DiffOptions,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<Option<Recipe>>> {
+    let mut similar: Vec<usize> = (0..plan.segments.len())
+        .filter(|index| matches!(plan.segments[*index].kind, SegmentKind::Similar(_)))
+        .collect();
+    // The largest take longest; started last they would keep one thread busy alone.
+    similar.sort_by_key(|index| std::cmp::Reverse(memory(&plan.segments[*index], options)));
+    let budget = Budget::new(options.memory);
+    let made = workers::map(options.jobs, similar.len(), |index| {
+        let segment = &plan.segments[similar[index]];
+        let SegmentKind::Similar(source) = &segment.kind else { return Ok(None) };
+        let _share = budget.take(memory(segment, options));
+        let recipe = recipe(segment, source, layers, options)?;
+        progress(segment.target.end - segment.target.start);
+        Ok::<_, Error>(Some(recipe))
+    })?;
+    let mut recipes: Vec<Option<Recipe>> = vec![None; plan.segments.len()];
+    for (index, recipe) in similar.into_iter().zip(made) {
+        recipes[index] = recipe;
+    }
+    Ok(recipes)
+}
+
+/// Memory in bytes that the recipe of a segment takes while it is made.
+fn memory(segment: &Segment, options: &DiffOptions) -> u64 {
+    let SegmentKind::Similar(source) = &segment.kind else { return 0 };
+    let (source, target) = (source.data.end - source.data.start, segment.target.end - segment.target.start);
+    if fits_bsdiff(source, target, options) {
+        source + target + SuffixIndex::memory(source)
+    } else {
+        source / 64 + CHUNK_SIZE as u64
+    }
+}
+
+fn fits_bsdiff(source: u64, target: u64, options: &DiffOptions) -> bool {
+    source.max(target) <= options.max_bsdiff_size.min(SuffixIndex::MAX_SIZE)
+}
+
+fn recipe(segment: &Segment, source: &Source, layers: Layers<'_>, options: &DiffOptions) -> Result<Recipe> {
+    let old = &layers.old[source.layer];
+    let source_size = source.data.end - source.data.start;
+    let target_size = segment.target.end - segment.target.start;
+    let bsdiff_fits = fits_bsdiff(source_size, target_size, options);
+    let dict_fits = source_size.max(target_size) <= delta_format::wire::MAX_DICT_SIZE;
+    let dict_wanted = dict_fits && options.method != Method::Bsdiff;
+    if !bsdiff_fits && !dict_wanted {
+        return rollsum::recipe((old, source.data.clone()), (layers.new, segment.target.clone()))
+            .map(Recipe::Steps);
+    }
+    let source_bytes = old.read_range(source.data.clone())?;
+    let target = layers.new.read_range(segment.target.clone())?;
+    let frame = if dict_wanted {
+        let frame = zstd_dict::frame(&source_bytes, &target, options.level)
+            .map_err(|error| Error::ZstdDict { path: source.path.to_string(), source: error })?;
+        Some(frame)
+    } else {
+        None
+    };
+    match frame {
+        Some(frame) if options.method == Method::Zstd || !bsdiff_fits => Ok(Recipe::ZstdFrame(frame)),
+        frame => {
+            let steps = bsdiff::recipe(&source_bytes, &target)?;
+            Ok(match frame {
+                Some(frame) if (frame.len() as u64) < trial_size(&steps, source, segment, layers)? => {
+                    Recipe::ZstdFrame(frame)
+                }
+                _ => Recipe::Steps(steps),
+            })
+        }
+    }
+}
+
+/// Size in bytes of a delta of these steps alone.
+fn trial_size(steps: &[Step], source: &Source, segment: &Segment, layers: Layers<'_>) -> Result<u64> {
+    let encoding = Encoding { level: TRIAL_LEVEL, ..Encoding::default() };
+    let mut writer = OpWriter::new(Vec::new(), Version::V2, encoding)?;
+    write_steps(&mut writer, steps, source, segment, layers, &mut Stats::default())?;
+    Ok(writer.finish()?.0.len() as u64)
+}
+
+/// Writes the delta: every segment in order, made by its recipe.
+pub(crate) fn write<W: Write>(
+    plan: &Plan,
+    recipes: Vec<Option<Recipe>>,
+    layers: Layers<'_>,
+    options: &DiffOptions,
+    output: W,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(W, Stats)> {
+    let version = if options.method == Method::Bsdiff { Version::V1 } else { Version::V2 };
+    let encoding = Encoding {
+        level: options.level,
+        // Also for one job: more than none changes the bytes, their number does not.
+        workers: u32::try_from(options.jobs.get()).unwrap_or(u32::MAX),
+        ..Encoding::default()
+    };
+    let mut writer = OpWriter::new(output, version, encoding)?;
+    let mut stats = Stats { target_size: layers.new.size(), ..Stats::default() };
+    for (segment, recipe) in plan.segments.iter().zip(recipes) {
+        let size = segment.target.end - segment.target.start;
+        match (&segment.kind, recipe) {
+            (SegmentKind::Similar(source), Some(Recipe::ZstdFrame(frame))) => {
+                writer.zstd_dict(&source.path, &frame)?;
+                stats.similar.count(size);
+                stats.zstd_dict_files += 1;
+            }
+            (SegmentKind::Similar(source), Some(Recipe::Steps(steps))) => {
+                write_steps(&mut writer, &steps, source, segment, layers, &mut stats)?;
+                stats.similar.count(size);
+            }
+            (SegmentKind::Same(source), _) => {
+                writer.copy(&source.path, 0, size)?;
+                stats.same.count(size);
+                progress(size);
+            }
+            (SegmentKind::Literal | SegmentKind::Similar(_), _) => {
+                for_each_chunk(layers.new, segment.target.clone(), CHUNK_SIZE, |bytes| {
+                    Ok(writer.literal(bytes)?)
+                })?;
+                stats.literal.count(size);
+                progress(size);
+            }
+        }
+    }
+    let (output, written) = writer.finish()?;
+    stats.set_written(&written);
+    Ok((output, stats))
+}
+
+/// Writes the ops of one file.
+fn write_steps<W: Write>(
+    writer: &mut OpWriter<W>,
+    steps: &[Step],
+    source: &Source,
+    segment: &Segment,
+    layers: Layers<'_>,
+    stats: &mut Stats,
+) -> Result<()> {
+    let mut target = segment.target.start;
+    let mut along = vec![0; CHUNK_SIZE];
+    for step in steps {
+        let mut offset = step.source;
+        for_each_chunk(layers.new, target..target + step.add, CHUNK_SIZE, |bytes| {
+            let along = &mut along[..bytes.len()];
+            layers.old[source.layer].read_exact_at(along, source.data.start + offset)?;
+            write_difference(writer, source, offset, along, bytes)?;
+            offset += bytes.len() as u64;
+            Ok(())
+        })?;
+        target += step.add;
+        for_each_chunk(layers.new, target..target + step.literal, CHUNK_SIZE, |bytes| {
+            Ok(writer.literal(bytes)?)
+        })?;
+        target += step.literal;
+        stats.steps += 1;
+        stats.similar_literal_size += step.literal;
+    }
+    Ok(())
+}
+
+/// Writes a stretch of the target that lies along the source from `offset` on: long equal runs as
+/// copies, the rest as differences. `along` holds the source's bytes and is overwritten.
+fn write_difference<W: Write>(
+    writer: &mut OpWriter<W>,
+    source: &Source,
+    offset: u64,
+    along: &mut [u8],
+    target: &[u8],
+) -> Result<()> {
+    for (along, target) in along.iter_mut().zip(target) {
+        *along = target.wrapping_sub(*along);
+    }
+    let mut start = 0;
+    let mut zeros = 0;
+    let add = |writer: &mut OpWriter<W>, from: usize, to: usize, difference: &[u8]| {
+        writer.add(&source.path, offset + from as u64, &difference[from..to])
+    };
+    for index in 0..=along.len() {
+        if along.get(index) == Some(&0) {
+            zeros += 1;
+            continue;
+        }
+        // A run that fills the chunk may go on in the next one; the writer merges copies.
+        if zeros >= MIN_COPY || zeros == along.len() && zeros > 0 {
+            let run = index - zeros;
+            add(writer, start, run, along)?;
+            writer.copy(&source.path, offset + run as u64, zeros as u64)?;
+            start = index;
+        }
+        zeros = 0;
+    }
+    Ok(add(writer, start, along.len(), along)?)
+}

@@ -1,0 +1,35 @@
+//! Why a delta could not be made.
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a delta could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A layer could not be read.
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
+    /// The delta could not be written.
+    #[error(transparent)]
+    Delta(#[from] delta_format::Error),
+    /// zstd could not make a frame of a file.
+    #[error("cannot compress `{path}` with its source as dictionary")]
+    ZstdDict {
+        /// The target file.
+        path: String,
+        /// What zstd said.
+        source: std::io::Error,
+    },
+    /// The suffix array of a file could not be built.
+    #[error("cannot index a source of {size} bytes")]
+    SuffixArray {
+        /// Size of the source in bytes.
+        size: usize,
+        /// What the library said.
+        source: libsais::LibsaisError,
+    },
+    /// The finished delta does not rebuild the new layer.
+    #[error("the delta does not rebuild the new layer")]
+    Verify(#[source] tar_patch::Error),
+}

@@ -1,0 +1,88 @@
+//! Makes a small delta of two container layers.
+//!
+//! [`diff()`] is five steps, each in a file of its own:
+//!
+//! 1. list the entries of both sides and merge the old layers as they will lie on disk (crate
+//!    [`layer`]);
+//! 2. fingerprint every file (`fingerprint.rs`, `sketch.rs`);
+//! 3. find the most similar source of each new file (`matching.rs`) and cut the new tar into
+//!    segments (`plan.rs`);
+//! 4. make the recipe of each file that is similar to its source (`bsdiff.rs` over
+//!    `suffix_array.rs`, `rollsum.rs` for huge files, `zstd_dict.rs` for tardf2), in parallel;
+//! 5. write the ops in target order (`emit.rs`).
+//!
+//! [`verify`] applies the finished delta to the old layers, so that a wrong one is never published.
+//!
+//! ```
+//! use layer::{Spool, SpoolOptions};
+//! use tar_diff::{DiffOptions, diff, verify};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (old, new) = (&[0u8; 1024][..], &[0u8; 1024][..]);
+//! let old = [Spool::read("old.tar".into(), old, &SpoolOptions::default())?];
+//! let new = Spool::read("new.tar".into(), new, &SpoolOptions::default())?;
+//! let (delta, stats) = diff(&old, &new, &DiffOptions::default(), Vec::new(), &|_| ())?;
+//! verify(delta.as_slice(), &old, &new)?;
+//! assert_eq!(stats.target_size, 1024);
+//! # Ok(())
+//! # }
+//! ```
+
+mod bsdiff;
+mod emit;
+mod error;
+mod fingerprint;
+mod gear;
+mod matching;
+mod options;
+mod plan;
+mod recipe;
+mod rollsum;
+mod sketch;
+mod stats;
+mod suffix_array;
+mod workers;
+mod zstd_dict;
+
+use std::io::{Read, Write};
+
+use layer::{MergedTree, Spool};
+
+pub use error::{Error, Result};
+pub use options::{DiffOptions, Method};
+pub use stats::{Count, Stats};
+
+/// Writes the delta that makes `new` of the files of the `old` layers, lowest layer first.
+///
+/// `progress` is called from any thread with the bytes of the new tar that are done since the call
+/// before; they add up to its size. The delta depends on the layers and the options alone, not on
+/// the number of jobs.
+///
+/// # Errors
+/// [`Error::Layer`] if a layer is broken or cannot be read, [`Error::Delta`] if the output fails.
+pub fn diff<W: Write>(
+    old: &[Spool],
+    new: &Spool,
+    options: &DiffOptions,
+    output: W,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(W, Stats)> {
+    let of_old = old.iter().map(layer::entries).collect::<layer::Result<Vec<_>>>()?;
+    let of_new = layer::entries(new)?;
+    let tree = MergedTree::merge(&of_old, &options.merge);
+    let plan = plan::Plan::new(&tree, old, new, &of_new, options.jobs)?;
+    let layers = emit::Layers { old, new };
+    let recipes = emit::recipes(&plan, layers, options, progress)?;
+    emit::write(&plan, recipes, layers, options, output, progress)
+}
+
+/// Applies `delta` to the `old` layers and compares the digest of the result with that of `new`.
+///
+/// # Errors
+/// [`Error::Verify`] if the delta cannot be applied or gives another tar, [`Error::Layer`] if a
+/// layer cannot be read.
+pub fn verify(delta: impl Read, old: &[Spool], new: &Spool) -> Result<()> {
+    let mut sources = tar_patch::LayerSource::new(old.to_vec()).map_err(Error::Verify)?;
+    let options = tar_patch::ApplyOptions { expected: Some(new.diff_id()?), max_output: new.size() };
+    tar_patch::apply(delta, &mut sources, options, &mut std::io::sink()).map_err(Error::Verify)?;
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! What each byte of the new tar is made of.
+
+use std::num::NonZeroUsize;
+use std::ops::Range;
+
+use delta_format::SourcePath;
+use layer::{Entry, EntryKind, MergedTree, Spool, clean_path};
+
+use crate::Result;
+use crate::fingerprint::fingerprint;
+use crate::matching::{Match, Matcher};
+
+/// A stretch of the new tar and what it is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Segment {
+    /// Byte offsets in the uncompressed new tar.
+    pub(crate) target: Range<u64>,
+    pub(crate) kind: SegmentKind,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum SegmentKind {
+    /// Headers, padding, what follows the archive's end, and files without a source.
+    Literal,
+    /// A file whose content a source has.
+    Same(Source),
+    /// A file that is like a source.
+    Similar(Source),
+}
+
+/// A source as the differ sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) path: SourcePath,
+    /// Index of the old layer that holds it.
+    pub(crate) layer: usize,
+    /// Byte offsets in that layer's uncompressed tar.
+    pub(crate) data: Range<u64>,
+}
+
+/// Segments in target order that cover every byte of the new tar once.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) segments: Vec<Segment>,
+}
+
+impl Plan {
+    /// Fingerprints both sides and finds a source for each file of the new layer.
+    ///
+    /// # Errors
+    /// If a layer cannot be read.
+    pub(crate) fn new(
+        tree: &MergedTree,
+        old: &[Spool],
+        new: &Spool,
+        entries: &[Entry],
+        jobs: NonZeroUsize,
+    ) -> Result<Self> {
+        let targets: Vec<&Entry> = entries
+            .iter()
+            .filter(|entry| {
+                matches!(entry.kind, EntryKind::File | EntryKind::Sparse) && !entry.data.is_empty()
+            })
+            .collect();
+        let files: Vec<_> = tree
+            .files()
+            .iter()
+            .map(|file| (&old[file.layer], file.data.clone()))
+            .chain(targets.iter().map(|entry| (new, entry.data.clone())))
+            .collect();
+        let fingerprints = fingerprint(&files, jobs)?;
+        let (of_sources, of_targets) = fingerprints.split_at(tree.files().len());
+        let matcher = Matcher::new(tree.files(), of_sources);
+        let mut plan = Self { segments: Vec::with_capacity(2 * targets.len() + 1) };
+        let mut position = 0;
+        for (entry, fingerprint) in targets.iter().zip(of_targets) {
+            let size = entry.data.end - entry.data.start;
+            let path = clean_path(&entry.path).unwrap_or_default();
+            let source = |index: usize| {
+                let file = &tree.files()[index];
+                let path = SourcePath::new(&file.path).expect("merged names are clean and short");
+                Source { path, layer: file.layer, data: file.data.clone() }
+            };
+            let kind = match matcher.best_source(&path, size, fingerprint) {
+                Match::Same(index) => SegmentKind::Same(source(index)),
+                Match::Similar(index) => SegmentKind::Similar(source(index)),
+                Match::None => continue,
+            };
+            plan.push_literal(position..entry.data.start);
+            plan.segments.push(Segment { target: entry.data.clone(), kind });
+            position = entry.data.end;
+        }
+        plan.push_literal(position..new.size());
+        Ok(plan)
+    }
+
+    fn push_literal(&mut self, target: Range<u64>) {
+        if !target.is_empty() {
+            self.segments.push(Segment { target, kind: SegmentKind::Literal });
+        }
+    }
+}

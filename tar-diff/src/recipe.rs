@@ -1,0 +1,42 @@
+//! How one target file is made of one source.
+
+/// How one target file is made of one source file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Recipe {
+    /// Stretches of the source with differences, and literals between them.
+    Steps(Vec<Step>),
+    /// A zstd frame whose prefix is the whole source.
+    ZstdFrame(Vec<u8>),
+}
+
+/// A stretch of the target that lies along a stretch of the source, and the literal after it.
+///
+/// The steps of a recipe follow each other in the target: the first starts at its byte 0, each
+/// covers `add + literal` bytes, and together they cover it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// Offset in the source that the stretch starts at, in bytes.
+    pub(crate) source: u64,
+    /// Bytes of the stretch: source and target may differ in some.
+    pub(crate) add: u64,
+    /// Bytes of the target that the delta carries.
+    pub(crate) literal: u64,
+}
+
+/// Rebuilds the target as an applier would, with the differences taken from the target itself: the
+/// oracle of the tests. Panics where a step leaves the source or the target.
+#[cfg(test)]
+pub(crate) fn covered(steps: &[Step], source: &[u8], target: &[u8]) -> usize {
+    let mut position = 0;
+    for step in steps {
+        let [start, add, literal] =
+            [step.source, step.add, step.literal].map(|size| usize::try_from(size).unwrap());
+        let along = &source[start..start + add];
+        let made = &target[position..position + add];
+        assert_eq!(along.len(), made.len());
+        assert!(add + literal > 0, "an empty step");
+        position += add + literal;
+    }
+    assert_eq!(position, target.len(), "the steps cover the target");
+    position
+}

@@ -1,0 +1,64 @@
+//! What a delta is made of, in numbers.
+
+use delta_format::WriterStats;
+
+/// Files, or stretches of the tar, of one kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Count {
+    /// How many.
+    pub count: u64,
+    /// Their bytes in the uncompressed new tar.
+    pub size: u64,
+}
+
+impl Count {
+    pub(crate) const fn count(&mut self, size: u64) {
+        self.count += 1;
+        self.size += size;
+    }
+}
+
+/// What a delta is made of. All sizes are in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Stats {
+    /// The uncompressed new tar.
+    pub target_size: u64,
+    /// Files whose content a source has.
+    pub same: Count,
+    /// Files that are made from a similar source.
+    pub similar: Count,
+    /// Stretches that the delta carries whole: headers, padding, files without a source.
+    pub literal: Count,
+    /// Bytes of similar files that the delta carries.
+    pub similar_literal_size: u64,
+    /// Stretches of sources that similar files are made of.
+    pub steps: u64,
+    /// Similar files that are zstd frames.
+    pub zstd_dict_files: u64,
+    /// Ops in the delta.
+    pub ops: u64,
+    /// The op stream before compression.
+    pub stream_size: u64,
+    /// Output of `Data` ops.
+    pub data_size: u64,
+    /// Output of `Copy` ops.
+    pub copy_size: u64,
+    /// Output of `AddData` ops.
+    pub add_size: u64,
+    /// Payload of `ZstdDict` ops.
+    pub zstd_dict_size: u64,
+}
+
+impl Stats {
+    pub(crate) const fn set_written(&mut self, written: &WriterStats) {
+        self.ops = written.ops;
+        self.stream_size = written.stream_size;
+        self.data_size = written.data_size;
+        self.copy_size = written.copy_size;
+        self.add_size = written.add_size;
+        self.zstd_dict_size = written.zstd_dict_size;
+    }
+}
