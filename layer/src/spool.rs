@@ -1,8 +1,8 @@
 //! The uncompressed tar of a layer, to be read at any offset from any thread.
 
 use std::fs::File;
-use std::ops::Range;
 use std::io::{self, BufReader, Read, Seek, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

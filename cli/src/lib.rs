@@ -1,0 +1,23 @@
+//! What the commands of this project share at the terminal.
+//!
+//! - [`args`]: options spelled as Go's flag package spells them.
+//! - [`output`]: a file that appears under its name whole or not at all.
+//! - [`mod@report`]: an error and its causes on one line of stderr.
+//! - [`progress`]: bars, where somebody is looking.
+//! - [`generate`]: shell completions and the manual page.
+//! - [`resources`]: what the process has used.
+//!
+//! Only the `main.rs` side of a command uses this crate; the libraries do not know that there is a
+//! terminal.
+
+pub mod args;
+pub mod generate;
+pub mod output;
+pub mod progress;
+pub mod report;
+pub mod resources;
+
+pub use args::go_style;
+pub use output::Output;
+pub use progress::{Bar, Progress};
+pub use report::report;

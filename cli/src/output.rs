@@ -1,0 +1,312 @@
+//! A file that appears under its name whole or not at all.
+//!
+//! The bytes go to a file without a name (`O_TMPFILE`, open(2)) in the directory of the output;
+//! [`commit`](Output::commit) links it and renames it over the output. However the process ends
+//! before that, nothing is left behind. Where the file system has no such files, a file with a
+//! temporary name is used, which is removed on drop.
+//!
+//! Nothing is synced unless it is asked for: after a power failure a file that was renamed but not
+//! synced may be empty, and most outputs can be made again. The crate `atomic-write-file` does the
+//! same but always syncs.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self as sys, AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+/// Symlinks that are followed to find the output: the kernel's own limit (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+/// Temporary names that are tried.
+const MAX_NAMES: u32 = 1000;
+
+/// An output that is written first and gets its name last.
+///
+/// Writes are not buffered. Dropped without a commit, it leaves nothing behind, unless it is
+/// stdout or a file that is written in place.
+#[derive(Debug)]
+pub struct Output {
+    path: PathBuf,
+    file: File,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Stdout,
+    /// A device, a pipe, or what is behind a descriptor: nothing to rename.
+    InPlace,
+    Temporary(Temporary),
+}
+
+#[derive(Debug)]
+struct Temporary {
+    directory: OwnedFd,
+    /// The name to appear under.
+    name: OsString,
+    /// The name until then, if it has one.
+    temporary_name: Option<OsString>,
+}
+
+/// Stdout has no reader any more: the cause inside the [`io::Error`] of a write to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StdoutClosed;
+
+impl fmt::Display for StdoutClosed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("nobody reads stdout any more")
+    }
+}
+
+impl std::error::Error for StdoutClosed {}
+
+impl Output {
+    /// Prepares the output `path`.
+    ///
+    /// `-` is stdout. A symlink means what it points at. A path that exists and is no regular file
+    /// (`/dev/null`, a fifo), or that names an open descriptor (`/dev/stdout`, `/dev/fd/3`), is
+    /// written in place. A file that is replaced hands down its permission bits.
+    ///
+    /// # Errors
+    /// If the file cannot be created; the text says which.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        Self::create_with(path, Temporary::create)
+    }
+
+    /// Stdout.
+    ///
+    /// # Errors
+    /// If it is closed.
+    pub fn stdout() -> io::Result<Self> {
+        let path = PathBuf::from("-");
+        // A duplicate of the descriptor, since `io::Stdout` looks for line ends in all it is given.
+        let descriptor =
+            io::stdout().as_fd().try_clone_to_owned().map_err(|error| failed("use", &path, error))?;
+        Ok(Self { path, file: File::from(descriptor), kind: Kind::Stdout })
+    }
+
+    fn create_with(path: &Path, create: fn(&Path) -> io::Result<(File, Temporary)>) -> io::Result<Self> {
+        if path == Path::new("-") || path == Path::new("/dev/stdout") {
+            return Self::stdout();
+        }
+        let (file, kind) = match destination(path).map_err(|error| failed("find", path, error))? {
+            Destination::InPlace => {
+                let file = OpenOptions::new().write(true).truncate(true).open(path);
+                (file.map_err(|error| failed("open", path, error))?, Kind::InPlace)
+            }
+            Destination::Replace(destination) => {
+                let (file, temporary) =
+                    create(&destination).map_err(|error| failed("create", path, error))?;
+                (file, Kind::Temporary(temporary))
+            }
+        };
+        Ok(Self { path: path.to_owned(), file, kind })
+    }
+
+    /// Whether the bytes go to stdout, so that nothing else may be printed there.
+    pub const fn is_stdout(&self) -> bool {
+        matches!(self.kind, Kind::Stdout)
+    }
+
+    /// Lets the file appear under its name, in place of what had that name.
+    ///
+    /// # Errors
+    /// If it cannot be linked or renamed.
+    pub fn commit(self) -> io::Result<()> {
+        let Self { path, file, kind } = self;
+        match kind {
+            Kind::Temporary(temporary) => {
+                temporary
+                    .publish(&file)
+                    .map_err(|error| failed("rename the finished file to", &path, error))?;
+            }
+            Kind::Stdout | Kind::InPlace => {}
+        }
+        Ok(())
+    }
+
+    /// As [`commit`](Self::commit); returns once the bytes and the name are on the disk.
+    ///
+    /// # Errors
+    /// Also if the file or its directory cannot be synced.
+    pub fn commit_synced(self) -> io::Result<()> {
+        let Self { path, file, kind } = self;
+        let sync_failed = |error| failed("sync", &path, error);
+        match file.sync_all() {
+            // fsync(2): the descriptor is a pipe, a socket or a terminal, which cannot be synced.
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput) => {}
+            synced => synced.map_err(sync_failed)?,
+        }
+        let Kind::Temporary(temporary) = kind else { return Ok(()) };
+        let directory = temporary.directory.try_clone().map_err(sync_failed)?;
+        temporary.publish(&file).map_err(|error| failed("rename the finished file to", &path, error))?;
+        // btrfs ignores a sync of a file without a name, so the file is synced under its name too.
+        file.sync_all().map_err(sync_failed)?;
+        sys::fsync(directory).map_err(|error| sync_failed(error.into()))
+    }
+
+    fn write_failed(&self, error: io::Error) -> io::Error {
+        match error.kind() {
+            // `write_all` tries again.
+            io::ErrorKind::Interrupted => error,
+            io::ErrorKind::BrokenPipe if self.is_stdout() => io::Error::new(error.kind(), StdoutClosed),
+            _ => failed("write", &self.path, error),
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes).map_err(|error| self.write_failed(error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The error with what was tried and where in its text; its kind stays.
+fn failed(action: &str, path: &Path, error: io::Error) -> io::Error {
+    let name = if path == Path::new("-") { "stdout".into() } else { path.display().to_string() };
+    io::Error::new(error.kind(), format!("cannot {action} {name}: {error}"))
+}
+
+enum Destination {
+    InPlace,
+    Replace(PathBuf),
+}
+
+/// Follows symlinks to the file that `path` means, which need not exist.
+fn destination(path: &Path) -> io::Result<Destination> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let metadata = match fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Destination::Replace(path)),
+            Err(error) => return Err(error),
+        };
+        let kind = metadata.file_type();
+        if kind.is_file() {
+            return Ok(Destination::Replace(path));
+        }
+        if kind.is_dir() {
+            return Err(Errno::ISDIR.into());
+        }
+        if kind.is_fifo() || kind.is_char_device() || kind.is_block_device() || kind.is_socket() {
+            return Ok(Destination::InPlace);
+        }
+        let directory = directory_of(&path).to_owned();
+        if sys::statfs(&directory)?.f_type == sys::PROC_SUPER_MAGIC {
+            // A link in /proc is an open file, whatever name it shows.
+            return Ok(Destination::InPlace);
+        }
+        path = directory.join(fs::read_link(&path)?);
+    }
+    Err(Errno::LOOP.into())
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => path,
+    }
+}
+
+impl Temporary {
+    /// A file without a name where that is possible, else one with a temporary name.
+    fn create(destination: &Path) -> io::Result<(File, Self)> {
+        // Whatever the reason for the refusal is, the error of the second way says it better.
+        Self::create_unnamed(destination).or_else(|_| Self::create_named(destination))
+    }
+
+    fn create_unnamed(destination: &Path) -> io::Result<(File, Self)> {
+        let temporary = Self::prepare(destination)?;
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = File::from(sys::openat(&temporary.directory, ".", flags, Mode::from_raw_mode(0o666))?);
+        // Publishing needs this link: without /proc the file could never get a name.
+        sys::statat(CWD, descriptor_path(&file), AtFlags::empty())?;
+        temporary.keep_permissions(&file)?;
+        Ok((file, temporary))
+    }
+
+    fn create_named(destination: &Path) -> io::Result<(File, Self)> {
+        let mut temporary = Self::prepare(destination)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let (file, name) = with_free_name(|name| {
+            sys::openat(&temporary.directory, name, flags, Mode::from_raw_mode(0o666)).map(File::from)
+        })?;
+        temporary.temporary_name = Some(name);
+        temporary.keep_permissions(&file)?;
+        Ok((file, temporary))
+    }
+
+    fn prepare(destination: &Path) -> io::Result<Self> {
+        let name = destination.file_name().ok_or(Errno::ISDIR)?.to_owned();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = sys::openat(CWD, directory_of(destination), flags, Mode::empty())?;
+        Ok(Self { directory, name, temporary_name: None })
+    }
+
+    /// Gives `file` the permission bits of the file that it will replace.
+    fn keep_permissions(&self, file: &File) -> io::Result<()> {
+        match sys::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(replaced) => file.set_permissions(fs::Permissions::from_mode(replaced.st_mode & 0o777)),
+            Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn publish(mut self, file: &File) -> io::Result<()> {
+        if self.temporary_name.is_none() {
+            let from = descriptor_path(file);
+            let follow = AtFlags::SYMLINK_FOLLOW;
+            // linkat(2) never replaces: a free name is taken at once, any other by way of a rename.
+            match sys::linkat(CWD, &from, &self.directory, &self.name, follow) {
+                Err(Errno::EXIST) => {}
+                linked => return Ok(linked?),
+            }
+            let ((), name) = with_free_name(|name| sys::linkat(CWD, &from, &self.directory, name, follow))?;
+            self.temporary_name = Some(name);
+        }
+        if let Some(temporary_name) = &self.temporary_name {
+            sys::renameat(&self.directory, temporary_name, &self.directory, &self.name)?;
+        }
+        self.temporary_name = None;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(name) = &self.temporary_name {
+            // It may be gone already; there is nobody to tell.
+            let _ = sys::unlinkat(&self.directory, name, AtFlags::empty());
+        }
+    }
+}
+
+/// The path by which linkat(2) reaches an open file: `AT_EMPTY_PATH` would need a capability.
+fn descriptor_path(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// Calls `make` with names of this process until one is free.
+fn with_free_name<T>(mut make: impl FnMut(&OsString) -> rustix::io::Result<T>) -> io::Result<(T, OsString)> {
+    for attempt in 0..MAX_NAMES {
+        let name = OsString::from(format!(".{}.{attempt}.tmp", std::process::id()));
+        match make(&name) {
+            Err(Errno::EXIST) => {}
+            made => return Ok((made?, name)),
+        }
+    }
+    Err(Errno::EXIST.into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Progress bars, where somebody is looking.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A bar with a known total.
+const BAR: &str = "{prefix} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+/// A bar without one.
+const SPINNER: &str = "{spinner} {prefix} {bytes} {bytes_per_sec} {elapsed}";
+/// How often a bar is drawn while nothing advances, so that its clock goes on.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The bars of a command, on stderr. They are drawn only if stderr is a terminal.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    bars: MultiProgress,
+    is_hidden: bool,
+}
+
+impl Progress {
+    /// Bars on stderr. None is drawn if `quiet`, which a command also sets for output that a
+    /// program reads (`--json`), or if stderr is no terminal.
+    pub fn new(quiet: bool) -> Self {
+        if quiet || !io::stderr().is_terminal() {
+            return Self::hidden();
+        }
+        Self { bars: MultiProgress::new(), is_hidden: false }
+    }
+
+    /// Bars that are never drawn.
+    pub fn hidden() -> Self {
+        Self { bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()), is_hidden: true }
+    }
+
+    /// Whether nothing is ever drawn.
+    pub const fn is_hidden(&self) -> bool {
+        self.is_hidden
+    }
+
+    /// Adds a bar that counts bytes; `total` is how many there will be, `None` if that is not known.
+    ///
+    /// # Panics
+    /// Never: the templates are constants that the tests render.
+    pub fn bytes(&self, label: impl Into<String>, total: impl Into<Option<u64>>) -> Bar {
+        let (bar, template) = match total.into() {
+            Some(total) => (ProgressBar::new(total), BAR),
+            None => (ProgressBar::no_length(), SPINNER),
+        };
+        let style = ProgressStyle::with_template(template).expect("a constant template is valid");
+        let bar = self.bars.add(bar.with_style(style).with_prefix(label.into()));
+        if !self.is_hidden {
+            bar.enable_steady_tick(TICK);
+        }
+        Bar(bar)
+    }
+}
+
+/// One bar. Clones draw and advance the same one, from any thread.
+#[derive(Debug, Clone)]
+pub struct Bar(ProgressBar);
+
+impl Bar {
+    /// Counts `bytes` more.
+    pub fn advance(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+
+    /// Bytes counted so far.
+    pub fn position(&self) -> u64 {
+        self.0.position()
+    }
+
+    /// Removes the bar from the terminal.
+    pub fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_from_any_thread() {
+        fn shared<T: Clone + Send + Sync>(value: T) -> T {
+            value
+        }
+        let progress = Progress::hidden();
+        let bar = shared(progress.bytes("apply", 100));
+        let clone = bar.clone();
+        std::thread::spawn(move || clone.advance(40)).join().unwrap();
+        bar.advance(2);
+        assert_eq!(bar.position(), 42);
+        bar.finish();
+        let unknown = progress.bytes(String::from("read"), None);
+        unknown.advance(1);
+        unknown.finish();
+    }
+
+    #[test]
+    fn quiet_is_hidden() {
+        assert!(Progress::new(true).is_hidden());
+    }
+}

@@ -1,0 +1,90 @@
+//! How a command says what went wrong.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::output::StdoutClosed;
+
+/// Exit code of a command whose reader went away: what a shell shows for a program that SIGPIPE
+/// ended (128 + 13).
+pub const STDOUT_CLOSED: u8 = 141;
+
+/// Writes `PROGRAM: error: WHAT: CAUSE: CAUSE` to stderr and gives `code` as the exit code.
+///
+/// If the error comes from a stdout that nobody reads any more (`tool - | head`), nothing is
+/// written and the code is [`STDOUT_CLOSED`], as with other Unix tools.
+pub fn report(program: &str, error: &(dyn Error + 'static), code: u8) -> ExitCode {
+    if is_stdout_closed(error) {
+        return ExitCode::from(STDOUT_CLOSED);
+    }
+    // Nothing is left to do if stderr is gone too.
+    let _ = writeln!(io::stderr(), "{program}: error: {}", one_line(error));
+    ExitCode::from(code)
+}
+
+/// The error and its causes, joined by `: `. A cause whose text the one before it ends with is
+/// not repeated.
+pub fn one_line(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    for cause in causes(error).skip(1) {
+        let text = cause.to_string();
+        if !line.ends_with(&text) {
+            // A String takes everything.
+            let _ = write!(line, ": {text}");
+        }
+    }
+    line
+}
+
+fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+fn is_stdout_closed(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| {
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause.is::<StdoutClosed>() || inner.is_some_and(|inner| inner.is::<StdoutClosed>())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Layered(&'static str, Option<io::Error>);
+
+    impl fmt::Display for Layered {
+        fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str(self.0)
+        }
+    }
+
+    impl Error for Layered {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_ref().map(|error| error as _)
+        }
+    }
+
+    #[test]
+    fn causes_follow_on_the_same_line() {
+        let inner = io::Error::new(io::ErrorKind::NotFound, Layered("no such file", None));
+        let outer = Layered("cannot open x", Some(inner));
+        assert_eq!(one_line(&outer), "cannot open x: no such file");
+        let repeated = io::Error::other(Layered("b", None));
+        assert_eq!(one_line(&Layered("a: b", Some(repeated))), "a: b");
+    }
+
+    #[test]
+    fn only_a_closed_stdout_is_silent() {
+        let closed = io::Error::new(io::ErrorKind::BrokenPipe, StdoutClosed);
+        assert!(is_stdout_closed(&Layered("cannot write the output", Some(closed))));
+        let socket = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(!is_stdout_closed(&Layered("cannot send", Some(socket))));
+        assert!(!is_stdout_closed(&Layered("other", None)));
+    }
+}

@@ -1,0 +1,143 @@
+//! Each limit of the format, one step within and one past it.
+
+use std::io;
+
+use delta_format::wire::{self, put_uvarint};
+use delta_format::{
+    CorruptKind, Error, Limits, OpReader, Result, SourceFile, SourceFiles, SourcePath, apply,
+};
+
+/// Any path is a file of zeros, `size` bytes of them.
+struct Zeros {
+    size: u64,
+}
+
+impl SourceFiles for Zeros {
+    type File = Self;
+
+    fn open(&mut self, _: &SourcePath) -> Result<Self> {
+        Ok(Self { size: self.size })
+    }
+}
+
+impl SourceFile for Zeros {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], _: u64) -> io::Result<()> {
+        buffer.fill(0);
+        Ok(())
+    }
+}
+
+fn op(code: u8, size: u64, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![code];
+    put_uvarint(&mut bytes, size);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn run(version: u8, ops: &[Vec<u8>], source_size: u64) -> Result<u64> {
+    let mut delta = format!("tardf{version}\n\0").into_bytes();
+    delta.extend(zstd::encode_all(ops.concat().as_slice(), 1).unwrap());
+    let limits = Limits { max_output: 1 << 30 };
+    apply(OpReader::new(delta.as_slice())?, &mut Zeros { size: source_size }, limits, &mut io::sink())
+}
+
+fn open(path: &[u8]) -> Vec<u8> {
+    op(wire::OP_OPEN, path.len() as u64, path)
+}
+
+fn kind(result: Result<u64>) -> CorruptKind {
+    match result.unwrap_err() {
+        Error::Corrupt { kind, .. } => kind,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn paths() {
+    assert!(run(1, &[open(&[b'a'; 4096])], 0).is_ok());
+    assert!(matches!(run(1, &[open(&[b'a'; 4097])], 0), Err(Error::TooLarge { max: 4096, .. })));
+    for path in [&b"/etc/passwd"[..], b"../x", b"a/../../x", b"", b"a\0"] {
+        assert!(matches!(kind(run(1, &[open(path)], 0)), CorruptKind::Path(_)), "{path:?}");
+    }
+}
+
+#[test]
+fn sizes_that_no_memory_could_hold_are_refused_before_any_is_taken() {
+    let huge = u64::MAX;
+    assert!(matches!(
+        run(1, &[open(b"f"), op(wire::OP_ADD_DATA, (100 << 20) + 1, b"")], huge),
+        Err(Error::TooLarge { .. })
+    ));
+    assert!(matches!(
+        run(1, &[op(wire::OP_DATA, huge, b"x")], 0),
+        Err(Error::TooLarge { what: "the output", .. })
+    ));
+    assert!(matches!(run(1, &[open(b"f"), op(wire::OP_COPY, huge, b"")], huge), Err(Error::TooLarge { .. })));
+    assert!(matches!(run(1, &[op(wire::OP_OPEN, huge, b"x")], 0), Err(Error::TooLarge { .. })));
+    assert!(matches!(
+        run(2, &[open(b"f"), op(wire::OP_ZSTD_DICT, huge, b"")], 1),
+        Err(Error::TooLarge { .. })
+    ));
+    let over = wire::MAX_DICT_SIZE + 1;
+    assert!(matches!(
+        run(2, &[open(b"f"), op(wire::OP_ZSTD_DICT, 0, b"")], over),
+        Err(Error::TooLarge { .. })
+    ));
+}
+
+#[test]
+fn positions() {
+    let copy = |position, size| {
+        run(1, &[open(b"f"), op(wire::OP_SEEK, position, b""), op(wire::OP_COPY, size, b"")], 100)
+    };
+    assert_eq!(copy(90, 10).unwrap(), 10);
+    assert!(matches!(copy(90, 11), Err(Error::SourceTooShort { size: 100, wanted: 101, .. })));
+    assert!(matches!(copy(u64::MAX - 2, 2), Err(Error::SourceTooShort { .. })));
+    assert_eq!(kind(copy(u64::MAX, 2)), CorruptKind::PositionOverflow);
+    for code in [wire::OP_COPY, wire::OP_SEEK, wire::OP_ADD_DATA] {
+        assert_eq!(kind(run(1, &[op(code, 1, b"x")], 100)), CorruptKind::NoSource);
+    }
+}
+
+#[test]
+fn op_codes() {
+    assert_eq!(kind(run(1, &[op(wire::OP_ZSTD_DICT, 0, b"")], 0)), CorruptKind::UnknownOp(5));
+    assert_eq!(kind(run(2, &[op(6, 0, b"")], 0)), CorruptKind::UnknownOp(6));
+    let bad_frame = run(2, &[open(b"f"), op(wire::OP_ZSTD_DICT, 4, b"none")], 10);
+    assert!(matches!(kind(bad_frame), CorruptKind::Frame(_)));
+}
+
+#[test]
+fn a_flood_of_ops_that_emit_nothing_ends() {
+    let flood = |count| vec![op(wire::OP_DATA, 0, b""); usize::try_from(count).unwrap()];
+    assert_eq!(run(1, &flood(wire::MAX_IDLE_OPS), 0).unwrap(), 0);
+    assert_eq!(kind(run(1, &flood(wire::MAX_IDLE_OPS + 1), 0)), CorruptKind::Idle);
+}
+
+#[test]
+fn truncation_inside_an_op_is_an_error_at_every_byte() {
+    let ops = [open(b"file"), op(wire::OP_ADD_DATA, 3, b"abc"), op(wire::OP_DATA, 300, &[7; 300])].concat();
+    let ends = [0, 6, 11, ops.len()];
+    for size in 0..=ops.len() {
+        let result = run(1, &[ops[..size].to_vec()], 10);
+        assert_eq!(result.is_ok(), ends.contains(&size), "{size}: {result:?}");
+    }
+    let mut delta = b"tardf1\n\0".to_vec();
+    delta.extend(zstd::encode_all(ops.as_slice(), 1).unwrap());
+    for size in 0..delta.len() {
+        let read = OpReader::new(&delta[..size])
+            .and_then(|reader| apply(reader, &mut Zeros { size: 10 }, Limits::default(), &mut io::sink()));
+        assert!(read.is_err(), "{size}");
+    }
+}
+
+#[test]
+fn other_magics_are_named() {
+    for bytes in [&b""[..], b"tardf3\n\0", b"\x1f\x8b\x08\0\0\0\0\0", b"tardf1"] {
+        assert!(matches!(OpReader::new(bytes), Err(Error::NotADelta { .. })));
+    }
+}

@@ -1,0 +1,161 @@
+//! Every kind of tar: the walk finds what GNU tar and Python find, and the exact place of the data.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+use fixtures::{Ending, LayerBuilder, Sparse, SparseFormat};
+use layer::{Entry, EntryKind, Error, Spool, SpoolOptions, entries};
+
+fn spool(bytes: &[u8]) -> Spool {
+    Spool::read("test.tar".into(), bytes, &SpoolOptions::default()).unwrap()
+}
+
+fn data(archive: &[u8], entry: &Entry) -> Vec<u8> {
+    archive[usize::try_from(entry.data.start).unwrap()..usize::try_from(entry.data.end).unwrap()].to_vec()
+}
+
+/// Names and digests of the regular, non-sparse files as Python's tarfile reads them.
+const LIST: &str = "
+import sys, tarfile, hashlib
+with tarfile.open(sys.argv[1], 'r:', errors='surrogateescape') as tar:
+    for member in tar:
+        if member.isreg() and not member.issparse():
+            content = tar.extractfile(member).read()
+            sys.stdout.buffer.write(member.name.rstrip('/').encode('utf-8', 'surrogateescape').hex().encode() + b' ' + hashlib.sha256(content).hexdigest().encode() + b'\\n')
+";
+
+fn by_python(archive: &[u8]) -> Vec<(Vec<u8>, String)> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), archive).unwrap();
+    let run = Command::new("python3")
+        .args(["-c", LIST])
+        .arg(file.path())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(run.status.success());
+    let text = String::from_utf8(run.stdout).unwrap();
+    let unhex = |hex: &str| -> Vec<u8> {
+        hex.as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    };
+    text.lines()
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(name, digest)| (unhex(name), digest.to_owned()))
+        .collect()
+}
+
+#[test]
+fn files_of_every_scenario_are_those_that_python_finds() {
+    let mut files = 0;
+    for scenario in fixtures::scenarios::all() {
+        for archive in scenario.old.iter().chain([&scenario.new]).filter(|archive| archive.len() >= 512) {
+            let ours: Vec<_> = entries(&spool(archive))
+                .unwrap_or_else(|error| panic!("{}: {error}", scenario.name))
+                .iter()
+                .filter(|entry| entry.kind == EntryKind::File)
+                .map(|entry| (entry.path.to_vec(), layer::Digest::of(&data(archive, entry)).to_string()))
+                .map(|(path, digest)| (path, digest.replace("sha256:", "")))
+                .collect();
+            files += ours.len();
+            let python = by_python(archive);
+            if python.iter().any(|(path, _)| path.len() < 5000) || !ours.is_empty() {
+                assert_eq!(ours, python, "{}", scenario.name);
+            }
+        }
+    }
+    assert!(files > 500, "{files}");
+}
+
+#[test]
+fn sparse_files_are_told_apart_and_their_stored_data_is_found() {
+    for format in [SparseFormat::OldGnu, SparseFormat::Pax00, SparseFormat::Pax01, SparseFormat::Pax10] {
+        for segments in [1, 4, 5, 30] {
+            let sparse = Sparse::striped(1, segments);
+            let mut builder = LayerBuilder::new();
+            builder.sparse("dir/sparse", format, &sparse).file("after", b"content");
+            let archive = builder.finish(Ending::Normal);
+            let found = entries(&spool(&archive)).unwrap();
+            assert_eq!(found.len(), 2, "{format:?}");
+            assert_eq!(
+                (&*found[0].path, &found[0].kind),
+                (&b"dir/sparse"[..], &EntryKind::Sparse),
+                "{format:?}"
+            );
+            let stored = data(&archive, &found[0]);
+            let last = &sparse.segments.last().unwrap().1;
+            assert!(stored.ends_with(last), "{format:?} with {segments} segments");
+            assert_eq!(data(&archive, &found[1]), b"content", "{format:?} with {segments} segments");
+        }
+    }
+}
+
+#[test]
+fn sizes_over_eight_gibibytes_are_read() {
+    let mut builder = LayerBuilder::new();
+    builder.base_256_size().file("a", b"small");
+    builder.pax_size().file("b", b"small");
+    let archive = builder.finish(Ending::Normal);
+    let sizes: BTreeMap<_, _> = entries(&spool(&archive))
+        .unwrap()
+        .into_iter()
+        .map(|entry| (entry.path.to_vec(), entry.data.end - entry.data.start))
+        .collect();
+    assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [(b"a".to_vec(), 5), (b"b".to_vec(), 5)]);
+    // A hole in a file of the system stands for 9 GiB of zeros.
+    let mut header = tar::Header::new_gnu();
+    header.set_path("huge").unwrap();
+    header.set_mode(0o644);
+    header.set_size(9 << 30);
+    header.set_cksum();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), header.as_bytes()).unwrap();
+    file.as_file().set_len(512 + (9 << 30) + 1024).unwrap();
+    let spool = Spool::open(file.path(), &SpoolOptions::default()).unwrap();
+    let found = entries(&spool).unwrap();
+    assert_eq!(found[0].data, 512..512 + (9 << 30));
+}
+
+#[test]
+fn broken_headers_are_named_with_their_offset() {
+    let mut builder = LayerBuilder::new();
+    builder.file("a", [7; 1000]).file("b", [8; 1000]);
+    let good = builder.finish(Ending::Normal);
+    let second = 512 + 1024;
+    let offset = |archive: &[u8]| match entries(&spool(archive)).unwrap_err() {
+        Error::BrokenTar { offset, .. } => offset,
+        other => panic!("{other}"),
+    };
+    for place in [0, 100, 124, 148, 156, 257, 345] {
+        let mut broken = good.clone();
+        broken[second + place] ^= 0x11;
+        assert_eq!(offset(&broken), second as u64, "{place}");
+    }
+    assert_eq!(offset(&good[..second + 512 + 10]), second as u64, "cut off data");
+    assert_eq!(offset(b"no tar".repeat(200).as_slice()), 0);
+    // An extension header that claims a terabyte takes no memory.
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::XHeader);
+    header.set_size(1 << 32);
+    header.set_cksum();
+    let mut archive = header.as_bytes().to_vec();
+    archive.extend([0; 2048]);
+    assert_eq!(offset(&archive), 0);
+}
+
+#[test]
+fn compressed_layers_are_spooled_and_hashed() {
+    let archive = LayerBuilder::new().file("a", [7; 100_000]).finish(Ending::Normal);
+    let mut compressed = zstd::encode_all(&archive[..50_000], 3).unwrap();
+    compressed.extend(zstd::encode_all(&archive[50_000..], 3).unwrap());
+    let read = spool(&compressed);
+    assert_eq!((read.size(), read.blob_size()), (archive.len() as u64, compressed.len() as u64));
+    assert_eq!(read.diff_id().unwrap().0, layer::Digest::of(&archive));
+    let bound = SpoolOptions { max_size: 10_000, ..SpoolOptions::default() };
+    let error = Spool::read("bomb".into(), compressed.as_slice(), &bound).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { max: 10_000, .. }), "{error}");
+    let error = Spool::read("cut".into(), &compressed[..compressed.len() - 4], &SpoolOptions::default());
+    assert!(matches!(error.unwrap_err(), Error::Decompress { .. }));
+}

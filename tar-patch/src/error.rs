@@ -1,0 +1,75 @@
+//! What can go wrong while a delta is applied, and whose fault it is.
+
+use std::io;
+use std::path::PathBuf;
+
+use layer::DiffId;
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a layer could not be rebuilt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The delta could not be read or applied.
+    #[error(transparent)]
+    Delta(#[from] delta_format::Error),
+    /// An old layer could not be read.
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
+    /// The result is another layer than the expected one. What was written must not be published.
+    #[error("the result is not the expected layer: its diff_id is {actual}, expected was {expected}")]
+    DiffIdMismatch {
+        /// What the caller asked for.
+        expected: DiffId,
+        /// What was written.
+        actual: DiffId,
+    },
+    /// The directory with the source files cannot be opened.
+    #[error("cannot open the source directory {}", path.display())]
+    OpenRoot {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Whose fault an error is, and so what a caller can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The delta is broken or asks for more than it may: get the layer in another way.
+    Delta,
+    /// The old files are not those that the delta was made from: get the layer in another way.
+    Base,
+    /// All went well, but the result is another layer: get the layer in another way.
+    Mismatch,
+    /// The system refused to read or to write: another way fails alike.
+    System,
+}
+
+impl Error {
+    /// Whose fault the error is.
+    ///
+    /// A delta that cannot be read and one that cannot be decoded are told apart by the
+    /// [`io::Error`] beneath: the decoder's has no error number of the system.
+    pub fn fault(&self) -> Fault {
+        use delta_format::Error as D;
+        match self {
+            Self::DiffIdMismatch { .. } => Fault::Mismatch,
+            Self::Delta(D::SourceMissing { .. } | D::SourceNotRegular { .. } | D::SourceTooShort { .. }) => {
+                Fault::Base
+            }
+            Self::Delta(D::Stream { source, .. }) if source.raw_os_error().is_some() => Fault::System,
+            Self::Delta(D::Output(_) | D::SourceUnreadable { .. }) => Fault::System,
+            Self::Delta(_) => Fault::Delta,
+            Self::Layer(layer::Error::Decompress { source, .. }) if source.raw_os_error().is_some() => {
+                Fault::System
+            }
+            Self::Layer(layer::Error::Decompress { .. } | layer::Error::BrokenTar { .. }) => Fault::Base,
+            Self::Layer(_) | Self::OpenRoot { .. } => Fault::System,
+        }
+    }
+}

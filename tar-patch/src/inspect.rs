@@ -1,0 +1,269 @@
+//! What a delta is made of, told from the delta alone.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::io::{self, BufRead, Read};
+
+use delta_format::wire::MAX_UVARINT_SIZE;
+use delta_format::{Op, OpReader, SourcePath, wire};
+
+use crate::Result;
+
+/// Most source files that are listed. A delta can name any number; a layer has fewer.
+const MAX_SOURCES: usize = 1 << 18;
+/// Most bytes of a zstd frame header that are looked at (RFC 8878, 3.1.1: 4 + 14).
+const MAX_FRAME_HEADER_SIZE: usize = 18;
+
+/// What a delta is made of. All sizes are in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+pub struct Summary {
+    /// The version: `tardf1` or `tardf2`.
+    pub version: &'static str,
+    /// The delta itself.
+    pub delta_size: u64,
+    /// The op stream before compression, with each op and path in its shortest spelling.
+    pub stream_size: u64,
+    /// The layer that it makes. Where it has `zstd_dict` ops: what their frames announce.
+    pub output_size: u64,
+    /// `data` ops: bytes that the delta carries.
+    pub data: OpTotals,
+    /// `open` ops.
+    pub open: OpTotals,
+    /// `copy` ops: bytes taken from a source as they are.
+    pub copy: OpTotals,
+    /// `add_data` ops: bytes added to those of a source.
+    pub add_data: OpTotals,
+    /// Payload bytes of `add_data` ops that are zero: source bytes that stay as they are.
+    pub add_zeros: u64,
+    /// `seek` ops.
+    pub seek: OpTotals,
+    /// `zstd_dict` ops: frames decoded with a source as their prefix.
+    pub zstd_dict: OpTotals,
+    /// The source files, most payload first, then most bytes read.
+    pub sources: Vec<SourceUse>,
+    /// `open` ops of files that are not in `sources` because it is full (2^18 files).
+    pub unlisted_opens: u64,
+}
+
+/// All ops of one kind. Sizes are in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+pub struct OpTotals {
+    /// How many ops there are.
+    pub ops: u64,
+    /// Their payload in the op stream, before compression.
+    pub payload: u64,
+    /// What they emit.
+    pub output: u64,
+}
+
+/// What a delta does with one source file. Sizes are in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+pub struct SourceUse {
+    /// The file.
+    #[cfg_attr(feature = "cli", serde(serialize_with = "serialize_path"))]
+    pub path: SourcePath,
+    /// `open` ops that name it.
+    pub opens: u64,
+    /// Bytes copied from it.
+    pub copied: u64,
+    /// Bytes of it that others are added to.
+    pub added: u64,
+    /// Frames that have it as their prefix: each reads all of it.
+    pub frames: u64,
+    /// Payload that its `add_data` and `zstd_dict` ops carry.
+    pub payload: u64,
+}
+
+#[cfg(feature = "cli")]
+fn serialize_path<S: serde::Serializer>(path: &SourcePath, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(path)
+}
+
+impl Summary {
+    /// Reads the whole delta. No source file is needed, and none of what the delta says about them
+    /// can be checked.
+    ///
+    /// # Errors
+    /// [`Error::Delta`](crate::Error::Delta) if the delta is broken.
+    pub fn read(delta: impl Read) -> Result<Self> {
+        let delta_size = Cell::new(0);
+        let mut reader = OpReader::new(Counted { inner: delta, size: &delta_size })?;
+        let mut summary = Self { version: reader.version().name(), ..Self::default() };
+        let mut sources = Sources::default();
+        while let Some(op) = reader.next_op()? {
+            summary.count(&op, &mut reader, &mut sources)?;
+        }
+        drop(reader);
+        summary.delta_size = delta_size.get();
+        summary.unlisted_opens = sources.unlisted_opens;
+        summary.sources = sources.uses;
+        summary
+            .sources
+            .sort_by_key(|file| std::cmp::Reverse((file.payload, file.copied.saturating_add(file.added))));
+        Ok(summary)
+    }
+
+    /// The totals of each kind of op, by its name.
+    pub fn by_kind(&self) -> [(&'static str, OpTotals); 6] {
+        [
+            ("data", self.data),
+            ("open", self.open),
+            ("copy", self.copy),
+            ("add_data", self.add_data),
+            ("seek", self.seek),
+            ("zstd_dict", self.zstd_dict),
+        ]
+    }
+
+    fn count(&mut self, op: &Op, reader: &mut OpReader<'_>, sources: &mut Sources) -> Result<()> {
+        let payload = match op {
+            Op::Open(path) => path.as_bytes().len() as u64,
+            other => other.payload_size(),
+        };
+        let (totals, size, output) = match *op {
+            Op::Data { size } => (&mut self.data, size, size),
+            Op::Open(ref path) => {
+                sources.open(path);
+                (&mut self.open, payload, 0)
+            }
+            Op::Copy { size } => {
+                sources.current(|file| file.copied = file.copied.saturating_add(size));
+                (&mut self.copy, size, size)
+            }
+            Op::AddData { size } => {
+                self.add_zeros +=
+                    count_zeros(reader.payload()).map_err(|error| stream_error(reader, error))?;
+                sources.current(|file| {
+                    file.added += size;
+                    file.payload += size;
+                });
+                (&mut self.add_data, size, size)
+            }
+            Op::Seek { offset } => (&mut self.seek, offset, 0),
+            Op::ZstdDict { size } => {
+                let output = announced_size(reader).map_err(|error| stream_error(reader, error))?;
+                sources.current(|file| {
+                    file.frames += 1;
+                    file.payload += size;
+                });
+                (&mut self.zstd_dict, size, output)
+            }
+        };
+        totals.ops += 1;
+        // A delta can claim any size before its payload turns out to be missing.
+        totals.payload = totals.payload.saturating_add(payload);
+        totals.output = totals.output.saturating_add(output);
+        self.output_size = self.output_size.saturating_add(output);
+        self.stream_size = self.stream_size.saturating_add(payload.saturating_add(1 + uvarint_size(size)));
+        Ok(())
+    }
+}
+
+/// The source files so far, and which one is open.
+#[derive(Default)]
+struct Sources {
+    uses: Vec<SourceUse>,
+    by_path: HashMap<SourcePath, usize>,
+    open: Option<usize>,
+    unlisted_opens: u64,
+}
+
+impl Sources {
+    fn open(&mut self, path: &SourcePath) {
+        self.open = self.by_path.get(path).copied();
+        if self.open.is_none() && self.uses.len() < MAX_SOURCES {
+            self.open = Some(self.uses.len());
+            self.by_path.insert(path.clone(), self.uses.len());
+            let path = path.clone();
+            self.uses.push(SourceUse { path, opens: 0, copied: 0, added: 0, frames: 0, payload: 0 });
+        }
+        self.unlisted_opens += u64::from(self.open.is_none());
+        self.current(|file| file.opens += 1);
+    }
+
+    fn current(&mut self, change: impl FnOnce(&mut SourceUse)) {
+        if let Some(file) = self.open.and_then(|index| self.uses.get_mut(index)) {
+            change(file);
+        }
+    }
+}
+
+fn stream_error(reader: &OpReader<'_>, source: io::Error) -> delta_format::Error {
+    delta_format::Error::Stream { op_index: reader.op_index(), source }
+}
+
+fn count_zeros(mut payload: impl BufRead) -> io::Result<u64> {
+    let mut zeros = 0;
+    loop {
+        let bytes = payload.fill_buf()?;
+        let size = bytes.len();
+        if size == 0 {
+            return Ok(zeros);
+        }
+        zeros += bytes.iter().map(|&byte| u64::from(byte == 0)).sum::<u64>();
+        payload.consume(size);
+    }
+}
+
+/// The size that the header of the op's frame announces; 0 if it announces none.
+fn announced_size(reader: &mut OpReader<'_>) -> io::Result<u64> {
+    let mut header = Vec::with_capacity(MAX_FRAME_HEADER_SIZE);
+    reader.payload().take(MAX_FRAME_HEADER_SIZE as u64).read_to_end(&mut header)?;
+    Ok(zstd::zstd_safe::get_frame_content_size(&header).ok().flatten().unwrap_or(0))
+}
+
+fn uvarint_size(value: u64) -> u64 {
+    let mut encoded = Vec::with_capacity(MAX_UVARINT_SIZE);
+    wire::put_uvarint(&mut encoded, value);
+    encoded.len() as u64
+}
+
+/// Counts what is read through it.
+struct Counted<'c, R> {
+    inner: R,
+    size: &'c Cell<u64>,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.size.set(self.size.get() + read as u64);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use delta_format::{Encoding, OpWriter, Version};
+
+    use super::*;
+
+    fn path(text: &str) -> SourcePath {
+        SourcePath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn agrees_with_the_writer() {
+        let mut writer = OpWriter::new(Vec::new(), Version::V2, Encoding::default()).unwrap();
+        writer.literal(b"header").unwrap();
+        writer.copy(&path("a"), 300, 20).unwrap();
+        writer.add(&path("b"), 0, &[0, 1, 0]).unwrap();
+        writer.zstd_dict(&path("b"), &zstd::bulk::compress(&[7; 50], 3).unwrap()).unwrap();
+        let (delta, stats) = writer.finish().unwrap();
+        let summary = Summary::read(delta.as_slice()).unwrap();
+        assert_eq!(summary.version, "tardf2");
+        assert_eq!(summary.delta_size, delta.len() as u64);
+        assert_eq!(summary.stream_size, stats.stream_size);
+        assert_eq!(summary.output_size, 6 + 20 + 3 + 50);
+        assert_eq!(summary.by_kind().iter().map(|(_, totals)| totals.ops).sum::<u64>(), stats.ops);
+        assert_eq!(summary.add_zeros, 2);
+        assert_eq!(summary.zstd_dict.payload, stats.zstd_dict_size);
+        let used: Vec<_> = summary.sources.iter().map(|file| (&file.path, file.copied, file.added)).collect();
+        assert_eq!(used, [(&path("b"), 0, 3), (&path("a"), 20, 0)]);
+        assert_eq!(summary.sources[0].payload, 3 + stats.zstd_dict_size);
+        assert_eq!(summary.sources[0].frames, 1);
+    }
+}

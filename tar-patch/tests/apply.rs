@@ -1,0 +1,124 @@
+//! Deltas by the Go tar-diff, and our own, make the layer that they were made for.
+
+mod support;
+
+use std::fs::{self, File};
+
+use delta_format::{Encoding, OpWriter, Version};
+use layer::{Digest, SpoolOptions};
+use support::{extracted, golden, path, small_delta, small_tree};
+use tar_patch::{
+    Applied, ApplyOptions, DiffId, DirSource, Error, Fault, LayerSource, PathResolution, SourceFiles,
+    Summary, apply,
+};
+
+/// Each golden delta and the old layers that it reads.
+const GOLDEN: [(&str, &[&str]); 5] = [
+    ("basic.tardiff", &["old.tar.gz"]),
+    ("level19.tardiff", &["old.tar.gz"]),
+    ("nolimit.tardiff", &["old.tar.gz"]),
+    ("prefix.tardiff", &["old.tar.gz"]),
+    ("two-old.tardiff", &["old.tar.gz", "old2.tar.gz"]),
+];
+
+fn assert_makes(delta: &[u8], sources: &mut impl SourceFiles, target: &[u8], what: &str) {
+    let expected = DiffId(Digest::of(target));
+    let options = ApplyOptions { expected: Some(expected), max_output: target.len() as u64 };
+    let mut output = Vec::new();
+    let applied = apply(delta, sources, options, &mut output).expect(what);
+    assert_eq!(applied, Applied { diff_id: expected, size: target.len() as u64 }, "{what}");
+    assert!(output == target, "{what}");
+}
+
+#[test]
+fn golden_deltas_over_extracted_layers() {
+    let target = golden("new.tar.gz");
+    for (name, layers) in GOLDEN {
+        let delta = fs::read(fixtures::golden_dir().join(name)).unwrap();
+        let tree = extracted(layers);
+        for resolution in [PathResolution::Kernel, PathResolution::Walk] {
+            let mut sources = DirSource::open_with(tree.path(), resolution).unwrap();
+            assert_makes(&delta, &mut sources, &target, name);
+        }
+    }
+}
+
+#[test]
+fn golden_deltas_over_tarballs() {
+    let target = golden("new.tar.gz");
+    let plain = tempfile::tempdir().unwrap();
+    for (name, layers) in GOLDEN {
+        let delta = fs::read(fixtures::golden_dir().join(name)).unwrap();
+        let compressed: Vec<_> = layers.iter().map(|layer| fixtures::golden_dir().join(layer)).collect();
+        let mut sources = LayerSource::open(&compressed, &SpoolOptions::default()).unwrap();
+        assert_makes(&delta, &mut sources, &target, name);
+        let plain: Vec<_> = layers
+            .iter()
+            .map(|layer| {
+                let path = plain.path().join(layer.trim_end_matches(".gz"));
+                fs::write(&path, golden(layer)).unwrap();
+                path
+            })
+            .collect();
+        let mut sources = LayerSource::open(&plain, &SpoolOptions::default()).unwrap();
+        assert_makes(&delta, &mut sources, &target, name);
+    }
+}
+
+#[test]
+fn golden_deltas_can_be_summarized() {
+    let target = golden("new.tar.gz");
+    for (name, _) in GOLDEN {
+        let file = File::open(fixtures::golden_dir().join(name)).unwrap();
+        let size = file.metadata().unwrap().len();
+        let summary = Summary::read(file).unwrap();
+        assert_eq!((summary.version, summary.delta_size), ("tardf1", size), "{name}");
+        assert_eq!(summary.output_size, target.len() as u64, "{name}");
+        let used: u64 = summary.sources.iter().map(|file| file.copied + file.added).sum();
+        assert_eq!(summary.data.output + used, summary.output_size, "{name}");
+    }
+}
+
+#[test]
+fn a_frame_with_a_source_as_its_prefix() {
+    let tree = small_tree();
+    let source = support::counting();
+    let target = [&source[50..200], b"and more", &source[..20]].concat();
+    let mut frame = Vec::new();
+    let mut encoder = zstd::Encoder::with_ref_prefix(&mut frame, 3, source.as_slice()).unwrap();
+    std::io::Write::write_all(&mut encoder, &target).unwrap();
+    encoder.finish().unwrap();
+    let mut writer = OpWriter::new(Vec::new(), Version::V2, Encoding::default()).unwrap();
+    writer.zstd_dict(&path("file"), &frame).unwrap();
+    let (delta, _) = writer.finish().unwrap();
+    let mut sources = DirSource::open(tree.path()).unwrap();
+    assert_makes(&delta, &mut sources, &target, "zstd_dict");
+}
+
+#[test]
+fn another_result_than_expected_is_an_error() {
+    let tree = small_tree();
+    let (delta, target) = small_delta();
+    let actual = DiffId(Digest::of(&target));
+    let expected = DiffId(Digest::of(b"another layer"));
+    let options = ApplyOptions { expected: Some(expected), ..ApplyOptions::default() };
+    let mut sources = DirSource::open(tree.path()).unwrap();
+    let error = apply(delta.as_slice(), &mut sources, options, &mut Vec::new()).unwrap_err();
+    assert_eq!(error.fault(), Fault::Mismatch);
+    match error {
+        Error::DiffIdMismatch { expected: wanted, actual: found } => {
+            assert_eq!((wanted, found), (expected, actual));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_full_disk_is_the_systems_fault() {
+    let tree = small_tree();
+    let (delta, _) = small_delta();
+    let mut sources = DirSource::open(tree.path()).unwrap();
+    let mut full = File::options().write(true).open("/dev/full").unwrap();
+    let error = apply(delta.as_slice(), &mut sources, ApplyOptions::default(), &mut full).unwrap_err();
+    assert_eq!(error.fault(), Fault::System, "{error}");
+}
