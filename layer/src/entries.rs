@@ -1,12 +1,12 @@
 //! The entries of a layer's tar and where the data of each lies.
 //!
-//! The walk reads headers only: data is skipped by offset. `tar` parses the header fields and the
-//! PAX records; offsets, extension headers and the end of the archive are handled here, since an
-//! exact offset is what this crate is for.
+//! The walk reads headers only: data is skipped by offset. `tar` parses the header fields; offsets,
+//! extension headers and the end of the archive are handled here, since an exact offset is what this
+//! crate is for. PAX records are too: `tar` cuts them at line ends, which a value may hold.
 
 use std::ops::Range;
 
-use tar::{EntryType, GnuExtSparseHeader, Header, PaxExtensions};
+use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use crate::{Error, Result, Spool};
 
@@ -222,10 +222,11 @@ fn checksums(header: &[u8; 512]) -> [i64; 2] {
 /// Takes the records that matter here from PAX extended headers (POSIX.1-2001, pax); of two with
 /// one key, the last counts.
 fn read_records(records: &[u8], overrides: &mut Overrides) -> Result<(), &'static str> {
-    for record in PaxExtensions::new(records) {
-        let record = record.map_err(|_| "a PAX record is malformed")?;
-        let value = record.value_bytes();
-        match record.key_bytes() {
+    let mut rest = records;
+    while !rest.is_empty() {
+        let (key, value, after) = split_record(rest).ok_or("a PAX record is malformed")?;
+        rest = after;
+        match key {
             b"path" if !overrides.sparse || overrides.path.is_none() => overrides.path = Some(value.into()),
             b"linkpath" => overrides.link = Some(value.into()),
             b"size" => {
@@ -241,4 +242,14 @@ fn read_records(records: &[u8], overrides: &mut Overrides) -> Result<(), &'stati
         }
     }
     Ok(())
+}
+
+/// Splits the first record, `SIZE KEY=VALUE\n` with the size of all of it in decimal, off.
+fn split_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let space = records.iter().position(|&byte| byte == b' ')?;
+    let size: usize = std::str::from_utf8(&records[..space]).ok()?.parse().ok()?;
+    let (record, rest) = records.split_at_checked(size)?;
+    let pair = record.get(space + 1..)?.strip_suffix(b"\n")?;
+    let equals = pair.iter().position(|&byte| byte == b'=')?;
+    Some((&pair[..equals], &pair[equals + 1..], rest))
 }

@@ -18,7 +18,9 @@ fn delta(scenario: &Scenario, options: &DiffOptions) -> Vec<u8> {
     let old: Vec<Spool> = scenario.old.iter().map(|layer| spool(layer)).collect();
     let new = spool(&scenario.new);
     let done = std::sync::atomic::AtomicU64::new(0);
-    let count = |size| drop(done.fetch_add(size, std::sync::atomic::Ordering::Relaxed));
+    let count = |size| {
+        done.fetch_add(size, std::sync::atomic::Ordering::Relaxed);
+    };
     let (delta, stats) = diff(&old, &new, options, Vec::new(), &count).unwrap();
     let name = scenario.name;
     assert_eq!(done.into_inner(), new.size(), "{name}: progress adds up");
