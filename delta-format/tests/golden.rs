@@ -1,5 +1,7 @@
 //! The reader against deltas that the Go tool made.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
+
 use std::collections::BTreeMap;
 use std::fs;
 

@@ -1,5 +1,7 @@
 //! Each limit of the format, one step within and one past it.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
+
 use std::io;
 
 use delta_format::wire::{self, put_uvarint};

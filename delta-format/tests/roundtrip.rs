@@ -1,5 +1,7 @@
 //! What the writer writes, the reader accepts, and it means what was asked for.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
+
 use std::collections::HashMap;
 use std::io;
 

@@ -1,5 +1,7 @@
 //! Every kind of tar: the walk finds what GNU tar and Python find, and the exact place of the data.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
+
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 

@@ -1,5 +1,7 @@
 //! The command: flags of the Go tool, streams, and no output that is not whole.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
+
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! An applier that nobody here wrote, the crate `oci-delta`, rebuilds the new tar from our deltas.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
+
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! The law: applying the delta gives the new tar, bit for bit, whatever the archives are.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
+
 use std::num::NonZeroUsize;
 use std::path::Path;
 
