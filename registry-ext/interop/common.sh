@@ -19,7 +19,7 @@ step() {
 # Runs once, at any end: stops what was started here, then removes the directory. KEEP=1 leaves the directory.
 cleanup() {
     local status=$? pid line
-    trap - EXIT INT TERM
+    trap - EXIT INT TERM ERR
     for line in "${cleanups[@]}"; do
         eval "$line" || true
     done
@@ -40,6 +40,8 @@ cleanup() {
     exit "$status"
 }
 trap cleanup EXIT
+set -E
+trap 'echo "FAIL: line $LINENO: $BASH_COMMAND" >&2' ERR
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
