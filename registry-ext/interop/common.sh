@@ -4,6 +4,8 @@
 interop=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 workspace=$(cd "$interop/../.." && pwd)
 work=$(mktemp -d)
+mkdir "$work/tmp"
+export TMPDIR=$work/tmp
 pids=()
 cleanups=()
 

@@ -14,6 +14,7 @@ if [[ ${INTEROP_BUS:-} != private ]]; then
     find_registry_ext
     export REGISTRY_EXT INTEROP_BUS=private
     rm -rf "$work"
+    unset TMPDIR
     exec dbus-run-session -- bash "${BASH_SOURCE[0]}" "$@"
 fi
 
