@@ -1,0 +1,460 @@
+//! A registry as the OCI distribution specification 1.1 has it, in memory, with switches for what
+//! real registries and networks do differently.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use futures_util::stream;
+use layer::Digest;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+/// Largest request body in bytes.
+const MAX_BODY: usize = 1 << 30;
+
+/// What is not as the specification has it, or is up to the registry.
+#[derive(Debug, Clone)]
+pub(crate) struct Switches {
+    /// Whether there is a referrers API (and the header `OCI-Subject`).
+    pub(crate) referrers: bool,
+    /// Entries on one page of referrers.
+    pub(crate) page_size: usize,
+    /// Whether the filter of referrers is applied.
+    pub(crate) filters: bool,
+    /// Whether blobs are mounted from other repositories.
+    pub(crate) mounts: bool,
+    /// Whether manifests can be deleted.
+    pub(crate) deletes: bool,
+    /// User and password that a bearer token costs; without, everybody may do everything.
+    pub(crate) bearer: Option<(String, String)>,
+    /// Requests to come that are answered with status 503.
+    pub(crate) failures: usize,
+    /// Answers with a blob to come that are cut after this many bytes.
+    pub(crate) cuts: Vec<usize>,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self {
+            referrers: true,
+            page_size: 1000,
+            filters: true,
+            mounts: true,
+            deletes: true,
+            bearer: None,
+            failures: 0,
+            cuts: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Repository {
+    blobs: HashMap<String, Bytes>,
+    /// Media type and bytes.
+    manifests: HashMap<String, (String, Bytes)>,
+    tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default)]
+struct Stored {
+    switches: Switches,
+    repositories: HashMap<String, Repository>,
+    uploads: HashMap<String, Vec<u8>>,
+    tokens: HashSet<String>,
+    counter: u64,
+    /// Method and path of each request, with the range of those that have one.
+    requests: Vec<String>,
+}
+
+/// A running registry. It stops when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    address: SocketAddr,
+    stored: Arc<Mutex<Stored>>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Registry {
+    /// Listens on an address; port 0 is any free port.
+    pub(crate) async fn start(address: &str, switches: Switches) -> io::Result<Self> {
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let stored = Arc::new(Mutex::new(Stored { switches, ..Stored::default() }));
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&stored));
+        let task = tokio::spawn(async move { axum::serve(listener, router).await });
+        Ok(Self { address, stored, task })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Runs until it fails.
+    #[allow(dead_code, reason = "the tests stop it")]
+    pub(crate) async fn wait(mut self) -> io::Result<()> {
+        (&mut self.task).await?
+    }
+
+    /// Changes the switches.
+    #[allow(dead_code, reason = "the example does not")]
+    pub(crate) fn switch(&self, change: impl FnOnce(&mut Switches)) {
+        change(&mut lock(&self.stored).switches);
+    }
+
+    /// Makes all tokens invalid.
+    #[allow(dead_code, reason = "the example does not")]
+    pub(crate) fn revoke_tokens(&self) {
+        lock(&self.stored).tokens.clear();
+    }
+
+    /// Takes the requests so far.
+    #[allow(dead_code, reason = "the example does not")]
+    pub(crate) fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.stored).requests)
+    }
+
+    /// Replaces the bytes of a blob under its old digest, as a broken disk does.
+    #[allow(dead_code, reason = "the example does not")]
+    pub(crate) fn corrupt_blob(&self, repository: &str, digest: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut stored = lock(&self.stored);
+        let blob = stored.repositories.get_mut(repository).and_then(|found| found.blobs.get_mut(digest));
+        let blob = blob.expect("the blob is there");
+        let mut bytes = blob.to_vec();
+        change(&mut bytes);
+        *blob = bytes.into();
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock(stored: &Mutex<Stored>) -> MutexGuard<'_, Stored> {
+    stored.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One request, read whole.
+struct Call {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Call {
+    fn query(&self, key: &str) -> Option<String> {
+        let pairs = self.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.into_iter().find(|(name, _)| *name == key).map(|(_, value)| unescape(value))
+    }
+
+    fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+fn unescape(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        match (first, hex) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            (b'+', _) => {
+                bytes.push(b' ');
+                rest = after;
+            }
+            _ => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+async fn answer(State(stored): State<Arc<Mutex<Stored>>>, request: Request<Body>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, MAX_BODY).await else {
+        return status(StatusCode::BAD_REQUEST);
+    };
+    let call = Call { method: parts.method, uri: parts.uri, headers: parts.headers, body };
+    let mut stored = lock(&stored);
+    let range = call.header(header::RANGE).map_or_else(String::new, |range| format!(" {range}"));
+    stored.requests.push(format!("{} {}{range}", call.method, call.uri));
+    if stored.switches.failures > 0 {
+        stored.switches.failures -= 1;
+        return status(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    if call.uri.path() == "/token" {
+        return stored.token(&call);
+    }
+    if let Some(refusal) = stored.refusal(&call) {
+        return refusal;
+    }
+    stored.route(&call).unwrap_or_else(|| error(StatusCode::NOT_FOUND, "NOT_FOUND"))
+}
+
+fn status(code: StatusCode) -> Response<Body> {
+    respond(code, &[], Body::empty())
+}
+
+fn respond(
+    code: StatusCode,
+    headers: &[(header::HeaderName, String)],
+    body: impl Into<Body>,
+) -> Response<Body> {
+    let mut response = Response::builder().status(code);
+    for (name, value) in headers {
+        response = response.header(name, value);
+    }
+    response.body(body.into()).expect("the headers are plain text")
+}
+
+fn error(code: StatusCode, name: &str) -> Response<Body> {
+    let body = json!({"errors": [{"code": name, "message": name.to_lowercase()}]});
+    respond(code, &[(header::CONTENT_TYPE, "application/json".into())], body.to_string())
+}
+
+const CONTENT_DIGEST: header::HeaderName = header::HeaderName::from_static("docker-content-digest");
+const OCI_SUBJECT: header::HeaderName = header::HeaderName::from_static("oci-subject");
+const FILTERS_APPLIED: header::HeaderName = header::HeaderName::from_static("oci-filters-applied");
+
+impl Stored {
+    fn token(&mut self, call: &Call) -> Response<Body> {
+        let Some((user, password)) = self.switches.bearer.clone() else {
+            return status(StatusCode::NOT_FOUND);
+        };
+        // An identity token in this registry is the password itself.
+        let form = String::from_utf8_lossy(&call.body).into_owned();
+        let is_identity = call.method == Method::POST && form.contains(&format!("refresh_token={password}"));
+        let basic = call.header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Basic "));
+        if !is_identity && basic != Some(base64(format!("{user}:{password}").as_bytes()).as_str()) {
+            return error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+        }
+        self.counter += 1;
+        let scope = call.query("scope").unwrap_or(form);
+        let token =
+            format!("token-{}-{}", self.counter, if scope.contains("delete") { "delete" } else { "" });
+        self.tokens.insert(token.clone());
+        respond(StatusCode::OK, &[], json!({"token": token}).to_string())
+    }
+
+    fn refusal(&self, call: &Call) -> Option<Response<Body>> {
+        self.switches.bearer.as_ref()?;
+        let token = call.header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+        let allows = |token: &str| call.method != Method::DELETE || token.ends_with("delete");
+        if token.is_some_and(|token| self.tokens.contains(token) && allows(token)) {
+            return None;
+        }
+        let host = call.header(header::HOST).unwrap_or_default();
+        let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"test\"");
+        let mut refusal = error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+        refusal.headers_mut().insert(header::WWW_AUTHENTICATE, challenge.parse().ok()?);
+        Some(refusal)
+    }
+
+    fn route(&mut self, call: &Call) -> Option<Response<Body>> {
+        let path = call.uri.path().strip_prefix("/v2/")?;
+        if path.is_empty() {
+            return Some(status(StatusCode::OK));
+        }
+        if let Some(name) = path.strip_suffix("/tags/list") {
+            let tags: Vec<&String> = self.repositories.get(name)?.tags.keys().collect();
+            return Some(respond(StatusCode::OK, &[], json!({"name": name, "tags": tags}).to_string()));
+        }
+        if let Some((name, upload)) = path.split_once("/blobs/uploads/") {
+            return self.upload(call, name, upload);
+        }
+        if let Some((name, digest)) = path.split_once("/blobs/") {
+            return self.blob(call, name, digest);
+        }
+        if let Some((name, reference)) = path.split_once("/manifests/") {
+            return self.manifest(call, name, reference);
+        }
+        let (name, subject) = path.split_once("/referrers/")?;
+        self.referrers(call, name, subject)
+    }
+
+    fn upload(&mut self, call: &Call, name: &str, upload: &str) -> Option<Response<Body>> {
+        let digest = call.query("digest");
+        match (&call.method, digest) {
+            (&Method::POST, None) => {
+                if let (Some(digest), Some(from), true) =
+                    (call.query("mount"), call.query("from"), self.switches.mounts)
+                    && let Some(blob) = self.repositories.get(&from).and_then(|from| from.blobs.get(&digest))
+                {
+                    let blob = blob.clone();
+                    return Some(self.store_blob(name, digest, blob));
+                }
+                self.counter += 1;
+                let id = format!("upload-{}", self.counter);
+                self.uploads.insert(id.clone(), Vec::new());
+                let location = format!("/v2/{name}/blobs/uploads/{id}");
+                Some(respond(StatusCode::ACCEPTED, &[(header::LOCATION, location)], Body::empty()))
+            }
+            (&Method::PATCH, None) => {
+                self.uploads.get_mut(upload)?.extend_from_slice(&call.body);
+                let location = call.uri.path().to_owned();
+                Some(respond(StatusCode::ACCEPTED, &[(header::LOCATION, location)], Body::empty()))
+            }
+            (&Method::PUT, Some(digest)) => {
+                let mut bytes = self.uploads.remove(upload)?;
+                bytes.extend_from_slice(&call.body);
+                if Digest::of(&bytes).to_string() != digest {
+                    return Some(error(StatusCode::BAD_REQUEST, "DIGEST_INVALID"));
+                }
+                Some(self.store_blob(name, digest, bytes.into()))
+            }
+            _ => Some(error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED")),
+        }
+    }
+
+    fn store_blob(&mut self, name: &str, digest: String, blob: Bytes) -> Response<Body> {
+        let location = format!("/v2/{name}/blobs/{digest}");
+        self.repositories.entry(name.into()).or_default().blobs.insert(digest, blob);
+        respond(StatusCode::CREATED, &[(header::LOCATION, location)], Body::empty())
+    }
+
+    fn blob(&mut self, call: &Call, name: &str, digest: &str) -> Option<Response<Body>> {
+        let blob = self.repositories.get(name)?.blobs.get(digest)?.clone();
+        let mut headers = vec![(CONTENT_DIGEST, digest.to_owned())];
+        if call.method == Method::HEAD {
+            headers.push((header::CONTENT_LENGTH, blob.len().to_string()));
+            return Some(respond(StatusCode::OK, &headers, Body::empty()));
+        }
+        let start =
+            call.header(header::RANGE).and_then(|range| range.strip_prefix("bytes=")?.split('-').next());
+        let (mut code, mut bytes) = (StatusCode::OK, blob.clone());
+        if let Some(start) = start.and_then(|start| start.parse::<usize>().ok()) {
+            if start >= blob.len() {
+                return Some(error(StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID"));
+            }
+            code = StatusCode::PARTIAL_CONTENT;
+            bytes = blob.slice(start..);
+            headers.push((header::CONTENT_RANGE, format!("bytes {start}-{}/{}", blob.len() - 1, blob.len())));
+        }
+        headers.push((header::CONTENT_LENGTH, bytes.len().to_string()));
+        if let Some(cut) = self.switches.cuts.pop().filter(|cut| *cut < bytes.len()) {
+            let broken = [Ok(bytes.slice(..cut)), Err(io::Error::other("cut"))];
+            return Some(respond(code, &headers, Body::from_stream(stream::iter(broken))));
+        }
+        Some(respond(code, &headers, bytes))
+    }
+
+    fn manifest(&mut self, call: &Call, name: &str, reference: &str) -> Option<Response<Body>> {
+        if call.method == Method::PUT {
+            return Some(self.put_manifest(call, name, reference));
+        }
+        let repository = self.repositories.get_mut(name)?;
+        let digest = repository.tags.get(reference).map_or(reference, String::as_str).to_owned();
+        let (media_type, bytes) = repository.manifests.get(&digest)?.clone();
+        if call.method == Method::DELETE {
+            if !self.switches.deletes || digest != reference {
+                return Some(error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"));
+            }
+            repository.manifests.remove(&digest);
+            repository.tags.retain(|_, tagged| *tagged != digest);
+            return Some(status(StatusCode::ACCEPTED));
+        }
+        let headers = [(header::CONTENT_TYPE, media_type), (CONTENT_DIGEST, digest)];
+        Some(respond(StatusCode::OK, &headers, bytes))
+    }
+
+    fn put_manifest(&mut self, call: &Call, name: &str, reference: &str) -> Response<Body> {
+        let Ok(json) = serde_json::from_slice::<Value>(&call.body) else {
+            return error(StatusCode::BAD_REQUEST, "MANIFEST_INVALID");
+        };
+        let repository = self.repositories.entry(name.into()).or_default();
+        let list = |key: &str| json.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+        let digests = list("layers").into_iter().chain(json.get("config").cloned());
+        let is_there = |blob: &Value| {
+            blob.get("digest")
+                .and_then(Value::as_str)
+                .is_some_and(|digest| repository.blobs.contains_key(digest))
+        };
+        if !digests.into_iter().all(|blob| is_there(&blob)) {
+            return error(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN");
+        }
+        let digest = Digest::of(&call.body).to_string();
+        if !reference.starts_with("sha256:") {
+            repository.tags.insert(reference.into(), digest.clone());
+        } else if reference != digest {
+            return error(StatusCode::BAD_REQUEST, "DIGEST_INVALID");
+        }
+        let media_type = call.header(header::CONTENT_TYPE).unwrap_or_default().to_owned();
+        repository.manifests.insert(digest.clone(), (media_type, call.body.clone()));
+        let mut headers =
+            vec![(header::LOCATION, format!("/v2/{name}/manifests/{digest}")), (CONTENT_DIGEST, digest)];
+        if let (Some(subject), true) = (subject_of(&json), self.switches.referrers) {
+            headers.push((OCI_SUBJECT, subject.to_owned()));
+        }
+        respond(StatusCode::CREATED, &headers, Body::empty())
+    }
+
+    fn referrers(&self, call: &Call, name: &str, subject: &str) -> Option<Response<Body>> {
+        if !self.switches.referrers {
+            return None;
+        }
+        let wanted = call.query("artifactType").filter(|_| self.switches.filters);
+        let empty = Repository::default();
+        let repository = self.repositories.get(name).unwrap_or(&empty);
+        let mut manifests = Vec::new();
+        for (digest, (media_type, bytes)) in &repository.manifests {
+            let Ok(json) = serde_json::from_slice::<Value>(bytes) else { continue };
+            let artifact_type = json.get("artifactType").cloned().unwrap_or_default();
+            let is_wanted = wanted.as_ref().is_none_or(|wanted| artifact_type.as_str() == Some(wanted));
+            if subject_of(&json) == Some(subject) && is_wanted {
+                manifests.push(json!({
+                    "mediaType": media_type, "digest": digest, "size": bytes.len(),
+                    "artifactType": artifact_type, "annotations": json.get("annotations"),
+                }));
+            }
+        }
+        manifests.sort_by_key(|entry| entry["digest"].to_string());
+        let start: usize = call.query("start").and_then(|start| start.parse().ok()).unwrap_or(0);
+        let end = manifests.len().min(start + self.switches.page_size);
+        let page = manifests.get(start..end).unwrap_or_default();
+        let index = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": page,
+        });
+        let mut headers = vec![(header::CONTENT_TYPE, "application/vnd.oci.image.index.v1+json".to_owned())];
+        if end < manifests.len() {
+            let next = format!("</v2/{name}/referrers/{subject}?start={end}>; rel=\"next\"");
+            headers.push((header::LINK, next));
+        }
+        if wanted.is_some() {
+            headers.push((FILTERS_APPLIED, "artifactType".to_owned()));
+        }
+        Some(respond(StatusCode::OK, &headers, index.to_string()))
+    }
+}
+
+fn subject_of(manifest: &Value) -> Option<&str> {
+    manifest.get("subject")?.get("digest")?.as_str()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits = (0..3).fold(0u32, |bits, at| bits << 8 | u32::from(group.get(at).copied().unwrap_or(0)));
+        for digit in 0..4 {
+            let index = (bits >> (18 - 6 * digit) & 63) as usize;
+            text.push(if digit <= group.len() { char::from(DIGITS[index]) } else { '=' });
+        }
+    }
+    text
+}

@@ -1,0 +1,150 @@
+//! The layout of oci-delta: one self-contained artifact per old and new image.
+
+use layer::{BlobDigest, DiffId, Digest};
+use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType};
+
+use super::{
+    ANNOTATION_CONTENT, ANNOTATION_REUSED, ANNOTATION_REUSED_DIFF_ID, ANNOTATION_SOURCE,
+    ANNOTATION_SOURCE_CONFIG, ANNOTATION_TARGET, ANNOTATION_TO, ARTIFACT_TYPE, Annotations, EMPTY_CONFIG,
+    EMPTY_JSON, TAR_DIFF, annotated, annotation, descriptor, descriptor_of, digest_annotation, digest_of,
+    is_oci_delta, is_tar_diff, to_annotations, to_json,
+};
+use crate::{Error, Result};
+
+/// What one oci-delta artifact says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OciDelta {
+    /// Descriptor of the target image's manifest.
+    pub target: Descriptor,
+    /// Descriptor of the target image's config.
+    pub target_config: Descriptor,
+    /// Digest of the source image's manifest, if the artifact says so.
+    pub source: Option<Digest>,
+    /// Digest of the source image's config.
+    pub source_config: Digest,
+    /// The target's layers that the source has.
+    pub reused: Vec<(BlobDigest, DiffId)>,
+    /// The target's other layers.
+    pub layers: Vec<ArtifactLayer>,
+}
+
+/// A layer of the target that the source lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArtifactLayer {
+    /// The target's layer as the target's manifest names it.
+    pub to: BlobDigest,
+    /// A delta, or the layer itself.
+    pub blob: Descriptor,
+}
+
+impl ArtifactLayer {
+    /// A delta that rebuilds `to`.
+    pub fn delta(to: BlobDigest, digest: Digest, size: u64) -> Self {
+        Self { to, blob: descriptor(TAR_DIFF, digest, size) }
+    }
+
+    /// The layer itself: a delta of it would not be smaller.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if its digest is no sha256.
+    pub fn original(layer: &Descriptor) -> Result<Self> {
+        let digest = digest_of(layer)?;
+        let blob = descriptor(layer.media_type().as_ref(), digest, layer.size());
+        Ok(Self { to: BlobDigest(digest), blob })
+    }
+
+    /// Whether the blob is a delta.
+    pub fn is_delta(&self) -> bool {
+        is_tar_diff(&self.blob)
+    }
+}
+
+impl OciDelta {
+    /// Writes the manifest of the artifact.
+    pub fn build(&self) -> Vec<u8> {
+        let content =
+            |blob: Descriptor, content: &str| annotated(blob, [(ANNOTATION_CONTENT, content.into())]);
+        let mut layers = vec![
+            content(plain(&self.target), "image-manifest"),
+            content(plain(&self.target_config), "image-config"),
+        ];
+        layers.extend(self.layers.iter().map(|layer| {
+            let annotations =
+                [(ANNOTATION_CONTENT, "image-layer".into()), (ANNOTATION_TO, layer.to.to_string())];
+            annotated(layer.blob.clone(), annotations)
+        }));
+        let manifest = ImageManifestBuilder::default()
+            .schema_version(2u32)
+            .media_type(MediaType::ImageManifest)
+            .artifact_type(MediaType::from(ARTIFACT_TYPE))
+            .config(descriptor_of(EMPTY_CONFIG, EMPTY_JSON))
+            .layers(layers)
+            .subject(plain(&self.target))
+            .annotations(self.annotations())
+            .build()
+            .expect("every mandatory field is set");
+        to_json(&manifest)
+    }
+
+    /// The annotations of the manifest. An index that lists the artifact repeats them (OCI
+    /// distribution specification, "Listing Referrers").
+    pub fn annotations(&self) -> Annotations {
+        let json = |texts: Vec<String>| serde_json::Value::from(texts).to_string();
+        let (blobs, diff_ids) =
+            self.reused.iter().map(|(blob, diff_id)| (blob.to_string(), diff_id.to_string())).unzip();
+        let mut annotations = to_annotations([
+            (ANNOTATION_TARGET, self.target.digest().to_string()),
+            (ANNOTATION_SOURCE_CONFIG, self.source_config.to_string()),
+            (ANNOTATION_REUSED, json(blobs)),
+            (ANNOTATION_REUSED_DIFF_ID, json(diff_ids)),
+        ]);
+        if let Some(source) = self.source {
+            annotations.insert(ANNOTATION_SOURCE.into(), source.to_string());
+        }
+        annotations
+    }
+
+    /// Reads the manifest of an artifact, of the older artifactType too. Layers with other contents
+    /// (signatures) are left out.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if the artifactType is another, or a mandatory part is missing.
+    pub fn parse(manifest: &ImageManifest) -> Result<Self> {
+        let broken = |reason: &str| Error::malformed("oci-delta artifact", reason);
+        if !is_oci_delta(manifest.artifact_type().as_ref()) {
+            return Err(broken("its artifactType is another"));
+        }
+        let content = |wanted: &'static str| {
+            let layers = manifest.layers().iter();
+            layers.filter(move |layer| annotation(layer, ANNOTATION_CONTENT) == Some(wanted))
+        };
+        let one = |wanted| content(wanted).next().map(plain);
+        let empty = Annotations::new();
+        let annotations = manifest.annotations().as_ref().unwrap_or(&empty);
+        let digest = |key: &str| annotations.get(key).and_then(|text| text.parse::<Digest>().ok());
+        let list = |key: &str| -> Vec<Digest> {
+            let texts: Vec<String> =
+                annotations.get(key).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+            texts.iter().filter_map(|text| text.parse().ok()).collect()
+        };
+        let (reused, reused_diff_ids) = (list(ANNOTATION_REUSED), list(ANNOTATION_REUSED_DIFF_ID));
+        let layers = content("image-layer").filter_map(|layer| {
+            let to = BlobDigest(digest_annotation(layer, ANNOTATION_TO)?);
+            Some(ArtifactLayer { to, blob: plain(layer) })
+        });
+        Ok(Self {
+            target: one("image-manifest").ok_or_else(|| broken("it holds no image-manifest"))?,
+            target_config: one("image-config").ok_or_else(|| broken("it holds no image-config"))?,
+            source: digest(ANNOTATION_SOURCE),
+            source_config: digest(ANNOTATION_SOURCE_CONFIG)
+                .ok_or_else(|| broken("the digest of the source's config is missing"))?,
+            reused: reused.into_iter().map(BlobDigest).zip(reused_diff_ids.into_iter().map(DiffId)).collect(),
+            layers: layers.collect(),
+        })
+    }
+}
+
+/// Media type, digest and size alone.
+fn plain(full: &Descriptor) -> Descriptor {
+    Descriptor::new(full.media_type().clone(), full.size(), full.digest().clone())
+}

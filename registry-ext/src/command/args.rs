@@ -1,0 +1,299 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use cli::generate::GenerateArgs;
+use layer::Digest;
+use registry_ext::image::Platform;
+use registry_ext::reference::ImageRef;
+use registry_ext::store::StoreRef;
+use tar_diff::{DiffOptions, Method};
+
+const AFTER_HELP: &str = "\
+Images:  HOST[:PORT]/NAME[:TAG][@DIGEST]   oci:DIR[:TAG]   oci-archive:FILE[:TAG]
+Stores:  oci:DIR[:TAG]   containers-storage:[[DRIVER@ROOT+RUNROOT]]NAME   tree:DIR[@sha256:HEX]
+
+Examples:
+  registry-ext publish registry.example/app:v2 --from registry.example/app:v1
+  registry-ext list registry.example/app:v2
+  registry-ext pull registry.example/app:v2 --into oci:/var/lib/app
+  registry-ext prune registry.example/app:v2 --keep registry.example/app:v1
+
+Exit status:
+  0    done
+  1    failed
+  2    wrong usage
+  3    verify: a published delta is wrong
+  4    the image, or something that it consists of, does not exist
+  5    the registry wants other credentials
+  141  stdout was closed";
+
+/// Deltas in a container registry: publishes them, and pulls images with them
+#[derive(Debug, Parser)]
+#[command(
+    name = "registry-ext",
+    version = concat!("v", env!("CARGO_PKG_VERSION")),
+    after_help = AFTER_HELP,
+    disable_help_subcommand = true,
+    subcommand_required = false
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    #[command(flatten)]
+    pub(crate) generate: GenerateArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make deltas to an image, prove them, and publish those that save something
+    Publish(PublishArgs),
+    /// Show which deltas exist for an image, and what they save
+    List(ListArgs),
+    /// Pull an image, as deltas where they save bytes
+    Pull(PullArgs),
+    /// Fetch and apply the deltas of an image, and compare the results
+    Verify(VerifyArgs),
+    /// Remove deltas whose source nobody runs any more
+    Prune(PruneArgs),
+    /// Show what deltas between two images would save
+    Measure(MeasureArgs),
+}
+
+impl Command {
+    /// The image that credentials given on the command line are for.
+    pub(crate) const fn first_image(&self) -> &ImageRef {
+        match self {
+            Self::Publish(args) => match &args.to {
+                Some(to @ ImageRef::Registry(_)) => to,
+                _ => &args.new,
+            },
+            Self::List(args) => &args.image,
+            Self::Pull(args) => &args.image,
+            Self::Verify(args) => &args.image,
+            Self::Prune(args) => &args.image,
+            Self::Measure(args) => &args.new,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Registry and output")]
+pub(crate) struct CommonArgs {
+    /// Use http; the default for loopback addresses, unless --ca-file is given
+    #[arg(long, global = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) plain_http: Option<bool>,
+    /// Trust the CA certificates (PEM) in this file too; may be given several times
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca_file: Vec<PathBuf>,
+    /// Log in as this user, with --password-stdin; for the registry of the first image alone
+    #[arg(long, global = true, value_name = "NAME", requires = "password_stdin")]
+    pub(crate) username: Option<String>,
+    /// Read the password from stdin
+    #[arg(long, global = true, requires = "username")]
+    pub(crate) password_stdin: bool,
+    /// Credentials in the form of docker's config.json or podman's auth.json [default:
+    /// $REGISTRY_AUTH_FILE, or where podman and docker keep them]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
+    /// Directory for downloads and unpacked layers
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) tmp_dir: Option<PathBuf>,
+    /// Downloads at one time
+    #[arg(long, global = true, value_name = "N", default_value = "4")]
+    pub(crate) concurrency: NonZeroUsize,
+    /// Print JSON; all sizes are in bytes
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print nothing but errors and what was asked for
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DiffArgs {
+    /// How deltas of files are made; _deltaindex is always bsdiff, since its clients read no other
+    #[arg(long, value_enum, default_value_t = BinaryDiff::Bsdiff, value_name = "METHOD")]
+    binary_diff: BinaryDiff,
+    /// zstd level of the deltas, 1 (fast) to 22 (small)
+    #[arg(long, value_name = "N", default_value_t = 19, value_parser = clap::value_parser!(i32).range(1..=22))]
+    level: i32,
+    /// Threads that make deltas [default: all cores]
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum BinaryDiff {
+    /// Suffix array; read by every client
+    Bsdiff,
+    /// zstd with the source as dictionary: fast, larger
+    Zstd,
+    /// The smaller of both for each file
+    Auto,
+}
+
+impl DiffArgs {
+    pub(crate) fn options(&self) -> DiffOptions {
+        let defaults = DiffOptions::default();
+        DiffOptions {
+            method: match self.binary_diff {
+                BinaryDiff::Bsdiff => Method::Bsdiff,
+                BinaryDiff::Zstd => Method::Zstd,
+                BinaryDiff::Auto => Method::Auto,
+            },
+            level: self.level,
+            jobs: self.jobs.unwrap_or(defaults.jobs),
+            ..defaults
+        }
+    }
+}
+
+/// Where deltas are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayoutArg {
+    /// The index _deltaindex, which flatpak reads
+    Deltaindex,
+    /// An oci-delta artifact that refers to the image
+    Artifact,
+    /// Both
+    Both,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PublishArgs {
+    /// The new image
+    #[arg(value_name = "REF_NEW")]
+    pub(crate) new: ImageRef,
+    /// An old image that may be installed somewhere; may be given several times
+    #[arg(long, value_name = "REF_OLD", required = true)]
+    pub(crate) from: Vec<ImageRef>,
+    /// Publish here instead of where the new image is: a repository, oci:DIR or oci-archive:FILE
+    #[arg(long, value_name = "REF")]
+    pub(crate) to: Option<ImageRef>,
+    /// Which layouts to write
+    #[arg(long, value_enum, default_value_t = LayoutArg::Both, value_name = "LAYOUT")]
+    pub(crate) layout: LayoutArg,
+    /// Only this platform of an index [default: all]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<Platform>,
+    /// Make and replace deltas that are published already
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) diff: DiffArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// The image
+    #[arg(value_name = "REF")]
+    pub(crate) image: ImageRef,
+    /// Only this platform of an index [default: all]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<Platform>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PullArgs {
+    /// The image
+    #[arg(value_name = "REF")]
+    pub(crate) image: ImageRef,
+    /// The store that takes it: oci:DIR[:TAG], oci-archive:FILE[:TAG] or containers-storage:NAME
+    /// (written by skopeo). The tag is that of REF unless another is given
+    #[arg(long, value_name = "STORE")]
+    pub(crate) into: StoreRef,
+    /// A store that has old images, besides the one that takes the new; may be given several times
+    #[arg(long, value_name = "STORE")]
+    pub(crate) source: Vec<StoreRef>,
+    /// The platform of an index [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<Platform>,
+    /// Fetch layers whole
+    #[arg(long)]
+    pub(crate) no_deltas: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// The image
+    #[arg(value_name = "REF")]
+    pub(crate) image: ImageRef,
+    /// An old image that deltas are from; those that artifacts name are found without
+    #[arg(long, value_name = "REF_OLD")]
+    pub(crate) from: Vec<ImageRef>,
+    /// Only this platform of an index [default: all]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<Platform>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PruneArgs {
+    /// The image whose deltas are looked at
+    #[arg(value_name = "REF")]
+    pub(crate) image: ImageRef,
+    /// Deltas from this image stay; may be given several times
+    #[arg(long, value_name = "REF_OLD")]
+    pub(crate) keep: Vec<ImageRef>,
+    /// Look at the deltas to every image of the repository, also to images that are gone
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Change nothing, show what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct MeasureArgs {
+    /// The old image
+    #[arg(value_name = "REF_OLD")]
+    pub(crate) old: ImageRef,
+    /// The new image
+    #[arg(value_name = "REF_NEW")]
+    pub(crate) new: ImageRef,
+    /// Only this platform of an index [default: all]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<Platform>,
+    #[command(flatten)]
+    pub(crate) diff: DiffArgs,
+}
+
+/// The first digits of a digest, for people.
+pub(crate) fn short(digest: &str) -> &str {
+    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+    hex.get(..12).filter(|_| digest.parse::<Digest>().is_ok()).unwrap_or(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_read() {
+        for line in [
+            "publish h/a:v2 --from h/a:v1 --from oci:x:v0 --layout deltaindex --plain-http",
+            "publish oci:x:v2 --from oci:x:v1 --to oci-archive:d.tar --json",
+            "list h/a:v2 --plain-http=false --platform linux/arm64/v8",
+            "pull h/a:v2 --into oci:x --source tree:/ --source containers-storage:",
+            "verify h/a:v2 --from h/a:v1",
+            "prune h/a:v2 --keep h/a:v1 --all --dry-run",
+            "measure h/a:v1 h/a:v2 --binary-diff auto --level 3",
+        ] {
+            let args = std::iter::once("registry-ext").chain(line.split(' '));
+            assert!(Args::try_parse_from(args).is_ok(), "{line}");
+        }
+        assert!(Args::try_parse_from(["registry-ext", "publish", "h/a:v2"]).is_err());
+        assert!(Args::try_parse_from(["registry-ext", "list", "h/a", "--username", "x"]).is_err());
+    }
+}

@@ -1,0 +1,208 @@
+//! Makes the deltas between the layers of two images, and proves each.
+
+use std::collections::HashMap;
+use std::io::{BufWriter, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use layer::{DiffId, Digest, DigestWriter, MergeOptions, Spool, SpoolOptions};
+use tar_diff::{DiffOptions, Method};
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::artifact::hex;
+use crate::error::blocking;
+use crate::image::ImageLayer;
+use crate::repository::Repository;
+use crate::watch::Watch;
+use crate::{Error, Result};
+
+/// How deltas are made.
+#[derive(Debug, Clone)]
+pub struct MakeOptions {
+    /// The options of tar-diff. Which files may be sources is decided here: those of all layers of
+    /// the old image, without what whiteouts hide and without the object store of ostree (as the Go
+    /// tool oci-delta has it). `_deltaindex` is always written with bsdiff.
+    pub diff: DiffOptions,
+    /// Where downloads, unpacked layers and deltas lie meanwhile.
+    pub temp_dir: PathBuf,
+    /// Downloads at one time.
+    pub concurrency: usize,
+    /// Most bytes of one unpacked layer.
+    pub max_layer_size: u64,
+}
+
+impl Default for MakeOptions {
+    fn default() -> Self {
+        Self {
+            diff: DiffOptions::default(),
+            temp_dir: std::env::temp_dir(),
+            concurrency: 4,
+            max_layer_size: MAX_LAYER_SIZE,
+        }
+    }
+}
+
+/// Most bytes of one unpacked layer, unless the caller says otherwise: a blob of a few megabytes can
+/// unpack to any size.
+pub const MAX_LAYER_SIZE: u64 = 64 << 30;
+
+/// A delta that was applied and gave the layer that it is for.
+#[derive(Debug, Clone)]
+pub struct Delta {
+    /// The layer that it rebuilds.
+    pub to: DiffId,
+    /// Digest of the delta.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its file, which goes away with the last clone.
+    pub file: Arc<NamedTempFile>,
+    /// How long it took to make and to apply it.
+    pub seconds: f64,
+}
+
+/// Short names of layers, for people.
+pub(crate) fn short(diff_id: DiffId) -> String {
+    hex(diff_id.0)[..12].to_owned()
+}
+
+/// Layers in use, each fetched once, and the deltas between them, each made once.
+#[derive(Debug)]
+pub(crate) struct Workshop {
+    options: MakeOptions,
+    watch: Watch,
+    downloads: TempDir,
+    spools: Mutex<HashMap<DiffId, Spool>>,
+    deltas: Mutex<HashMap<Job, Delta>>,
+}
+
+/// What a delta is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Job {
+    old: Vec<DiffId>,
+    new: DiffId,
+    is_bsdiff: bool,
+}
+
+impl Workshop {
+    pub(crate) fn new(options: &MakeOptions, watch: &Watch) -> Result<Self> {
+        let made = TempDir::with_prefix_in("registry-ext-", &options.temp_dir);
+        let downloads = made.map_err(Error::io("make a directory in", &options.temp_dir))?;
+        let (options, watch) = (options.clone(), watch.clone());
+        Ok(Self { options, watch, downloads, spools: Mutex::default(), deltas: Mutex::default() })
+    }
+
+    /// The directory for downloads.
+    pub(crate) fn dir(&self) -> &Path {
+        self.downloads.path()
+    }
+
+    pub(crate) const fn max_layer_size(&self) -> u64 {
+        self.options.max_layer_size
+    }
+
+    /// The layers, unpacked. Each is checked against its diff_id.
+    pub(crate) async fn spools(&self, repository: &Repository, layers: &[&ImageLayer]) -> Result<Vec<Spool>> {
+        let mut wanted: Vec<&ImageLayer> = Vec::new();
+        for layer in layers {
+            let is_known = self.known(layer.diff_id).is_some();
+            if !is_known && wanted.iter().all(|other| other.diff_id != layer.diff_id) {
+                wanted.push(layer);
+            }
+        }
+        let fetches = wanted.into_iter().map(|layer| self.fetch(repository, layer));
+        let fetched: Vec<(DiffId, Spool)> =
+            stream::iter(fetches).buffer_unordered(self.options.concurrency.max(1)).try_collect().await?;
+        self.spools.lock().unwrap_or_else(PoisonError::into_inner).extend(fetched);
+        Ok(layers.iter().filter_map(|layer| self.known(layer.diff_id)).collect())
+    }
+
+    fn known(&self, diff_id: DiffId) -> Option<Spool> {
+        self.spools.lock().unwrap_or_else(PoisonError::into_inner).get(&diff_id).cloned()
+    }
+
+    async fn fetch(&self, repository: &Repository, layer: &ImageLayer) -> Result<(DiffId, Spool)> {
+        let task = self.watch.start(format!("fetch {}", short(layer.diff_id)), layer.blob.size());
+        let path = repository.blob(&layer.blob, self.dir(), &|bytes| task.advance(bytes)).await?;
+        let options =
+            SpoolOptions { temp_dir: self.options.temp_dir.clone(), max_size: self.options.max_layer_size };
+        let diff_id = layer.diff_id;
+        let is_download = path.starts_with(self.dir());
+        let spool = blocking(move || {
+            let spool = Spool::open(&path, &options)?;
+            if is_download {
+                // What is still read of it is open.
+                std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            }
+            check_diff_id(spool.diff_id()?, diff_id)?;
+            Ok(spool)
+        });
+        Ok((diff_id, spool.await?))
+    }
+
+    /// The delta from the `old` layers, lowest first, to `new`.
+    pub(crate) async fn delta(
+        &self,
+        old: (&[&ImageLayer], Vec<Spool>),
+        new: (&ImageLayer, Spool),
+        is_bsdiff: bool,
+    ) -> Result<Delta> {
+        let is_bsdiff = is_bsdiff || self.options.diff.method == Method::Bsdiff;
+        let old_ids = old.0.iter().map(|layer| layer.diff_id).collect();
+        let job = Job { old: old_ids, new: new.0.diff_id, is_bsdiff };
+        if let Some(made) = self.deltas.lock().unwrap_or_else(PoisonError::into_inner).get(&job) {
+            return Ok(made.clone());
+        }
+        let mut options = self.options.diff.clone();
+        options.merge = MergeOptions {
+            apply_whiteouts: true,
+            ignored_prefixes: vec![b"sysroot/ostree/".to_vec()],
+            ..MergeOptions::default()
+        };
+        if is_bsdiff {
+            options.method = Method::Bsdiff;
+        }
+        let task = self.watch.start(format!("diff {}", short(job.new)), new.1.size());
+        let (temp_dir, to) = (self.options.temp_dir.clone(), job.new);
+        let advance = move |bytes| task.advance(bytes);
+        let made = blocking(move || make(&old.1, &new.1, to, &options, &temp_dir, &advance)).await?;
+        self.deltas.lock().unwrap_or_else(PoisonError::into_inner).insert(job, made.clone());
+        Ok(made)
+    }
+}
+
+fn make(
+    old: &[Spool],
+    new: &Spool,
+    to: DiffId,
+    options: &DiffOptions,
+    temp_dir: &Path,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Delta> {
+    let started = Instant::now();
+    let file = NamedTempFile::with_prefix_in("delta-", temp_dir);
+    let mut file = file.map_err(Error::io("make a file in", temp_dir))?;
+    let output = DigestWriter::new(BufWriter::new(file.as_file_mut()));
+    let (output, _) = tar_diff::diff(old, new, options, output, progress)?;
+    let (mut output, digest, size) = output.finish();
+    output.flush().map_err(Error::io("write a delta in", temp_dir))?;
+    drop(output);
+    // Clients that cannot fall back are blocked by a wrong delta, so none is ever published.
+    file.as_file().rewind().map_err(Error::io("read a delta in", temp_dir))?;
+    tar_diff::verify(file.as_file(), old, new)?;
+    Ok(Delta { to, digest, size, file: Arc::new(file), seconds: started.elapsed().as_secs_f64() })
+}
+
+/// Compares the diff_id of a layer with the one in the config.
+pub(crate) fn check_diff_id(actual: DiffId, expected: DiffId) -> Result<()> {
+    if actual == expected {
+        return Ok(());
+    }
+    Err(Error::DigestMismatch {
+        what: format!("layer {} unpacked", short(expected)),
+        expected: expected.0,
+        actual: actual.0,
+    })
+}

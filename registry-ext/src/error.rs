@@ -1,0 +1,137 @@
+//! What can go wrong, by what the caller can do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use layer::Digest;
+
+use crate::registry::RegistryError;
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something could not be published, found, pulled or removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text names no image and no store.
+    #[error("`{text}`: {reason}")]
+    Reference {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such image, manifest or blob.
+    #[error("{what} does not exist")]
+    NotFound {
+        /// What was looked for.
+        what: String,
+    },
+    /// The index holds no image for the wanted platform.
+    #[error("{what} has no image for {wanted}, only for: {available}")]
+    NoPlatform {
+        /// The index.
+        what: String,
+        /// The platform that was asked for.
+        wanted: String,
+        /// The platforms that the index has.
+        available: String,
+    },
+    /// The registry cannot be reached, refuses, or breaks its protocol.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Bytes do not have the digest that names them.
+    #[error("{what} has digest {actual}, expected was {expected}")]
+    DigestMismatch {
+        /// What they are.
+        what: String,
+        /// The digest that names them.
+        expected: Digest,
+        /// The digest that they have.
+        actual: Digest,
+    },
+    /// There are more or fewer bytes than the descriptor says.
+    #[error("{what} has {actual} bytes, expected were {expected}")]
+    SizeMismatch {
+        /// What has the wrong size.
+        what: String,
+        /// The size in the descriptor, in bytes.
+        expected: u64,
+        /// The size found, in bytes. What is too long is not read to its end.
+        actual: u64,
+    },
+    /// Something is larger than its limit.
+    #[error("{what} is too large: {size} bytes, at most {max} are allowed")]
+    TooLarge {
+        /// What it is.
+        what: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// A manifest, an index, a config or a store's own file breaks its rules.
+    #[error("{what}: {reason}")]
+    Malformed {
+        /// The document.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried: a verb.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A layer cannot be read.
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
+    /// A delta cannot be made, or the one that was made is wrong.
+    #[error(transparent)]
+    Diff(#[from] tar_diff::Error),
+    /// A delta cannot be applied.
+    #[error(transparent)]
+    Patch(#[from] tar_patch::Error),
+    /// Other publishers changed an index each time that it was written.
+    #[error("{what} was changed by others each time that it was written; try again")]
+    Contended {
+        /// The index.
+        what: String,
+    },
+    /// A program that owns a store failed or is not installed.
+    #[error("{program} failed: {reason}")]
+    Program {
+        /// The program.
+        program: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// A thread that did the work panicked.
+    #[error("a worker thread panicked")]
+    Panicked,
+}
+
+impl Error {
+    /// Wraps an error of the system.
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    pub(crate) fn malformed(what: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Malformed { what: what.into(), reason: reason.to_string() }
+    }
+}
+
+/// Runs blocking work on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Panicked)?
+}

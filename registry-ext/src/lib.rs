@@ -1,0 +1,59 @@
+//! Deltas in a container registry: publishes them, finds them, and pulls images with them.
+//!
+//! - [`artifact`] writes and reads the two published layouts, `_deltaindex` and the oci-delta
+//!   artifact; it is pure.
+//! - [`publish()`] makes the deltas between two images, applies each to prove it, keeps those that
+//!   save something, and pushes them.
+//! - [`discover()`](discover::discover) gathers the deltas for an image; [`choose`](discover::choose)
+//!   takes the best, and is pure.
+//! - [`pull()`] gets an image: what is here stays, what has a delta is rebuilt from it, the rest is
+//!   fetched. It compares each layer with its diff_id, and never fails because of a delta.
+//! - [`verify()`], [`prune()`] and [`measure()`] check, remove and weigh deltas.
+//! - [`store`] is where images are installed, [`repository`] where they are published: on a
+//!   registry ([`registry`], which alone knows the OCI client) or in an OCI image layout.
+//!
+//! This crate alone is async. Whole blobs go to and from files; making and applying deltas is the
+//! work of `tar_diff` and `tar_patch`, on threads that may block. [`pull()`] needs a runtime with
+//! more than one thread.
+//!
+//! ```no_run
+//! use registry_ext::{image, pull::{Destination, PullOptions, pull}, registry::RegistryOptions};
+//! use registry_ext::{repository::Repository, store::{LayerStore, OciLayout}, watch::Watch};
+//! # async fn example() -> registry_ext::Result<()> {
+//! let temp = std::env::temp_dir();
+//! let name: registry_ext::reference::ImageRef = "127.0.0.1:5000/app:v2".parse()?;
+//! let repository = Repository::open(&name, &RegistryOptions::default(), &temp)?;
+//! let image = image::resolve(&repository, name.name().as_ref(), &image::Platform::host(), &temp).await?;
+//! let layout = OciLayout::create("/var/lib/app".as_ref())?;
+//! let to = Destination { layout: &layout, tag: Some("v2"), elsewhere: Default::default() };
+//! let sources: [&dyn LayerStore; 1] = [&layout];
+//! let report = pull(&repository, &image, to, (&sources, &[]), &PullOptions::default(), &Watch::nothing()).await?;
+//! assert!(report.fetched <= report.plain);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod artifact;
+pub mod credentials;
+pub mod delta;
+pub mod discover;
+mod error;
+pub mod image;
+pub mod measure;
+pub mod prune;
+pub mod publish;
+pub mod pull;
+pub mod reference;
+pub mod registry;
+pub mod repository;
+mod shared_index;
+pub mod store;
+pub mod verify;
+pub mod watch;
+
+pub use error::{Error, Result};
+pub use measure::measure;
+pub use prune::prune;
+pub use publish::publish;
+pub use pull::pull;
+pub use verify::verify;

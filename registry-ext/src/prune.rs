@@ -1,0 +1,205 @@
+//! Removes deltas whose source nobody runs any more.
+
+use std::collections::{BTreeSet, HashSet};
+
+use layer::{DiffId, Digest};
+use oci_spec::image::Descriptor;
+use serde::Serialize;
+
+use crate::artifact::delta_index::{self, LayerDelta};
+use crate::artifact::oci_delta::OciDelta;
+use crate::artifact::{DELTA_INDEX_TAG, deltas_tag, digest_of, is_oci_delta, parse_index, parse_manifest};
+use crate::image::Image;
+use crate::repository::{Manifest, Name, Repository};
+use crate::{Result, shared_index};
+
+/// The images that may still be installed somewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Keep {
+    configs: HashSet<Digest>,
+    layers: HashSet<DiffId>,
+}
+
+impl Keep {
+    /// Deltas from these images stay.
+    pub fn new<'i>(images: impl IntoIterator<Item = &'i Image>) -> Self {
+        let mut keep = Self::default();
+        for image in images {
+            keep.configs.insert(image.config_digest);
+            keep.layers.extend(image.layers.iter().map(|layer| layer.diff_id));
+        }
+        keep
+    }
+}
+
+/// What was removed, or would be.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct PruneReport {
+    /// Digests of the oci-delta artifacts.
+    pub artifacts: Vec<String>,
+    /// Deltas taken out of `_deltaindex`, each as `FROM TO`.
+    pub deltas: Vec<String>,
+    /// Tags that are gone.
+    pub tags: Vec<String>,
+    /// Deltas and artifacts that stay.
+    pub kept: usize,
+    /// Whether the registry deleted the manifests. If not, nothing lists them any more, and the
+    /// registry's own garbage collection has to find them.
+    pub deleted: bool,
+}
+
+/// The targets that have deltas in a repository: those in `_deltaindex`, and those with a tag that
+/// stands in for a list of referrers. Others with a list kept by the registry cannot be enumerated.
+///
+/// # Errors
+/// Those of the repository.
+pub async fn targets(repository: &Repository) -> Result<Vec<Digest>> {
+    let mut targets = BTreeSet::new();
+    if let Some(index) = repository.manifest(&Name::Tag(DELTA_INDEX_TAG.into())).await? {
+        let index = parse_index(DELTA_INDEX_TAG, &index.bytes)?;
+        targets.extend(delta_index::targets(&index)?.into_iter().map(|(target, _)| target));
+    }
+    let hex = |tag: &String| tag.strip_prefix("sha256-").map(|hex| format!("sha256:{hex}"));
+    let tags = repository.tags().await?;
+    targets.extend(tags.iter().filter_map(hex).filter_map(|digest| digest.parse::<Digest>().ok()));
+    Ok(targets.into_iter().collect())
+}
+
+/// Removes the deltas to `target` (the digest of an image's manifest) that are not from an image in
+/// `keep`. If the target itself is gone from the repository, all of them. With `dry_run` nothing is
+/// changed.
+///
+/// # Errors
+/// Those of the repository.
+pub async fn prune(
+    repository: &Repository,
+    target: Digest,
+    keep: &Keep,
+    dry_run: bool,
+) -> Result<PruneReport> {
+    let is_gone = repository.manifest(&Name::Digest(target)).await?.is_none();
+    let nothing = Keep::default();
+    let keep = if is_gone { &nothing } else { keep };
+    let mut report = PruneReport { deleted: true, ..PruneReport::default() };
+
+    let mut artifacts = Vec::new();
+    for entry in repository.referrers(target).await? {
+        match source_config(repository, &entry).await? {
+            Some(config) if !keep.configs.contains(&config) => artifacts.push(digest_of(&entry)?),
+            Some(_) => report.kept += 1,
+            None => {}
+        }
+    }
+    report.artifacts = artifacts.iter().map(ToString::to_string).collect();
+    if !dry_run && !artifacts.is_empty() {
+        report.deleted &= remove_artifacts(repository, target, &artifacts).await?;
+    }
+    prune_index(repository, target, keep, dry_run, &mut report).await?;
+    prune_tag(repository, target, keep, dry_run, &mut report).await?;
+    Ok(report)
+}
+
+/// The config of the image that an artifact is from; `None` if it is no oci-delta artifact.
+async fn source_config(repository: &Repository, entry: &Descriptor) -> Result<Option<Digest>> {
+    if entry.artifact_type().is_some() && !is_oci_delta(entry.artifact_type().as_ref()) {
+        return Ok(None);
+    }
+    // A list may name what is gone.
+    let Some(manifest) = repository.manifest(&Name::Digest(digest_of(entry)?)).await? else {
+        return Ok(None);
+    };
+    let parsed = parse_manifest("referrer", &manifest.bytes)?;
+    Ok(OciDelta::parse(&parsed).ok().map(|artifact| artifact.source_config))
+}
+
+/// Removes artifacts that refer to `target`, from the tag that stands in for a list of referrers
+/// first. Gives false if the registry does not delete.
+///
+/// # Errors
+/// Those of the repository.
+pub(crate) async fn remove_artifacts(
+    repository: &Repository,
+    target: Digest,
+    gone: &[Digest],
+) -> Result<bool> {
+    if gone.is_empty() {
+        return Ok(true);
+    }
+    shared_index::remove_referrers(repository, target, gone).await?;
+    let mut deleted = true;
+    for artifact in gone {
+        deleted &= repository.delete_manifest(*artifact).await?;
+    }
+    Ok(deleted)
+}
+
+fn split(deltas: Vec<LayerDelta>, keep: &Keep) -> (Vec<LayerDelta>, Vec<LayerDelta>) {
+    deltas.into_iter().partition(|delta| keep.layers.contains(&delta.from))
+}
+
+async fn prune_index(
+    repository: &Repository,
+    target: Digest,
+    keep: &Keep,
+    dry_run: bool,
+    report: &mut PruneReport,
+) -> Result<()> {
+    let (mut unlisted, mut pruned, mut kept_count) = (BTreeSet::new(), BTreeSet::new(), 0);
+    shared_index::update(repository, DELTA_INDEX_TAG, async |current| {
+        let mut deltas = Vec::new();
+        let entries = delta_index::entries_for(current, target);
+        for entry in &entries {
+            let manifest = repository.manifest(&Name::Digest(digest_of(entry)?)).await?;
+            let Some(manifest) = manifest else { continue };
+            deltas.extend(delta_index::deltas_of(&parse_manifest("delta manifest", &manifest.bytes)?));
+        }
+        let (kept, gone) = split(deltas, keep);
+        pruned.extend(gone.iter().map(|delta| format!("{} {}", delta.from, delta.to)));
+        kept_count = kept.len();
+        // An entry without any delta is of no use to anybody.
+        if dry_run || (gone.is_empty() && (entries.is_empty() || !kept.is_empty())) {
+            return Ok(None);
+        }
+        for entry in &entries {
+            unlisted.insert(digest_of(entry)?);
+        }
+        if kept.is_empty() {
+            return Ok(Some(delta_index::with_entry(current, target, None)));
+        }
+        let manifest = Manifest::new(delta_index::build(target, &kept), None);
+        unlisted.remove(&manifest.digest);
+        repository.put_manifest(&manifest, None).await?;
+        Ok(Some(delta_index::with_entry(current, target, Some(&manifest.bytes))))
+    })
+    .await?;
+    for manifest in unlisted {
+        report.deleted &= repository.delete_manifest(manifest).await?;
+    }
+    report.deltas.extend(pruned);
+    report.kept += kept_count;
+    Ok(())
+}
+
+/// The tag of the older draft goes once none of its deltas is wanted.
+async fn prune_tag(
+    repository: &Repository,
+    target: Digest,
+    keep: &Keep,
+    dry_run: bool,
+    report: &mut PruneReport,
+) -> Result<()> {
+    let tag = deltas_tag(target);
+    let Some(manifest) = repository.manifest(&Name::Tag(tag.clone())).await? else { return Ok(()) };
+    let deltas = match parse_manifest(&tag, &manifest.bytes) {
+        Ok(parsed) => delta_index::deltas_of(&parsed),
+        Err(_) => return Ok(()),
+    };
+    if !split(deltas, keep).0.is_empty() {
+        return Ok(());
+    }
+    report.tags.push(tag);
+    if !dry_run {
+        report.deleted &= repository.delete_manifest(manifest.digest).await?;
+    }
+    Ok(())
+}

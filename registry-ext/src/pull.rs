@@ -1,0 +1,354 @@
+//! Pulls an image: layers that are here are not fetched, others as a delta if one saves bytes.
+//!
+//! A delta is never trusted and never needed. Whatever goes wrong with one costs a warning and the
+//! layer's own blob, and each layer is compared with its diff_id, however it came.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::path::Path;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use layer::{DiffId, Spool, SpoolOptions};
+use oci_spec::image::{Descriptor, MediaType};
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::artifact::{descriptor, digest_of, to_json};
+use crate::delta::{check_diff_id, short};
+use crate::discover::{Candidate, Found, Layout, choose, discover, one_line};
+use crate::error::blocking;
+use crate::image::{Image, ImageLayer};
+use crate::repository::{Manifest, Repository};
+use crate::store::{Base, LayerStore, OciLayout};
+use crate::watch::Watch;
+use crate::{Error, Result};
+
+/// Annotation of a manifest that was rewritten because a layer was rebuilt from a delta: the digest
+/// of the manifest that was pulled.
+pub const ANNOTATION_ORIGINAL: &str = "registry-ext.original-manifest";
+
+/// How an image is pulled.
+#[derive(Debug, Clone)]
+pub struct PullOptions {
+    /// Whether deltas are used.
+    pub deltas: bool,
+    /// Layers at one time.
+    pub concurrency: usize,
+    /// Most bytes of one unpacked layer.
+    pub max_layer_size: u64,
+    /// Where old layers are unpacked to.
+    pub temp_dir: std::path::PathBuf,
+}
+
+impl Default for PullOptions {
+    fn default() -> Self {
+        let max_layer_size = crate::delta::MAX_LAYER_SIZE;
+        Self { deltas: true, concurrency: 4, max_layer_size, temp_dir: std::env::temp_dir() }
+    }
+}
+
+/// Where an image is pulled to.
+#[derive(Debug)]
+pub struct Destination<'d> {
+    /// The layout that takes it.
+    pub layout: &'d OciLayout,
+    /// Its tag there.
+    pub tag: Option<&'d str>,
+    /// Layers that need not be in the layout, with the sizes of their tars in bytes: the store that
+    /// gets the image from the layout has them.
+    pub elsewhere: HashMap<DiffId, u64>,
+}
+
+/// What was pulled.
+#[derive(Debug, Clone, Serialize)]
+pub struct PullReport {
+    /// Digest of the manifest that was asked for.
+    pub manifest: String,
+    /// Digest of the manifest in the layout: another one if a layer was rebuilt from a delta.
+    pub stored_manifest: String,
+    /// Digest of the config: the image's id, the same in both.
+    pub config: String,
+    /// Bytes fetched for layers and deltas, and to find them.
+    pub fetched: u64,
+    /// Bytes that a pull without deltas would have fetched.
+    pub plain: u64,
+    /// The layers, lowest first.
+    pub layers: Vec<PulledLayer>,
+}
+
+/// How a layer came.
+#[derive(Debug, Clone, Serialize)]
+pub struct PulledLayer {
+    /// The layer.
+    pub diff_id: String,
+    /// Where it came from.
+    pub from: Origin,
+    /// Bytes fetched for it; with a delta that failed, those of the delta too.
+    pub fetched: u64,
+    /// Size of its blob in bytes.
+    pub blob_size: u64,
+    /// Why it was not rebuilt from the delta that was chosen.
+    pub delta_failed: Option<String>,
+}
+
+/// Where a layer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Origin {
+    /// It was here.
+    Local,
+    /// It was rebuilt from a delta.
+    Delta(Layout),
+    /// It was fetched.
+    Blob,
+}
+
+/// Pulls `image` from a repository. Deltas read the files in `sources`, and layers are taken from
+/// `copies` where one has them.
+///
+/// The image appears in the layout once all of it is there.
+///
+/// # Errors
+/// Those of the repository and of the layout; [`Error::DigestMismatch`] if a layer's own blob is
+/// not the layer of the config.
+pub async fn pull(
+    repository: &Repository,
+    image: &Image,
+    to: Destination<'_>,
+    (sources, copies): (&[&dyn LayerStore], &[&OciLayout]),
+    options: &PullOptions,
+    watch: &Watch,
+) -> Result<PullReport> {
+    let received = repository.received();
+    let mut local = to.layout.layers()?;
+    for copy in copies {
+        for (diff_id, blob) in copy.layers()? {
+            if image.layer(diff_id).is_some() && !local.contains_key(&diff_id) {
+                to.layout.put_blob(digest_of(&blob)?, &copy.checked_blob(&blob)?)?;
+                local.insert(diff_id, blob);
+            }
+        }
+    }
+    let mut seen = HashSet::new();
+    let missing: Vec<&ImageLayer> = image
+        .layers
+        .iter()
+        .filter(|layer| !local.contains_key(&layer.diff_id) && !to.elsewhere.contains_key(&layer.diff_id))
+        .filter(|layer| seen.insert(layer.diff_id))
+        .collect();
+    let found = match (options.deltas, missing.as_slice()) {
+        (false, _) | (_, []) => Found::default(),
+        _ => discover(repository, image).await,
+    };
+    found.warnings.iter().for_each(|warning| watch.warn(warning));
+    let bases = bases(&found.candidates, sources, watch);
+    let chosen = choose(&missing, &found.candidates, |base| bases.contains_key(&base));
+
+    // In the layout's own directory, so that what is downloaded can be renamed to its place.
+    let downloads = TempDir::with_prefix_in(".tmp-", to.layout.dir());
+    let downloads = downloads.map_err(Error::io("make a directory in", to.layout.dir()))?;
+    let fetcher = Fetcher { repository, layout: to.layout, downloads: downloads.path(), options, watch };
+    let fetches = missing.iter().map(|layer| {
+        let delta = chosen.get(&layer.diff_id).map(|delta| (*delta, sources[bases[&delta.base]]));
+        fetcher.layer(layer, delta)
+    });
+    let fetched: Vec<Fetched> =
+        stream::iter(fetches).buffer_unordered(options.concurrency.max(1)).try_collect().await?;
+    let fetched: HashMap<DiffId, Fetched> = fetched.into_iter().map(|layer| (layer.diff_id, layer)).collect();
+
+    let mut blobs = Vec::new();
+    for layer in &image.layers {
+        let id = layer.diff_id;
+        blobs.push(match (fetched.get(&id), local.get(&id), to.elsewhere.get(&id)) {
+            (Some(fetched), ..) => fetched.blob.clone(),
+            (_, Some(blob), _) => blob.clone(),
+            (_, _, size) => tar_blob(id, size.copied().unwrap_or_default()),
+        });
+    }
+    let stored = stored_manifest(image, &blobs);
+    let config = to.layout.blob_path(image.config_digest);
+    if !config.exists() {
+        let path = downloads.path().join("config");
+        std::fs::write(&path, &image.config).map_err(Error::io("write", &path))?;
+        to.layout.put_blob(image.config_digest, &path)?;
+    }
+    to.layout.put_manifest(&stored, to.tag)?;
+
+    let layers: Vec<PulledLayer> =
+        image.layers.iter().map(|layer| report(layer, fetched.get(&layer.diff_id))).collect();
+    let documents = match repository {
+        Repository::Registry(_) => {
+            let blobs: u64 = layers.iter().map(|layer| layer.fetched).sum();
+            // Broken downloads count too, so this is what came over the network.
+            (repository.received() - received).saturating_sub(blobs)
+        }
+        Repository::Layout(_) => 0,
+    };
+    Ok(PullReport {
+        manifest: image.manifest.digest.to_string(),
+        stored_manifest: stored.digest.to_string(),
+        config: image.config_digest.to_string(),
+        fetched: documents + layers.iter().map(|layer| layer.fetched).sum::<u64>(),
+        plain: missing.iter().map(|layer| layer.blob.size()).sum(),
+        layers,
+    })
+}
+
+fn report(layer: &ImageLayer, fetched: Option<&Fetched>) -> PulledLayer {
+    PulledLayer {
+        diff_id: layer.diff_id.to_string(),
+        from: fetched.map_or(Origin::Local, |fetched| fetched.origin),
+        fetched: fetched.map_or(0, |fetched| fetched.size),
+        blob_size: layer.blob.size(),
+        delta_failed: fetched.and_then(|fetched| fetched.delta_failed.clone()),
+    }
+}
+
+/// The first source for each base of a candidate. A source that cannot be read has none.
+fn bases(candidates: &[Candidate], sources: &[&dyn LayerStore], watch: &Watch) -> BTreeMap<Base, usize> {
+    let mut bases = BTreeMap::new();
+    for candidate in candidates {
+        for (index, source) in sources.iter().enumerate() {
+            if bases.contains_key(&candidate.base) {
+                break;
+            }
+            match source.has(candidate.base) {
+                Ok(true) => drop(bases.insert(candidate.base, index)),
+                Ok(false) => {}
+                Err(error) => watch.warn(&format!("{source} is not used: {}", one_line(&error))),
+            }
+        }
+    }
+    bases
+}
+
+/// The blob of a layer that is stored as a plain tar.
+fn tar_blob(diff_id: DiffId, size: u64) -> Descriptor {
+    descriptor(MediaType::ImageLayer.as_ref(), diff_id.0, size)
+}
+
+/// The manifest as it was pulled, if its blobs are all here; otherwise one with the blobs that are,
+/// and the same config: the image has the same id, and its layers the same diff_ids.
+fn stored_manifest(image: &Image, blobs: &[Descriptor]) -> Manifest {
+    let same = image.layers.iter().zip(blobs).all(|(layer, blob)| layer.blob.digest() == blob.digest());
+    if same {
+        return image.manifest.clone();
+    }
+    let mut manifest = image.parsed.clone();
+    manifest.set_schema_version(2);
+    manifest.set_media_type(Some(MediaType::ImageManifest));
+    let mut config = manifest.config().clone();
+    config.set_media_type(oci_type(config.media_type()));
+    manifest.set_config(config);
+    let plain =
+        |blob: &Descriptor| Descriptor::new(oci_type(blob.media_type()), blob.size(), blob.digest().clone());
+    manifest.set_layers(blobs.iter().map(plain).collect());
+    let mut annotations = manifest.annotations().clone().unwrap_or_default();
+    annotations.insert(ANNOTATION_ORIGINAL.into(), image.manifest.digest.to_string());
+    manifest.set_annotations(Some(annotations));
+    Manifest::new(to_json(&manifest), None)
+}
+
+/// A manifest mixes no types of docker and OCI.
+fn oci_type(media_type: &MediaType) -> MediaType {
+    match media_type.as_ref() {
+        "application/vnd.docker.image.rootfs.diff.tar.gzip" => MediaType::ImageLayerGzip,
+        "application/vnd.docker.image.rootfs.diff.tar" => MediaType::ImageLayer,
+        "application/vnd.docker.container.image.v1+json" => MediaType::ImageConfig,
+        _ => media_type.clone(),
+    }
+}
+
+/// A layer that was fetched.
+struct Fetched {
+    diff_id: DiffId,
+    blob: Descriptor,
+    origin: Origin,
+    size: u64,
+    delta_failed: Option<String>,
+}
+
+struct Fetcher<'p> {
+    repository: &'p Repository,
+    layout: &'p OciLayout,
+    downloads: &'p Path,
+    options: &'p PullOptions,
+    watch: &'p Watch,
+}
+
+impl Fetcher<'_> {
+    async fn layer(
+        &self,
+        layer: &ImageLayer,
+        delta: Option<(&Candidate, &dyn LayerStore)>,
+    ) -> Result<Fetched> {
+        let (mut size, mut delta_failed) = (0, None);
+        if let Some((delta, source)) = delta {
+            match self.rebuild(layer, delta, source).await {
+                Ok(blob) => {
+                    let origin = Origin::Delta(delta.layout);
+                    let size = delta.blob.size();
+                    return Ok(Fetched { diff_id: layer.diff_id, blob, origin, size, delta_failed });
+                }
+                Err(error) => {
+                    let reason = one_line(&error);
+                    self.watch.warn(&format!(
+                        "the delta of layer {} cannot be used, its blob is fetched: {reason}",
+                        short(layer.diff_id)
+                    ));
+                    size += delta.blob.size();
+                    delta_failed = Some(reason);
+                }
+            }
+        }
+        self.whole(layer).await?;
+        size += layer.blob.size();
+        Ok(Fetched {
+            diff_id: layer.diff_id,
+            blob: layer.blob.clone(),
+            origin: Origin::Blob,
+            size,
+            delta_failed,
+        })
+    }
+
+    async fn rebuild(
+        &self,
+        layer: &ImageLayer,
+        delta: &Candidate,
+        source: &dyn LayerStore,
+    ) -> Result<Descriptor> {
+        let task = self.watch.start(format!("delta {}", short(layer.diff_id)), delta.blob.size());
+        let path = self.repository.blob(&delta.blob, self.downloads, &|bytes| task.advance(bytes)).await?;
+        let spool = self.spool_options();
+        let mut files = tokio::task::block_in_place(|| source.sources(delta.base, &spool))?;
+        let (layout, expected, max_output) =
+            (self.layout.clone(), layer.diff_id, self.options.max_layer_size);
+        blocking(move || {
+            let delta = File::open(&path).map_err(Error::io("open", &path))?;
+            let mut output = layout.temporary()?;
+            let options = tar_patch::ApplyOptions { expected: Some(expected), max_output };
+            let applied = tar_patch::apply(delta, &mut files, options, output.as_file_mut())?;
+            layout.add_blob(expected.0, output)?;
+            Ok(tar_blob(expected, applied.size))
+        })
+        .await
+    }
+
+    /// Fetches the layer's own blob, and stores it if it unpacks to the layer.
+    async fn whole(&self, layer: &ImageLayer) -> Result<()> {
+        let task = self.watch.start(format!("layer {}", short(layer.diff_id)), layer.blob.size());
+        let path = self.repository.blob(&layer.blob, self.downloads, &|bytes| task.advance(bytes)).await?;
+        let (layout, layer, options) = (self.layout.clone(), layer.clone(), self.spool_options());
+        blocking(move || {
+            check_diff_id(Spool::open(&path, &options)?.diff_id()?, layer.diff_id)?;
+            layout.put_blob(layer.digest.0, &path)
+        })
+        .await
+    }
+
+    fn spool_options(&self) -> SpoolOptions {
+        SpoolOptions { temp_dir: self.options.temp_dir.clone(), max_size: self.options.max_layer_size }
+    }
+}

@@ -1,0 +1,249 @@
+//! A repository on a registry. Nothing outside this module knows the OCI client.
+//!
+//! What the client lacks is filled here: credentials and their errors ([`access`]), tries after a
+//! failure with growing pauses, manifests with a bound on their size, referrers over several pages
+//! and the tag that stands in for them, deletion ([`manifests`]), downloads that resume, and digests
+//! and sizes that are checked ([`blobs`]).
+
+mod access;
+mod blobs;
+mod error;
+mod manifests;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use oci_distribution::Client;
+use oci_distribution::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
+use oci_spec::distribution::Reference;
+use tokio::sync::Mutex;
+
+pub use error::RegistryError;
+pub(crate) use manifests::MAX_MANIFEST_SIZE;
+
+use crate::credentials::{Credential, Credentials};
+use crate::{Error, Result};
+use access::{Access, Operation};
+
+/// How registries are reached.
+#[derive(Debug, Clone)]
+pub struct RegistryOptions {
+    /// Whether to use http instead of https. `None` is http for loopback addresses if no
+    /// certificates are given, https otherwise.
+    pub plain_http: Option<bool>,
+    /// PEM certificates of CAs to trust on top of the system's. A file may hold several.
+    pub ca_certificates: Vec<Vec<u8>>,
+    /// Who we are.
+    pub credentials: Credentials,
+    /// What happens after a failure.
+    pub retry: Retry,
+}
+
+impl Default for RegistryOptions {
+    fn default() -> Self {
+        let credentials = Credentials::default();
+        Self { plain_http: None, ca_certificates: Vec::new(), credentials, retry: Retry::default() }
+    }
+}
+
+/// How often, and after which pauses, a request is tried again that failed for a reason that may
+/// pass: no connection, a broken one, HTTP status 408, 429 or 5xx.
+#[derive(Debug, Clone, Copy)]
+pub struct Retry {
+    /// Tries in all. A download that got further starts to count again.
+    pub attempts: u32,
+    /// The first pause; each next one is twice as long.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+}
+
+impl Default for Retry {
+    /// Five tries within about ten seconds.
+    fn default() -> Self {
+        Self { attempts: 5, first_pause: Duration::from_millis(500), longest_pause: Duration::from_secs(10) }
+    }
+}
+
+impl Retry {
+    /// The pause after `failures` failures, up to a quarter longer so that clients that failed
+    /// together do not come back together.
+    fn pause(&self, failures: u32) -> Duration {
+        let doubled = self.first_pause.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        let pause = doubled.min(self.longest_pause);
+        pause + pause.mul_f64(0.25 * jitter())
+    }
+}
+
+/// A number in 0..1 that differs between processes and calls. It need not be unpredictable.
+pub(crate) fn jitter() -> f64 {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let nanos = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| u64::from(since.subsec_nanos()));
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let mixed =
+        (nanos ^ u64::from(std::process::id()) << 20 ^ call << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 40) as f64 / f64::from(1u32 << 24)
+}
+
+/// A repository on a registry.
+pub struct Repository {
+    /// Registry and repository; the tag means nothing.
+    reference: Reference,
+    /// `http://127.0.0.1:5000/v2/app`
+    base: String,
+    client: Client,
+    http: reqwest::Client,
+    credential: Credential,
+    access: Mutex<BTreeMap<Operation, Access>>,
+    retry: Retry,
+    received: AtomicU64,
+    lacks_referrers: AtomicBool,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Repository").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+/// How long to wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long to wait for the next bytes of an answer. A registry checks the digest of an upload
+/// before it answers.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
+const USER_AGENT: &str = concat!("registry-ext/", env!("CARGO_PKG_VERSION"));
+
+impl Repository {
+    /// Prepares the repository that `reference` names. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`RegistryError::Setup`] if a certificate is broken; as [`Credentials::find`].
+    pub fn open(reference: &Reference, options: &RegistryOptions) -> Result<Self> {
+        let host = reference.resolve_registry();
+        let plain_http =
+            options.plain_http.unwrap_or_else(|| options.ca_certificates.is_empty() && is_loopback(host));
+        let credential = options.credentials.find(reference.registry(), reference.repository())?;
+        let protocol = if plain_http { ClientProtocol::Http } else { ClientProtocol::Https };
+        let certificate =
+            |pem: &Vec<u8>| Certificate { encoding: CertificateEncoding::Pem, data: pem.clone() };
+        let config = ClientConfig {
+            protocol,
+            use_monolithic_push: true,
+            extra_root_certificates: options.ca_certificates.iter().map(certificate).collect(),
+            read_timeout: Some(READ_TIMEOUT),
+            connect_timeout: Some(CONNECT_TIMEOUT),
+            user_agent: USER_AGENT,
+            platform_resolver: None,
+            ..ClientConfig::default()
+        };
+        // Not `Client::new`: it hides errors and falls back to defaults.
+        let client = Client::try_from(config).map_err(RegistryError::setup)?;
+        let scheme = if plain_http { "http" } else { "https" };
+        Ok(Self {
+            base: format!("{scheme}://{host}/v2/{}", reference.repository()),
+            reference: reference.clone(),
+            client,
+            http: http_client(&options.ca_certificates)?,
+            credential,
+            access: Mutex::default(),
+            retry: options.retry,
+            received: AtomicU64::new(0),
+            lacks_referrers: AtomicBool::new(false),
+        })
+    }
+
+    /// Registry and repository, as in `docker.io/library/debian`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.reference.registry(), self.reference.repository())
+    }
+
+    /// Bytes of manifests and blobs received so far, those of broken connections included.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Makes a request until it succeeds, fails for good, or was tried often enough. A refused
+    /// credential is renewed once.
+    async fn attempt<T>(
+        &self,
+        operation: Operation,
+        mut request: impl AsyncFnMut(&Access) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let (mut failures, mut renewed) = (0, false);
+        loop {
+            let outcome = match self.access(operation).await {
+                Ok(access) => request(&access).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Err(error) if error.is_unauthorized() && !renewed => {
+                    renewed = true;
+                    self.forget_access(operation).await;
+                }
+                Err(error) if error.is_transient() && failures + 1 < self.retry.attempts => {
+                    failures += 1;
+                    tokio::time::sleep(self.retry.pause(failures)).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+fn http_client(ca_certificates: &[Vec<u8>]) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT);
+    for pem in ca_certificates {
+        let bundle = reqwest::Certificate::from_pem_bundle(pem).map_err(RegistryError::setup)?;
+        if bundle.is_empty() {
+            return Err(Error::malformed("CA file", "it holds no PEM certificate"));
+        }
+        builder = builder.tls_certs_merge(bundle);
+    }
+    Ok(builder.build().map_err(RegistryError::setup)?)
+}
+
+/// Whether a registry, given as host and port, is this machine.
+fn is_loopback(registry: &str) -> bool {
+    let host = registry.rsplit_once(':').filter(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit()));
+    let host = host.map_or(registry, |(host, _)| host).trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_told_from_names() {
+        for (registry, wanted) in [
+            ("localhost", true),
+            ("localhost:5000", true),
+            ("127.0.0.1:5000", true),
+            ("127.8.8.8", true),
+            ("[::1]:5000", true),
+            ("localhost.example:5000", false),
+            ("10.0.0.1:5000", false),
+            ("docker.io", false),
+        ] {
+            assert_eq!(is_loopback(registry), wanted, "{registry}");
+        }
+    }
+
+    #[test]
+    fn pauses_grow_up_to_a_bound() {
+        let retry = Retry::default();
+        let pauses: Vec<Duration> = (1..=40).map(|failures| retry.pause(failures)).collect();
+        assert!(pauses[0] >= retry.first_pause && pauses[0] <= retry.first_pause.mul_f64(1.25));
+        assert!(pauses[1] >= retry.first_pause * 2);
+        assert!(pauses.iter().all(|pause| *pause <= retry.longest_pause.mul_f64(1.25)));
+    }
+}

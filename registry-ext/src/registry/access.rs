@@ -1,0 +1,203 @@
+//! Who we are to a registry: basic credentials, or a token that it hands out for them.
+//!
+//! The client gets tokens itself, but hides why it got none and then goes on without. So a token is
+//! got here, ahead of the first request and again after a refusal; the client finds it in its cache.
+//! Two kinds of token it cannot get at all: those for an identity token, and those that may delete.
+
+use oci_distribution::RegistryOperation;
+use oci_distribution::secrets::RegistryAuth;
+use oci_distribution::token_cache::{RegistryToken, RegistryTokenType};
+use reqwest::header::WWW_AUTHENTICATE;
+use reqwest::{RequestBuilder, Url};
+
+use super::{RegistryError, Repository};
+use crate::credentials::Credential;
+
+/// What a request does, and so what it must be allowed to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Operation {
+    Pull,
+    Push,
+    Delete,
+}
+
+/// What a request carries.
+#[derive(Clone)]
+pub(super) enum Access {
+    Anonymous,
+    Basic(String, String),
+    Bearer(String),
+}
+
+impl Access {
+    pub(super) fn apply(&self, request: RequestBuilder) -> RequestBuilder {
+        match self {
+            Self::Anonymous => request,
+            Self::Basic(username, password) => request.basic_auth(username, Some(password)),
+            Self::Bearer(token) => request.bearer_auth(token),
+        }
+    }
+}
+
+/// A registry's answer to the question where tokens come from (distribution, "Token Authentication
+/// Specification").
+#[derive(Debug, PartialEq, Eq)]
+struct Challenge {
+    realm: String,
+    service: Option<String>,
+}
+
+impl Repository {
+    pub(super) async fn access(&self, operation: Operation) -> Result<Access, RegistryError> {
+        let mut known = self.access.lock().await;
+        if let Some(access) = known.get(&operation) {
+            return Ok(access.clone());
+        }
+        let access = self.get_access(operation).await?;
+        known.insert(operation, access.clone());
+        Ok(access)
+    }
+
+    pub(super) async fn forget_access(&self, operation: Operation) {
+        self.access.lock().await.remove(&operation);
+    }
+
+    async fn get_access(&self, operation: Operation) -> Result<Access, RegistryError> {
+        let action = format!("log in to {}", self.reference.registry());
+        let (client_operation, scope) = match operation {
+            Operation::Pull => (RegistryOperation::Pull, "pull"),
+            Operation::Push => (RegistryOperation::Push, "pull,push"),
+            Operation::Delete => (RegistryOperation::Push, "pull,push,delete"),
+        };
+        let auth = match &self.credential {
+            Credential::Anonymous => RegistryAuth::Anonymous,
+            Credential::Basic(username, password) => RegistryAuth::Basic(username.clone(), password.clone()),
+            Credential::Identity(_) => RegistryAuth::Anonymous,
+        };
+        let is_own = operation == Operation::Delete || matches!(self.credential, Credential::Identity(_));
+        if is_own && let Some(challenge) = self.challenge(&action).await? {
+            let token = self.own_token(&challenge, scope, &action).await?;
+            if operation != Operation::Delete {
+                let kept = RegistryTokenType::Bearer(RegistryToken::Token { token: token.clone() });
+                self.client.store_auth_if_needed(self.reference.resolve_registry(), &auth).await;
+                self.client.tokens.insert(&self.reference, client_operation, kept).await;
+            }
+            return Ok(Access::Bearer(token));
+        }
+        let token = self
+            .client
+            .auth(&self.reference, &auth, client_operation)
+            .await
+            .map_err(|error| RegistryError::from_client(&action, error))?;
+        Ok(match (token, &self.credential) {
+            (Some(token), _) => Access::Bearer(token),
+            (None, Credential::Basic(username, password)) => {
+                Access::Basic(username.clone(), password.clone())
+            }
+            (None, _) => Access::Anonymous,
+        })
+    }
+
+    async fn challenge(&self, action: &str) -> Result<Option<Challenge>, RegistryError> {
+        let root = self.base.find("/v2/").map_or(self.base.as_str(), |at| &self.base[..at + 4]);
+        let answer = self.http.get(root).send().await;
+        let answer = answer.map_err(|error| RegistryError::from_http(action, error))?;
+        let headers = answer.headers().get_all(WWW_AUTHENTICATE).iter();
+        Ok(headers.filter_map(|header| header.to_str().ok()).find_map(parse_challenge))
+    }
+
+    async fn own_token(
+        &self,
+        challenge: &Challenge,
+        actions: &str,
+        action: &str,
+    ) -> Result<String, RegistryError> {
+        let scope = format!("repository:{}:{actions}", self.reference.repository());
+        let mut fields = vec![("scope", scope.as_str())];
+        fields.extend(challenge.service.as_deref().map(|service| ("service", service)));
+        let request = match &self.credential {
+            Credential::Identity(token) => {
+                fields.extend([
+                    ("grant_type", "refresh_token"),
+                    ("client_id", "registry-ext"),
+                    ("refresh_token", token),
+                ]);
+                self.http
+                    .post(&challenge.realm)
+                    .header("Content-Type", "application/x-www-form-urlencoded")
+                    .body(form(&fields))
+            }
+            Credential::Basic(username, password) => {
+                self.http.get(&challenge.realm).query(&fields).basic_auth(username, Some(password))
+            }
+            Credential::Anonymous => self.http.get(&challenge.realm).query(&fields),
+        };
+        let answer = request.send().await.map_err(|error| RegistryError::from_http(action, error))?;
+        let status = answer.status();
+        let body = answer.text().await.map_err(|error| RegistryError::from_http(action, error))?;
+        if !status.is_success() {
+            return Err(RegistryError::from_status(action, status.as_u16(), &body));
+        }
+        let json: serde_json::Value =
+            serde_json::from_str(&body).map_err(|error| RegistryError::protocol(action, error))?;
+        let token = json.get("token").or_else(|| json.get("access_token")).and_then(|token| token.as_str());
+        token.map(str::to_owned).ok_or_else(|| RegistryError::protocol(action, "the answer holds no token"))
+    }
+}
+
+/// Fields as an HTML form sends them.
+fn form(fields: &[(&str, &str)]) -> String {
+    let mut url = Url::parse("form:/").expect("a constant URL is valid");
+    url.query_pairs_mut().extend_pairs(fields);
+    url.query().unwrap_or_default().to_owned()
+}
+
+/// Reads `Bearer realm="…",service="…"` (RFC 6750). `None` for other schemes.
+fn parse_challenge(header: &str) -> Option<Challenge> {
+    let (scheme, mut rest) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let (mut realm, mut service) = (None, None);
+    while let Some((key, value)) = rest.split_once('=') {
+        let (value, after) = match value.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => value.split_once(',').unwrap_or((value, "")),
+        };
+        match key.trim_matches([' ', ',']) {
+            "realm" => realm = Some(value.to_owned()),
+            "service" => service = Some(value.to_owned()),
+            _ => {}
+        }
+        rest = after;
+    }
+    Some(Challenge { realm: realm?, service })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_are_read() {
+        let header =
+            r#"Bearer realm="https://auth.example/token",service="registry",scope="repository:a:pull,push""#;
+        let wanted =
+            Challenge { realm: "https://auth.example/token".into(), service: Some("registry".into()) };
+        assert_eq!(parse_challenge(header), Some(wanted));
+        assert_eq!(parse_challenge(r#"Basic realm="x""#), None);
+        assert_eq!(parse_challenge(r#"Bearer service="x""#), None);
+        assert_eq!(
+            parse_challenge("bearer realm=r, service=s"),
+            Some(Challenge { realm: "r".into(), service: Some("s".into()) })
+        );
+    }
+
+    #[test]
+    fn forms_are_escaped() {
+        assert_eq!(
+            form(&[("scope", "repository:a:pull"), ("x", "&=")]),
+            "scope=repository%3Aa%3Apull&x=%26%3D"
+        );
+    }
+}

@@ -1,0 +1,140 @@
+//! What a registry, or the way to it, can do wrong.
+
+use oci_distribution::errors::{OciDistributionError, OciErrorCode};
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a registry did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// It wants other credentials.
+    #[error("not authorized to {action}: {reason}")]
+    Unauthorized {
+        /// What was tried.
+        action: String,
+        /// What the registry said.
+        reason: String,
+    },
+    /// It answered with another status than success.
+    #[error("cannot {action}: HTTP status {status}: {message}")]
+    Status {
+        /// What was tried.
+        action: String,
+        /// The HTTP status.
+        status: u16,
+        /// What the registry said, at most 1000 characters.
+        message: String,
+    },
+    /// The connection could not be made, or broke.
+    #[error("cannot {action}")]
+    Connection {
+        /// What was tried.
+        action: String,
+        /// What the HTTP client said.
+        source: Cause,
+    },
+    /// It broke the protocol.
+    #[error("cannot {action}: {reason}")]
+    Protocol {
+        /// What was tried.
+        action: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// The client cannot be set up: a certificate is broken.
+    #[error("cannot set up the client")]
+    Setup {
+        /// What the client said.
+        source: Cause,
+    },
+}
+
+impl RegistryError {
+    /// Whether another try may have more luck.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connection { .. } => true,
+            // RFC 9110 and RFC 6585: request timeout, too many requests, and what servers say under load.
+            Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502..=504),
+            Self::Unauthorized { .. } | Self::Protocol { .. } | Self::Setup { .. } => false,
+        }
+    }
+
+    /// Whether the registry wants other credentials.
+    pub fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. })
+    }
+
+    /// The HTTP status, if that was what was wrong.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    pub(super) fn setup(source: impl Into<Cause>) -> Self {
+        Self::Setup { source: source.into() }
+    }
+
+    pub(super) fn connection(action: &str, source: impl Into<Cause>) -> Self {
+        Self::Connection { action: action.into(), source: source.into() }
+    }
+
+    pub(super) fn protocol(action: &str, reason: impl ToString) -> Self {
+        Self::Protocol { action: action.into(), reason: reason.to_string() }
+    }
+
+    /// The error for a status that is no success.
+    pub(super) fn from_status(action: &str, status: u16, body: &str) -> Self {
+        let action = action.to_owned();
+        let message: String = body.trim().chars().take(1000).collect();
+        match status {
+            401 | 403 => Self::Unauthorized { action, reason: format!("HTTP status {status}: {message}") },
+            _ => Self::Status { action, status, message },
+        }
+    }
+
+    /// Sorts the errors of the client.
+    pub(super) fn from_client(action: &str, error: OciDistributionError) -> Self {
+        use OciDistributionError as E;
+        match error {
+            E::UnauthorizedError { .. } => Self::from_status(action, 401, "the credentials were refused"),
+            E::AuthenticationFailure(reason) => Self::from_status(action, 401, &reason),
+            E::ServerError { code, message, .. } => Self::from_status(action, code, &message),
+            E::RegistryError { envelope, .. } => {
+                let status = envelope.errors.first().map_or(400, |error| status_of(&error.code));
+                Self::from_status(action, status, &envelope.to_string())
+            }
+            E::RequestError(error) => Self::from_http(action, error),
+            E::IoError(error) => Self::connection(action, error),
+            other => Self::protocol(action, other),
+        }
+    }
+
+    /// Sorts the errors of the HTTP client below it.
+    pub(super) fn from_http(action: &str, error: reqwest::Error) -> Self {
+        match error.status() {
+            Some(status) => Self::from_status(action, status.as_u16(), ""),
+            // The URL is in `action` in a form that people know, and could hold a signature.
+            None => Self::connection(action, error.without_url()),
+        }
+    }
+}
+
+/// The status that the distribution specification has for an error code; the client drops it.
+fn status_of(code: &OciErrorCode) -> u16 {
+    match code {
+        OciErrorCode::Unauthorized => 401,
+        OciErrorCode::Denied => 403,
+        OciErrorCode::BlobUnknown
+        | OciErrorCode::BlobUploadUnknown
+        | OciErrorCode::ManifestUnknown
+        | OciErrorCode::NameUnknown
+        | OciErrorCode::NotFound => 404,
+        OciErrorCode::Unsupported => 405,
+        OciErrorCode::Toomanyrequests => 429,
+        _ => 400,
+    }
+}

@@ -1,0 +1,259 @@
+//! Where images and deltas are: a repository on a registry, or an OCI image layout.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use layer::Digest;
+use oci_spec::image::{Descriptor, ImageIndex, MediaType};
+use serde_json::Value;
+
+use crate::artifact::{digest_of, hex, parse_manifest, to_json};
+use crate::reference::ImageRef;
+use crate::registry::{self, RegistryOptions};
+use crate::store::OciLayout;
+use crate::{Error, Result};
+
+/// How a manifest is named.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// By a tag, which can be moved.
+    Tag(String),
+    /// By its digest.
+    Digest(Digest),
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => out.write_str(tag),
+            Self::Digest(digest) => digest.fmt(out),
+        }
+    }
+}
+
+/// A manifest or an index, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// Its bytes, which its digest is of.
+    pub bytes: Vec<u8>,
+    /// Its media type.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+impl Manifest {
+    /// A manifest of these bytes. The media type that it states itself wins over the given one.
+    pub fn new(bytes: Vec<u8>, media_type: Option<&str>) -> Self {
+        let stated = serde_json::from_slice(&bytes).ok().and_then(|json: Value| {
+            let has_manifests = json.get("manifests").is_some();
+            let guess = if has_manifests { MediaType::ImageIndex } else { MediaType::ImageManifest };
+            let stated = json.get("mediaType").and_then(Value::as_str).map(str::to_owned);
+            stated.or_else(|| media_type.is_none().then(|| guess.to_string()))
+        });
+        let media_type = stated.unwrap_or_else(|| media_type.unwrap_or_default().to_owned());
+        Self { digest: Digest::of(&bytes), bytes, media_type }
+    }
+
+    /// Whether it is an index.
+    pub fn is_index(&self) -> bool {
+        is_index(&self.media_type)
+    }
+
+    /// Its descriptor.
+    pub fn descriptor(&self) -> Descriptor {
+        crate::artifact::descriptor(&self.media_type, self.digest, self.bytes.len() as u64)
+    }
+}
+
+impl From<&ImageIndex> for Manifest {
+    fn from(index: &ImageIndex) -> Self {
+        Self::new(to_json(index), Some(MediaType::ImageIndex.as_ref()))
+    }
+}
+
+/// Whether a media type is that of an index, docker's included.
+pub(crate) fn is_index(media_type: &str) -> bool {
+    media_type == MediaType::ImageIndex.as_ref()
+        || media_type == "application/vnd.docker.distribution.manifest.list.v2+json"
+}
+
+/// A repository.
+#[derive(Debug)]
+pub enum Repository {
+    /// On a registry.
+    Registry(Box<registry::Repository>),
+    /// An OCI image layout.
+    Layout(OciLayout),
+}
+
+impl Repository {
+    /// Opens the repository that `image` is in, to read from it. An archive is unpacked to an OCI
+    /// image layout below `temp_dir`.
+    ///
+    /// # Errors
+    /// As [`registry::Repository::open`] and [`OciLayout::open`].
+    pub fn open(image: &ImageRef, options: &RegistryOptions, temp_dir: &Path) -> Result<Self> {
+        Ok(match image {
+            ImageRef::Registry(reference) => {
+                Self::Registry(Box::new(registry::Repository::open(reference, options)?))
+            }
+            ImageRef::Layout(layout) => Self::Layout(OciLayout::open(&layout.path)?),
+            ImageRef::Archive(layout) => Self::Layout(OciLayout::unpack(&layout.path, temp_dir)?),
+        })
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Registry(registry) => registry.name(),
+            Self::Layout(layout) => layout.to_string(),
+        }
+    }
+
+    /// Bytes received over the network so far.
+    pub fn received(&self) -> u64 {
+        match self {
+            Self::Registry(registry) => registry.received(),
+            Self::Layout(_) => 0,
+        }
+    }
+
+    /// The manifest or index of this name; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Registry`], [`Error::Io`], [`Error::TooLarge`], [`Error::DigestMismatch`].
+    pub async fn manifest(&self, name: &Name) -> Result<Option<Manifest>> {
+        match self {
+            Self::Registry(registry) => registry.manifest(name).await,
+            Self::Layout(layout) => layout.manifest(name),
+        }
+    }
+
+    /// The manifest that a descriptor names.
+    ///
+    /// # Errors
+    /// As [`manifest`](Self::manifest); [`Error::NotFound`].
+    pub async fn manifest_of(&self, descriptor: &Descriptor) -> Result<Manifest> {
+        let name = Name::Digest(digest_of(descriptor)?);
+        let found = self.manifest(&name).await?;
+        found.ok_or_else(|| Error::NotFound { what: format!("manifest {name} in {}", self.name()) })
+    }
+
+    /// Stores a manifest: under its digest, and under `tag` if one is given. One with a subject is
+    /// listed among the referrers of the subject afterwards, whatever the registry can do.
+    ///
+    /// # Errors
+    /// [`Error::Registry`], [`Error::Io`], [`Error::Contended`].
+    pub async fn put_manifest(&self, manifest: &Manifest, tag: Option<&str>) -> Result<()> {
+        let is_listed = match self {
+            Self::Registry(registry) => {
+                let name = tag.map_or(Name::Digest(manifest.digest), |tag| Name::Tag(tag.to_owned()));
+                registry.put_manifest(&name, manifest).await?
+            }
+            Self::Layout(layout) => {
+                layout.put_manifest(manifest, tag)?;
+                true
+            }
+        };
+        if is_listed || manifest.is_index() {
+            return Ok(());
+        }
+        let parsed = parse_manifest("manifest", &manifest.bytes)?;
+        let Some(subject) = parsed.subject() else { return Ok(()) };
+        let mut entry = manifest.descriptor();
+        entry.set_artifact_type(parsed.artifact_type().clone());
+        entry.set_annotations(parsed.annotations().clone());
+        // Boxed, since the index is itself put by this function.
+        Box::pin(crate::shared_index::add_referrer(self, digest_of(subject)?, &entry)).await
+    }
+
+    /// Deletes a manifest. Gives false if the registry cannot delete: then only the entries in
+    /// indexes are gone, and the bytes stay.
+    ///
+    /// # Errors
+    /// [`Error::Registry`], [`Error::Io`].
+    pub async fn delete_manifest(&self, digest: Digest) -> Result<bool> {
+        match self {
+            Self::Registry(registry) => match registry.delete_manifest(&Name::Digest(digest)).await {
+                Ok(_) => Ok(true),
+                Err(Error::Registry(error)) if matches!(error.status(), Some(405 | 501)) => Ok(false),
+                Err(error) => Err(error),
+            },
+            Self::Layout(layout) => layout.delete_manifest(digest).map(|()| true),
+        }
+    }
+
+    /// The manifests whose subject is `subject`.
+    ///
+    /// # Errors
+    /// As [`manifest`](Self::manifest).
+    pub async fn referrers(&self, subject: Digest) -> Result<Vec<Descriptor>> {
+        match self {
+            Self::Registry(registry) => registry.referrers(subject).await,
+            Self::Layout(layout) => layout.referrers(subject),
+        }
+    }
+
+    /// All tags.
+    ///
+    /// # Errors
+    /// As [`manifest`](Self::manifest).
+    pub async fn tags(&self) -> Result<Vec<String>> {
+        match self {
+            Self::Registry(registry) => registry.tags().await,
+            Self::Layout(layout) => layout.tags(),
+        }
+    }
+
+    /// Gives the file of a blob: downloaded to `dir`, or where the layout has it. Its digest and its
+    /// size are those of the descriptor.
+    ///
+    /// # Errors
+    /// As [`registry::Repository::get_blob`]; [`Error::NotFound`].
+    pub async fn blob(
+        &self,
+        blob: &Descriptor,
+        dir: &Path,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<PathBuf> {
+        match self {
+            Self::Registry(registry) => {
+                let path = dir.join(hex(digest_of(blob)?));
+                registry.get_blob(blob, &path, progress).await?;
+                Ok(path)
+            }
+            Self::Layout(layout) => {
+                let (layout, blob) = (layout.clone(), blob.clone());
+                crate::error::blocking(move || layout.checked_blob(&blob)).await
+            }
+        }
+    }
+
+    /// The bytes of a small blob: a config.
+    ///
+    /// # Errors
+    /// As [`blob`](Self::blob); [`Error::TooLarge`] over 4 MiB.
+    pub async fn small_blob(&self, blob: &Descriptor, dir: &Path) -> Result<Vec<u8>> {
+        let max = registry::MAX_MANIFEST_SIZE;
+        if blob.size() > max {
+            return Err(Error::TooLarge { what: format!("blob {}", blob.digest()), size: blob.size(), max });
+        }
+        let path = self.blob(blob, dir, &|_| ()).await?;
+        std::fs::read(&path).map_err(Error::io("read", path))
+    }
+
+    /// Stores the blob in a file, unless it is there.
+    ///
+    /// # Errors
+    /// [`Error::Registry`], [`Error::Io`].
+    pub async fn put_blob(&self, blob: &Descriptor, path: &Path) -> Result<()> {
+        match self {
+            Self::Registry(registry) => registry.put_blob(blob, path).await,
+            Self::Layout(layout) => {
+                let (layout, blob, path) = (layout.clone(), blob.clone(), path.to_owned());
+                crate::error::blocking(move || layout.put_blob(digest_of(&blob)?, &path)).await
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Indexes that several publishers write: `_deltaindex`, and the tag that stands in for a list of
+//! referrers.
+//!
+//! No registry offers a compare-and-swap on a tag, so two publishers that read the same index can
+//! each overwrite what the other added. Each therefore reads again after it has written, once
+//! everybody who had read the index before that write has had time to write too, and merges again
+//! until what it added is there. The pause is a multiple of the time that a read and a write take,
+//! with a random part.
+
+use std::time::{Duration, Instant};
+
+use layer::Digest;
+use oci_spec::image::{Descriptor, ImageIndex};
+
+use crate::artifact::{digest_of, index, parse_index, referrers_tag};
+use crate::repository::{Manifest, Name, Repository};
+use crate::{Error, Result};
+
+/// Times that an index is written before a publisher gives up.
+const MAX_ROUNDS: usize = 20;
+/// The shortest pause before an index is read again.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+
+/// Reads the index under `tag`, has `merge` change it, and writes it until `merge` has nothing to
+/// change any more: it gives `None` then. An index that is left without entries is deleted, if the
+/// registry deletes.
+///
+/// # Errors
+/// [`Error::Contended`]; those of the repository and of `merge`.
+pub(crate) async fn update(
+    repository: &Repository,
+    tag: &str,
+    mut merge: impl AsyncFnMut(&ImageIndex) -> Result<Option<ImageIndex>>,
+) -> Result<()> {
+    let name = Name::Tag(tag.to_owned());
+    for _ in 0..MAX_ROUNDS {
+        let started = Instant::now();
+        let found = repository.manifest(&name).await?;
+        let what = || format!("index {tag} of {}", repository.name());
+        let current = match &found {
+            Some(manifest) => parse_index(&what(), &manifest.bytes)?,
+            None => index(Vec::new()),
+        };
+        let Some(changed) = merge(&current).await? else { return Ok(()) };
+        let is_gone = match &found {
+            Some(old) if changed.manifests().is_empty() => repository.delete_manifest(old.digest).await?,
+            _ => false,
+        };
+        if !is_gone {
+            repository.put_manifest(&Manifest::from(&changed), Some(tag)).await?;
+        }
+        if matches!(repository, Repository::Registry(_)) {
+            let pause = (started.elapsed() * 4).max(MIN_PAUSE);
+            tokio::time::sleep(pause + pause.mul_f64(crate::registry::jitter())).await;
+        }
+    }
+    Err(Error::Contended { what: format!("index {tag} of {}", repository.name()) })
+}
+
+/// Adds a manifest to the index that stands in for the list of referrers of `subject`.
+///
+/// # Errors
+/// As [`update`].
+pub(crate) async fn add_referrer(repository: &Repository, subject: Digest, entry: &Descriptor) -> Result<()> {
+    update(repository, &referrers_tag(subject), async |current| {
+        if current.manifests().iter().any(|known| known.digest() == entry.digest()) {
+            return Ok(None);
+        }
+        let mut manifests = current.manifests().clone();
+        manifests.push(entry.clone());
+        Ok(Some(with_manifests(current, manifests)))
+    })
+    .await
+}
+
+/// Removes manifests from the index that stands in for the list of referrers of `subject`, if there
+/// is one.
+///
+/// # Errors
+/// As [`update`].
+pub(crate) async fn remove_referrers(
+    repository: &Repository,
+    subject: Digest,
+    gone: &[Digest],
+) -> Result<()> {
+    update(repository, &referrers_tag(subject), async |current| {
+        let is_gone = |entry: &Descriptor| digest_of(entry).is_ok_and(|digest| gone.contains(&digest));
+        if !current.manifests().iter().any(is_gone) {
+            return Ok(None);
+        }
+        let kept = current.manifests().iter().filter(|entry| !is_gone(entry)).cloned().collect();
+        Ok(Some(with_manifests(current, kept)))
+    })
+    .await
+}
+
+fn with_manifests(index: &ImageIndex, manifests: Vec<Descriptor>) -> ImageIndex {
+    let mut changed = index.clone();
+    changed.set_manifests(manifests);
+    changed
+}

@@ -1,0 +1,152 @@
+//! Where images are installed: what has files that a delta can read, and what takes a rebuilt image.
+//!
+//! - [`OciLayout`]: layers are blobs; sources are read through them.
+//! - [`ContainersStorage`]: what podman, buildah and cri-o have, with the drivers overlay and vfs.
+//!   It is read directly, and written by the tools that own it.
+//! - [`TreeStore`]: a plain tree, the root file system of an image.
+
+mod containers_storage;
+mod merged_dirs;
+mod oci_archive;
+mod oci_layout;
+mod sources;
+mod tree;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use layer::{DiffId, Digest, Spool, SpoolOptions};
+
+pub use containers_storage::{ContainersStorage, StorageRef, copy_to_storage};
+pub use merged_dirs::MergedDirs;
+pub use oci_layout::{LayoutImage, OciLayout};
+pub use sources::Sources;
+pub use tree::TreeStore;
+
+use crate::{Error, Result};
+
+/// What a delta reads its bytes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Base {
+    /// The files of one layer (`_deltaindex`).
+    Layer(DiffId),
+    /// The files of a whole image, named by the digest of its config (oci-delta).
+    Image(Digest),
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layer(diff_id) => write!(out, "layer {diff_id}"),
+            Self::Image(config) => write!(out, "image {config}"),
+        }
+    }
+}
+
+/// A place where images are installed. Its methods block.
+pub trait LayerStore: fmt::Debug + fmt::Display + Send + Sync {
+    /// Whether the files of `base` are there. A store that cannot know says yes: a delta from a
+    /// wrong base fails, and the layer is fetched whole.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Malformed`] if the store cannot be read.
+    fn has(&self, base: Base) -> Result<bool>;
+
+    /// Opens the files of `base`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if they are not there; [`Error::Io`], [`Error::Layer`].
+    fn sources(&self, base: Base, spool: &SpoolOptions) -> Result<Sources>;
+}
+
+impl LayerStore for OciLayout {
+    fn has(&self, base: Base) -> Result<bool> {
+        Ok(match base {
+            Base::Layer(diff_id) => self.layers()?.contains_key(&diff_id),
+            Base::Image(config) => self.images()?.iter().any(|image| image.config == config),
+        })
+    }
+
+    fn sources(&self, base: Base, options: &SpoolOptions) -> Result<Sources> {
+        let not_found = || Error::NotFound { what: format!("{base} in {self}") };
+        let blobs = match base {
+            Base::Layer(diff_id) => vec![self.layers()?.remove(&diff_id).ok_or_else(not_found)?],
+            Base::Image(config) => {
+                let images = self.images()?;
+                let image = images.into_iter().find(|image| image.config == config).ok_or_else(not_found)?;
+                image.layers.into_iter().map(|(_, blob)| blob).collect()
+            }
+        };
+        let open = |blob| {
+            let path = self.blob_path(crate::artifact::digest_of(blob)?);
+            Ok(Spool::open(&path, options)?)
+        };
+        let spools = blobs.iter().map(open).collect::<Result<Vec<_>>>()?;
+        Ok(Sources::Layers(tar_patch::LayerSource::new(spools)?))
+    }
+}
+
+/// A store, as the command line has it.
+///
+/// - `oci:DIR[:TAG]`: an OCI image layout.
+/// - `oci-archive:FILE[:TAG]`: a tar of one.
+/// - `containers-storage:[[DRIVER@ROOT[+RUNROOT]]]NAME`: what podman has, in its usual place if none
+///   is given.
+/// - `tree:DIR[@sha256:HEX]`: the root file system of an image; the digest is of the image's config
+///   or of its layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreRef {
+    /// An OCI image layout, and the name of an image in it.
+    Layout(PathBuf, Option<String>),
+    /// A tar of an OCI image layout, and the name of an image in it.
+    Archive(PathBuf, Option<String>),
+    /// What podman, buildah and cri-o have.
+    Storage(StorageRef),
+    /// A plain tree, and the digest of what is in it.
+    Tree(PathBuf, Option<Digest>),
+}
+
+impl FromStr for StoreRef {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = |reason: &str| Error::Reference { text: text.into(), reason: reason.into() };
+        let (kind, rest) = text.split_once(':').ok_or_else(|| {
+            wrong("a store is oci:DIR, oci-archive:FILE, containers-storage:[NAME] or tree:DIR")
+        })?;
+        let with_tag = || match rest.split_once(':') {
+            Some((path, tag)) => (PathBuf::from(path), Some(tag.to_owned()).filter(|tag| !tag.is_empty())),
+            None => (PathBuf::from(rest), None),
+        };
+        if rest.is_empty() && kind != "containers-storage" {
+            return Err(wrong("the path is missing"));
+        }
+        match kind {
+            "oci" => {
+                let (path, tag) = with_tag();
+                Ok(Self::Layout(path, tag))
+            }
+            "oci-archive" => {
+                let (path, tag) = with_tag();
+                Ok(Self::Archive(path, tag))
+            }
+            "containers-storage" => StorageRef::parse(rest)
+                .map(Self::Storage)
+                .ok_or_else(|| wrong("the form is containers-storage:[DRIVER@ROOT+RUNROOT]NAME")),
+            "tree" => match rest.split_once("@sha256:") {
+                Some((dir, hex)) => {
+                    let digest =
+                        format!("sha256:{hex}").parse().map_err(|_| wrong("the digest is broken"))?;
+                    Ok(Self::Tree(dir.into(), Some(digest)))
+                }
+                None => Ok(Self::Tree(rest.into(), None)),
+            },
+            _ => Err(wrong("there is no such kind of store: oci, oci-archive, containers-storage, tree")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

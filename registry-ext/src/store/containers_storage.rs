@@ -1,0 +1,246 @@
+//! What podman, buildah, skopeo and cri-o have on disk (github.com/containers/storage).
+//!
+//! It is read directly. It is written by `skopeo`, since only the library that owns it knows its
+//! locks and its metadata.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use layer::{DiffId, Digest, SpoolOptions};
+use serde::Deserialize;
+use tar_patch::DirSource;
+use tokio::process::Command;
+
+use super::{Base, LayerStore, MergedDirs, OciLayout, Sources};
+use crate::artifact::parse_json;
+use crate::{Error, Result};
+
+/// A name in a containers-storage, as skopeo and podman write it:
+/// `containers-storage:[DRIVER@ROOT+RUNROOT]NAME`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StorageRef {
+    /// `overlay` or `vfs`.
+    pub driver: Option<String>,
+    /// The root directory.
+    pub root: Option<PathBuf>,
+    /// The directory of its run-time state, which only those who write need.
+    pub runroot: Option<PathBuf>,
+    /// The image's name.
+    pub name: Option<String>,
+}
+
+impl StorageRef {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let Some(rest) = text.strip_prefix('[') else {
+            return Some(Self {
+                name: Some(text.to_owned()).filter(|name| !name.is_empty()),
+                ..Self::default()
+            });
+        };
+        let (place, name) = rest.split_once(']')?;
+        let (driver, dirs) = match place.split_once('@') {
+            Some((driver, dirs)) => (Some(driver.to_owned()), dirs),
+            None => (None, place),
+        };
+        let (root, runroot) = match dirs.split_once('+') {
+            Some((root, runroot)) => (root, Some(PathBuf::from(runroot))),
+            None => (dirs, None),
+        };
+        Some(Self {
+            driver: driver.filter(|driver| !driver.is_empty()),
+            root: Some(PathBuf::from(root)).filter(|_| !root.is_empty()),
+            runroot,
+            name: Some(name.to_owned()).filter(|name| !name.is_empty()),
+        })
+    }
+}
+
+impl fmt::Display for StorageRef {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("containers-storage:")?;
+        if let Some(root) = &self.root {
+            out.write_str("[")?;
+            self.driver.iter().try_for_each(|driver| write!(out, "{driver}@"))?;
+            write!(out, "{}", root.display())?;
+            self.runroot.iter().try_for_each(|runroot| write!(out, "+{}", runroot.display()))?;
+            out.write_str("]")?;
+        }
+        self.name.iter().try_for_each(|name| out.write_str(name))
+    }
+}
+
+/// How a storage keeps its layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Driver {
+    /// Each layer's own files, in a directory of its own.
+    Overlay,
+    /// Each layer's merged tree, in a directory of its own.
+    Vfs,
+}
+
+impl Driver {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Overlay => "overlay",
+            Self::Vfs => "vfs",
+        }
+    }
+}
+
+/// A containers-storage, to read from.
+#[derive(Debug, Clone)]
+pub struct ContainersStorage {
+    root: PathBuf,
+    driver: Driver,
+}
+
+/// An entry of `layers.json`.
+#[derive(Debug, Deserialize)]
+struct Layer {
+    id: String,
+    parent: Option<String>,
+    #[serde(rename = "diff-digest")]
+    diff_id: Option<String>,
+    #[serde(rename = "diff-size")]
+    size: Option<u64>,
+}
+
+/// An entry of `images.json`.
+#[derive(Debug, Deserialize)]
+struct Image {
+    id: String,
+    layer: Option<String>,
+}
+
+impl ContainersStorage {
+    /// Opens the storage below `root`. Without a driver, the one whose files are there.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none; [`Error::Reference`] if the driver is another than
+    /// overlay or vfs.
+    pub fn open(root: &Path, driver: Option<&str>) -> Result<Self> {
+        let drivers = [Driver::Overlay, Driver::Vfs];
+        let wanted = |known: &Driver| driver.is_none_or(|name| name == known.name());
+        if !drivers.iter().any(wanted) {
+            let reason = "only the drivers overlay and vfs can be read".to_owned();
+            return Err(Error::Reference { text: driver.unwrap_or_default().to_owned(), reason });
+        }
+        let exists = |driver: &Driver| root.join(format!("{}-layers", driver.name())).is_dir();
+        let driver = drivers.into_iter().find(|driver| wanted(driver) && exists(driver));
+        let what = || format!("containers-storage in {}", root.display());
+        Ok(Self { root: root.to_owned(), driver: driver.ok_or_else(|| Error::NotFound { what: what() })? })
+    }
+
+    /// The layers, with the sizes of their uncompressed tars in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Malformed`].
+    pub fn layers(&self) -> Result<HashMap<DiffId, u64>> {
+        let sized = |layer: Layer| Some((layer.diff_id?.parse().ok()?, layer.size?));
+        Ok(self.read_layers()?.into_iter().filter_map(sized).collect())
+    }
+
+    fn read_layers(&self) -> Result<Vec<Layer>> {
+        self.read("layers")
+    }
+
+    fn read<T: for<'de> Deserialize<'de>>(&self, what: &str) -> Result<Vec<T>> {
+        let path = self.root.join(format!("{}-{what}/{what}.json", self.driver.name()));
+        match fs::read(&path) {
+            Ok(bytes) => parse_json(&path.display().to_string(), &bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(Error::io("read", path)(error)),
+        }
+    }
+
+    /// The ids of an image's layers, lowest first.
+    fn chain(&self, config: Digest) -> Result<Option<Vec<String>>> {
+        let id = crate::artifact::hex(config);
+        let images: Vec<Image> = self.read("images")?;
+        let Some(image) = images.into_iter().find(|image| image.id == id) else { return Ok(None) };
+        let parents: HashMap<String, Option<String>> =
+            self.read_layers()?.into_iter().map(|layer| (layer.id, layer.parent)).collect();
+        let mut chain = Vec::new();
+        let mut next = image.layer.filter(|layer| !layer.is_empty());
+        while let Some(layer) = next {
+            // A cycle would be longer than all layers.
+            if chain.len() > parents.len() {
+                return Ok(None);
+            }
+            let Some(parent) = parents.get(&layer) else { return Ok(None) };
+            next = parent.clone().filter(|parent| !parent.is_empty());
+            chain.push(layer);
+        }
+        chain.reverse();
+        Ok(Some(chain))
+    }
+
+    fn layer_id(&self, diff_id: DiffId) -> Result<Option<String>> {
+        let is_wanted =
+            |layer: &Layer| layer.diff_id.as_deref().and_then(|text| text.parse().ok()) == Some(diff_id);
+        Ok(self.read_layers()?.into_iter().find(is_wanted).map(|layer| layer.id))
+    }
+
+    fn dir(&self, id: &str) -> PathBuf {
+        match self.driver {
+            Driver::Overlay => self.root.join("overlay").join(id).join("diff"),
+            Driver::Vfs => self.root.join("vfs/dir").join(id),
+        }
+    }
+}
+
+impl fmt::Display for ContainersStorage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "containers-storage:[{}@{}]", self.driver.name(), self.root.display())
+    }
+}
+
+impl LayerStore for ContainersStorage {
+    fn has(&self, base: Base) -> Result<bool> {
+        Ok(match base {
+            Base::Layer(diff_id) => self.layer_id(diff_id)?.is_some(),
+            Base::Image(config) => self.chain(config)?.is_some(),
+        })
+    }
+
+    fn sources(&self, base: Base, _: &SpoolOptions) -> Result<Sources> {
+        let ids = match base {
+            Base::Layer(diff_id) => self.layer_id(diff_id)?.map(|id| vec![id]),
+            Base::Image(config) => self.chain(config)?,
+        };
+        let ids = ids.ok_or_else(|| Error::NotFound { what: format!("{base} in {self}") })?;
+        match (self.driver, ids.as_slice()) {
+            // The tree of the top layer is the whole image.
+            (Driver::Vfs, [.., top]) | (Driver::Overlay, [top]) => {
+                Ok(Sources::Dir(DirSource::open(&self.dir(top))?))
+            }
+            (_, ids) => {
+                let dirs: Vec<PathBuf> = ids.iter().map(|id| self.dir(id)).collect();
+                Ok(Sources::MergedDirs(MergedDirs::open(&dirs)?))
+            }
+        }
+    }
+}
+
+/// Copies an image from a layout to a containers-storage with `skopeo`. Layers that the storage has
+/// need not be in the layout.
+///
+/// # Errors
+/// [`Error::Program`] if skopeo is not installed or fails.
+pub async fn copy_to_storage(layout: &OciLayout, tag: &str, to: &StorageRef) -> Result<()> {
+    let failed = |reason: String| Error::Program { program: "skopeo", reason };
+    let output = Command::new("skopeo")
+        .args(["copy", "--quiet"])
+        .arg(format!("oci:{}:{tag}", layout.dir().display()))
+        .arg(to.to_string())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|error| failed(format!("cannot start it: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())))
+}

@@ -1,0 +1,402 @@
+//! An OCI image layout directory (OCI image specification, "Image Layout").
+//!
+//! Blobs and `index.json` appear by renaming finished files, `index.json` last, so that a reader
+//! never sees an image that is not whole. Writers take turns by a lock on the file `oci-layout`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use layer::{DiffId, Digest, DigestWriter};
+use oci_spec::image::{Descriptor, ImageIndex};
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::artifact::{self, annotation, digest_of, hex, index, parse_index, parse_manifest, to_json};
+use crate::image::ConfigFields;
+use crate::registry::MAX_MANIFEST_SIZE;
+use crate::repository::{Manifest, Name, is_index};
+use crate::{Error, Result};
+
+/// Annotation of an entry of `index.json`: its tag.
+pub(crate) const ANNOTATION_REF_NAME: &str = "org.opencontainers.image.ref.name";
+const LAYOUT_FILE: &str = "oci-layout";
+const LAYOUT_JSON: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// An OCI image layout directory. A clone is the same directory.
+#[derive(Debug, Clone)]
+pub struct OciLayout {
+    dir: PathBuf,
+    name: String,
+    /// Keeps the directory of an unpacked archive.
+    _unpacked: Option<Arc<TempDir>>,
+}
+
+impl OciLayout {
+    /// Opens a layout that exists.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the directory is no layout.
+    pub fn open(dir: &Path) -> Result<Self> {
+        if !dir.join(LAYOUT_FILE).is_file() {
+            return Err(Error::NotFound { what: format!("OCI image layout {}", dir.display()) });
+        }
+        Ok(Self { dir: dir.to_owned(), name: format!("oci:{}", dir.display()), _unpacked: None })
+    }
+
+    /// Opens a layout, and makes an empty one first if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn create(dir: &Path) -> Result<Self> {
+        let blobs = dir.join("blobs/sha256");
+        fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
+        let layout = Self { dir: dir.to_owned(), name: format!("oci:{}", dir.display()), _unpacked: None };
+        if !dir.join(LAYOUT_FILE).exists() {
+            layout.write_file(&dir.join(LAYOUT_FILE), LAYOUT_JSON)?;
+        }
+        let _lock = layout.lock()?;
+        if !dir.join("index.json").exists() {
+            layout.write_index(&index(Vec::new()))?;
+        }
+        Ok(layout)
+    }
+
+    /// A layout that is unpacked from an archive, under the archive's name.
+    pub(super) fn unpacked(dir: TempDir, name: String) -> Result<Self> {
+        let layout = Self::open(dir.path())?;
+        Ok(Self { name, _unpacked: Some(Arc::new(dir)), ..layout })
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the blob with this digest is, or would be.
+    pub fn blob_path(&self, digest: Digest) -> PathBuf {
+        self.dir.join("blobs/sha256").join(hex(digest))
+    }
+
+    /// The entries of `index.json`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Malformed`], [`Error::TooLarge`].
+    pub fn index(&self) -> Result<ImageIndex> {
+        let path = self.dir.join("index.json");
+        parse_index(&path.display().to_string(), &read_bounded(&path)?)
+    }
+
+    /// The manifest of this name; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`index`](Self::index); [`Error::DigestMismatch`].
+    pub fn manifest(&self, name: &Name) -> Result<Option<Manifest>> {
+        let entries = self.index()?;
+        let is_wanted = |entry: &&Descriptor| match name {
+            Name::Tag(tag) => annotation(entry, ANNOTATION_REF_NAME) == Some(tag),
+            Name::Digest(digest) => digest_of(entry).is_ok_and(|found| found == *digest),
+        };
+        match (entries.manifests().iter().find(is_wanted), name) {
+            (Some(entry), _) => self.manifest_of(entry).map(Some),
+            (None, Name::Digest(digest)) if self.blob_path(*digest).exists() => {
+                self.read_manifest(*digest, None).map(Some)
+            }
+            (None, _) => Ok(None),
+        }
+    }
+
+    /// The name of the only image in the layout, for a reference without one.
+    ///
+    /// # Errors
+    /// [`Error::Reference`] if there are several, or none.
+    pub fn only_image(&self) -> Result<Name> {
+        let index = self.index()?;
+        let is_image = |entry: &&Descriptor| {
+            let tag = annotation(entry, ANNOTATION_REF_NAME).unwrap_or_default();
+            entry.artifact_type().is_none() && tag != artifact::DELTA_INDEX_TAG && !tag.starts_with("sha256-")
+        };
+        let mut images: Vec<Digest> =
+            index.manifests().iter().filter(is_image).map(digest_of).collect::<Result<_>>()?;
+        images.dedup();
+        match images.as_slice() {
+            [image] => Ok(Name::Digest(*image)),
+            images => Err(Error::Reference {
+                text: self.name.clone(),
+                reason: format!("there are {} images; say which: oci:DIR:TAG", images.len()),
+            }),
+        }
+    }
+
+    fn manifest_of(&self, entry: &Descriptor) -> Result<Manifest> {
+        self.read_manifest(digest_of(entry)?, Some(entry.media_type().as_ref()))
+    }
+
+    fn read_manifest(&self, expected: Digest, media_type: Option<&str>) -> Result<Manifest> {
+        let path = self.blob_path(expected);
+        let manifest = Manifest::new(read_bounded(&path)?, media_type);
+        if manifest.digest != expected {
+            let what = path.display().to_string();
+            return Err(Error::DigestMismatch { what, expected, actual: manifest.digest });
+        }
+        Ok(manifest)
+    }
+
+    /// Stores a manifest and lists it in `index.json`, under a tag if one is given. Another one that
+    /// had the tag loses it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn put_manifest(&self, manifest: &Manifest, tag: Option<&str>) -> Result<()> {
+        self.write_file(&self.blob_path(manifest.digest), &manifest.bytes)?;
+        let mut entry = manifest.descriptor();
+        if let Ok(parsed) = parse_manifest("manifest", &manifest.bytes) {
+            entry.set_artifact_type(parsed.artifact_type().clone());
+        }
+        if let Some(tag) = tag {
+            entry = artifact::annotated(entry, [(ANNOTATION_REF_NAME, tag.to_owned())]);
+        }
+        self.change_index(|entries| {
+            let is_replaced = |known: &Descriptor| match tag {
+                Some(tag) => annotation(known, ANNOTATION_REF_NAME) == Some(tag),
+                None => known.digest() == entry.digest() && annotation(known, ANNOTATION_REF_NAME).is_none(),
+            };
+            entries.retain(|known| !is_replaced(known));
+            entries.push(entry);
+        })
+    }
+
+    /// Takes a manifest out of `index.json` and removes its bytes. Blobs stay.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn delete_manifest(&self, digest: Digest) -> Result<()> {
+        self.change_index(|entries| {
+            entries.retain(|known| !digest_of(known).is_ok_and(|found| found == digest));
+        })?;
+        match fs::remove_file(self.blob_path(digest)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove", self.blob_path(digest))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The manifests in `index.json`, or in the index that stands in for a list of referrers, whose
+    /// subject is `subject`.
+    ///
+    /// # Errors
+    /// As [`manifest`](Self::manifest).
+    pub fn referrers(&self, subject: Digest) -> Result<Vec<Descriptor>> {
+        let mut referrers = Vec::new();
+        for entry in self.index()?.manifests() {
+            if entry.size() > MAX_MANIFEST_SIZE || is_index(entry.media_type().as_ref()) {
+                continue;
+            }
+            let manifest = self.manifest_of(entry)?;
+            let Ok(parsed) = parse_manifest("manifest", &manifest.bytes) else { continue };
+            let refers =
+                parsed.subject().as_ref().is_some_and(|of| digest_of(of).is_ok_and(|of| of == subject));
+            if refers {
+                let mut referrer = manifest.descriptor();
+                referrer.set_artifact_type(parsed.artifact_type().clone());
+                referrer.set_annotations(parsed.annotations().clone());
+                referrers.push(referrer);
+            }
+        }
+        if let Some(index) = self.manifest(&Name::Tag(artifact::referrers_tag(subject)))? {
+            for entry in parse_index("referrers index", &index.bytes)?.manifests() {
+                if referrers.iter().all(|known: &Descriptor| known.digest() != entry.digest()) {
+                    referrers.push(entry.clone());
+                }
+            }
+        }
+        Ok(referrers)
+    }
+
+    /// All tags.
+    ///
+    /// # Errors
+    /// As [`index`](Self::index).
+    pub fn tags(&self) -> Result<Vec<String>> {
+        let index = self.index()?;
+        let tags = index.manifests().iter().filter_map(|entry| annotation(entry, ANNOTATION_REF_NAME));
+        Ok(tags.map(str::to_owned).collect())
+    }
+
+    /// The file of a blob, if its bytes are those that the descriptor names.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::SizeMismatch`], [`Error::DigestMismatch`], [`Error::Io`].
+    pub fn checked_blob(&self, blob: &Descriptor) -> Result<PathBuf> {
+        let expected = digest_of(blob)?;
+        let path = self.blob_path(expected);
+        let what = || path.display().to_string();
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::NotFound { what: format!("blob {expected} in {}", self.name) });
+            }
+            Err(error) => return Err(Error::io("open", path)(error)),
+        };
+        let mut writer = DigestWriter::new(io::sink());
+        io::copy(&mut file, &mut writer).map_err(Error::io("read", &path))?;
+        let (_, actual, size) = writer.finish();
+        if size != blob.size() {
+            return Err(Error::SizeMismatch { what: what(), expected: blob.size(), actual: size });
+        }
+        if actual != expected {
+            return Err(Error::DigestMismatch { what: what(), expected, actual });
+        }
+        Ok(path)
+    }
+
+    /// Stores a copy of a file as the blob with this digest, unless it is there. Where the file
+    /// system can do that, the copy shares its bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn put_blob(&self, digest: Digest, path: &Path) -> Result<()> {
+        let blob = self.blob_path(digest);
+        if blob.exists() {
+            return Ok(());
+        }
+        let mut from = File::open(path).map_err(Error::io("open", path))?;
+        let mut copy = self.temporary()?;
+        io::copy(&mut from, copy.as_file_mut()).map_err(Error::io("write", &blob))?;
+        self.persist(copy, &blob)
+    }
+
+    /// A file in the layout's own directory, to become a blob by [`add_blob`](Self::add_blob).
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn temporary(&self) -> Result<NamedTempFile> {
+        NamedTempFile::with_prefix_in(".tmp-", &self.dir)
+            .map_err(Error::io("make a temporary file in", &self.dir))
+    }
+
+    /// Gives a finished file its place as the blob with this digest.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn add_blob(&self, digest: Digest, file: NamedTempFile) -> Result<()> {
+        self.persist(file, &self.blob_path(digest))
+    }
+
+    /// The layers of the images in the layout: the blob of each diff_id. An image that cannot be
+    /// read is left out.
+    ///
+    /// # Errors
+    /// As [`index`](Self::index).
+    pub fn layers(&self) -> Result<HashMap<DiffId, Descriptor>> {
+        let mut layers = HashMap::new();
+        for image in self.images()? {
+            for (diff_id, blob) in image.layers {
+                layers.entry(diff_id).or_insert(blob);
+            }
+        }
+        Ok(layers)
+    }
+
+    /// The images whose config and layers are all there.
+    ///
+    /// # Errors
+    /// As [`index`](Self::index).
+    pub fn images(&self) -> Result<Vec<LayoutImage>> {
+        let mut waiting: Vec<Descriptor> = self.index()?.manifests().clone();
+        let mut images = Vec::new();
+        // An index may list indexes; deeper ones than this are no images.
+        let mut budget = 10_000;
+        while let (Some(entry), 1..) = (waiting.pop(), budget) {
+            budget -= 1;
+            let Ok(manifest) = self.manifest_of(&entry) else { continue };
+            if manifest.is_index() {
+                waiting
+                    .extend(parse_index("index", &manifest.bytes).iter().flat_map(|i| i.manifests().clone()));
+            } else if let Some(image) = self.image(&manifest) {
+                images.push(image);
+            }
+        }
+        Ok(images)
+    }
+
+    fn image(&self, manifest: &Manifest) -> Option<LayoutImage> {
+        let parsed = parse_manifest("manifest", &manifest.bytes).ok()?;
+        let config = digest_of(parsed.config()).ok()?;
+        let fields = ConfigFields::parse("config", &read_bounded(&self.blob_path(config)).ok()?).ok()?;
+        let diff_ids = fields.diff_ids().ok()?;
+        let has = |blob: &Descriptor| digest_of(blob).is_ok_and(|digest| self.blob_path(digest).is_file());
+        let is_whole = diff_ids.len() == parsed.layers().len() && parsed.layers().iter().all(has);
+        let layers = diff_ids.into_iter().zip(parsed.layers().iter().cloned()).collect();
+        is_whole.then_some(LayoutImage { manifest: manifest.digest, config, layers })
+    }
+
+    fn change_index(&self, change: impl FnOnce(&mut Vec<Descriptor>)) -> Result<()> {
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        let mut manifests = index.manifests().clone();
+        change(&mut manifests);
+        index.set_manifests(manifests);
+        self.write_index(&index)
+    }
+
+    fn write_index(&self, index: &ImageIndex) -> Result<()> {
+        self.write_file(&self.dir.join("index.json"), &to_json(index))
+    }
+
+    /// Waits for other writers. The lock ends with the file that is returned.
+    fn lock(&self) -> Result<File> {
+        let path = self.dir.join(LAYOUT_FILE);
+        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        file.lock().map_err(Error::io("lock", path))?;
+        Ok(file)
+    }
+
+    fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let mut file = self.temporary()?;
+        file.write_all(bytes).map_err(Error::io("write", path))?;
+        self.persist(file, path)
+    }
+
+    /// Syncs a file and renames it to its place, readable for all as other tools leave it.
+    fn persist(&self, file: NamedTempFile, path: &Path) -> Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(0o644))
+            .map_err(Error::io("chmod", path))?;
+        file.as_file().sync_all().map_err(Error::io("sync", path))?;
+        file.persist(path).map_err(|error| Error::io("rename to", path)(error.error))?;
+        Ok(())
+    }
+}
+
+/// An image in a layout.
+#[derive(Debug, Clone)]
+pub struct LayoutImage {
+    /// Digest of its manifest.
+    pub manifest: Digest,
+    /// Digest of its config.
+    pub config: Digest,
+    /// Its layers, lowest first.
+    pub layers: Vec<(DiffId, Descriptor)>,
+}
+
+impl fmt::Display for OciLayout {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.name)
+    }
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_MANIFEST_SIZE + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    if bytes.len() as u64 > MAX_MANIFEST_SIZE {
+        let what = path.display().to_string();
+        return Err(Error::TooLarge { what, size: bytes.len() as u64, max: MAX_MANIFEST_SIZE });
+    }
+    Ok(bytes)
+}

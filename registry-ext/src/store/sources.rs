@@ -1,0 +1,58 @@
+//! The files of a base, whatever store has them.
+
+use std::io;
+
+use delta_format::{SourceFile, SourceFiles, SourcePath};
+use tar_patch::{DirFile, DirSource, LayerFile, LayerSource};
+
+use super::MergedDirs;
+
+/// The files that a delta may read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Sources {
+    /// In layers.
+    Layers(LayerSource),
+    /// In one directory.
+    Dir(DirSource),
+    /// In one directory for each layer.
+    MergedDirs(MergedDirs),
+}
+
+/// An open file of [`Sources`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SourcesFile {
+    /// In a layer.
+    Layer(LayerFile),
+    /// In a directory.
+    Dir(DirFile),
+}
+
+impl SourceFiles for Sources {
+    type File = SourcesFile;
+
+    fn open(&mut self, path: &SourcePath) -> delta_format::Result<SourcesFile> {
+        match self {
+            Self::Layers(layers) => layers.open(path).map(SourcesFile::Layer),
+            Self::Dir(dir) => dir.open(path).map(SourcesFile::Dir),
+            Self::MergedDirs(dirs) => dirs.open(path).map(SourcesFile::Dir),
+        }
+    }
+}
+
+impl SourceFile for SourcesFile {
+    fn size(&self) -> u64 {
+        match self {
+            Self::Layer(file) => file.size(),
+            Self::Dir(file) => file.size(),
+        }
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        match self {
+            Self::Layer(file) => file.read_exact_at(buffer, offset),
+            Self::Dir(file) => file.read_exact_at(buffer, offset),
+        }
+    }
+}

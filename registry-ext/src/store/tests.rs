@@ -1,0 +1,40 @@
+//! How stores are named.
+
+use super::*;
+
+#[test]
+fn stores_are_read() {
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let storage = StorageRef {
+        driver: Some("vfs".into()),
+        root: Some("/r".into()),
+        runroot: Some("/run".into()),
+        name: Some("localhost/a:v1".into()),
+    };
+    for (text, wanted) in [
+        ("oci:dir", StoreRef::Layout("dir".into(), None)),
+        ("oci:dir:v1", StoreRef::Layout("dir".into(), Some("v1".into()))),
+        ("oci-archive:a.tar:v1", StoreRef::Archive("a.tar".into(), Some("v1".into()))),
+        ("containers-storage:", StoreRef::Storage(StorageRef::default())),
+        ("containers-storage:[vfs@/r+/run]localhost/a:v1", StoreRef::Storage(storage)),
+        ("tree:/srv/root", StoreRef::Tree("/srv/root".into(), None)),
+        (&format!("tree:/srv/root@{digest}"), StoreRef::Tree("/srv/root".into(), digest.parse().ok())),
+    ] {
+        assert_eq!(text.parse::<StoreRef>().unwrap(), wanted, "{text}");
+    }
+    for text in ["", "dir", "oci:", "tree:", "tree:/x@sha256:1", "containers-storage:[/r", "docker:x"] {
+        assert!(text.parse::<StoreRef>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn storage_names_are_written_as_skopeo_reads_them() {
+    for text in [
+        "containers-storage:localhost/a:v1",
+        "containers-storage:[overlay@/r+/run]a",
+        "containers-storage:[/r]a",
+    ] {
+        let Ok(StoreRef::Storage(storage)) = text.parse() else { panic!("{text}") };
+        assert_eq!(storage.to_string(), text);
+    }
+}

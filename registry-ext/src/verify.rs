@@ -1,0 +1,163 @@
+//! Checks the deltas that are published for an image: fetches each, applies it, compares.
+
+use std::fs::File;
+
+use layer::DiffId;
+use serde::Serialize;
+
+use crate::artifact::oci_delta::OciDelta;
+use crate::delta::{MakeOptions, Workshop};
+use crate::discover::{Candidate, Found, Layout, discover, one_line};
+use crate::error::blocking;
+use crate::image::{Image, ImageLayer, resolve_all};
+use crate::publish::Images;
+use crate::repository::{Name, Repository};
+use crate::store::Base;
+use crate::watch::Watch;
+use crate::{Error, Result};
+
+/// What became of the check of one delta.
+#[derive(Debug, Clone, Serialize)]
+pub struct Checked {
+    /// Where it is published.
+    pub layout: Layout,
+    /// What it reads.
+    pub from: String,
+    /// The layer that it rebuilds.
+    pub diff_id: String,
+    /// Digest of its blob.
+    pub blob: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+/// Whether a delta is right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It rebuilds its layer.
+    Right,
+    /// It does not, or breaks a rule of its layout.
+    Wrong(String),
+    /// Its source is in none of the images at hand, so that only its digest and its size were
+    /// compared.
+    NoSource,
+}
+
+/// Checks all deltas for `image`. Their sources are looked for in `old`, and in the repository
+/// itself by the digests that artifacts name.
+///
+/// # Errors
+/// Those of the repositories, where they concern more than one delta; [`Error::Malformed`] for what
+/// is published and cannot be read.
+pub async fn verify(
+    repository: &Repository,
+    image: &Image,
+    old: &[Images],
+    options: &MakeOptions,
+    watch: &Watch,
+) -> Result<Vec<Checked>> {
+    let workshop = Workshop::new(options, watch)?;
+    let found = discover(repository, image).await;
+    if let Some(warning) = found.warnings.first() {
+        return Err(Error::malformed(format!("deltas of {}", image.manifest.digest), warning));
+    }
+    let mut sources: Vec<(&Repository, Image)> = Vec::new();
+    for images in old {
+        sources.extend(images.images.iter().map(|image| (&images.repository, image.clone())));
+    }
+    for (_, artifact) in &found.artifacts {
+        sources.extend(
+            named_sources(repository, artifact, &workshop).await.into_iter().map(|i| (repository, i)),
+        );
+    }
+    let mut checked = Vec::new();
+    for candidate in &found.candidates {
+        let rule = broken_rule(candidate, image, &found);
+        let verdict = match rule {
+            Some(rule) => Verdict::Wrong(rule),
+            None => match check(repository, image, candidate, &sources, &workshop, watch).await {
+                Ok(verdict) => verdict,
+                Err(error) => Verdict::Wrong(one_line(&error)),
+            },
+        };
+        checked.push(Checked {
+            layout: candidate.layout,
+            from: candidate.base.to_string(),
+            diff_id: candidate.to.to_string(),
+            blob: candidate.blob.digest().to_string(),
+            size: candidate.blob.size(),
+            verdict,
+        });
+    }
+    Ok(checked)
+}
+
+/// The source image that an artifact names, if the repository still has it.
+async fn named_sources(repository: &Repository, artifact: &OciDelta, workshop: &Workshop) -> Vec<Image> {
+    let Some(source) = artifact.source else { return Vec::new() };
+    resolve_all(repository, Some(&Name::Digest(source)), workshop.dir()).await.unwrap_or_default()
+}
+
+/// What clients of `_deltaindex` rely on, apart from the bytes.
+fn broken_rule(candidate: &Candidate, image: &Image, found: &Found) -> Option<String> {
+    if candidate.layout != Layout::DeltaIndex {
+        return None;
+    }
+    if found.delta_manifests.first().is_some_and(|(first, _)| *first != candidate.manifest) {
+        return Some("it is in a second delta manifest for this target, which clients do not read".into());
+    }
+    let from = |base| match base {
+        Base::Layer(diff_id) => Some(diff_id),
+        Base::Image(_) => None,
+    };
+    let from: DiffId = from(candidate.base)?;
+    image.layer(from).filter(|_| from == candidate.to).map(|_| "it rebuilds its own source".into())
+}
+
+async fn check(
+    repository: &Repository,
+    image: &Image,
+    candidate: &Candidate,
+    sources: &[(&Repository, Image)],
+    workshop: &Workshop,
+    watch: &Watch,
+) -> Result<Verdict> {
+    let task = watch.start(format!("check {}", crate::delta::short(candidate.to)), candidate.blob.size());
+    let path = repository.blob(&candidate.blob, workshop.dir(), &|bytes| task.advance(bytes)).await?;
+    let mut magic = [0; 8];
+    let mut delta = File::open(&path).map_err(Error::io("open", &path))?;
+    std::io::Read::read_exact(&mut delta, &mut magic).map_err(Error::io("read", &path))?;
+    if candidate.layout == Layout::DeltaIndex && magic != *b"tardf1\n\0" {
+        return Ok(Verdict::Wrong("it is no tardf1, which is all that clients of _deltaindex read".into()));
+    }
+    let Some(target) = image.layer(candidate.to) else { return Ok(Verdict::NoSource) };
+    let mut base: Option<(&Repository, Vec<&ImageLayer>)> = None;
+    for (of, source) in sources {
+        let layers: Vec<&ImageLayer> = match candidate.base {
+            Base::Image(config) if config == source.config_digest => source.layers.iter().collect(),
+            Base::Image(_) => continue,
+            Base::Layer(diff_id) => source.layer(diff_id).into_iter().collect(),
+        };
+        if !layers.is_empty() {
+            base = Some((of, layers));
+            break;
+        }
+    }
+    let Some((of, layers)) = base else { return Ok(Verdict::NoSource) };
+    let spools = workshop.spools(of, &layers).await?;
+    let (expected, max_output) = (target.diff_id, workshop.max_layer_size());
+    blocking(move || {
+        let mut sources = tar_patch::LayerSource::new(spools)?;
+        let options = tar_patch::ApplyOptions { expected: Some(expected), max_output };
+        let delta = File::open(&path).map_err(Error::io("open", &path))?;
+        match tar_patch::apply(delta, &mut sources, options, &mut std::io::sink()) {
+            Ok(_) => Ok(Verdict::Right),
+            Err(error) => Ok(Verdict::Wrong(one_line(&error.into()))),
+        }
+    })
+    .await
+}

@@ -1,0 +1,199 @@
+//! A whole life of deltas on a real registry, by the command line.
+
+mod support;
+
+use registry_ext::store::OciLayout;
+use support::docker_registry::{DockerRegistry, Setup, run};
+use support::images::{TestImage, pair, pair_of, stored_layers};
+use support::{json, registry_ext, sum};
+use tempfile::TempDir;
+
+/// A layout with the tags v1 and v2 of a pair.
+fn layout(dir: &TempDir, (old, new): &(TestImage, TestImage)) -> OciLayout {
+    let layout = OciLayout::create(&dir.path().join("images")).unwrap();
+    old.write(&layout, "v1");
+    new.write(&layout, "v2");
+    layout
+}
+
+/// Copies a tag with the tool that others use.
+fn skopeo_push(layout: &OciLayout, tag: &str, to: &str) {
+    let from = format!("oci:{}:{tag}", layout.dir().display());
+    run("skopeo", &["copy", "-q", "--dest-tls-verify=false", &from, &format!("docker://{to}:{tag}")]);
+}
+
+#[test]
+fn publish_list_pull_verify_prune() {
+    let mut registry = DockerRegistry::start(Setup::default());
+    let dir = TempDir::new().unwrap();
+    let images = pair();
+    let layout = layout(&dir, &images);
+    let app = format!("{}/team/app", registry.address());
+    skopeo_push(&layout, "v1", &app);
+    skopeo_push(&layout, "v2", &app);
+
+    let published = json(&format!("publish {app}:v2 --from {app}:v1"));
+    let outcomes: Vec<&str> = published["deltas"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|delta| delta["outcome"].as_str().unwrap())
+        .collect();
+    // Two layers in two layouts; the delta of the tiny one is not smaller than its blob.
+    assert_eq!(outcomes.len(), 4);
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == "published").count(), 2, "{outcomes:?}");
+    assert_eq!(published["artifacts"].as_array().unwrap().len(), 1);
+
+    let again = json(&format!("publish {app}:v2 --from {app}:v1"));
+    assert!(
+        again["deltas"].as_array().unwrap().iter().all(|delta| delta["outcome"] != "published"),
+        "{again}"
+    );
+
+    registry.restart();
+    let listed = json(&format!("list {app}:v2"));
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert_eq!(json(&format!("list {app}:v1")).as_array().unwrap().len(), 0);
+    let verified = json(&format!("verify {app}:v2 --from {app}:v1"));
+    assert!(verified.as_array().unwrap().iter().all(|delta| delta["verdict"] == "right"), "{verified}");
+
+    let store = dir.path().join("store");
+    let into = format!("--into oci:{}", store.display());
+    let first = json(&format!("pull {app}:v1 {into}"));
+    assert!(first["layers"].as_array().unwrap().iter().all(|layer| layer["from"] == "blob"));
+    assert_eq!(first["manifest"], first["stored_manifest"]);
+    let second = json(&format!("pull {app}:v2 {into}"));
+    assert!(second["fetched"].as_u64() < second["plain"].as_u64(), "{second}");
+    assert_eq!(second["layers"][0]["from"], "local");
+    assert!(second["layers"][1]["from"]["delta"].is_string(), "{second}");
+    assert_eq!(stored_layers(&store, "v2"), images.1.layers);
+    let plain = json(&format!("pull {app}:v2 --no-deltas --into oci:{}", dir.path().join("plain").display()));
+    assert_eq!(plain["manifest"], plain["stored_manifest"]);
+    assert_eq!(plain["config"], second["config"]);
+    assert_eq!(sum(&plain["layers"], "fetched"), sum(&plain["layers"], "blob_size"));
+
+    // Still in use: nothing is removed.
+    let kept = json(&format!("prune {app}:v2 --keep {app}:v1"));
+    assert_eq!((kept[0]["kept"].as_u64(), kept[0]["artifacts"].as_array().unwrap().len()), (Some(2), 0));
+    let dry = json(&format!("prune {app} --all --dry-run"));
+    assert_eq!(dry[0]["artifacts"].as_array().unwrap().len(), 1);
+    assert_eq!(json(&format!("list {app}:v2")).as_array().unwrap().len(), 2);
+    let pruned = json(&format!("prune {app} --all"));
+    assert_eq!(pruned[0]["artifacts"].as_array().unwrap().len(), 1);
+    assert_eq!(pruned[0]["deleted"], true);
+    assert_eq!(json(&format!("list {app}:v2")).as_array().unwrap().len(), 0);
+    let tags = run("skopeo", &["list-tags", "--tls-verify=false", &format!("docker://{app}")]);
+    assert!(!tags.contains("_deltaindex") && !tags.contains("sha256-"), "{tags}");
+    json(&format!("pull {app}:v2 --into oci:{}", dir.path().join("after").display()));
+}
+
+#[test]
+fn a_registry_that_keeps_everything_is_pruned_as_far_as_it_goes() {
+    let registry = DockerRegistry::start(Setup { keeps: true, ..Setup::default() });
+    let dir = TempDir::new().unwrap();
+    let layout = layout(&dir, &pair());
+    let app = format!("{}/app", registry.address());
+    skopeo_push(&layout, "v1", &app);
+    skopeo_push(&layout, "v2", &app);
+    json(&format!("publish {app}:v2 --from {app}:v1"));
+    let pruned = json(&format!("prune {app}:v2"));
+    assert_eq!(pruned[0]["deleted"], false);
+    assert_eq!(json(&format!("list {app}:v2")).as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn basic_credentials_from_a_file_and_from_stdin() {
+    let registry = DockerRegistry::start(Setup { user: Some(("ci", "secret")), ..Setup::default() });
+    let dir = TempDir::new().unwrap();
+    let layout = layout(&dir, &pair());
+    let app = format!("{}/app", registry.address());
+    let authfile = dir.path().join("auth.json");
+    // `ci:secret` in base64.
+    let auth = format!(r#"{{"auths": {{"{}": {{"auth": "Y2k6c2VjcmV0"}}}}}}"#, registry.address());
+    std::fs::write(&authfile, auth).unwrap();
+    for tag in ["v1", "v2"] {
+        let from = format!("oci:{}:{tag}", layout.dir().display());
+        let to = format!("docker://{app}:{tag}");
+        let authfile = authfile.display().to_string();
+        run("skopeo", &["copy", "-q", "--dest-tls-verify=false", "--dest-authfile", &authfile, &from, &to]);
+    }
+    json(&format!("publish {app}:v2 --from {app}:v1 --authfile {}", authfile.display()));
+    let by_variable = registry_ext(&format!("list {app}:v2")).env("REGISTRY_AUTH_FILE", &authfile).assert();
+    assert!(String::from_utf8_lossy(&by_variable.success().get_output().stdout).contains("oci-delta"));
+    registry_ext(&format!("list {app}:v2 --username ci --password-stdin"))
+        .write_stdin("secret\n")
+        .assert()
+        .success();
+
+    let wrong =
+        registry_ext(&format!("list {app}:v2 --username ci --password-stdin")).write_stdin("wrong").assert();
+    let stderr = String::from_utf8_lossy(&wrong.code(5).get_output().stderr).into_owned();
+    assert!(stderr.contains("not authorized") && !stderr.contains("wrong"), "{stderr}");
+    registry_ext(&format!("pull {app}:v2 --into oci:{}", dir.path().join("x").display())).assert().code(5);
+}
+
+#[test]
+fn tls_with_a_ca_of_its_own() {
+    let registry = DockerRegistry::start(Setup { tls: true, ..Setup::default() });
+    let dir = TempDir::new().unwrap();
+    let layout = layout(&dir, &pair());
+    let app = format!("{}/app", registry.address());
+    for tag in ["v1", "v2"] {
+        skopeo_push(&layout, tag, &app);
+    }
+    let ca = format!("--ca-file {}", registry.ca_file().display());
+    json(&format!("publish {app}:v2 --from {app}:v1 {ca}"));
+    assert_eq!(json(&format!("list {app}:v2 {ca}")).as_array().unwrap().len(), 2);
+    let unknown = registry_ext(&format!("list {app}:v2 --plain-http=false")).assert().code(1);
+    let stderr = String::from_utf8_lossy(&unknown.get_output().stderr).into_owned();
+    assert!(stderr.to_lowercase().contains("certificate"), "{stderr}");
+}
+
+#[test]
+fn two_publishers_at_once_lose_no_entry() {
+    let registry = DockerRegistry::start(Setup::default());
+    let dir = TempDir::new().unwrap();
+    let layout = OciLayout::create(&dir.path().join("images")).unwrap();
+    let app = format!("{}/app", registry.address());
+    let (_, new) = pair();
+    new.write(&layout, "new");
+    skopeo_push(&layout, "new", &app);
+    // Old images that differ, so that each publisher adds a source of its own.
+    let olds = ["a", "b", "c"];
+    for (seed, tag) in (10..).zip(olds) {
+        let (mut old, _) = pair();
+        let (other, _) = pair_of(seed);
+        old.layers[0] = other.layers[0].clone();
+        old.layers[1].extend_from_slice(&[0; 512]);
+        old.layers[1].extend_from_slice(tag.as_bytes());
+        old.write(&layout, tag);
+        skopeo_push(&layout, tag, &app);
+    }
+    std::thread::scope(|scope| {
+        for old in olds {
+            let app = &app;
+            scope.spawn(move || json(&format!("publish {app}:new --from {app}:{old}")));
+        }
+    });
+    let listed = json(&format!("list {app}:new"));
+    for layout in ["delta-index", "artifact"] {
+        let sources: std::collections::BTreeSet<&str> = listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|delta| delta["layout"] == layout)
+            .map(|delta| delta["from"].as_str().unwrap())
+            .collect();
+        assert_eq!(sources.len(), olds.len(), "{layout}: {listed:#}");
+    }
+    let verified = json(&format!("verify {app}:new"));
+    assert!(verified.as_array().unwrap().iter().all(|delta| delta["verdict"] == "right"), "{verified:#}");
+}
+
+#[test]
+fn what_does_not_exist_has_an_exit_code() {
+    let registry = DockerRegistry::start(Setup::default());
+    registry_ext(&format!("list {}/absent:v1", registry.address())).assert().code(4);
+    registry_ext("list oci:/nonexistent:v1").assert().code(4);
+    registry_ext("list").assert().code(2);
+}

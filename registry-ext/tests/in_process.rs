@@ -1,0 +1,319 @@
+//! What registries and networks do differently, on the registry in process.
+
+mod support;
+
+use std::path::Path;
+
+use registry_ext::artifact::digest_of;
+use registry_ext::credentials::{Credential, Credentials, Explicit};
+use registry_ext::discover::{Layout, discover};
+use registry_ext::image::{Platform, resolve, resolve_all};
+use registry_ext::publish::{Images, PublishOptions, publish};
+use registry_ext::pull::{Destination, Origin, PullOptions, PullReport, pull};
+use registry_ext::registry::RegistryOptions;
+use registry_ext::repository::{Name, Repository};
+use registry_ext::store::{LayerStore, OciLayout};
+use registry_ext::watch::{Event, Watch};
+use registry_ext::{Error, Result};
+use std::sync::{Arc, Mutex};
+use support::images::{TestImage, pair, push, stored_layers, write_index};
+use support::server::{Registry, Switches};
+use support::{open, options};
+use tempfile::TempDir;
+
+/// A registry with the images v1 and v2, and a directory for everything else.
+struct Bench {
+    registry: Registry,
+    dir: TempDir,
+    images: (TestImage, TestImage),
+    options: RegistryOptions,
+}
+
+impl Bench {
+    async fn new(switches: Switches) -> Self {
+        Self::with(switches, options()).await
+    }
+
+    async fn with(switches: Switches, options: RegistryOptions) -> Self {
+        let registry = Registry::start("127.0.0.1:0", switches).await.unwrap();
+        let bench = Self { registry, dir: TempDir::new().unwrap(), images: pair(), options };
+        let layout = OciLayout::create(&bench.path("images")).unwrap();
+        bench.images.0.write(&layout, "v1");
+        bench.images.1.write(&layout, "v2");
+        push(&layout, "v1", &bench.repository()).await;
+        push(&layout, "v2", &bench.repository()).await;
+        bench
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn name(&self) -> String {
+        format!("{}/app", self.registry.address())
+    }
+
+    fn repository(&self) -> Repository {
+        open(&self.name(), &self.options, self.dir.path())
+    }
+
+    async fn images(&self, tag: &str) -> Images {
+        let repository = self.repository();
+        let images = resolve_all(&repository, Some(&Name::Tag(tag.into())), self.dir.path()).await.unwrap();
+        Images { repository, images }
+    }
+
+    async fn publish(&self, options: &PublishOptions) -> Result<registry_ext::publish::PublishReport> {
+        let (new, old) = (self.images("v2").await, [self.images("v1").await]);
+        publish(&new, &old, &self.repository(), options, &Watch::nothing()).await
+    }
+
+    async fn pull(&self, tag: &str, store: &Path, watch: &Watch) -> Result<PullReport> {
+        let repository = self.repository();
+        let name = Name::Tag(tag.into());
+        let image =
+            resolve(&repository, Some(&name), &"linux/amd64".parse::<Platform>()?, self.dir.path()).await?;
+        let layout = OciLayout::create(store)?;
+        let to = Destination { layout: &layout, tag: Some(tag), elsewhere: Default::default() };
+        let sources: [&dyn LayerStore; 1] = [&layout];
+        pull(&repository, &image, to, (&sources, &[]), &PullOptions::default(), watch).await
+    }
+}
+
+/// Collects warnings.
+fn warnings() -> (Watch, Arc<Mutex<Vec<String>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    let watch = Watch::new(move |event| {
+        if let Event::Warning(text) = event {
+            kept.lock().unwrap().push(text.to_owned());
+        }
+    });
+    (watch, seen)
+}
+
+fn only_artifacts() -> PublishOptions {
+    PublishOptions { delta_index: false, ..PublishOptions::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_referrers_api_and_the_tag_that_stands_in() {
+    for referrers in [true, false] {
+        let bench = Bench::new(Switches { referrers, ..Switches::default() }).await;
+        bench.publish(&only_artifacts()).await.unwrap();
+        let tags = bench.repository().tags().await.unwrap();
+        assert_eq!(tags.iter().any(|tag| tag.starts_with("sha256-")), !referrers, "{tags:?}");
+        let store = bench.path("store");
+        bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
+        let report = bench.pull("v2", &store, &Watch::nothing()).await.unwrap();
+        assert_eq!(report.layers[1].from, Origin::Delta(Layout::Artifact));
+        assert!(report.fetched < report.plain);
+        assert_eq!(stored_layers(&store, "v2"), bench.images.1.layers);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn referrers_over_several_pages_and_without_a_filter() {
+    let bench = Bench::new(Switches { page_size: 1, filters: false, ..Switches::default() }).await;
+    bench.publish(&only_artifacts()).await.unwrap();
+    let image = &bench.images("v2").await.images[0];
+    // Other referrers of the image, one of which is no delta and one of which cannot be read.
+    for artifact_type in
+        ["application/vnd.example.signature", "application/vnd.io.github.containers.oci-delta.v1"]
+    {
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "artifactType": artifact_type, "config": image.parsed.config(), "layers": [],
+            "subject": image.manifest.descriptor(),
+        });
+        let manifest = registry_ext::repository::Manifest::new(manifest.to_string().into_bytes(), None);
+        bench.repository().put_manifest(&manifest, None).await.unwrap();
+    }
+    let found = discover(&bench.repository(), image).await;
+    assert_eq!(found.artifacts.len(), 1);
+    assert_eq!(found.candidates.len(), 1);
+    assert_eq!(found.warnings.len(), 1, "{:?}", found.warnings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrupt_delta_costs_a_warning_and_the_whole_blob() {
+    // Both ways of being wrong: bytes that do not have their digest, and bytes that do.
+    for (referrers, has_its_digest) in [(true, false), (false, true)] {
+        let bench = Bench::new(Switches { referrers, ..Switches::default() }).await;
+        let report = if has_its_digest {
+            bench.publish(&only_artifacts()).await.unwrap();
+            replace_deltas(&bench).await
+        } else {
+            bench.publish(&only_artifacts()).await.unwrap();
+            let image = &bench.images("v2").await.images[0];
+            for candidate in discover(&bench.repository(), image).await.candidates {
+                let digest = candidate.blob.digest().to_string();
+                bench.registry.corrupt_blob("app", &digest, |bytes| {
+                    let middle = bytes.len() / 2;
+                    bytes[middle] ^= 1;
+                });
+            }
+            None
+        };
+        assert!(report.is_none());
+        let store = bench.path("store");
+        bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
+        let (watch, seen) = warnings();
+        let report = bench.pull("v2", &store, &watch).await.unwrap();
+        assert_eq!(report.layers[1].from, Origin::Blob);
+        assert!(report.layers[1].delta_failed.is_some());
+        assert_eq!(seen.lock().unwrap().len(), 1);
+        assert_eq!(report.manifest, report.stored_manifest);
+        assert_eq!(stored_layers(&store, "v2"), bench.images.1.layers);
+    }
+}
+
+/// Replaces the published artifact by one whose delta is a valid one of something else.
+async fn replace_deltas(bench: &Bench) -> Option<PullReport> {
+    use registry_ext::artifact::oci_delta::{ArtifactLayer, OciDelta};
+    let (repository, image) = (bench.repository(), bench.images("v2").await.images.remove(0));
+    let found = discover(&repository, &image).await;
+    let (_, artifact) = &found.artifacts[0];
+    // An empty delta: it makes nothing.
+    let empty = [b"tardf1\n\0".as_slice(), &[0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0]].concat();
+    let path = bench.path("empty.tardiff");
+    std::fs::write(&path, &empty).unwrap();
+    let blob = registry_ext::artifact::descriptor_of("application/vnd.tar-diff", &empty);
+    repository.put_blob(&blob, &path).await.unwrap();
+    let delta =
+        |layer: &ArtifactLayer| ArtifactLayer::delta(layer.to, digest_of(&blob).unwrap(), blob.size());
+    let wrong = OciDelta {
+        layers: artifact.layers.iter().filter(|layer| layer.is_delta()).map(delta).collect(),
+        ..artifact.clone()
+    };
+    let manifest = registry_ext::repository::Manifest::new(wrong.build(), None);
+    repository.put_manifest(&manifest, None).await.unwrap();
+    None
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn downloads_go_on_where_they_broke() {
+    let bench = Bench::new(Switches::default()).await;
+    bench.registry.switch(|switches| switches.cuts = vec![1000, 50_000, 1, 20_000, 20_000]);
+    bench.registry.take_requests();
+    let store = bench.path("store");
+    bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
+    assert_eq!(stored_layers(&store, "v1"), bench.images.0.layers);
+    let resumed: Vec<String> = bench
+        .registry
+        .take_requests()
+        .into_iter()
+        .filter(|request| request.contains(" bytes=") && !request.ends_with(" bytes=0-"))
+        .collect();
+    assert!(resumed.len() >= 2, "{resumed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_registry_is_asked_again() {
+    let bench = Bench::new(Switches::default()).await;
+    bench.registry.switch(|switches| switches.failures = 3);
+    bench.pull("v1", &bench.path("store"), &Watch::nothing()).await.unwrap();
+    bench.registry.switch(|switches| switches.failures = 100);
+    let error = bench.pull("v1", &bench.path("other"), &Watch::nothing()).await.unwrap_err();
+    assert!(matches!(&error, Error::Registry(error) if error.status() == Some(503)), "{error}");
+}
+
+fn with_credential(registry: &str, user: &str, password: &str) -> RegistryOptions {
+    let explicit = Explicit { registry: registry.into(), username: user.into(), password: password.into() };
+    RegistryOptions { credentials: Credentials { explicit: Some(explicit), files: Vec::new() }, ..options() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_got_renewed_and_enough_to_delete() {
+    let registry = Registry::start("127.0.0.1:0", Switches::default()).await.unwrap();
+    let address = registry.address().to_string();
+    registry.switch(|switches| switches.bearer = Some(("user".into(), "secret".into())));
+    let dir = TempDir::new().unwrap();
+    let layout = OciLayout::create(&dir.path().join("images")).unwrap();
+    pair().0.write(&layout, "v1");
+    let name = format!("{address}/app");
+
+    let repository = open(&name, &with_credential(&address, "user", "secret"), dir.path());
+    let digest = push(&layout, "v1", &repository).await;
+    registry.revoke_tokens();
+    assert!(repository.manifest(&Name::Tag("v1".into())).await.unwrap().is_some());
+    registry.revoke_tokens();
+    push(&layout, "v1", &repository).await;
+
+    // An identity token is exchanged; some helpers return it under this name.
+    let file = dir.path().join("config.json");
+    std::fs::write(&file, format!(r#"{{"auths": {{"{address}": {{"identitytoken": "secret"}}}}}}"#)).unwrap();
+    let credentials = Credentials { explicit: None, files: vec![file] };
+    assert!(credentials.find(&address, "app").unwrap() == Credential::Identity("secret".into()));
+    let by_identity = open(&name, &RegistryOptions { credentials, ..options() }, dir.path());
+    assert!(by_identity.manifest(&Name::Digest(digest)).await.unwrap().is_some());
+    push(&layout, "v1", &by_identity).await;
+
+    for options in [options(), with_credential(&address, "user", "wrong")] {
+        let error = open(&name, &options, dir.path()).manifest(&Name::Tag("v1".into())).await.unwrap_err();
+        assert!(matches!(&error, Error::Registry(error) if error.is_unauthorized()), "{error}");
+    }
+    assert!(repository.delete_manifest(digest).await.unwrap());
+    assert!(repository.manifest(&Name::Digest(digest)).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_platform_has_its_own_deltas() {
+    let registry = Registry::start("127.0.0.1:0", Switches::default()).await.unwrap();
+    let dir = TempDir::new().unwrap();
+    let layout = OciLayout::create(&dir.path().join("images")).unwrap();
+    let pairs = [("amd64", support::images::pair_of(1)), ("arm64", support::images::pair_of(2))];
+    let of = |new: bool| -> Vec<TestImage> {
+        let image = |(architecture, pair): &(&'static str, (TestImage, TestImage))| TestImage {
+            architecture,
+            ..if new { pair.1.clone() } else { pair.0.clone() }
+        };
+        pairs.iter().map(image).collect()
+    };
+    write_index(&layout, &of(false), "v1");
+    write_index(&layout, &of(true), "v2");
+    let name = format!("{}/app", registry.address());
+    let repository = open(&name, &options(), dir.path());
+    push(&layout, "v1", &repository).await;
+    push(&layout, "v2", &repository).await;
+    let images = async |tag: &str| {
+        let repository = open(&name, &options(), dir.path());
+        let images = resolve_all(&repository, Some(&Name::Tag(tag.into())), dir.path()).await.unwrap();
+        Images { repository, images }
+    };
+    let (new, old) = (images("v2").await, [images("v1").await]);
+    let report =
+        publish(&new, &old, &repository, &PublishOptions::default(), &Watch::nothing()).await.unwrap();
+    assert_eq!((report.artifacts.len(), report.delta_manifests.len()), (2, 2));
+    for image in &new.images {
+        let found = discover(&repository, image).await;
+        assert_eq!(found.candidates.len(), 2, "{}", image.platform);
+    }
+    let (tag, platform) = (Name::Tag("v2".into()), "linux/s390x".parse().unwrap());
+    let missing = resolve(&repository, Some(&tag), &platform, dir.path()).await;
+    assert!(matches!(missing, Err(Error::NoPlatform { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_answers_are_errors() {
+    let registry = Registry::start("127.0.0.1:0", Switches::default()).await.unwrap();
+    let dir = TempDir::new().unwrap();
+    let repository = open(&format!("{}/app", registry.address()), &options(), dir.path());
+    let mut large = vec![b' '; 5 << 20];
+    large[..2].copy_from_slice(b"{}");
+    let large =
+        registry_ext::repository::Manifest::new(large, Some("application/vnd.oci.image.index.v1+json"));
+    repository.put_manifest(&large, Some("large")).await.unwrap();
+    let error = repository.manifest(&Name::Tag("large".into())).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    let error = repository.manifest(&Name::Digest(large.digest)).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    // A blob that is longer than its descriptor says is not read to its end.
+    let path = dir.path().join("blob");
+    std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+    let blob = registry_ext::artifact::descriptor_of("x", &std::fs::read(&path).unwrap());
+    repository.put_blob(&blob, &path).await.unwrap();
+    let shorter = registry_ext::artifact::descriptor("x", digest_of(&blob).unwrap(), 10);
+    let error = repository.blob(&shorter, dir.path(), &|_| ()).await.unwrap_err();
+    assert!(matches!(error, Error::SizeMismatch { .. }), "{error}");
+}

@@ -1,0 +1,112 @@
+//! Which crate may import which: rules that are not run are wishes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The crates of the workspace, and those of the workspace that each may import.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("delta-format", &[]),
+    ("layer", &[]),
+    ("cli", &[]),
+    ("fixtures", &[]),
+    ("tar-patch", &["delta-format", "layer", "cli"]),
+    // tar-diff applies each delta before it lets it go.
+    ("tar-diff", &["delta-format", "layer", "tar-patch", "cli"]),
+    ("registry-ext", &["tar-diff", "tar-patch", "layer", "delta-format", "cli"]),
+];
+/// Crates that import what they like, since nothing but people uses them.
+const FREE: &[&str] = &["benches", "interop"];
+/// Crates from outside that only some may import. Bins may import clap and anyhow, by the feature
+/// `cli`.
+const RESERVED: &[(&str, &[&str])] = &[
+    ("tokio", &["registry-ext"]),
+    ("reqwest", &["registry-ext"]),
+    ("oci-client", &["registry-ext"]),
+    ("oci-spec", &["registry-ext"]),
+    // layer reads tars; registry-ext writes archives of OCI layouts.
+    ("tar", &["layer", "registry-ext"]),
+    ("indicatif", &["cli"]),
+];
+
+fn metadata() -> Value {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The normal dependencies of each crate: name, and whether it is optional.
+fn dependencies() -> BTreeMap<String, Vec<(String, bool)>> {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().unwrap().iter().map(|package| {
+        let normal = package["dependencies"].as_array().unwrap().iter().filter(|of| of["kind"].is_null());
+        let of = |dependency: &Value| {
+            (dependency["name"].as_str().unwrap().to_owned(), dependency["optional"].as_bool().unwrap())
+        };
+        (package["name"].as_str().unwrap().to_owned(), normal.map(of).collect())
+    });
+    packages.collect()
+}
+
+#[test]
+fn no_arrow_is_missing_from_the_picture() {
+    let dependencies = dependencies();
+    for (name, imported) in &dependencies {
+        if FREE.contains(&name.as_str()) {
+            continue;
+        }
+        let allowed = ARROWS.iter().find(|(of, _)| of == name).map(|(_, allowed)| *allowed);
+        let allowed = allowed.unwrap_or_else(|| panic!("crate {name} is not in the picture"));
+        for (import, is_optional) in imported.iter().filter(|(import, _)| dependencies.contains_key(import)) {
+            assert!(allowed.contains(&import.as_str()), "{name} must not import {import}");
+            assert!(import != "cli" || *is_optional, "{name} may import cli for its command only");
+        }
+    }
+}
+
+#[test]
+fn some_crates_are_for_some_only() {
+    for (name, imported) in dependencies() {
+        if FREE.contains(&name.as_str()) {
+            continue;
+        }
+        for (import, is_optional) in imported {
+            if let Some((_, allowed)) = RESERVED.iter().find(|(reserved, _)| *reserved == import) {
+                assert!(allowed.contains(&name.as_str()), "{name} must not import {import}");
+            }
+            let is_for_commands = matches!(import.as_str(), "clap" | "anyhow");
+            assert!(
+                !is_for_commands || is_optional || name == "cli",
+                "{name} may import {import} for its command only"
+            );
+        }
+    }
+}
+
+#[test]
+fn one_module_knows_the_oci_client() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut waiting = vec![src.clone()];
+    while let Some(dir) = waiting.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                waiting.push(path);
+                continue;
+            }
+            let of_registry = path.starts_with(src.join("registry")) || path == src.join("registry.rs");
+            let text = fs::read_to_string(&path).unwrap();
+            for name in ["oci_distribution::", "reqwest::"] {
+                assert!(of_registry || !text.contains(name), "{} imports {name}", path.display());
+            }
+        }
+    }
+}

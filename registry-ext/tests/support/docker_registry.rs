@@ -1,0 +1,154 @@
+//! A real registry: `docker-registry`, as Debian packages it, on a free port.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long a registry may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How the registry is set up.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Setup {
+    /// User and password, kept by htpasswd.
+    pub(crate) user: Option<(&'static str, &'static str)>,
+    /// Whether it speaks TLS, with a certificate of a CA of its own.
+    pub(crate) tls: bool,
+    /// Whether it does not delete manifests.
+    pub(crate) keeps: bool,
+}
+
+/// A running registry, stopped on drop.
+#[derive(Debug)]
+pub(crate) struct DockerRegistry {
+    dir: TempDir,
+    port: u16,
+    process: Child,
+}
+
+impl DockerRegistry {
+    /// Starts a registry with an empty storage.
+    pub(crate) fn start(setup: Setup) -> Self {
+        let dir = TempDir::new().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut config = format!(
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n  \
+             delete:\n    enabled: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            dir.path().join("storage").display(),
+            !setup.keeps,
+        );
+        if setup.tls {
+            make_certificates(dir.path());
+            let path = |name: &str| dir.path().join(name).display().to_string();
+            config += &format!(
+                "  tls:\n    certificate: {}\n    key: {}\n",
+                path("server.pem"),
+                path("server.key")
+            );
+        }
+        if let Some((user, password)) = setup.user {
+            let file = dir.path().join("htpasswd");
+            run("htpasswd", &["-Bbc", &file.display().to_string(), user, password]);
+            config += &format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", file.display());
+        }
+        fs::write(dir.path().join("config.yml"), config).unwrap();
+        let process = spawn(dir.path(), port);
+        Self { dir, port, process }
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The certificate of the CA.
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+
+    /// Stops it and starts it again on the same storage.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.process = spawn(self.dir.path(), self.port);
+    }
+
+    fn stop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn spawn(dir: &Path, port: u16) -> Child {
+    let mut process = Command::new("docker-registry")
+        .arg("serve")
+        .arg(dir.join("config.yml"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("docker-registry has to be installed for this test (Debian package docker-registry)");
+    let started = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(process.try_wait().unwrap().is_none(), "docker-registry ended; see its configuration");
+        assert!(started.elapsed() < START_TIMEOUT, "docker-registry did not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    process
+}
+
+/// A CA, and a certificate for 127.0.0.1 that it signed.
+fn make_certificates(dir: &Path) {
+    let path = |name: &str| dir.join(name).display().to_string();
+    fs::write(dir.join("san"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let mut ca = vec!["req", "-x509", "-days", "2", "-subj", "/CN=test CA"];
+    ca.extend(key);
+    let (ca_key, ca_pem) = (path("ca.key"), path("ca.pem"));
+    ca.extend(["-keyout", &ca_key, "-out", &ca_pem]);
+    run("openssl", &ca);
+    let mut request = vec!["req", "-subj", "/CN=127.0.0.1"];
+    request.extend(key);
+    let (server_key, server_csr) = (path("server.key"), path("server.csr"));
+    request.extend(["-keyout", &server_key, "-out", &server_csr]);
+    run("openssl", &request);
+    let (server_pem, san) = (path("server.pem"), path("san"));
+    run(
+        "openssl",
+        &[
+            "x509",
+            "-req",
+            "-days",
+            "2",
+            "-in",
+            &server_csr,
+            "-CA",
+            &ca_pem,
+            "-CAkey",
+            &ca_key,
+            "-CAcreateserial",
+            "-extfile",
+            &san,
+            "-out",
+            &server_pem,
+        ],
+    );
+}
+
+/// Runs a program that has to succeed.
+pub(crate) fn run(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output();
+    let output =
+        output.unwrap_or_else(|error| panic!("{program} has to be installed for this test: {error}"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {args:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
