@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused() {
         for text in
-            ["", "oci:", "oci-archive::v1", "UPPER/case", "a b", &format!("a@sha512:{}", "0".repeat(128))]
+            ["", "oci:", "oci-archive::v1", "h:1/UPPER", "a b", &format!("a@sha512:{}", "0".repeat(128))]
         {
             assert!(matches!(text.parse::<ImageRef>(), Err(Error::Reference { .. })), "{text}");
         }

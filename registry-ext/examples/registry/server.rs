@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use layer::Digest;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -348,8 +349,13 @@ impl Stored {
         }
         headers.push((header::CONTENT_LENGTH, bytes.len().to_string()));
         if let Some(cut) = self.switches.cuts.pop().filter(|cut| *cut < bytes.len()) {
-            let broken = [Ok(bytes.slice(..cut)), Err(io::Error::other("cut"))];
-            return Some(respond(code, &headers, Body::from_stream(stream::iter(broken))));
+            // Later, so that the bytes before it are on their way.
+            let cut_off = stream::once(async {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                Err(io::Error::other("cut"))
+            });
+            let broken = stream::iter([Ok(bytes.slice(..cut))]).chain(cut_off);
+            return Some(respond(code, &headers, Body::from_stream(broken)));
         }
         Some(respond(code, &headers, bytes))
     }

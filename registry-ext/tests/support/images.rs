@@ -40,7 +40,15 @@ impl TestImage {
         let layers: Vec<_> = self
             .layers
             .iter()
-            .map(|layer| put("application/vnd.oci.image.layer.v1.tar+gzip", &gzip(layer)))
+            .enumerate()
+            .map(|(index, layer)| match index {
+                0 | 1 => put("application/vnd.oci.image.layer.v1.tar+gzip", &gzip(layer)),
+                // So well compressed that no delta of new files is smaller.
+                _ => put(
+                    "application/vnd.oci.image.layer.v1.tar+zstd",
+                    &zstd::encode_all(layer.as_slice(), 22).unwrap(),
+                ),
+            })
             .collect();
         let config = json!({
             "architecture": self.architecture, "os": "linux", "config": {},
