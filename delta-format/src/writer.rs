@@ -23,11 +23,14 @@ pub struct Encoding {
     /// Threads that compress. 0 compresses in the calling thread; the bytes differ between 0 and
     /// more than 0, not between 1 and N.
     pub workers: u32,
+    /// Bytes of the op stream that one thread compresses at a time; `None` lets zstd choose by
+    /// window. Every thread holds a few times as much. Changes the bytes.
+    pub job_size: Option<u32>,
 }
 
 impl Default for Encoding {
     fn default() -> Self {
-        Self { level: 3, window_log: None, long_distance: false, workers: 0 }
+        Self { level: 3, window_log: None, long_distance: false, workers: 0, job_size: None }
     }
 }
 
@@ -291,6 +294,9 @@ fn encoder<W: Write>(output: W, encoding: Encoding) -> io::Result<zstd::Encoder<
     }
     if encoding.workers > 0 {
         encoder.multithread(encoding.workers)?;
+        if let Some(size) = encoding.job_size {
+            encoder.set_parameter(CParameter::JobSize(size))?;
+        }
     }
     Ok(encoder)
 }

@@ -14,9 +14,12 @@
 //! A' is extended forward and B' backward for as long as most bytes match, so the small changes
 //! inside code (addresses, offsets) become differences, which compress well, and not literals.
 
-use crate::Result;
+use std::num::NonZeroUsize;
+
 use crate::recipe::Step;
+use crate::sketch::shared_samples;
 use crate::suffix_array::{MIN_MATCH, SuffixIndex, common_prefix};
+use crate::{Result, workers};
 
 /// Bytes that another alignment must match more than the current one. Percival's value; twice and
 /// half of it give larger deltas.
@@ -24,10 +27,77 @@ const MIN_GAIN: usize = 8;
 /// Exact bytes along the current alignment after which no other is looked for.
 const FOLLOW_SIZE: usize = 32;
 
-/// The steps that make `target` of `source`.
-pub(crate) fn recipe(source: &[u8], target: &[u8]) -> Result<Vec<Step>> {
-    let index = SuffixIndex::new(source)?;
-    Ok(Scan::new(&index, source, target).collect())
+/// Bytes of target that are scanned in one go. Larger targets are scanned in pieces side by side;
+/// the size is fixed, so that the steps do not depend on the number of jobs.
+const PIECE_SIZE: usize = 16 << 20;
+/// Samples of the changed part of a target that say enough: about 8 KiB of it.
+const MIN_SAMPLES: usize = 256;
+/// Bytes of the common end that are scanned with the changed part.
+const INTO_SUFFIX: usize = 4096;
+/// Least bytes of source beyond the changed part of a file that are indexed with it.
+const MIN_MARGIN: usize = 256 << 10;
+
+/// The steps that make `target` of `source`. Pieces of a large target are scanned on `jobs` threads.
+pub(crate) fn recipe(source: &[u8], target: &[u8], jobs: NonZeroUsize) -> Result<Vec<Step>> {
+    let (prefix, suffix) = common_ends(source, target);
+    let old_middle = prefix..source.len() - suffix;
+    let new_middle = prefix..target.len() - suffix;
+    if are_unlike(&source[old_middle.clone()], &target[new_middle.clone()]) {
+        return Ok(ends(source, target, prefix, suffix));
+    }
+    // Around the changed part, as much again is indexed as the target holds there.
+    let margin = new_middle.len().max(MIN_MARGIN);
+    let indexed = old_middle.start.saturating_sub(margin)..source.len().min(old_middle.end + margin);
+    let index = SuffixIndex::new(source, indexed)?;
+    // The scan goes a little into the common end, whose alignment then reaches back.
+    let scanned = &target[new_middle.start..new_middle.end + suffix.min(INTO_SUFFIX)];
+    let pieces = workers::map(jobs, scanned.len().div_ceil(PIECE_SIZE), |piece| {
+        let start = piece * PIECE_SIZE;
+        let piece = &scanned[start..scanned.len().min(start + PIECE_SIZE)];
+        Ok::<_, crate::Error>(Scan::new(&index, source, piece, prefix + start).collect::<Vec<_>>())
+    })?;
+    let rest = suffix - suffix.min(INTO_SUFFIX);
+    let first = Step { source: 0, add: prefix as u64, literal: 0 };
+    let last = Step { source: (source.len() - rest) as u64, add: rest as u64, literal: 0 };
+    Ok(joined([first].into_iter().chain(pieces.concat()).chain([last])))
+}
+
+/// Bytes that both sides share at their start and, beyond those, at their end.
+fn common_ends(source: &[u8], target: &[u8]) -> (usize, usize) {
+    let prefix = common_prefix(source, target);
+    let ends = source[prefix..].iter().rev().zip(target[prefix..].iter().rev());
+    (prefix, ends.take_while(|(left, right)| left == right).count())
+}
+
+/// Whether a search would find next to nothing: compressed content, most often. Recompiled code
+/// shares a tenth of its strings and more.
+fn are_unlike(source: &[u8], target: &[u8]) -> bool {
+    let (shared, samples) = shared_samples(source, target);
+    samples >= MIN_SAMPLES && shared < samples / 256
+}
+
+/// The steps that take from `source` only the common ends.
+fn ends(source: &[u8], target: &[u8], prefix: usize, suffix: usize) -> Vec<Step> {
+    let middle = target.len() - prefix - suffix;
+    let first = Step { source: 0, add: prefix as u64, literal: middle as u64 };
+    let last = Step { source: (source.len() - suffix) as u64, add: suffix as u64, literal: 0 };
+    joined([first, last].into_iter())
+}
+
+/// The same steps with empty ones left out and those joined that go on where the one before ended.
+fn joined(steps: impl Iterator<Item = Step>) -> Vec<Step> {
+    let mut joined: Vec<Step> = Vec::new();
+    for step in steps.filter(|step| step.add + step.literal > 0) {
+        match joined.last_mut() {
+            Some(last) if last.literal == 0 && last.source + last.add == step.source => {
+                last.add += step.add;
+                last.literal = step.literal;
+            }
+            Some(last) if step.add == 0 => last.literal += step.literal,
+            _ => joined.push(step),
+        }
+    }
+    joined
 }
 
 /// A stretch of the target that matches the source at some offset.
@@ -49,8 +119,10 @@ struct Scan<'i, 's> {
 }
 
 impl<'i, 's> Scan<'i, 's> {
-    fn new(index: &'i SuffixIndex<'s>, source: &'s [u8], target: &'s [u8]) -> Self {
-        Self { index, source, target, current: Seed { target: 0, source: 0 }, position: 0 }
+    /// Starts along byte `start` of the source, where the target would lie if nothing had moved.
+    fn new(index: &'i SuffixIndex<'s>, source: &'s [u8], target: &'s [u8], start: usize) -> Self {
+        let current = Seed { target: 0, source: start.min(source.len()) };
+        Self { index, source, target, current, position: 0 }
     }
 
     /// The byte of the source that lies along `position` in the current alignment.
@@ -210,6 +282,8 @@ mod tests {
     use super::*;
     use crate::recipe::covered;
 
+    const JOBS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+
     /// Bytes of the target that the steps take from the source unchanged.
     fn matching(steps: &[Step], source: &[u8], target: &[u8]) -> usize {
         let (mut position, mut matching) = (0, 0);
@@ -240,7 +314,7 @@ mod tests {
         for position in (40..target.len()).step_by(97) {
             target[position] ^= 0x55;
         }
-        let steps = recipe(&source, &target).unwrap();
+        let steps = recipe(&source, &target, JOBS).unwrap();
         assert_eq!(steps, [Step { source: 0, add: 20_000, literal: 0 }]);
     }
 
@@ -251,17 +325,37 @@ mod tests {
         let target =
             [&source[..5_000], &inserted, &source[5_000..9_000], &source[20_000..], &source[10_000..19_000]]
                 .concat();
-        let steps = recipe(&source, &target).unwrap();
+        let steps = recipe(&source, &target, JOBS).unwrap();
         covered(&steps, &source, &target);
         assert!(steps.len() <= 5, "{steps:?}");
         assert!(matching(&steps, &source, &target) >= target.len() - inserted.len());
     }
 
     #[test]
+    fn pieces_of_a_large_target_go_on_where_the_one_before_ended() {
+        let source = noise(PIECE_SIZE + 100_000, 4);
+        let target = [&source[..1_000_000], b"inserted", &source[1_000_000..]].concat();
+        let steps = recipe(&source, &target, JOBS).unwrap();
+        covered(&steps, &source, &target);
+        assert!(steps.len() <= 4, "{steps:?}");
+        assert!(matching(&steps, &source, &target) >= source.len() - 100);
+    }
+
+    #[test]
+    fn unlike_files_share_their_ends() {
+        let common = noise(5_000, 5);
+        let source = [&common[..], &noise(100_000, 6), &common].concat();
+        let target = [&common[..], &noise(90_000, 7), &common].concat();
+        let steps = recipe(&source, &target, JOBS).unwrap();
+        let first = Step { source: 0, add: 5_000, literal: 90_000 };
+        assert_eq!(steps, [first, Step { source: 105_000, add: 5_000, literal: 0 }]);
+    }
+
+    #[test]
     fn empty_sides_are_covered() {
-        assert_eq!(recipe(b"", b"").unwrap(), []);
-        assert_eq!(recipe(b"abc", b"").unwrap(), []);
-        assert_eq!(recipe(b"", b"abc").unwrap(), [Step { source: 0, add: 0, literal: 3 }]);
+        assert_eq!(recipe(b"", b"", JOBS).unwrap(), []);
+        assert_eq!(recipe(b"abc", b"", JOBS).unwrap(), []);
+        assert_eq!(recipe(b"", b"abc", JOBS).unwrap(), [Step { source: 0, add: 0, literal: 3 }]);
     }
 
     proptest! {
@@ -276,7 +370,7 @@ mod tests {
                 let end = (start + removed).min(target.len());
                 target.splice(start..end, inserted);
             }
-            let steps = recipe(&source, &target).unwrap();
+            let steps = recipe(&source, &target, JOBS).unwrap();
             prop_assert_eq!(covered(&steps, &source, &target), target.len());
         }
     }

@@ -1,6 +1,7 @@
 //! Runs a plan: makes the recipes in parallel, then writes the ops in target order.
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 
 use delta_format::{Encoding, OpWriter, Version};
 use layer::Spool;
@@ -10,7 +11,7 @@ use crate::options::{DiffOptions, Method};
 use crate::plan::{Plan, Segment, SegmentKind, Source};
 use crate::recipe::{Recipe, Step};
 use crate::suffix_array::SuffixIndex;
-use crate::workers::{self, Budget};
+use crate::workers;
 use crate::{Error, Result, Stats, bsdiff, rollsum, zstd_dict};
 
 /// Equal bytes in a row from which on they are copied and not added: shorter runs cost more as ops
@@ -18,6 +19,9 @@ use crate::{Error, Result, Stats, bsdiff, rollsum, zstd_dict};
 const MIN_COPY: usize = 256;
 /// Bytes of source and target that are compared at once.
 const CHUNK_SIZE: usize = 256 << 10;
+/// Bytes of the op stream that a thread compresses at a time: little memory, and enough that what
+/// is lost at the seams does not show.
+const COMPRESSION_JOB_SIZE: u32 = 16 << 20;
 /// zstd level for the trial that decides between two recipes.
 const TRIAL_LEVEL: i32 = 3;
 
@@ -28,7 +32,7 @@ pub(crate) struct Layers<'l> {
     pub(crate) new: &'l Spool,
 }
 
-/// Makes the recipe of each similar segment, on `options.jobs` threads, largest first. Segments
+/// Makes the recipe of each segment that is made of a source, on `options.jobs` threads, largest first. Segments
 /// of other kinds have none. `progress` is told the bytes of target that are done.
 pub(crate) fn recipes(
     plan: &Plan,
@@ -36,25 +40,37 @@ pub(crate) fn recipes(
     options: &DiffOptions,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<Option<Recipe>>> {
-    let mut similar: Vec<usize> = (0..plan.segments.len())
-        .filter(|index| matches!(plan.segments[*index].kind, SegmentKind::Similar(_)))
-        .collect();
+    let mut made_of_source: Vec<usize> =
+        (0..plan.segments.len()).filter(|index| needs_recipe(&plan.segments[*index])).collect();
     // The largest take longest; started last they would keep one thread busy alone.
-    similar.sort_by_key(|index| std::cmp::Reverse(memory(&plan.segments[*index], options)));
-    let budget = Budget::new(options.memory);
-    let made = workers::map(options.jobs, similar.len(), |index| {
-        let segment = &plan.segments[similar[index]];
-        let SegmentKind::Similar(source) = &segment.kind else { return Ok(None) };
-        let _share = budget.take(memory(segment, options));
-        let recipe = recipe(segment, source, layers, options)?;
+    made_of_source.sort_by_key(|index| std::cmp::Reverse(memory(&plan.segments[*index], options)));
+    let huge = made_of_source.partition_point(|index| {
+        memory(&plan.segments[*index], options) > options.memory / options.jobs.get() as u64
+    });
+    let make = |index: usize, jobs: NonZeroUsize| {
+        let segment = &plan.segments[index];
+        let recipe = recipe(segment, layers, options, jobs)?;
         progress(segment.target.end - segment.target.start);
-        Ok::<_, Error>(Some(recipe))
-    })?;
+        Ok::<_, Error>(recipe)
+    };
+    // So large that there is no memory for as many of them as there are jobs: one after the other,
+    // with all jobs on each.
+    let mut made = Vec::with_capacity(made_of_source.len());
+    for index in &made_of_source[..huge] {
+        made.push(make(*index, options.jobs)?);
+    }
+    made.extend(workers::map(options.jobs, made_of_source.len() - huge, |rank| {
+        make(made_of_source[huge + rank], NonZeroUsize::MIN)
+    })?);
     let mut recipes: Vec<Option<Recipe>> = vec![None; plan.segments.len()];
-    for (index, recipe) in similar.into_iter().zip(made) {
+    for (index, recipe) in made_of_source.into_iter().zip(made) {
         recipes[index] = recipe;
     }
     Ok(recipes)
+}
+
+const fn needs_recipe(segment: &Segment) -> bool {
+    matches!(segment.kind, SegmentKind::Similar(_))
 }
 
 /// Memory in bytes that the recipe of a segment takes while it is made.
@@ -72,7 +88,15 @@ fn fits_bsdiff(source: u64, target: u64, options: &DiffOptions) -> bool {
     source.max(target) <= options.max_bsdiff_size.min(SuffixIndex::MAX_SIZE)
 }
 
-fn recipe(segment: &Segment, source: &Source, layers: Layers<'_>, options: &DiffOptions) -> Result<Recipe> {
+fn recipe(
+    segment: &Segment,
+    layers: Layers<'_>,
+    options: &DiffOptions,
+    jobs: NonZeroUsize,
+) -> Result<Option<Recipe>> {
+    let SegmentKind::Similar(source) = &segment.kind else {
+        return Ok(None);
+    };
     let old = &layers.old[source.layer];
     let source_size = source.data.end - source.data.start;
     let target_size = segment.target.end - segment.target.start;
@@ -80,8 +104,8 @@ fn recipe(segment: &Segment, source: &Source, layers: Layers<'_>, options: &Diff
     let dict_fits = source_size.max(target_size) <= delta_format::wire::MAX_DICT_SIZE;
     let dict_wanted = dict_fits && options.method != Method::Bsdiff;
     if !bsdiff_fits && !dict_wanted {
-        return rollsum::recipe((old, source.data.clone()), (layers.new, segment.target.clone()))
-            .map(Recipe::Steps);
+        let steps = rollsum::recipe((old, source.data.clone()), (layers.new, segment.target.clone()))?;
+        return Ok(Some(Recipe::Steps(steps)));
     }
     let source_bytes = old.read_range(source.data.clone())?;
     let target = layers.new.read_range(segment.target.clone())?;
@@ -93,15 +117,15 @@ fn recipe(segment: &Segment, source: &Source, layers: Layers<'_>, options: &Diff
         None
     };
     match frame {
-        Some(frame) if options.method == Method::Zstd || !bsdiff_fits => Ok(Recipe::ZstdFrame(frame)),
+        Some(frame) if options.method == Method::Zstd || !bsdiff_fits => Ok(Some(Recipe::ZstdFrame(frame))),
         frame => {
-            let steps = bsdiff::recipe(&source_bytes, &target)?;
-            Ok(match frame {
+            let steps = bsdiff::recipe(&source_bytes, &target, jobs)?;
+            Ok(Some(match frame {
                 Some(frame) if (frame.len() as u64) < trial_size(&steps, source, segment, layers)? => {
                     Recipe::ZstdFrame(frame)
                 }
                 _ => Recipe::Steps(steps),
-            })
+            }))
         }
     }
 }
@@ -128,6 +152,7 @@ pub(crate) fn write<W: Write>(
         level: options.level,
         // Also for one job: more than none changes the bytes, their number does not.
         workers: u32::try_from(options.jobs.get()).unwrap_or(u32::MAX),
+        job_size: Some(COMPRESSION_JOB_SIZE),
         ..Encoding::default()
     };
     let mut writer = OpWriter::new(output, version, encoding)?;

@@ -23,9 +23,9 @@ const MAX_DEPTH: usize = 3;
 const MAX_SHARERS: usize = 8;
 /// Sketch values that a source found by content alone must share with the target: below this, the
 /// likeness is chance.
-const MIN_SHARED: usize = 2;
+const MIN_SHARED: usize = 3;
 /// Sketch values that another source must share beyond those of the one that the names suggest.
-const MIN_BETTER: usize = 3;
+const MIN_BETTER: usize = 6;
 
 /// The answer for one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,10 +5,32 @@
 //! share of common values estimates the share of common strings. Strings this short survive in
 //! recompiled code, where every address has changed.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
 use crate::gear::{Gear, mix};
 
 /// Values that a sketch keeps.
-pub(crate) const SKETCH_SIZE: usize = 16;
+pub(crate) const SKETCH_SIZE: usize = 32;
+
+/// The hashes of the sampled strings of a content, in order.
+fn samples(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    let mut gear = Gear::<4>::default();
+    bytes.iter().map(move |&byte| gear.roll(byte)).filter(|hash| is_sample(*hash))
+}
+
+/// Whether a hash is one of those that are sampled: the five top bits depend on the whole window.
+const fn is_sample(hash: u64) -> bool {
+    hash >> 59 == 0
+}
+
+/// How many of the sampled strings of `target` the source has, and how many there are.
+pub(crate) fn shared_samples(source: &[u8], target: &[u8]) -> (usize, usize) {
+    let of_source: HashSet<u64, BuildHasherDefault<DefaultHasher>> = samples(source).collect();
+    let mut count = 0;
+    let shared = samples(target).inspect(|_| count += 1).filter(|hash| of_source.contains(hash)).count();
+    (shared, count)
+}
 
 /// The least sampled hashes of a content, in rising order, without repeats.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,8 +49,7 @@ impl Sketcher {
         let mut most = if self.least.len() == SKETCH_SIZE { self.least[SKETCH_SIZE - 1] } else { u32::MAX };
         for &byte in bytes {
             let hash = gear.roll(byte);
-            // The five top bits sample; they depend on the whole window.
-            if hash >> 59 == 0 {
+            if is_sample(hash) {
                 let value = (mix(hash) >> 32) as u32;
                 if value < most {
                     self.insert(value);
@@ -100,6 +121,9 @@ mod tests {
         assert!(sketch(&content).shared(&sketch(&moved)) >= SKETCH_SIZE - 1);
         assert!(sketch(&content).shared(&sketch(&changed)) >= SKETCH_SIZE / 2);
         assert_eq!(sketch(&content).shared(&sketch(&noise(100_000, 2))), 0);
+        assert_eq!(shared_samples(&content, &noise(100_000, 2)).0, 0);
+        let (shared, samples) = shared_samples(&content, &changed);
+        assert!(shared > samples / 2, "{shared} of {samples}");
     }
 
     #[test]

@@ -12,16 +12,21 @@
 //!
 //! Around a mismatch nearly every string is new, so most lookups end at the filter.
 
+use std::ops::Range;
+
 use crate::{Error, Result};
 
 /// Shortest match that [`SuffixIndex::longest_match`] finds, in bytes: the size of the grams in
 /// the filter.
 pub(crate) const MIN_MATCH: usize = 12;
 
-/// An index of the suffixes of a source.
+/// An index of the suffixes of a part of a source.
 #[derive(Debug)]
 pub(crate) struct SuffixIndex<'s> {
-    source: &'s [u8],
+    /// The part.
+    text: &'s [u8],
+    /// Offset of the part in the source.
+    start: usize,
     /// Offsets of all suffixes in lexicographic order.
     suffixes: Vec<i32>,
     buckets: Buckets,
@@ -37,14 +42,15 @@ impl<'s> SuffixIndex<'s> {
         4 * size + GramFilter::memory(size) + Buckets::memory(size)
     }
 
-    pub(crate) fn new(source: &'s [u8]) -> Result<Self> {
-        let suffixes = libsais::SuffixArrayConstruction::for_text(source)
+    pub(crate) fn new(source: &'s [u8], part: Range<usize>) -> Result<Self> {
+        let (start, text) = (part.start, &source[part]);
+        let suffixes = libsais::SuffixArrayConstruction::for_text(text)
             .in_owned_buffer32()
             .single_threaded()
             .run()
-            .map_err(|error| Error::SuffixArray { size: source.len(), source: error })?
+            .map_err(|error| Error::SuffixArray { size: text.len(), source: error })?
             .into_vec();
-        Ok(Self { source, suffixes, buckets: Buckets::new(source), filter: GramFilter::new(source) })
+        Ok(Self { text, start, suffixes, buckets: Buckets::new(text), filter: GramFilter::new(text) })
     }
 
     /// Offset in the source and size of the longest match of a prefix of `query`, if there is one
@@ -66,14 +72,14 @@ impl<'s> SuffixIndex<'s> {
             let middle = low + (high - low) / 2;
             let offset = self.suffix(middle);
             let known = low_common.min(high_common);
-            let common = known + common_prefix(&self.source[offset + known..], &query[known..]);
+            let common = known + common_prefix(&self.text[offset + known..], &query[known..]);
             if common > best.1 {
-                best = (offset, common);
+                best = (self.start + offset, common);
             }
             if common == query.len() {
                 break;
             }
-            if self.source.get(offset + common).is_none_or(|byte| *byte < query[common]) {
+            if self.text.get(offset + common).is_none_or(|byte| *byte < query[common]) {
                 low = middle + 1;
                 low_common = common;
             } else {
@@ -119,7 +125,7 @@ impl Buckets {
     const fn prefix_size(size: u64) -> usize {
         match size {
             0..0x1000 => 1,
-            0x1000..0x40_0000 => 2,
+            0x1000..0x200_0000 => 2,
             _ => 3,
         }
     }
@@ -147,7 +153,7 @@ impl Buckets {
 
     /// Ranks of the suffixes that share the first bytes of `query`, which has at least
     /// [`MIN_MATCH`] bytes.
-    fn range(&self, query: &[u8]) -> std::ops::Range<usize> {
+    fn range(&self, query: &[u8]) -> Range<usize> {
         let prefix = query[..self.prefix_size].iter().fold(0, |prefix, byte| prefix << 8 | *byte as usize);
         self.starts[prefix] as usize..self.starts[prefix + 1] as usize
     }
@@ -213,7 +219,7 @@ mod tests {
             source in prop::collection::vec(0u8..3, 0..400),
             query in prop::collection::vec(0u8..3, 0..60),
         ) {
-            let index = SuffixIndex::new(&source).unwrap();
+            let index = SuffixIndex::new(&source, 0..source.len()).unwrap();
             let longest = longest_anywhere(&source, &query);
             match index.longest_match(&query) {
                 Some((offset, size)) => {
@@ -236,7 +242,7 @@ mod tests {
 
     #[test]
     fn larger_sources_use_longer_prefixes() {
-        for size in [100usize, 0x1000, 0x40_0000] {
+        for size in [100usize, 0x1000, 0x200_0000] {
             let mut state = 1u32;
             let source: Vec<u8> = (0..size)
                 .map(|_| {
@@ -244,7 +250,7 @@ mod tests {
                     state.to_be_bytes()[0]
                 })
                 .collect();
-            let index = SuffixIndex::new(&source).unwrap();
+            let index = SuffixIndex::new(&source, 0..source.len()).unwrap();
             for offset in [0, size / 2, size - 20] {
                 assert_eq!(index.longest_match(&source[offset..offset + 20]), Some((offset, 20)), "{size}");
             }
