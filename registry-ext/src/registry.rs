@@ -1,9 +1,9 @@
 //! A repository on a registry. Nothing outside this module knows the OCI client.
 //!
-//! What the client lacks is filled here: credentials and their errors ([`access`]), tries after a
+//! What the client lacks is filled here: credentials and their errors (`access.rs`), tries after a
 //! failure with growing pauses, manifests with a bound on their size, referrers over several pages
-//! and the tag that stands in for them, deletion ([`manifests`]), downloads that resume, and digests
-//! and sizes that are checked ([`blobs`]).
+//! and the tag that stands in for them, deletion (`manifests.rs`), downloads that resume, and digests
+//! and sizes that are checked (`blobs.rs`).
 
 mod access;
 mod blobs;

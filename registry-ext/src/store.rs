@@ -6,6 +6,7 @@
 //! - [`TreeStore`]: a plain tree, the root file system of an image.
 
 mod containers_storage;
+mod layout_images;
 mod merged_dirs;
 mod oci_archive;
 mod oci_layout;
@@ -19,8 +20,9 @@ use std::str::FromStr;
 use layer::{DiffId, Digest, Spool, SpoolOptions};
 
 pub use containers_storage::{ContainersStorage, StorageRef, copy_to_storage};
+pub use layout_images::LayoutImage;
 pub use merged_dirs::MergedDirs;
-pub use oci_layout::{LayoutImage, OciLayout};
+pub use oci_layout::OciLayout;
 pub use sources::Sources;
 pub use tree::TreeStore;
 

@@ -1,5 +1,7 @@
 //! What other clients make of our artifacts, and we of their stores.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::HashMap;

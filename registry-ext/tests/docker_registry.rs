@@ -1,5 +1,7 @@
 //! A whole life of deltas on a real registry, by the command line.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use registry_ext::store::OciLayout;

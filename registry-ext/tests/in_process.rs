@@ -1,5 +1,7 @@
 //! What registries and networks do differently, on the registry in process.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::path::Path;
@@ -316,4 +318,73 @@ async fn hostile_answers_are_errors() {
     let shorter = registry_ext::artifact::descriptor("x", digest_of(&blob).unwrap(), 10);
     let error = repository.blob(&shorter, dir.path(), &|_| ()).await.unwrap_err();
     assert!(matches!(error, Error::SizeMismatch { .. }), "{error}");
+}
+
+/// Publishes the delta of `_deltaindex` again under another tag, changed as older producers wrote it.
+async fn republish(bench: &Bench, change: impl Fn(String) -> String) -> registry_ext::repository::Manifest {
+    let repository = bench.repository();
+    let image = bench.images("v2").await.images.remove(0);
+    let found = discover(&repository, &image).await;
+    let (digest, _) = found.delta_manifests[0];
+    let manifest = repository.manifest(&Name::Digest(digest)).await.unwrap().unwrap();
+    let changed = change(String::from_utf8(manifest.bytes).unwrap());
+    registry_ext::repository::Manifest::new(
+        changed.into_bytes(),
+        Some("application/vnd.oci.image.manifest.v1+json"),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_older_producers_wrote_is_used() {
+    let bench = Bench::new(Switches::default()).await;
+    let only_index = PublishOptions { artifact: false, ..PublishOptions::default() };
+    bench.publish(&only_index).await.unwrap();
+    let older = republish(&bench, |json| {
+        json.replace("application/vnd.tar-diff", "application/vnd.redhat.tar-diff")
+            .replace("\"schemaVersion\":2", "\"schemaVersion\":1")
+    })
+    .await;
+    let image = bench.images("v2").await.images.remove(0);
+    let target = image.manifest.digest;
+    registry_ext::prune(&bench.repository(), target, &registry_ext::prune::Keep::default(), false)
+        .await
+        .unwrap();
+    assert!(discover(&bench.repository(), &image).await.candidates.is_empty());
+
+    let tag = registry_ext::artifact::deltas_tag(target);
+    bench.repository().put_manifest(&older, Some(&tag)).await.unwrap();
+    let found = discover(&bench.repository(), &image).await;
+    assert_eq!(found.candidates.iter().map(|found| found.layout).collect::<Vec<_>>(), [Layout::DeltasTag]);
+    let store = bench.path("store");
+    bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
+    let report = bench.pull("v2", &store, &Watch::nothing()).await.unwrap();
+    assert_eq!(report.layers[1].from, Origin::Delta(Layout::DeltasTag));
+    assert_eq!(stored_layers(&store, "v2"), bench.images.1.layers);
+
+    let keep = registry_ext::prune::Keep::default();
+    let report = registry_ext::prune(&bench.repository(), target, &keep, false).await.unwrap();
+    assert_eq!(report.tags, [tag]);
+    assert!(discover(&bench.repository(), &image).await.candidates.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_delta_is_found_and_replaced() {
+    let bench = Bench::new(Switches::default()).await;
+    bench.publish(&PublishOptions::default()).await.unwrap();
+    let image = bench.images("v2").await.images.remove(0);
+    let old = [bench.images("v1").await];
+    let verify = async || {
+        let options = registry_ext::delta::MakeOptions::default();
+        registry_ext::verify(&bench.repository(), &image, &old, &options, &Watch::nothing()).await.unwrap()
+    };
+    use registry_ext::verify::Verdict;
+    assert!(verify().await.iter().all(|checked| checked.verdict == Verdict::Right));
+    replace_deltas(&bench).await;
+    let wrong = verify().await.iter().filter(|checked| matches!(checked.verdict, Verdict::Wrong(_))).count();
+    assert_eq!(wrong, 1);
+    let force = PublishOptions { force: true, ..PublishOptions::default() };
+    bench.publish(&force).await.unwrap();
+    let checked = verify().await;
+    assert_eq!(checked.len(), 2);
+    assert!(checked.iter().all(|checked| checked.verdict == Verdict::Right));
 }

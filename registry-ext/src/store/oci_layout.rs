@@ -3,19 +3,17 @@
 //! Blobs and `index.json` appear by renaming finished files, `index.json` last, so that a reader
 //! never sees an image that is not whole. Writers take turns by a lock on the file `oci-layout`.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use layer::{DiffId, Digest, DigestWriter};
+use layer::{Digest, DigestWriter};
 use oci_spec::image::{Descriptor, ImageIndex};
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::artifact::{self, annotation, digest_of, hex, index, parse_index, parse_manifest, to_json};
-use crate::image::ConfigFields;
 use crate::registry::MAX_MANIFEST_SIZE;
 use crate::repository::{Manifest, Name, is_index};
 use crate::{Error, Result};
@@ -130,7 +128,7 @@ impl OciLayout {
         }
     }
 
-    fn manifest_of(&self, entry: &Descriptor) -> Result<Manifest> {
+    pub(super) fn manifest_of(&self, entry: &Descriptor) -> Result<Manifest> {
         self.read_manifest(digest_of(entry)?, Some(entry.media_type().as_ref()))
     }
 
@@ -286,54 +284,6 @@ impl OciLayout {
         self.persist(file, &self.blob_path(digest))
     }
 
-    /// The layers of the images in the layout: the blob of each diff_id. An image that cannot be
-    /// read is left out.
-    ///
-    /// # Errors
-    /// As [`index`](Self::index).
-    pub fn layers(&self) -> Result<HashMap<DiffId, Descriptor>> {
-        let mut layers = HashMap::new();
-        for image in self.images()? {
-            for (diff_id, blob) in image.layers {
-                layers.entry(diff_id).or_insert(blob);
-            }
-        }
-        Ok(layers)
-    }
-
-    /// The images whose config and layers are all there.
-    ///
-    /// # Errors
-    /// As [`index`](Self::index).
-    pub fn images(&self) -> Result<Vec<LayoutImage>> {
-        let mut waiting: Vec<Descriptor> = self.index()?.manifests().clone();
-        let mut images = Vec::new();
-        // An index may list indexes; deeper ones than this are no images.
-        let mut budget = 10_000;
-        while let (Some(entry), 1..) = (waiting.pop(), budget) {
-            budget -= 1;
-            let Ok(manifest) = self.manifest_of(&entry) else { continue };
-            if manifest.is_index() {
-                waiting
-                    .extend(parse_index("index", &manifest.bytes).iter().flat_map(|i| i.manifests().clone()));
-            } else if let Some(image) = self.image(&manifest) {
-                images.push(image);
-            }
-        }
-        Ok(images)
-    }
-
-    fn image(&self, manifest: &Manifest) -> Option<LayoutImage> {
-        let parsed = parse_manifest("manifest", &manifest.bytes).ok()?;
-        let config = digest_of(parsed.config()).ok()?;
-        let fields = ConfigFields::parse("config", &read_bounded(&self.blob_path(config)).ok()?).ok()?;
-        let diff_ids = fields.diff_ids().ok()?;
-        let has = |blob: &Descriptor| digest_of(blob).is_ok_and(|digest| self.blob_path(digest).is_file());
-        let is_whole = diff_ids.len() == parsed.layers().len() && parsed.layers().iter().all(has);
-        let layers = diff_ids.into_iter().zip(parsed.layers().iter().cloned()).collect();
-        is_whole.then_some(LayoutImage { manifest: manifest.digest, config, layers })
-    }
-
     fn change_index(&self, change: impl FnOnce(&mut Vec<Descriptor>)) -> Result<()> {
         let _lock = self.lock()?;
         let mut index = self.index()?;
@@ -373,24 +323,13 @@ impl OciLayout {
     }
 }
 
-/// An image in a layout.
-#[derive(Debug, Clone)]
-pub struct LayoutImage {
-    /// Digest of its manifest.
-    pub manifest: Digest,
-    /// Digest of its config.
-    pub config: Digest,
-    /// Its layers, lowest first.
-    pub layers: Vec<(DiffId, Descriptor)>,
-}
-
 impl fmt::Display for OciLayout {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.name)
     }
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(Error::io("open", path))?;
     let mut bytes = Vec::new();
     file.take(MAX_MANIFEST_SIZE + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
