@@ -88,8 +88,11 @@ impl Repository {
         if download.size == blob.size() {
             return Ok(());
         }
-        // Without `urls`: the client would fetch from any server that they name.
-        let wanted = OciDescriptor { digest: blob.digest().to_string(), ..OciDescriptor::default() };
+        let wanted = OciDescriptor {
+            digest: blob.digest().to_string(),
+            urls: self.other_places(blob),
+            ..OciDescriptor::default()
+        };
         let offset = download.size;
         let open = async |_: &super::Access| {
             let opened = self.client.pull_blob_stream_partial(&self.reference, &wanted, offset, None).await;
@@ -107,6 +110,16 @@ impl Repository {
             Err(error) => return Err(error.into()),
         };
         self.receive(&mut stream, blob, download, action, progress).await
+    }
+
+    /// Where else a blob may be, by its `urls`: asked without credentials, and only if the
+    /// repository does not have it. An https registry cannot send us to plain http.
+    fn other_places(&self, blob: &Descriptor) -> Option<Vec<String>> {
+        let is_allowed = |url: &&String| {
+            url.starts_with("https://") || self.base.starts_with("http://") && url.starts_with("http://")
+        };
+        let places: Vec<String> = blob.urls().iter().flatten().filter(is_allowed).cloned().collect();
+        (!places.is_empty()).then_some(places)
     }
 
     async fn receive(
