@@ -239,7 +239,10 @@ impl Repository {
         if blob.size() > max {
             return Err(Error::TooLarge { what: format!("blob {}", blob.digest()), size: blob.size(), max });
         }
-        let path = self.blob(blob, dir, &|_| ()).await?;
+        // In a directory of its own: `dir` may be shared with others, and the blob's name is known.
+        let private = tempfile::TempDir::with_prefix_in("registry-ext-", dir)
+            .map_err(Error::io("make a directory in", dir))?;
+        let path = self.blob(blob, private.path(), &|_| ()).await?;
         std::fs::read(&path).map_err(Error::io("read", path))
     }
 

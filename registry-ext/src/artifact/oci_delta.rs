@@ -26,6 +26,9 @@ pub struct OciDelta {
     pub reused: Vec<(BlobDigest, DiffId)>,
     /// The target's other layers.
     pub layers: Vec<ArtifactLayer>,
+    /// Whether the artifactType is the older one, which the crate `oci-delta` and cfsctl pass over.
+    /// It is read, never written.
+    pub has_older_type: bool,
 }
 
 /// A layer of the target that the source lacks.
@@ -140,6 +143,7 @@ impl OciDelta {
                 .ok_or_else(|| broken("the digest of the source's config is missing"))?,
             reused: reused.into_iter().map(BlobDigest).zip(reused_diff_ids.into_iter().map(DiffId)).collect(),
             layers: layers.collect(),
+            has_older_type: manifest.artifact_type() != &Some(MediaType::from(ARTIFACT_TYPE)),
         })
     }
 }

@@ -96,6 +96,7 @@ fn an_artifact_is_read_as_it_was_written() {
             ArtifactLayer::delta(BlobDigest(digest(8)), digest(9), 10),
             ArtifactLayer::original(&original).unwrap(),
         ],
+        has_older_type: false,
     };
     let bytes = artifact.build();
     let manifest = parse_manifest("artifact", &bytes).unwrap();

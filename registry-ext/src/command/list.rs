@@ -1,7 +1,9 @@
 //! `registry-ext list`
 
 use anyhow::Result;
-use registry_ext::discover::{Layout, discover};
+use layer::Digest;
+use registry_ext::artifact::oci_delta::OciDelta;
+use registry_ext::discover::{Candidate, Found, Layout, discover};
 use serde::Serialize;
 
 use super::args::{ListArgs, short};
@@ -40,7 +42,7 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
                 delta: candidate.blob.digest().to_string(),
                 delta_size: candidate.blob.size(),
                 blob_size: image.layer(candidate.to).map_or(0, |layer| layer.blob.size()),
-                clients: clients(candidate.layout),
+                clients: clients(candidate, &found),
             });
         }
     }
@@ -69,10 +71,12 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
 }
 
 /// Who reads which layout.
-const fn clients(layout: Layout) -> &'static str {
-    match layout {
+fn clients(candidate: &Candidate, found: &Found) -> &'static str {
+    let is_older =
+        |(digest, artifact): &(Digest, OciDelta)| *digest == candidate.manifest && artifact.has_older_type;
+    match candidate.layout {
         Layout::DeltaIndex => "flatpak, registry-ext",
-        Layout::Artifact => "oci-delta, cfsctl, bootc, registry-ext",
+        Layout::Artifact if !found.artifacts.iter().any(is_older) => "oci-delta, cfsctl, bootc, registry-ext",
         _ => "registry-ext",
     }
 }

@@ -102,6 +102,7 @@ impl Job<'_> {
             source_config: source.config_digest,
             reused: reused.map(|layer| (layer.digest, layer.diff_id)).collect(),
             layers,
+            has_older_type: false,
         };
         for (media_type, bytes) in [
             (EMPTY_CONFIG, EMPTY_JSON),
