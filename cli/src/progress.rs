@@ -1,6 +1,6 @@
 //! Progress bars, where somebody is looking.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -37,6 +37,20 @@ impl Progress {
     /// Whether nothing is ever drawn.
     pub const fn is_hidden(&self) -> bool {
         self.is_hidden
+    }
+
+    /// Writes a line to stderr, above the bars if some are drawn.
+    pub fn line(&self, text: &str) {
+        self.above(|| {
+            // Nothing is left to do if stderr is gone.
+            let _ = writeln!(io::stderr(), "{text}");
+        });
+    }
+
+    /// Takes the bars off the terminal while `write` runs. A line that is written among them is
+    /// drawn over.
+    fn above<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bars.suspend(write)
     }
 
     /// Adds a bar that counts bytes; `total` is how many there will be, `None` if that is not known.
@@ -80,6 +94,8 @@ impl Bar {
 
 #[cfg(test)]
 mod tests {
+    use indicatif::{InMemoryTerm, TermLike};
+
     use super::*;
 
     #[test]
@@ -97,6 +113,33 @@ mod tests {
         let unknown = progress.bytes(String::from("read"), None);
         unknown.advance(1);
         unknown.finish();
+    }
+
+    /// A terminal as the bars see it.
+    fn screen() -> (InMemoryTerm, Progress) {
+        let term = InMemoryTerm::new(10, 60);
+        let target = ProgressDrawTarget::term_like(Box::new(term.clone()));
+        (term, Progress { bars: MultiProgress::with_draw_target(target), is_hidden: false })
+    }
+
+    #[test]
+    fn a_line_stands_above_the_bars() {
+        let (term, progress) = screen();
+        let bars = [progress.bytes("one", 100), progress.bytes("two", 100)];
+        bars.iter().for_each(|bar| bar.0.tick());
+        progress.above(|| {
+            assert_eq!(term.contents(), "", "no bar is in the way");
+            term.write_line("warning: something").unwrap();
+        });
+        // The bars come back with their clock.
+        while !term.contents().contains("one [") {
+            std::thread::sleep(TICK);
+        }
+        assert!(term.contents().starts_with("warning: something\n"), "{}", term.contents());
+        bars.iter().for_each(Bar::finish);
+        assert_eq!(term.contents().trim_end(), "warning: something");
+        // Also where there are none.
+        assert_eq!(Progress::hidden().above(|| 1), 1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::env;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -27,6 +27,7 @@ pub(crate) struct Context {
     pub(crate) json: bool,
     pub(crate) quiet: bool,
     pub(crate) watch: Watch,
+    progress: Progress,
 }
 
 impl Context {
@@ -47,6 +48,7 @@ impl Context {
             Some(file) => vec![file.clone()],
             None => credential_files(),
         };
+        let progress = Progress::new(args.quiet || args.json);
         Ok(Self {
             registry: RegistryOptions {
                 plain_http: args.plain_http,
@@ -58,7 +60,8 @@ impl Context {
             concurrency: args.concurrency.get(),
             json: args.json,
             quiet: args.quiet,
-            watch: watch(&Progress::new(args.quiet || args.json)),
+            watch: watch(&progress),
+            progress,
         })
     }
 
@@ -91,8 +94,7 @@ impl Context {
 
     /// Tells of something that went wrong and does not stop the work.
     pub(crate) fn warn(&self, text: &str) {
-        // Nothing is left to do if stderr is gone.
-        let _ = writeln!(std::io::stderr(), "registry-ext: warning: {text}");
+        warn(&self.progress, text);
     }
 
     pub(crate) fn make_options(&self, diff: DiffOptions) -> MakeOptions {
@@ -144,6 +146,10 @@ pub(crate) fn default_storage_root() -> PathBuf {
     data.or_else(home).unwrap_or_default().join("containers/storage")
 }
 
+fn warn(progress: &Progress, text: &str) {
+    progress.line(&format!("registry-ext: warning: {text}"));
+}
+
 /// Draws tasks as bars; writes warnings to stderr.
 fn watch(progress: &Progress) -> Watch {
     let (progress, bars) = (progress.clone(), Mutex::new(HashMap::<String, Bar>::new()));
@@ -163,10 +169,7 @@ fn watch(progress: &Progress) -> Watch {
                     bar.finish();
                 }
             }
-            Event::Warning(text) => {
-                // Nothing is left to do if stderr is gone.
-                let _ = writeln!(std::io::stderr(), "registry-ext: warning: {text}");
-            }
+            Event::Warning(text) => warn(&progress, text),
             _ => {}
         }
     })
