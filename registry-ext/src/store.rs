@@ -6,6 +6,7 @@
 //! - [`TreeStore`]: a plain tree, the root file system of an image.
 
 mod containers_storage;
+mod layout_blobs;
 mod layout_images;
 mod merged_dirs;
 mod oci_archive;

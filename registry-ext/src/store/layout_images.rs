@@ -6,7 +6,7 @@ use layer::{DiffId, Digest};
 use oci_spec::image::Descriptor;
 
 use super::OciLayout;
-use super::oci_layout::read_bounded;
+use super::layout_blobs::read_bounded;
 use crate::Result;
 use crate::artifact::{digest_of, parse_index, parse_manifest};
 use crate::image::ConfigFields;
