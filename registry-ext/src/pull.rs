@@ -64,7 +64,8 @@ pub struct Destination<'d> {
 pub struct PullReport {
     /// Digest of the manifest that was asked for.
     pub manifest: String,
-    /// Digest of the manifest in the layout: another one if a layer was rebuilt from a delta.
+    /// Digest of the manifest in the layout: another one if a layer was rebuilt from a delta. A tree
+    /// keeps the one that was asked for.
     pub stored_manifest: String,
     /// Digest of the config: the image's id, the same in both.
     pub config: String,
@@ -74,6 +75,21 @@ pub struct PullReport {
     pub plain: u64,
     /// The layers, lowest first.
     pub layers: Vec<PulledLayer>,
+}
+
+impl PullReport {
+    /// What is to say if the image was there.
+    pub fn of_local(image: &Image) -> Self {
+        let manifest = image.manifest.digest.to_string();
+        Self {
+            stored_manifest: manifest.clone(),
+            manifest,
+            config: image.config_digest.to_string(),
+            fetched: 0,
+            plain: 0,
+            layers: image.layers.iter().map(|layer| report(layer, None)).collect(),
+        }
+    }
 }
 
 /// How a layer came.

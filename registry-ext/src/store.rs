@@ -3,7 +3,7 @@
 //! - [`OciLayout`]: layers are blobs; sources are read through them.
 //! - [`ContainersStorage`]: what podman, buildah and cri-o have, with the drivers overlay and vfs.
 //!   It is read directly, and written by the tools that own it.
-//! - [`TreeStore`]: a plain tree, the root file system of an image.
+//! - [`TreeStore`]: a plain tree, the root file system of an image. [`TreeTarget`] puts one there.
 
 mod containers_storage;
 mod layout_blobs;
@@ -25,7 +25,7 @@ pub use layout_images::LayoutImage;
 pub use merged_dirs::MergedDirs;
 pub use oci_layout::OciLayout;
 pub use sources::Sources;
-pub use tree::TreeStore;
+pub use tree::{TreeLayer, TreeRecord, TreeStore, TreeTarget};
 
 use crate::{Error, Result};
 
@@ -97,7 +97,7 @@ impl LayerStore for OciLayout {
 /// - `containers-storage:[[DRIVER@ROOT[+RUNROOT]]]NAME`: what podman has, in its usual place if none
 ///   is given.
 /// - `tree:DIR[@sha256:HEX]`: the root file system of an image; the digest is of the image's config
-///   or of its layer.
+///   or of its layer, and not needed for a tree that an image was pulled into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreRef {

@@ -19,6 +19,7 @@ Examples:
   registry-ext publish registry.example/app:v2 --from registry.example/app:v1
   registry-ext list registry.example/app:v2
   registry-ext pull registry.example/app:v2 --into oci:/var/lib/app
+  registry-ext pull registry.example/app:v2 --into tree:/srv/app
   registry-ext prune registry.example/app:v2 --keep registry.example/app:v1
 
 Exit status:
@@ -101,7 +102,7 @@ pub(crate) struct CommonArgs {
     /// $REGISTRY_AUTH_FILE, or where podman and docker keep them]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) authfile: Option<PathBuf>,
-    /// Directory for downloads and unpacked layers
+    /// Directory for downloads and unpacked layers; downloads for a tree lie beside it
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) tmp_dir: Option<PathBuf>,
     /// Downloads at one time
@@ -204,8 +205,8 @@ pub(crate) struct PullArgs {
     /// The image
     #[arg(value_name = "REF")]
     pub(crate) image: ImageRef,
-    /// The store that takes it: oci:DIR[:TAG], oci-archive:FILE[:TAG] or containers-storage:NAME
-    /// (written by skopeo). The tag is that of REF unless another is given
+    /// The store that takes it: oci:DIR[:TAG], oci-archive:FILE[:TAG], containers-storage:NAME
+    /// (written by skopeo) or tree:DIR, unpacked; TAG is that of REF unless another is given
     #[arg(long, value_name = "STORE")]
     pub(crate) into: StoreRef,
     /// A store that has old images, besides the one that takes the new; may be given several times
@@ -285,7 +286,7 @@ mod tests {
             "publish h/a:v2 --from h/a:v1 --from oci:x:v0 --layout deltaindex --plain-http",
             "publish oci:x:v2 --from oci:x:v1 --to oci-archive:d.tar --json",
             "list h/a:v2 --plain-http=false --platform linux/arm64/v8",
-            "pull h/a:v2 --into oci:x --source tree:/ --source containers-storage:",
+            "pull h/a:v2 --into tree:x --source tree:/ --source containers-storage:",
             "verify h/a:v2 --from h/a:v1",
             "prune h/a:v2 --keep h/a:v1 --all --dry-run",
             "measure h/a:v1 h/a:v2 --binary-diff auto --level 3",

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use registry_ext::image::Platform;
+use layer::SpoolOptions;
+use registry_ext::image::{Image, Platform};
 use registry_ext::pull::{Destination, Origin, PullOptions, PullReport, pull};
 use registry_ext::reference::ImageRef;
 use registry_ext::repository::Name;
 use registry_ext::store::{
-    ContainersStorage, LayerStore, OciLayout, StorageRef, StoreRef, TreeStore, copy_to_storage,
+    ContainersStorage, LayerStore, OciLayout, StorageRef, StoreRef, TreeStore, TreeTarget, copy_to_storage,
 };
 use tempfile::TempDir;
 
@@ -38,8 +39,19 @@ pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
         }
     }
     let into = Into::open(context, &args.into)?;
+    if into
+        .tree
+        .as_ref()
+        .and_then(TreeTarget::record)
+        .is_some_and(|tree| tree.manifest == image.manifest.digest)
+    {
+        return show(context, &PullReport::of_local(&image));
+    }
     if let Some(storage) = &into.storage {
         others.insert(0, Box::new(storage.clone()));
+    }
+    if let Some(tree) = into.tree.as_ref().and_then(TreeTarget::source) {
+        others.insert(0, Box::new(tree));
     }
     let sources: Vec<&dyn LayerStore> = std::iter::once(&into.layout as &dyn LayerStore)
         .chain(layouts.iter().map(|layout| layout as &dyn LayerStore))
@@ -47,16 +59,23 @@ pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
         .collect();
     let copies: Vec<&OciLayout> = layouts.iter().collect();
     let tag = into.tag(&args.image);
-    let elsewhere = into.storage.as_ref().map_or_else(|| Ok(HashMap::new()), ContainersStorage::layers)?;
-    let to = Destination { layout: &into.layout, tag: tag.as_deref(), elsewhere };
     let options = PullOptions {
         deltas: !args.no_deltas,
         concurrency: context.concurrency,
         temp_dir: context.temp_dir.clone(),
         ..PullOptions::default()
     };
-    let report = pull(&repository, &image, to, (&sources, &copies), &options, &context.watch).await?;
-    into.finish(&args.into).await?;
+    let elsewhere = match (&into.storage, &into.tree) {
+        (Some(storage), _) => storage.layers()?,
+        (_, Some(tree)) => tree.rebuild(&image, &into.layout, options.max_layer_size, &context.watch)?,
+        _ => HashMap::new(),
+    };
+    let to = Destination { layout: &into.layout, tag: tag.as_deref(), elsewhere };
+    let mut report = pull(&repository, &image, to, (&sources, &copies), &options, &context.watch).await?;
+    if into.tree.is_some() {
+        report.stored_manifest.clone_from(&report.manifest);
+    }
+    into.finish(context, args, &image).await?;
     show(context, &report)
 }
 
@@ -64,6 +83,7 @@ pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
 struct Into {
     layout: OciLayout,
     storage: Option<ContainersStorage>,
+    tree: Option<TreeTarget>,
     tag: Option<String>,
     passes: bool,
     _dir: Option<TempDir>,
@@ -81,6 +101,7 @@ impl Into {
             StoreRef::Layout(dir, tag) => Self {
                 layout: OciLayout::create(dir)?,
                 storage: None,
+                tree: None,
                 tag: tag.clone(),
                 passes: false,
                 _dir: None,
@@ -88,7 +109,7 @@ impl Into {
             StoreRef::Archive(file, tag) => {
                 let (dir, empty) = passing()?;
                 let layout = if file.exists() { OciLayout::unpack(file, &context.temp_dir)? } else { empty };
-                Self { layout, storage: None, tag: tag.clone(), passes: false, _dir: Some(dir) }
+                Self { layout, storage: None, tree: None, tag: tag.clone(), passes: false, _dir: Some(dir) }
             }
             StoreRef::Storage(storage) => {
                 if storage.name.is_none() {
@@ -97,10 +118,14 @@ impl Into {
                 let (dir, layout) = passing()?;
                 // Before the first image there is nothing to open.
                 let storage = open_storage(storage).ok();
-                Self { layout, storage, tag: None, passes: true, _dir: Some(dir) }
+                Self { layout, storage, tree: None, tag: None, passes: true, _dir: Some(dir) }
             }
-            StoreRef::Tree(..) => {
-                bail!("a tree is a source only; images go into oci:DIR or containers-storage:NAME")
+            StoreRef::Tree(_, Some(_)) => bail!("a digest is for a tree that is a source: --into tree:DIR"),
+            StoreRef::Tree(dir, None) => {
+                let tree = TreeTarget::open(dir, &context.watch)?;
+                // Beside the tree, since an image that fits there need not fit elsewhere.
+                let layout = tree.layout()?;
+                Self { layout, storage: None, tree: Some(tree), tag: None, passes: true, _dir: None }
             }
             _ => bail!("cannot write to {store:?}"),
         })
@@ -117,10 +142,18 @@ impl Into {
         self.tag.clone().or_else(of_image)
     }
 
-    async fn finish(&self, store: &StoreRef) -> Result<()> {
-        match store {
-            StoreRef::Archive(file, _) => Ok(self.layout.pack(file)?),
-            StoreRef::Storage(storage) => Ok(copy_to_storage(&self.layout, PASSING_TAG, storage).await?),
+    async fn finish(self, context: &Context, args: &PullArgs, image: &Image) -> Result<()> {
+        match (&args.into, self.tree) {
+            (StoreRef::Archive(file, _), _) => Ok(self.layout.pack(file)?),
+            (StoreRef::Storage(storage), _) => Ok(copy_to_storage(&self.layout, PASSING_TAG, storage).await?),
+            (_, Some(tree)) => {
+                let image = (image, args.image.to_string());
+                let options = SpoolOptions {
+                    temp_dir: context.temp_dir.clone(),
+                    max_size: PullOptions::default().max_layer_size,
+                };
+                Ok(tree.put((&self.layout, PASSING_TAG), (image.0, &image.1), &options, &context.watch)?)
+            }
             _ => Ok(()),
         }
     }

@@ -1,26 +1,42 @@
 //! A plain tree: the root file system of an image, as an appliance or a chroot has it.
+//!
+//! - [`TreeStore`] reads from one, whoever made it.
+//! - [`TreeTarget`] puts an image into one, and replaces it by the next image.
+//! - [`TreeRecord`] is what is known of a tree that this crate made. It lies beside the tree.
+
+mod place;
+mod record;
+mod target;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use layer::{Digest, SpoolOptions};
-use tar_patch::DirSource;
+use layer::{Digest, Spool, SpoolOptions};
+use tar_patch::{DirSource, LayerSource};
+use tempfile::NamedTempFile;
 
 use super::{Base, LayerStore, Sources};
-use crate::Result;
+use crate::{Error, Result};
+
+pub use record::{TreeLayer, TreeRecord};
+pub use target::TreeTarget;
 
 /// A directory that an image, or a single layer, was extracted to.
 #[derive(Debug, Clone)]
 pub struct TreeStore {
     dir: PathBuf,
     content: Option<Digest>,
+    record: Option<TreeRecord>,
 }
 
 impl TreeStore {
     /// The tree in `dir`. `content` is the digest of the image's config, or the diff_id of the
-    /// layer; without it any delta is tried, and the digest of the result tells.
+    /// layer. Without it, the record beside the tree says what is in it; without a record, any delta
+    /// is tried, and the digest of the result tells.
     pub fn new(dir: &Path, content: Option<Digest>) -> Self {
-        Self { dir: dir.to_owned(), content }
+        // A record that cannot be read is as good as none.
+        let record = content.is_none().then(|| TreeRecord::find(dir).ok().flatten()).flatten();
+        Self { dir: dir.to_owned(), content, record }
     }
 }
 
@@ -32,11 +48,25 @@ impl fmt::Display for TreeStore {
 
 impl LayerStore for TreeStore {
     fn has(&self, base: Base) -> Result<bool> {
-        let (Base::Layer(layer::DiffId(digest)) | Base::Image(digest)) = base;
-        Ok(self.content.is_none_or(|content| content == digest))
+        Ok(match (&self.record, base) {
+            (Some(record), Base::Layer(diff_id)) => record.layer(diff_id).is_some(),
+            (Some(record), Base::Image(config)) => record.config == config,
+            (None, Base::Layer(layer::DiffId(digest)) | Base::Image(digest)) => {
+                self.content.is_none_or(|content| content == digest)
+            }
+        })
     }
 
-    fn sources(&self, _: Base, _: &SpoolOptions) -> Result<Sources> {
-        Ok(Sources::Dir(DirSource::open(&self.dir)?))
+    fn sources(&self, base: Base, options: &SpoolOptions) -> Result<Sources> {
+        let dir = DirSource::open(&self.dir)?;
+        let (Some(record), Base::Layer(diff_id)) = (&self.record, base) else {
+            return Ok(Sources::Dir(dir));
+        };
+        // Files of the layer may be hidden by those of higher ones, so the layer itself is read.
+        let file = NamedTempFile::new_in(&options.temp_dir);
+        let mut file = file.map_err(Error::io("make a file in", &options.temp_dir))?;
+        record.rebuild(diff_id, dir, options.max_size, file.as_file_mut())?;
+        let spool = Spool::open(file.path(), options)?;
+        Ok(Sources::Layers(LayerSource::new(vec![spool])?))
     }
 }

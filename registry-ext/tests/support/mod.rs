@@ -4,6 +4,8 @@
 
 pub(crate) mod docker_registry;
 pub(crate) mod images;
+pub(crate) mod kinds;
+pub(crate) mod listing;
 #[path = "../../examples/registry/server.rs"]
 pub(crate) mod server;
 

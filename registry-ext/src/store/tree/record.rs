@@ -1,0 +1,202 @@
+//! What is known of a tree that this crate made: which image it holds, and how its layers are made of
+//! its files again.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use delta_format::{Encoding, OpWriter, SourcePath, Version};
+use layer::{DiffId, Digest, Entry, MergeOptions, MergedTree, Spool};
+use rustix::fs::{self as sys, AtFlags, CWD, StatxFlags};
+use serde::{Deserialize, Serialize};
+use tar_patch::{ApplyOptions, DirSource, apply};
+
+use super::place::beside;
+use crate::artifact::{hex, parse_json, to_json};
+use crate::image::Image;
+use crate::{Error, Result};
+
+/// The file in a record's directory that says what the tree holds.
+const IMAGE_FILE: &str = "image.json";
+/// Bytes of a layer that are read at once.
+const STEP: u64 = 1 << 20;
+
+/// The image in a tree, and the directory that says so.
+///
+/// Beside `image.json`, the directory has a delta from the tree to each layer of its image: copies of
+/// the files that are in the tree, and the rest (headers, and files that a higher layer hides) as it
+/// is. So a layer that the next image has as well need not be fetched.
+#[derive(Debug, Clone)]
+pub struct TreeRecord {
+    dir: PathBuf,
+    /// The name that was pulled.
+    pub reference: String,
+    /// Digest of the manifest that was pulled.
+    pub manifest: Digest,
+    /// Digest of the config: the image's id.
+    pub config: Digest,
+    /// The layers, lowest first.
+    pub layers: Vec<TreeLayer>,
+}
+
+/// A layer of the image in a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeLayer {
+    /// The layer.
+    pub diff_id: DiffId,
+    /// Size of its uncompressed tar in bytes.
+    pub size: u64,
+}
+
+/// As it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    reference: String,
+    manifest: String,
+    config: String,
+    layers: Vec<StoredLayer>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredLayer {
+    diff_id: String,
+    size: u64,
+}
+
+impl TreeRecord {
+    /// The record of the tree in `dir`; `None` if there is none, or if it is of another tree that was
+    /// there before.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Malformed`].
+    pub fn find(dir: &Path) -> Result<Option<Self>> {
+        let Ok(dir) = fs::canonicalize(dir) else { return Ok(None) };
+        let Some(state) = beside(&dir) else { return Ok(None) };
+        Self::open(&state.join(name_of(&dir)?))
+    }
+
+    fn open(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(IMAGE_FILE);
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(Error::io("read", &path))?,
+        };
+        let what = path.display().to_string();
+        let stored: Stored = parse_json(&what, &bytes)?;
+        let digest = |text: &str| text.parse().map_err(|error| Error::malformed(&what, error));
+        let layer = |layer: &StoredLayer| {
+            Ok(TreeLayer { diff_id: DiffId(digest(&layer.diff_id)?), size: layer.size })
+        };
+        Ok(Some(Self {
+            dir: dir.to_owned(),
+            manifest: digest(&stored.manifest)?,
+            config: digest(&stored.config)?,
+            layers: stored.layers.iter().map(layer).collect::<Result<_>>()?,
+            reference: stored.reference,
+        }))
+    }
+
+    /// The layer with this diff_id.
+    pub fn layer(&self, diff_id: DiffId) -> Option<TreeLayer> {
+        self.layers.iter().find(|layer| layer.diff_id == diff_id).copied()
+    }
+
+    /// Makes the record of a finished tree, in the directory `state`. The spools and their entries
+    /// are those of the layers, lowest first.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Layer`].
+    pub(super) fn write(
+        state: &Path,
+        tree: &Path,
+        (image, reference): (&Image, &str),
+        layers: &[(Spool, Vec<Entry>)],
+    ) -> Result<()> {
+        let dir = state.join(name_of(tree)?);
+        fs::create_dir(&dir).map_err(Error::io("create", &dir))?;
+        let options = MergeOptions { apply_whiteouts: true, ..MergeOptions::default() };
+        let entries: Vec<Vec<Entry>> = layers.iter().map(|(_, entries)| entries.clone()).collect();
+        let merged = MergedTree::merge(&entries, &options);
+        for (index, ((spool, _), layer)) in layers.iter().zip(&image.layers).enumerate() {
+            write_delta(&delta_path(&dir, layer.diff_id), (index, spool), &merged)?;
+        }
+        let layer = |((spool, _), layer): (&(Spool, Vec<Entry>), &crate::image::ImageLayer)| StoredLayer {
+            diff_id: layer.diff_id.to_string(),
+            size: spool.size(),
+        };
+        let stored = Stored {
+            reference: reference.to_owned(),
+            manifest: image.manifest.digest.to_string(),
+            config: image.config_digest.to_string(),
+            layers: layers.iter().zip(&image.layers).map(layer).collect(),
+        };
+        let path = dir.join(IMAGE_FILE);
+        fs::write(&path, to_json(&stored)).map_err(Error::io("write", path))
+    }
+
+    /// Rebuilds a layer from the files in the tree. Gives the size of its tar in bytes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the image has no such layer; [`Error::Patch`] if files were changed;
+    /// [`Error::Io`].
+    pub(super) fn rebuild(
+        &self,
+        diff_id: DiffId,
+        mut tree: DirSource,
+        max_output: u64,
+        output: &mut dyn Write,
+    ) -> Result<u64> {
+        let path = delta_path(&self.dir, diff_id);
+        let delta = match File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::NotFound { what: format!("layer {diff_id} in {}", self.dir.display()) });
+            }
+            opened => opened.map_err(Error::io("open", &path))?,
+        };
+        let options = ApplyOptions { expected: Some(diff_id), max_output };
+        Ok(apply(delta, &mut tree, options, output)?.size)
+    }
+}
+
+/// The name of the record of the tree in `dir`. It tells the tree from any other that is put in its
+/// place: an inode's number may be given again, but not with the same time of birth.
+pub(super) fn name_of(dir: &Path) -> Result<String> {
+    let wanted = StatxFlags::INO | StatxFlags::BTIME;
+    let stat = sys::statx(CWD, dir, AtFlags::SYMLINK_NOFOLLOW, wanted);
+    let stat = stat.map_err(|error| Error::io("look at", dir)(error.into()))?;
+    let birth = stat.stx_btime;
+    Ok(format!("image-{}-{}-{}", stat.stx_ino, birth.tv_sec, birth.tv_nsec))
+}
+
+fn delta_path(dir: &Path, diff_id: DiffId) -> PathBuf {
+    dir.join(format!("{}.tardiff", hex(diff_id.0)))
+}
+
+/// Writes the delta from the tree to a layer that it was made of. Nothing is compared: which file is
+/// made of which part of the layer is known.
+fn write_delta(path: &Path, (index, spool): (usize, &Spool), merged: &MergedTree) -> Result<()> {
+    let file = File::create(path).map_err(Error::io("create", path))?;
+    let failed = |error: delta_format::Error| Error::Patch(error.into());
+    let mut writer = OpWriter::new(BufWriter::new(file), Version::V1, Encoding::default()).map_err(failed)?;
+    let literal = |writer: &mut OpWriter<_>, range: std::ops::Range<u64>| -> Result<()> {
+        let mut at = range.start;
+        while at < range.end {
+            let next = range.end.min(at + STEP);
+            writer.literal(&spool.read_range(at..next)?).map_err(failed)?;
+            at = next;
+        }
+        Ok(())
+    };
+    let mut files: Vec<_> = merged.files().iter().filter(|file| file.layer == index).collect();
+    files.sort_by_key(|file| file.data.start);
+    let mut at = 0;
+    for file in files {
+        let Ok(source) = SourcePath::new(&file.path) else { continue };
+        literal(&mut writer, at..file.data.start)?;
+        writer.copy(&source, 0, file.data.end - file.data.start).map_err(failed)?;
+        at = file.data.end;
+    }
+    literal(&mut writer, at..spool.size())?;
+    let (mut output, _) = writer.finish().map_err(failed)?;
+    output.flush().map_err(Error::io("write", path))
+}

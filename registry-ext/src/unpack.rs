@@ -1,0 +1,276 @@
+//! Unpacks the layers of an image over each other, as its root file system (OCI image specification,
+//! "layer", Applying Changesets).
+//!
+//! Whatever the layers are, nothing outside the directory changes: names are resolved as after a
+//! `chroot`, and the last component of a path is never followed. Crate `tar` unpacks tars too, but
+//! knows no whiteouts, refuses what leads through a link of a lower layer, and cuts attributes at
+//! line ends.
+//!
+//! Where the specification leaves a choice, this does as containers-storage (podman, buildah) does:
+//! directories that no layer has an entry for are root's, with mode 0755; an entry replaces what has
+//! its name, unless both are directories; `security.selinux` is left to the host. Unlike its driver
+//! vfs, this keeps the owner, mode and time of the file that a hard link names, keeps the time of a
+//! directory that only files are added to, and drops the attributes of a directory that a later entry
+//! has not.
+
+mod content;
+mod header;
+mod metadata;
+mod remove;
+mod root;
+mod sparse;
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use layer::{Entry, EntryKind, Spool, clean_path};
+use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use tar::EntryType;
+
+use header::{Details, DetailsReader};
+use root::Root;
+
+use remove::remove;
+pub(crate) use remove::remove_path;
+
+use crate::{Error, Result};
+
+/// What a whiteout's name starts with.
+const WHITEOUT: &[u8] = b".wh.";
+/// What follows it if all is hidden that lower layers have in its directory.
+const OPAQUE: &[u8] = b".wh..opq";
+/// Longest path in bytes: the system opens no longer one (PATH_MAX counts a NUL).
+const MAX_PATH_SIZE: usize = 4095;
+/// How a file is opened to get its owner, mode and time, whatever it is.
+const SEEN: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// A root file system in the making.
+#[derive(Debug)]
+pub struct Unpacker {
+    dir: PathBuf,
+    root: Root,
+    is_root: bool,
+    left_out: LeftOut,
+    buffer: Vec<u8>,
+}
+
+/// What could not be unpacked, and is no reason to stop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Devices, which only root may make.
+    pub devices: u64,
+    /// Files that lack extended attributes, since the file system has none or only root may set them.
+    pub attributes: u64,
+    /// Entries of a type that this crate does not know.
+    pub unknown: u64,
+}
+
+impl Unpacker {
+    /// Starts with the empty directory `dir`, which nobody else may reach: files in it have their
+    /// final permissions before their neighbours are there. Owners are set, and devices made, if the
+    /// process runs as root.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn new(dir: &Path) -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = sys::open(dir, flags, Mode::empty()).and_then(Root::new);
+        Ok(Self {
+            dir: dir.to_owned(),
+            root: opened.map_err(|error| Error::io("open", dir)(error.into()))?,
+            is_root: rustix::process::geteuid().is_root(),
+            left_out: LeftOut::default(),
+            buffer: vec![0; content::STEP],
+        })
+    }
+
+    /// Unpacks a layer over those before it. `entries` are those of the layer; `progress` is told of
+    /// each piece of it that is done, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if an entry leads out of the tree, hides nothing that has a name, is
+    /// linked to nothing or makes no sense otherwise; [`Error::Io`], [`Error::Layer`].
+    pub fn layer(&mut self, spool: &Spool, entries: &[Entry], progress: &dyn Fn(u64)) -> Result<()> {
+        // A whiteout hides what lower layers have, wherever it stands in its own: all come first.
+        for entry in entries {
+            let path = place(spool, entry)?;
+            let (parent, name) = split_path(&path);
+            if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+                self.hide(parent, hidden).map_err(|error| self.failed("hide", &path, error))?;
+            }
+        }
+        let mut details = DetailsReader::new(spool);
+        let mut done = 0;
+        for entry in entries {
+            let details = details.next(entry)?;
+            self.entry(spool, entry, details)?;
+            progress(entry.data.end - done);
+            done = entry.data.end;
+        }
+        Ok(())
+    }
+
+    /// Gives the directories their owners, modes and times, and tells what was left out.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish(mut self) -> Result<LeftOut> {
+        let finished = metadata::finish_directories(&self.root, self.is_root);
+        let lacking = finished.map_err(|error| self.failed("finish the directories of", b"", error))?;
+        self.left_out.attributes += lacking;
+        Ok(self.left_out)
+    }
+
+    fn hide(&self, parent: &[u8], hidden: &[u8]) -> rustix::io::Result<()> {
+        // Files of aufs' own, which no other system knows.
+        if hidden.starts_with(WHITEOUT) && hidden != OPAQUE {
+            return Ok(());
+        }
+        let parent = match self.root.find(parent) {
+            Err(Errno::NOENT) => return Ok(()),
+            found => found?,
+        };
+        if hidden == OPAQUE {
+            return remove::clear(&remove::open(parent, b".")?);
+        }
+        remove(parent, hidden)
+    }
+
+    fn entry(&mut self, spool: &Spool, entry: &Entry, details: Details) -> Result<()> {
+        let path = place(spool, entry)?;
+        let (parent, name) = split_path(&path);
+        if name.starts_with(WHITEOUT) {
+            return Ok(());
+        }
+        let failed = |action, error: Errno| Error::io(action, join(&self.dir, &path))(error.into());
+        if path.is_empty() {
+            let root = sys::fstat(self.root.fd()).map_err(|error| failed("look at", error))?.st_ino;
+            self.root.directories.insert(root, details.metadata);
+            return Ok(());
+        }
+        let dir = self.root.find_or_make(parent).map_err(|error| failed("make the directory of", error))?;
+        let made = match &entry.kind {
+            EntryKind::Directory => {
+                let made = self.root.directory(&dir, name, details.metadata);
+                return made.map_err(|error| failed("make the directory", error));
+            }
+            EntryKind::HardLink(target) => {
+                let linked = self.link(&dir, name, target);
+                return linked.map_err(|error| match error {
+                    Errno::NOENT => malformed(spool, entry, "its hard link leads to nothing"),
+                    error => failed("link", error),
+                });
+            }
+            EntryKind::File | EntryKind::Sparse => {
+                let how = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let open = || sys::openat(&dir, name, how, Mode::RUSR | Mode::WUSR);
+                let file: File = fresh(&dir, name, open).map_err(|error| failed("create", error))?.into();
+                content::copy(spool, entry, &details, &file, &mut self.buffer)?
+                    .map_err(Error::io("write", join(&self.dir, &path)))?;
+                Ok(Some(OwnedFd::from(file)))
+            }
+            EntryKind::Symlink(target) => fresh(&dir, name, || sys::symlinkat(&**target, &dir, name))
+                .and_then(|()| sys::openat(&dir, name, SEEN, Mode::empty()).map(Some)),
+            EntryKind::Other => special(&dir, name, &details, &mut self.left_out),
+        };
+        let Some(file) = made.map_err(|error| failed("create", error))? else { return Ok(()) };
+        let is_symlink = matches!(entry.kind, EntryKind::Symlink(_));
+        let applied = details.metadata.apply(&file, is_symlink, self.is_root);
+        let has_all = applied.map_err(|error| failed("set the owner, mode, attributes or time of", error))?;
+        self.left_out.attributes += u64::from(!has_all);
+        Ok(())
+    }
+
+    /// Gives the file at `target` one more name.
+    fn link(&self, dir: &OwnedFd, name: &[u8], target: &[u8]) -> rustix::io::Result<()> {
+        let target = clean_path(target).ok_or(Errno::NOENT)?;
+        let (parent, target) = split_path(&target);
+        let parent = self.root.find(parent)?;
+        let look = |dir, name| sys::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+        let wanted = look(&parent, target)?.st_ino;
+        // It may be there already, or be a link to itself, and must not be removed then.
+        if look(dir, name).is_ok_and(|there| there.st_ino == wanted) {
+            return Ok(());
+        }
+        fresh(dir, name, || sys::linkat(&parent, target, dir, name, AtFlags::empty()))
+    }
+
+    fn failed(&self, action: &'static str, path: &[u8], error: Errno) -> Error {
+        Error::io(action, join(&self.dir, path))(error.into())
+    }
+}
+
+/// Makes a fifo or a device, and opens it as a path. `None` if it was left out.
+fn special(
+    dir: &OwnedFd,
+    name: &[u8],
+    details: &Details,
+    left_out: &mut LeftOut,
+) -> rustix::io::Result<Option<OwnedFd>> {
+    let (kind, device) = match details.kind {
+        EntryType::Fifo => (FileType::Fifo, 0),
+        EntryType::Char => (FileType::CharacterDevice, sys::makedev(details.device.0, details.device.1)),
+        EntryType::Block => (FileType::BlockDevice, sys::makedev(details.device.0, details.device.1)),
+        _ => {
+            left_out.unknown += 1;
+            return Ok(None);
+        }
+    };
+    match fresh(dir, name, || sys::mknodat(dir, name, kind, Mode::RUSR | Mode::WUSR, device)) {
+        Err(Errno::PERM) if kind != FileType::Fifo => {
+            left_out.devices += 1;
+            Ok(None)
+        }
+        made => made.and_then(|()| sys::openat(dir, name, SEEN, Mode::empty()).map(Some)),
+    }
+}
+
+/// Makes something under a name that may be taken.
+fn fresh<T>(dir: impl AsFd, name: &[u8], make: impl Fn() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    match make() {
+        Err(Errno::EXIST) => {
+            remove(dir, name)?;
+            make()
+        }
+        made => made,
+    }
+}
+
+/// Where an entry goes: its path, cleaned; empty for the root itself.
+fn place(spool: &Spool, entry: &Entry) -> Result<Vec<u8>> {
+    let mut components = entry.path.split(|&byte| byte == b'/');
+    let is_root = components.all(|component| matches!(component, b"" | b"."));
+    if is_root && entry.kind == EntryKind::Directory {
+        return Ok(Vec::new());
+    }
+    let path =
+        clean_path(&entry.path).ok_or_else(|| malformed(spool, entry, "its path leads out of the tree"))?;
+    if path.len() > MAX_PATH_SIZE || path.contains(&0) {
+        return Err(malformed(spool, entry, "its path is over 4095 bytes or holds a NUL"));
+    }
+    let name = split_path(&path).1;
+    // They would hide the directory itself, or its parent.
+    if matches!(name, b".wh." | b".wh.." | b".wh...") {
+        return Err(malformed(spool, entry, "its name is that of a whiteout of nothing"));
+    }
+    Ok(path)
+}
+
+/// The directory (empty for the root) and the last component of a cleaned path.
+fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
+    path.iter()
+        .rposition(|&byte| byte == b'/')
+        .map_or((&[][..], path), |slash| (&path[..slash], &path[slash + 1..]))
+}
+
+/// The path of a file in the tree, for errors.
+fn join(dir: &Path, path: &[u8]) -> PathBuf {
+    dir.join(std::ffi::OsStr::from_bytes(path))
+}
+
+fn malformed(spool: &Spool, entry: &Entry, reason: &str) -> Error {
+    Error::malformed(format!("{}: {}", spool.name(), entry.path.escape_ascii()), reason)
+}

@@ -1,0 +1,93 @@
+//! Removes trees that others filled.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{self as sys, AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::io::{Errno, Result};
+
+const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Removes the file or directory at a path: [`remove`] in the directory that holds it.
+///
+/// # Errors
+/// As [`remove`].
+pub(crate) fn remove_path(path: &Path) -> Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
+    let how = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = sys::open(parent, how, Mode::empty())?;
+    remove(parent, name.as_encoded_bytes())
+}
+
+/// Removes a name and all below it, also where permission bits of its owner forbid that. A name that
+/// does not exist is no error.
+///
+/// No symlink is followed, and no other file system is entered.
+///
+/// # Errors
+/// `XDEV` if something is mounted below; those of the system.
+pub(super) fn remove(parent: impl AsFd, name: &[u8]) -> Result<()> {
+    match sys::unlinkat(&parent, name, AtFlags::empty()) {
+        Err(Errno::ISDIR) => {}
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let dir = open(&parent, name)?;
+    clear(&dir)?;
+    sys::unlinkat(&parent, name, AtFlags::REMOVEDIR)
+}
+
+/// Removes all that is in a directory, which is open for reading.
+///
+/// # Errors
+/// As [`remove`].
+pub(super) fn clear(dir: &OwnedFd) -> Result<()> {
+    names(dir)?.iter().try_for_each(|(name, _)| remove(dir, name.as_bytes()))
+}
+
+/// Opens a directory for reading.
+///
+/// # Errors
+/// `XDEV` if it is a mount point; those of the system.
+pub(super) fn open(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd> {
+    let opened = match open_here(&parent, name) {
+        Err(Errno::ACCESS) => {
+            // It is no symlink: it was found to be a directory, which an owner may open up.
+            sys::chmodat(&parent, name, Mode::RWXU, AtFlags::empty())?;
+            open_here(&parent, name)
+        }
+        opened => opened,
+    }?;
+    if !rustix::process::geteuid().is_root() {
+        sys::fchmod(&opened, Mode::RWXU)?;
+    }
+    Ok(opened)
+}
+
+fn open_here(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd> {
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    match sys::openat2(&parent, name, FLAGS, Mode::empty(), resolve) {
+        // Before Linux 5.6, or forbidden by a seccomp filter: bind mounts cannot be told then.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let opened = sys::openat(&parent, name, FLAGS, Mode::empty())?;
+            let is_here = sys::fstat(&opened)?.st_dev == sys::fstat(&parent)?.st_dev;
+            if is_here { Ok(opened) } else { Err(Errno::XDEV) }
+        }
+        opened => opened,
+    }
+}
+
+/// The names in a directory, without `.` and `..`, and whether each may be a directory.
+pub(super) fn names(dir: &OwnedFd) -> Result<Vec<(CString, bool)>> {
+    let mut names = Vec::new();
+    for entry in sys::Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            let may_be = matches!(entry.file_type(), sys::FileType::Directory | sys::FileType::Unknown);
+            names.push((name.to_owned(), may_be));
+        }
+    }
+    Ok(names)
+}
