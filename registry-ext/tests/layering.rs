@@ -29,7 +29,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("reqwest", &["registry-ext"]),
     ("oci-client", &["registry-ext"]),
     ("oci-spec", &["registry-ext"]),
-    // layer reads tars; registry-ext writes archives of OCI layouts.
+    // layer reads tars; registry-ext writes archives of OCI layouts, and reads the fields of headers
+    // that only unpacking needs.
     ("tar", &["layer", "registry-ext"]),
     ("indicatif", &["cli"]),
 ];

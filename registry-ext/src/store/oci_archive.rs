@@ -1,7 +1,6 @@
 //! A tar of an OCI image layout, as `oci-archive:` names it in other tools.
 //!
-//! The only place outside crate `layer` that uses crate `tar`: it writes here, which `layer` does
-//! not do.
+//! It is written with crate `tar`, since `layer` only reads.
 
 use std::fs::File;
 use std::io::{self, Write};

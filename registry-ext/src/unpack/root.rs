@@ -24,11 +24,11 @@ const BUILDING: Mode = Mode::RWXU;
 /// A tree that is being made.
 ///
 /// A symlink among the directories of a path is followed within the root: an absolute one starts at
-/// the root again, and `..` never climbs above it. So do containers-storage's driver vfs, which
-/// unpacks in a chroot, and umoci: `lib/x` goes to `usr/lib/x` where a lower layer has made `lib` a
-/// link to it. (With the driver overlay, where a layer is unpacked by itself, such an entry hides the
-/// link, unless it is resolved when the image was made. Images of distributions with a merged `/usr`
-/// rely on the former.) An entry `lib/` that is a directory replaces the link, in all of them.
+/// the root again, and `..` never climbs above it. So `lib/x` goes to `usr/lib/x` where a lower layer
+/// made `lib` a link to it, as with umoci and with the driver vfs of containers-storage, which unpacks
+/// in a chroot. (The driver overlay unpacks each layer by itself: such an entry hides the link there.
+/// Tools that make layers write the resolved path, so images do not differ by this.) An entry `lib/`
+/// that is a directory replaces the link, in all of them.
 ///
 /// openat2(2) does the same for paths that exist. Here components have to be made on the way, links
 /// into the void included, so each is opened by itself and never followed by the kernel.
