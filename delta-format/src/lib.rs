@@ -12,5 +12,5 @@ pub use apply::{Limits, SourceFile, SourceFiles, apply};
 pub use error::{CorruptKind, Error, Result};
 pub use op::{Op, Version};
 pub use reader::OpReader;
-pub use source_path::{PathError, SourcePath};
+pub use source_path::{PathError, SourcePath, escape_path};
 pub use writer::{Encoding, OpWriter, WriterStats};

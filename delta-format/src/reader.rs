@@ -16,7 +16,7 @@ const BUFFER_SIZE: usize = 128 << 10;
 /// Each limit of [`wire`] is checked before memory is taken for what it bounds. The input may end
 /// only between two ops.
 pub struct OpReader<'a> {
-    stream: BufReader<zstd::Decoder<'static, BufReader<Box<dyn Read + 'a>>>>,
+    stream: BufReader<Counted<Decoder<'a>>>,
     version: Version,
     op_index: u64,
     idle_ops: u64,
@@ -40,7 +40,7 @@ impl<'a> OpReader<'a> {
             .ok_or(Error::NotADelta { magic })?;
         let mut decoder = zstd::Decoder::with_buffer(input).map_err(stream_error)?;
         decoder.window_log_max(MAX_WINDOW_LOG).map_err(stream_error)?;
-        let stream = BufReader::with_capacity(BUFFER_SIZE, decoder);
+        let stream = BufReader::with_capacity(BUFFER_SIZE, Counted { inner: decoder, size: 0 });
         Ok(Self { stream, version, op_index: 0, idle_ops: 0, unread: 0 })
     }
 
@@ -52,6 +52,11 @@ impl<'a> OpReader<'a> {
     /// Index of the op that [`next_op`](Self::next_op) gave last, from 0.
     pub const fn op_index(&self) -> u64 {
         self.op_index.saturating_sub(1)
+    }
+
+    /// Bytes of the op stream, before compression, that were taken so far: ops, paths and payload.
+    pub fn position(&self) -> u64 {
+        self.stream.get_ref().size - self.stream.buffer().len() as u64
     }
 
     /// The next op, or `None` at the end of the delta. What is left of the payload of the op
@@ -173,6 +178,22 @@ impl fmt::Debug for OpReader<'_> {
             .field("op_index", &self.op_index)
             .field("unread", &self.unread)
             .finish_non_exhaustive()
+    }
+}
+
+type Decoder<'a> = zstd::Decoder<'static, BufReader<Box<dyn Read + 'a>>>;
+
+/// Counts what is read through it.
+struct Counted<R> {
+    inner: R,
+    size: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(out)?;
+        self.size += read as u64;
+        Ok(read)
     }
 }
 

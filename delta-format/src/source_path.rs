@@ -72,7 +72,20 @@ impl SourcePath {
 }
 
 impl fmt::Display for SourcePath {
-    /// Writes the path with every byte that is not printable UTF-8 text escaped.
+    /// Writes the path as [`escape_path`] does.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", escape_path(&self.0))
+    }
+}
+
+/// Shows any path with every byte that is not printable UTF-8 text escaped.
+pub fn escape_path(path: &[u8]) -> impl fmt::Display + '_ {
+    Escaped(path)
+}
+
+struct Escaped<'p>(&'p [u8]);
+
+impl fmt::Display for Escaped<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
             for character in chunk.valid().chars() {

@@ -19,6 +19,8 @@ Examples:
       NEW from stdin, the delta to stdout.
   tar-diff --json old.tar new.tar delta.tardiff | jq .ratio
       Figures for machines.
+  tar-diff explain delta.tardiff new.tar.gz old.tar.gz
+      Which files cost most, and why.
 
 Layers may be plain tars or compressed with gzip, bzip2, xz or zstd; the names do not matter.
 Flags may be spelled as in the Go tool: -compression-level 9, -source-prefix=usr/.
@@ -30,8 +32,17 @@ Exit status: 0 done, 1 failed, 2 wrong usage.";
 /// The delta rebuilds the uncompressed NEW, bit for bit, from itself and the files of the OLD
 /// layers as they lie on disk once extracted. tar-patch applies it.
 #[derive(Debug, Parser)]
-#[command(name = "tar-diff", version = concat!("v", env!("CARGO_PKG_VERSION")), after_long_help = EXAMPLES)]
+#[command(
+    name = "tar-diff",
+    version = concat!("v", env!("CARGO_PKG_VERSION")),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    after_long_help = EXAMPLES
+)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<crate::explain_command::Subcommand>,
     /// Old layers from the lowest up, the new layer, and the delta
     #[arg(value_names = ["OLD", "NEW", "OUT"], num_args = 3.., required = true)]
     pub(crate) paths: Vec<PathBuf>,

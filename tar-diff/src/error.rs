@@ -1,16 +1,16 @@
-//! Why a delta could not be made.
+//! Why a delta could not be made or explained.
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a delta could not be made.
+/// Why a delta could not be made or explained.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A layer could not be read.
     #[error(transparent)]
     Layer(#[from] layer::Error),
-    /// The delta could not be written.
+    /// The delta could not be written or read.
     #[error(transparent)]
     Delta(#[from] delta_format::Error),
     /// zstd could not make a frame of a file.
@@ -32,4 +32,12 @@ pub enum Error {
     /// The finished delta does not rebuild the new layer.
     #[error("the delta does not rebuild the new layer")]
     Verify(#[source] tar_patch::Error),
+    /// The delta to be explained makes another layer than the one given.
+    #[error("the delta does not make `{name}`: the first difference is at byte {offset}")]
+    OtherLayer {
+        /// The layer that was given.
+        name: String,
+        /// Offset in the uncompressed layer, in bytes.
+        offset: u64,
+    },
 }

@@ -12,6 +12,7 @@
 //! 5. write the ops in target order (`emit.rs`).
 //!
 //! [`verify`] applies the finished delta to the old layers, so that a wrong one is never published.
+//! [`explain`](mod@explain) tells which files a delta's bytes go to, and why.
 //!
 //! ```
 //! use layer::{Spool, SpoolOptions};
@@ -30,6 +31,7 @@
 mod bsdiff;
 mod emit;
 mod error;
+pub mod explain;
 mod fingerprint;
 mod gear;
 mod matching;

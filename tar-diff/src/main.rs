@@ -1,6 +1,7 @@
 //! The command `tar-diff`: opens the layers, calls the library, publishes a verified delta.
 
 mod arguments;
+mod explain_command;
 
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     if arguments.generate.run(Arguments::command())? {
         return Ok(());
+    }
+    if let Some(command) = &arguments.command {
+        return explain_command::run(command);
     }
     let started = Instant::now();
     let [old @ .., new, out] = arguments.paths.as_slice() else { unreachable!("clap asks for three paths") };

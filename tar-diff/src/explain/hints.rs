@@ -1,0 +1,159 @@
+//! What could be done about the costs: only what was seen to be so.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::old::{Mtimes, NotLookedInto};
+use super::{Explanation, FileKind, Finding, Reason};
+
+/// Hints about less than this part of the delta are not given.
+const MIN_SHARE: u64 = 200;
+
+/// What could be done about a part of the costs. Costs are bytes of the delta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Hint {
+    /// Files that hold the same as before, compressed to other bytes.
+    SameContent {
+        /// What the files are.
+        kind: FileKind,
+        /// How many.
+        files: u64,
+        /// How many of them differ in the gzip header alone.
+        header_only: u64,
+        /// What they cost.
+        cost: u64,
+    },
+    /// Files whose contents changed less than their compressed bytes.
+    StoreUnpacked {
+        /// What the files are.
+        kind: FileKind,
+        /// How many.
+        files: u64,
+        /// What they cost.
+        cost: u64,
+        /// About what they would cost if they were stored without compression.
+        estimate: u64,
+    },
+    /// Files whose old version may not be read by appliers.
+    UnusableSource {
+        /// How many.
+        files: u64,
+        /// What they cost.
+        cost: u64,
+    },
+    /// Files with the same content whose tar headers have another time.
+    OtherMtime {
+        /// How many.
+        files: u64,
+        /// All files with the same content.
+        unchanged: u64,
+        /// What all tar headers cost.
+        cost: u64,
+    },
+    /// Compressed files that were not looked into, as they are too large or too many.
+    NotLookedInto {
+        /// How many.
+        files: u64,
+        /// What they cost.
+        cost: u64,
+    },
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::SameContent { kind, files, header_only, cost } => {
+                let (were, they) =
+                    if files == 1 { ("file holds", "It costs") } else { ("files hold", "They cost") };
+                write!(out, "{files} {kind} {were} the same as before in other compressed bytes")?;
+                if header_only > 0 {
+                    write!(out, " ({header_only}: only the time or name in the gzip header)")?;
+                }
+                write!(out, ". {they} {cost} bytes, and nothing if built reproducibly")?;
+                match kind {
+                    FileKind::Gzip => write!(out, ": gzip -n, one version and level of gzip."),
+                    FileKind::Zip => write!(out, ": fixed times and order of members (SOURCE_DATE_EPOCH)."),
+                    _ => write!(out, ": one version and level of the compressor."),
+                }
+            }
+            Self::StoreUnpacked { kind, files, cost, estimate } => write!(
+                out,
+                "{files} {kind} {} changed inside and cost {cost} bytes; stored without compression, old and \
+                 new, they would cost about {estimate}. The layer as a whole is compressed anyway.",
+                if files == 1 { "file" } else { "files" },
+            ),
+            Self::UnusableSource { files, cost } => write!(
+                out,
+                "{files} {} {cost} bytes because the old file may not be read: it is not world-readable, or is \
+                 sparse, or tools disagree about what lies at its path.",
+                if files == 1 { "file costs" } else { "files cost" },
+            ),
+            Self::OtherMtime { files, unchanged, cost } => write!(
+                out,
+                "{files} of {unchanged} files with the same content have another time in their tar header. All \
+                 headers cost {cost} bytes: keep the times (SOURCE_DATE_EPOCH, or a layer built with fixed times)."
+            ),
+            Self::NotLookedInto { files, cost } => write!(
+                out,
+                "{files} compressed {} {cost} bytes and {} not looked into: too large, or too many.",
+                if files == 1 { "file costs" } else { "files cost" },
+                if files == 1 { "was" } else { "were" },
+            ),
+        }
+    }
+}
+
+/// The hints that hold, most bytes first.
+pub(super) fn hints(explanation: &Explanation, skipped: &NotLookedInto, mtimes: Mtimes) -> Vec<Hint> {
+    let mut same = BTreeMap::new();
+    let mut unpacked = BTreeMap::new();
+    let (mut unusable, mut unusable_cost) = (0, 0);
+    for file in &explanation.files {
+        let cost = file.cost.total;
+        match file.finding {
+            Some(Finding::SameContent { header_only }) => {
+                add(&mut same, file.kind, [1, u64::from(header_only), cost]);
+            }
+            Some(Finding::SameMembers { .. }) => add(&mut same, file.kind, [1, 0, cost]),
+            Some(Finding::Unpacked { estimate, .. }) if estimate < cost => {
+                add(&mut unpacked, file.kind, [1, cost, estimate]);
+            }
+            _ => {}
+        }
+        if file.reason == Reason::UnusableSource {
+            unusable += 1;
+            unusable_cost += cost;
+        }
+    }
+    let mut hints = Vec::new();
+    for (kind, [files, header_only, cost]) in same {
+        hints.push((cost, Hint::SameContent { kind, files, header_only, cost }));
+    }
+    for (kind, [files, cost, estimate]) in unpacked {
+        hints.push((cost - estimate, Hint::StoreUnpacked { kind, files, cost, estimate }));
+    }
+    if unusable > 0 {
+        hints.push((unusable_cost, Hint::UnusableSource { files: unusable, cost: unusable_cost }));
+    }
+    if mtimes.other * 10 > mtimes.unchanged {
+        let cost = explanation.headers.cost.total;
+        let Mtimes { unchanged, other: files } = mtimes;
+        hints.push((cost, Hint::OtherMtime { files, unchanged, cost }));
+    }
+    if skipped.files > 0 {
+        let &NotLookedInto { files, cost } = skipped;
+        hints.push((cost, Hint::NotLookedInto { files, cost }));
+    }
+    hints.retain(|(saved, _)| saved.saturating_mul(MIN_SHARE) >= explanation.delta_size);
+    hints.sort_by_key(|(saved, _)| std::cmp::Reverse(*saved));
+    hints.into_iter().map(|(_, hint)| hint).collect()
+}
+
+fn add(sums: &mut BTreeMap<FileKind, [u64; 3]>, kind: FileKind, values: [u64; 3]) {
+    let sum = sums.entry(kind).or_default();
+    for (sum, value) in sum.iter_mut().zip(values) {
+        *sum += value;
+    }
+}

@@ -1,0 +1,138 @@
+//! What the old layers tell about the files of the new one.
+
+use std::collections::HashMap;
+
+use delta_format::escape_path;
+use layer::{Entry, EntryKind, MergeOptions, MergedFile, MergedTree, Spool, clean_path};
+
+use super::reasons::{self, SamePath};
+use super::unpacked::{self, Budget};
+use super::{FileCost, OldFile, Reason};
+use crate::Result;
+
+/// Files that cost less are not looked into: it would take longer than it could save.
+const MIN_COST: u64 = 64;
+/// Where a tar header holds the modification time (POSIX.1-1988, ustar), from its start.
+const MTIME: std::ops::Range<usize> = 136..148;
+const HEADER_SIZE: u64 = 512;
+
+/// Files of one kind that were not looked into, since that would have taken too much.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NotLookedInto {
+    pub(super) files: u64,
+    pub(super) cost: u64,
+}
+
+/// Files whose content is the same as before, and how many of those have another time.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mtimes {
+    pub(super) unchanged: u64,
+    pub(super) other: u64,
+}
+
+/// The old layers.
+#[derive(Debug)]
+pub(super) struct Old<'s> {
+    spools: &'s [Spool],
+    tree: MergedTree,
+    /// All regular files that have data, usable or not, by cleaned path: size in bytes.
+    files: HashMap<Vec<u8>, u64>,
+}
+
+impl<'s> Old<'s> {
+    pub(super) fn new(spools: &'s [Spool]) -> Result<Self> {
+        let layers = spools.iter().map(layer::entries).collect::<layer::Result<Vec<_>>>()?;
+        let tree = MergedTree::merge(&layers, &MergeOptions::default());
+        let mut files = HashMap::new();
+        for entry in layers.iter().flatten() {
+            let is_file = matches!(entry.kind, EntryKind::File | EntryKind::Sparse);
+            if let Some(path) = clean_path(&entry.path).filter(|_| is_file && !entry.data.is_empty()) {
+                files.insert(path, entry.data.end - entry.data.start);
+            }
+        }
+        Ok(Self { spools, tree, files })
+    }
+
+    pub(super) const fn is_given(&self) -> bool {
+        !self.spools.is_empty()
+    }
+
+    /// What the old layers have at this cleaned path.
+    pub(super) fn same_path(&self, path: Option<&[u8]>) -> SamePath {
+        if !self.is_given() {
+            return SamePath::Unknown;
+        }
+        match path {
+            Some(path) if self.tree.find(path).is_some() => SamePath::Usable,
+            Some(path) if self.files.contains_key(path) => SamePath::Unusable,
+            _ => SamePath::Missing,
+        }
+    }
+
+    /// The old file of this cleaned path, or else the main source.
+    pub(super) fn counterpart(&self, path: Option<&[u8]>, source: Option<&[u8]>) -> Option<OldFile> {
+        [path, source].into_iter().flatten().find_map(|path| {
+            let size = self.files.get(path)?;
+            Some(OldFile { path: escape_path(path).to_string(), size: *size })
+        })
+    }
+
+    /// Looks into the compressed files that changed, costliest first, and notes what it finds.
+    /// Files that were too large to look into are counted.
+    pub(super) fn look_into(
+        &self,
+        files: &mut [FileCost],
+        entries: &[&Entry],
+        new: &Spool,
+    ) -> Result<NotLookedInto> {
+        let mut skipped = NotLookedInto::default();
+        let mut budget = Budget::new();
+        for (file, entry) in files.iter_mut().zip(entries) {
+            if !file.kind.is_compressed() || !file.reason.is_change() || file.cost.total < MIN_COST {
+                continue;
+            }
+            let Some(old) = self.usable(entry, file) else { continue };
+            let old_size = old.data.end - old.data.start;
+            if budget.is_spent() || file.size.max(old_size) > unpacked::MAX_FILE_SIZE {
+                skipped.files += 1;
+                skipped.cost += file.cost.total;
+                continue;
+            }
+            let of_old = self.spools[old.layer].read_range(old.data.clone())?;
+            let of_new = new.read_range(entry.data.clone())?;
+            file.finding = unpacked::compare(file.kind, &of_old, &of_new, &mut budget);
+            if let Some(finding) = file.finding {
+                file.reason = reasons::choose_again(file.reason, file.cost.total, finding);
+            }
+        }
+        Ok(skipped)
+    }
+
+    /// Counts the files that did not change but for the time in their tar header.
+    pub(super) fn count_other_mtimes(
+        &self,
+        files: &[FileCost],
+        entries: &[&Entry],
+        new: &Spool,
+    ) -> Result<Mtimes> {
+        let mut mtimes = Mtimes::default();
+        for (_, entry) in files.iter().zip(entries).filter(|(file, _)| file.reason == Reason::Unchanged) {
+            let Some(old) = clean_path(&entry.path).and_then(|path| self.tree.find(&path)) else { continue };
+            let header =
+                |spool: &Spool, start: u64| spool.read_range(start.saturating_sub(HEADER_SIZE)..start);
+            let of_old = header(&self.spools[old.layer], old.data.start)?;
+            let of_new = header(new, entry.data.start)?;
+            mtimes.unchanged += 1;
+            mtimes.other += u64::from(of_old.get(MTIME) != of_new.get(MTIME));
+        }
+        Ok(mtimes)
+    }
+
+    /// The old file to look into beside a new one: that of its path, or else its main source.
+    fn usable(&self, entry: &Entry, file: &FileCost) -> Option<&MergedFile> {
+        let same = clean_path(&entry.path).and_then(|path| self.tree.find(&path));
+        // An escaped path that names a file as it stands names the file it was escaped from, or
+        // one that is compared in vain.
+        same.or_else(|| self.tree.find(file.made.sources.first()?.path.as_bytes()))
+    }
+}

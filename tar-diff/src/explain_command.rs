@@ -1,0 +1,88 @@
+//! `tar-diff explain DELTA NEW [OLD...]`
+
+mod args;
+mod text;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use cli::Output;
+use layer::{Spool, SpoolOptions};
+
+use args::ExplainArgs;
+pub(crate) use args::Subcommand;
+
+/// Runs what the arguments ask for.
+pub(crate) fn run(command: &Subcommand) -> Result<()> {
+    let Subcommand::Explain(args) = command;
+    explain(args)
+}
+
+fn explain(args: &ExplainArgs) -> Result<()> {
+    let mut options = SpoolOptions::default();
+    if let Some(directory) = &args.tmp_dir {
+        options.temp_dir.clone_from(directory);
+    }
+    let delta = open_delta(&args.delta, &options.temp_dir)?;
+    let mut page = args.html.as_deref().map(Output::create).transpose()?;
+    let new = Spool::open(&args.new, &options)?;
+    let old = args.old.iter().map(|path| Spool::open(path, &options)).collect::<layer::Result<Vec<_>>>()?;
+    let mut explanation = tar_diff::explain::explain(delta, &new, &old)?;
+
+    let takes_stdout = page.as_ref().is_some_and(Output::is_stdout);
+    if let Some(mut page) = page.take() {
+        page.write_all(explanation.html(&args.delta.display().to_string(), args.top()).as_bytes())?;
+        page.commit()?;
+    }
+    let text = if args.json {
+        explanation.files.retain(|file| file.cost.total > 0);
+        explanation.files.truncate(args.json_top());
+        format!("{}\n", serde_json::to_string_pretty(&explanation)?)
+    } else if args.html.is_some() {
+        return Ok(());
+    } else {
+        text::text(&explanation, new.name(), args.top())?
+    };
+    if takes_stdout {
+        io::stderr().write_all(text.as_bytes())?
+    } else {
+        Output::stdout()?.write_all(text.as_bytes())?
+    }
+    Ok(())
+}
+
+/// A delta that can be read twice at once: what is no regular file is spooled to one.
+fn open_delta(path: &Path, temp_dir: &Path) -> Result<FromStart> {
+    let spool = |input: &mut dyn Read| -> Result<File> {
+        let mut file = tempfile::tempfile_in(temp_dir).context("cannot make a temporary file")?;
+        io::copy(input, &mut file).with_context(|| format!("cannot read the delta {}", path.display()))?;
+        Ok(file)
+    };
+    let file = if path == Path::new("-") {
+        spool(&mut io::stdin().lock())?
+    } else {
+        let mut file =
+            File::open(path).with_context(|| format!("cannot open the delta {}", path.display()))?;
+        if file.metadata()?.is_file() { file } else { spool(&mut file)? }
+    };
+    Ok(FromStart { file: Arc::new(file), position: 0 })
+}
+
+/// Reads a file from its start, with a position of its own.
+#[derive(Clone)]
+struct FromStart {
+    file: Arc<File>,
+    position: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.position)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
