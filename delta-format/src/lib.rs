@@ -1,6 +1,7 @@
 #![doc = include_str!("../FORMAT.md")]
 
 mod apply;
+mod compressor;
 mod error;
 mod op;
 mod reader;
@@ -9,8 +10,9 @@ pub mod wire;
 mod writer;
 
 pub use apply::{Limits, SourceFile, SourceFiles, apply};
+pub use compressor::Encoding;
 pub use error::{CorruptKind, Error, Result};
 pub use op::{Op, Version};
 pub use reader::OpReader;
 pub use source_path::{PathError, SourcePath, escape_path};
-pub use writer::{Encoding, OpWriter, WriterStats};
+pub use writer::{OpWriter, WriterStats};

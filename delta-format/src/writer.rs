@@ -1,38 +1,11 @@
 //! Writes a delta op by op.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::Write;
 
-use zstd::stream::raw::CParameter;
-
-use crate::wire::{
-    self, MAX_DICT_SIZE, MAX_WRITTEN_ADD_SIZE, MAX_WRITTEN_DATA_SIZE, MAX_WRITTEN_WINDOW_LOG, put_uvarint,
-};
+use crate::compressor::{Compressor, Encoding};
+use crate::wire::{self, MAX_DICT_SIZE, MAX_WRITTEN_ADD_SIZE, MAX_WRITTEN_DATA_SIZE, put_uvarint};
 use crate::{Error, Result, SourcePath, Version};
-
-/// How the op stream is compressed. It is always one frame with a checksum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Encoding {
-    /// zstd level, 1 to 22.
-    pub level: i32,
-    /// Base-2 logarithm of the window in bytes; `None` lets zstd choose by level. Values over 27
-    /// are lowered to 27, the most that flatpak accepts.
-    pub window_log: Option<u32>,
-    /// Whether zstd looks for long matches all over the window.
-    pub long_distance: bool,
-    /// Threads that compress. 0 compresses in the calling thread; the bytes differ between 0 and
-    /// more than 0, not between 1 and N.
-    pub workers: u32,
-    /// Bytes of the op stream that one thread compresses at a time; `None` lets zstd choose by
-    /// window. Every thread holds a few times as much. Changes the bytes.
-    pub job_size: Option<u32>,
-}
-
-impl Default for Encoding {
-    fn default() -> Self {
-        Self { level: 3, window_log: None, long_distance: false, workers: 0, job_size: None }
-    }
-}
 
 /// What a writer wrote, in bytes and ops.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,7 +30,7 @@ pub struct WriterStats {
 /// position changes, neighbouring `Data`, `Copy` and `AddData` are merged, and each is split at
 /// its limit, so that whatever is written, every reader accepts.
 pub struct OpWriter<W: Write> {
-    stream: zstd::Encoder<'static, W>,
+    stream: Compressor<W>,
     version: Version,
     /// Ops that are encoded and not given to the compressor yet.
     buffer: Vec<u8>,
@@ -87,7 +60,7 @@ impl<W: Write> OpWriter<W> {
     /// [`Error::Output`] if the output fails or zstd refuses the parameters.
     pub fn new(mut output: W, version: Version, encoding: Encoding) -> Result<Self> {
         output.write_all(&version.magic()).map_err(Error::Output)?;
-        let stream = encoder(output, encoding).map_err(Error::Output)?;
+        let stream = Compressor::new(output, encoding).map_err(Error::Output)?;
         Ok(Self {
             stream,
             version,
@@ -278,25 +251,4 @@ impl<W: Write> fmt::Debug for OpWriter<W> {
             .field("stats", &self.stats)
             .finish_non_exhaustive()
     }
-}
-
-fn encoder<W: Write>(output: W, encoding: Encoding) -> io::Result<zstd::Encoder<'static, W>> {
-    let mut encoder = zstd::Encoder::new(output, encoding.level)?;
-    encoder.include_checksum(true)?;
-    if encoding.long_distance {
-        encoder.long_distance_matching(true)?;
-    }
-    // Long-distance matching alone makes the default window 2^27: within the limit.
-    if let Some(window_log) = encoding.window_log {
-        encoder.set_parameter(CParameter::WindowLog(window_log.clamp(10, MAX_WRITTEN_WINDOW_LOG)))?;
-    } else if encoding.level >= 20 {
-        encoder.set_parameter(CParameter::WindowLog(MAX_WRITTEN_WINDOW_LOG))?;
-    }
-    if encoding.workers > 0 {
-        encoder.multithread(encoding.workers)?;
-        if let Some(size) = encoding.job_size {
-            encoder.set_parameter(CParameter::JobSize(size))?;
-        }
-    }
-    Ok(encoder)
 }

@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Parser};
 use layer::MergeOptions;
-use tar_diff::{DiffOptions, Method};
+use tar_diff::{DiffOptions, Method, Preset};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +17,8 @@ Examples:
       The old layers are those of an image, so whiteouts hide files.
   zstd -dc new.tar.zst | tar-diff old.tar - - > delta.tardiff
       NEW from stdin, the delta to stdout.
+  tar-diff --preset max old.tar.gz new.tar.gz delta.tardiff
+      For a delta that many hosts fetch; --preset fast for a build that waits.
   tar-diff --json old.tar new.tar delta.tardiff | jq .ratio
       Figures for machines.
   tar-diff explain delta.tardiff new.tar.gz old.tar.gz
@@ -46,10 +48,13 @@ pub(crate) struct Arguments {
     /// Old layers from the lowest up, the new layer, and the delta
     #[arg(value_names = ["OLD", "NEW", "OUT"], num_args = 3.., required = true)]
     pub(crate) paths: Vec<PathBuf>,
-    /// zstd level of the delta, 1 (fast) to 22 (small)
-    #[arg(long, visible_alias = "compression-level", value_name = "N", default_value_t = 9,
+    /// How much time the delta is worth
+    #[arg(long, value_enum, default_value_t, value_name = "PRESET")]
+    preset: Preset,
+    /// zstd level of the delta, 1 to 22 [default: 4, 19 or 22, by preset]
+    #[arg(long, visible_alias = "compression-level", value_name = "N",
           value_parser = clap::value_parser!(i32).range(1..=22))]
-    level: i32,
+    level: Option<i32>,
     /// Files over this many MiB are matched in chunks and not by bsdiff; 0 is no limit
     #[arg(long, value_name = "MB", default_value_t = 192)]
     max_bsdiff_size: u64,
@@ -67,8 +72,8 @@ pub(crate) struct Arguments {
           default_value_t = false, default_missing_value = "true", value_name = "BOOL")]
     apply_whiteouts: bool,
     /// How deltas of files are made: bsdiff writes tardf1, the others tardf2
-    #[arg(long, value_enum, default_value_t = BinaryDiff::Bsdiff, value_name = "METHOD")]
-    binary_diff: BinaryDiff,
+    #[arg(long, value_enum, default_value_t, value_name = "METHOD")]
+    binary_diff: Method,
     /// Threads; the delta is the same for any number [default: all cores]
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -88,39 +93,26 @@ pub(crate) struct Arguments {
     pub(crate) generate: cli::generate::GenerateArgs,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum BinaryDiff {
-    /// Suffix array; chunks for huge files
-    Bsdiff,
-    /// zstd with the source as dictionary: fast, larger
-    Zstd,
-    /// The smaller of both for each file
-    Auto,
-}
-
 impl Arguments {
     pub(crate) fn diff_options(&self) -> DiffOptions {
         let prefixes =
             |prefixes: &[String]| prefixes.iter().map(|prefix| prefix.clone().into_bytes()).collect();
-        let defaults = DiffOptions::default();
+        let preset = DiffOptions::preset(self.preset);
         DiffOptions {
             merge: MergeOptions {
                 apply_whiteouts: self.apply_whiteouts,
                 source_prefixes: prefixes(&self.source_prefix),
                 ignored_prefixes: prefixes(&self.ignore_source_prefix),
             },
-            method: match self.binary_diff {
-                BinaryDiff::Bsdiff => Method::Bsdiff,
-                BinaryDiff::Zstd => Method::Zstd,
-                BinaryDiff::Auto => Method::Auto,
-            },
+            method: self.binary_diff,
             max_bsdiff_size: match self.max_bsdiff_size {
                 0 => u64::MAX,
                 mebibytes => mebibytes.saturating_mul(1 << 20),
             },
-            level: self.level,
-            jobs: self.jobs.unwrap_or(defaults.jobs),
+            level: self.level.unwrap_or(preset.level),
+            jobs: self.jobs.unwrap_or(preset.jobs),
             memory: self.memory.saturating_mul(1 << 20),
+            ..preset
         }
     }
 }

@@ -14,18 +14,26 @@
 //! A' is extended forward and B' backward for as long as most bytes match, so the small changes
 //! inside code (addresses, offsets) become differences, which compress well, and not literals.
 
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
 
+use crate::gram_index::{Effort, GRAM_SIZE, GramIndex, Lookup, common_prefix};
 use crate::recipe::Step;
 use crate::sketch::shared_samples;
-use crate::suffix_array::{MIN_MATCH, SuffixIndex, common_prefix};
-use crate::{Result, workers};
+use crate::workers;
 
 /// Bytes that another alignment must match more than the current one. Percival's value; twice and
 /// half of it give larger deltas.
 const MIN_GAIN: usize = 8;
 /// Exact bytes along the current alignment after which no other is looked for.
 const FOLLOW_SIZE: usize = 32;
+
+/// When skimming: lookups in vain after which the scan goes on in strides of one byte more, and the
+/// longest stride. A match is extended backward, so of a long one nothing is lost.
+const PATIENCE: usize = 128;
+/// Exact bytes along the current alignment that show that it is one.
+const PROMISING_SIZE: usize = 6;
+const MAX_STRIDE: usize = 8;
 
 /// Bytes of target that are scanned in one go. Larger targets are scanned in pieces side by side;
 /// the size is fixed, so that the steps do not depend on the number of jobs.
@@ -38,28 +46,30 @@ const INTO_SUFFIX: usize = 4096;
 const MIN_MARGIN: usize = 256 << 10;
 
 /// The steps that make `target` of `source`. Pieces of a large target are scanned on `jobs` threads.
-pub(crate) fn recipe(source: &[u8], target: &[u8], jobs: NonZeroUsize) -> Result<Vec<Step>> {
+pub(crate) fn recipe(source: &[u8], target: &[u8], effort: Effort, jobs: NonZeroUsize) -> Vec<Step> {
     let (prefix, suffix) = common_ends(source, target);
     let old_middle = prefix..source.len() - suffix;
     let new_middle = prefix..target.len() - suffix;
     if are_unlike(&source[old_middle.clone()], &target[new_middle.clone()]) {
-        return Ok(ends(source, target, prefix, suffix));
+        return ends(source, target, prefix, suffix);
     }
     // Around the changed part, as much again is indexed as the target holds there.
     let margin = new_middle.len().max(MIN_MARGIN);
     let indexed = old_middle.start.saturating_sub(margin)..source.len().min(old_middle.end + margin);
-    let index = SuffixIndex::new(source, indexed)?;
+    let index = GramIndex::new(source, indexed, effort);
     // The scan goes a little into the common end, whose alignment then reaches back.
     let scanned = &target[new_middle.start..new_middle.end + suffix.min(INTO_SUFFIX)];
-    let pieces = workers::map(jobs, scanned.len().div_ceil(PIECE_SIZE), |piece| {
+    let Ok(pieces) = workers::map(jobs, scanned.len().div_ceil(PIECE_SIZE), |piece| {
         let start = piece * PIECE_SIZE;
         let piece = &scanned[start..scanned.len().min(start + PIECE_SIZE)];
-        Ok::<_, crate::Error>(Scan::new(&index, source, piece, prefix + start).collect::<Vec<_>>())
-    })?;
+        Ok::<_, Infallible>(
+            Scan::new(&index, source, piece, prefix + start, effort.skims).collect::<Vec<_>>(),
+        )
+    });
     let rest = suffix - suffix.min(INTO_SUFFIX);
     let first = Step { source: 0, add: prefix as u64, literal: 0 };
     let last = Step { source: (source.len() - rest) as u64, add: rest as u64, literal: 0 };
-    Ok(joined([first].into_iter().chain(pieces.concat()).chain([last])))
+    joined([first].into_iter().chain(pieces.concat()).chain([last]))
 }
 
 /// Bytes that both sides share at their start and, beyond those, at their end.
@@ -109,20 +119,21 @@ struct Seed {
 
 /// Goes through the target; each item ends where the alignment changes.
 struct Scan<'i, 's> {
-    index: &'i SuffixIndex<'s>,
+    lookup: Lookup<'i, 's>,
     source: &'s [u8],
-    target: &'s [u8],
+    target: &'i [u8],
     /// Where the current alignment was found.
     current: Seed,
     /// Next byte of the target that is looked at.
     position: usize,
+    skims: bool,
 }
 
 impl<'i, 's> Scan<'i, 's> {
     /// Starts along byte `start` of the source, where the target would lie if nothing had moved.
-    fn new(index: &'i SuffixIndex<'s>, source: &'s [u8], target: &'s [u8], start: usize) -> Self {
+    fn new(index: &'i GramIndex<'s>, source: &'s [u8], target: &'i [u8], start: usize, skims: bool) -> Self {
         let current = Seed { target: 0, source: start.min(source.len()) };
-        Self { index, source, target, current, position: 0 }
+        Self { lookup: Lookup::new(index, target), source, target, current, position: 0, skims }
     }
 
     /// The byte of the source that lies along `position` in the current alignment.
@@ -145,14 +156,16 @@ impl<'i, 's> Scan<'i, 's> {
         // Of the bytes in `position..counted`, `agreeing` match along the current alignment.
         let mut counted = self.position;
         let mut agreeing = 0;
-        while self.target.len() - self.position >= MIN_MATCH {
+        let mut in_vain = 0;
+        while self.target.len() - self.position >= GRAM_SIZE {
             let exact = self.exact_along(self.position);
             if exact >= FOLLOW_SIZE {
                 self.position += exact;
-                (counted, agreeing) = (self.position, 0);
+                (counted, agreeing, in_vain) = (self.position, 0, 0);
                 continue;
             }
-            if let Some((offset, size)) = self.index.longest_match(&self.target[self.position..]) {
+            let expected = self.position - self.current.target + self.current.source;
+            if let Some((offset, size)) = self.lookup.longest_match(self.position, expected) {
                 while counted < self.position + size {
                     agreeing += usize::from(self.agrees(counted));
                     counted += 1;
@@ -168,12 +181,16 @@ impl<'i, 's> Scan<'i, 's> {
                     continue;
                 }
             }
-            if self.position < counted {
-                agreeing -= usize::from(self.agrees(self.position));
-            } else {
-                counted += 1;
+            in_vain = if exact >= PROMISING_SIZE { 0 } else { in_vain + 1 };
+            let stride = if self.skims { (1 + in_vain / PATIENCE).min(MAX_STRIDE) } else { 1 };
+            for _ in 0..stride {
+                if self.position < counted {
+                    agreeing -= usize::from(self.agrees(self.position));
+                } else {
+                    counted += 1;
+                }
+                self.position += 1;
             }
-            self.position += 1;
         }
         self.position = self.target.len();
         None
@@ -283,6 +300,7 @@ mod tests {
     use crate::recipe::covered;
 
     const JOBS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+    const EFFORT: Effort = Effort { stride: 4, candidates: 8, skims: false };
 
     /// Bytes of the target that the steps take from the source unchanged.
     fn matching(steps: &[Step], source: &[u8], target: &[u8]) -> usize {
@@ -314,7 +332,7 @@ mod tests {
         for position in (40..target.len()).step_by(97) {
             target[position] ^= 0x55;
         }
-        let steps = recipe(&source, &target, JOBS).unwrap();
+        let steps = recipe(&source, &target, EFFORT, JOBS);
         assert_eq!(steps, [Step { source: 0, add: 20_000, literal: 0 }]);
     }
 
@@ -325,7 +343,7 @@ mod tests {
         let target =
             [&source[..5_000], &inserted, &source[5_000..9_000], &source[20_000..], &source[10_000..19_000]]
                 .concat();
-        let steps = recipe(&source, &target, JOBS).unwrap();
+        let steps = recipe(&source, &target, EFFORT, JOBS);
         covered(&steps, &source, &target);
         assert!(steps.len() <= 5, "{steps:?}");
         assert!(matching(&steps, &source, &target) >= target.len() - inserted.len());
@@ -335,7 +353,7 @@ mod tests {
     fn pieces_of_a_large_target_go_on_where_the_one_before_ended() {
         let source = noise(PIECE_SIZE + 100_000, 4);
         let target = [&source[..1_000_000], b"inserted", &source[1_000_000..]].concat();
-        let steps = recipe(&source, &target, JOBS).unwrap();
+        let steps = recipe(&source, &target, EFFORT, JOBS);
         covered(&steps, &source, &target);
         assert!(steps.len() <= 4, "{steps:?}");
         assert!(matching(&steps, &source, &target) >= source.len() - 100);
@@ -346,16 +364,16 @@ mod tests {
         let common = noise(5_000, 5);
         let source = [&common[..], &noise(100_000, 6), &common].concat();
         let target = [&common[..], &noise(90_000, 7), &common].concat();
-        let steps = recipe(&source, &target, JOBS).unwrap();
+        let steps = recipe(&source, &target, EFFORT, JOBS);
         let first = Step { source: 0, add: 5_000, literal: 90_000 };
         assert_eq!(steps, [first, Step { source: 105_000, add: 5_000, literal: 0 }]);
     }
 
     #[test]
     fn empty_sides_are_covered() {
-        assert_eq!(recipe(b"", b"", JOBS).unwrap(), []);
-        assert_eq!(recipe(b"abc", b"", JOBS).unwrap(), []);
-        assert_eq!(recipe(b"", b"abc", JOBS).unwrap(), [Step { source: 0, add: 0, literal: 3 }]);
+        assert_eq!(recipe(b"", b"", EFFORT, JOBS), []);
+        assert_eq!(recipe(b"abc", b"", EFFORT, JOBS), []);
+        assert_eq!(recipe(b"", b"abc", EFFORT, JOBS), [Step { source: 0, add: 0, literal: 3 }]);
     }
 
     proptest! {
@@ -370,7 +388,7 @@ mod tests {
                 let end = (start + removed).min(target.len());
                 target.splice(start..end, inserted);
             }
-            let steps = recipe(&source, &target, JOBS).unwrap();
+            let steps = recipe(&source, &target, EFFORT, JOBS);
             prop_assert_eq!(covered(&steps, &source, &target), target.len());
         }
     }

@@ -7,10 +7,11 @@ use delta_format::{Encoding, OpWriter, Version};
 use layer::Spool;
 
 use crate::fingerprint::for_each_chunk;
+use crate::gram_index::GramIndex;
 use crate::options::{DiffOptions, Method};
 use crate::plan::{Plan, Segment, SegmentKind, Source};
 use crate::recipe::{Recipe, Step};
-use crate::suffix_array::SuffixIndex;
+use crate::weigh::Weigher;
 use crate::workers;
 use crate::{Error, Result, Stats, bsdiff, rollsum, zstd_dict};
 
@@ -21,7 +22,9 @@ const MIN_COPY: usize = 256;
 const CHUNK_SIZE: usize = 256 << 10;
 /// Bytes of the op stream that a thread compresses at a time: little memory, and enough that what
 /// is lost at the seams does not show.
-const COMPRESSION_JOB_SIZE: u32 = 16 << 20;
+const COMPRESSION_JOB_SIZE: u32 = 8 << 20;
+/// An eighth of the window: seams of jobs this small show no more, and cost a tenth less time.
+const COMPRESSION_OVERLAP_LOG: u32 = 6;
 /// zstd level for the trial that decides between two recipes.
 const TRIAL_LEVEL: i32 = 3;
 
@@ -78,14 +81,14 @@ fn memory(segment: &Segment, options: &DiffOptions) -> u64 {
     let SegmentKind::Similar(source) = &segment.kind else { return 0 };
     let (source, target) = (source.data.end - source.data.start, segment.target.end - segment.target.start);
     if fits_bsdiff(source, target, options) {
-        source + target + SuffixIndex::memory(source)
+        source + target + GramIndex::memory(source, options.effort(source).stride)
     } else {
         source / 64 + CHUNK_SIZE as u64
     }
 }
 
 fn fits_bsdiff(source: u64, target: u64, options: &DiffOptions) -> bool {
-    source.max(target) <= options.max_bsdiff_size.min(SuffixIndex::MAX_SIZE)
+    source.max(target) <= options.max_bsdiff_size.min(GramIndex::MAX_SIZE)
 }
 
 fn recipe(
@@ -119,7 +122,7 @@ fn recipe(
     match frame {
         Some(frame) if options.method == Method::Zstd || !bsdiff_fits => Ok(Some(Recipe::ZstdFrame(frame))),
         frame => {
-            let steps = bsdiff::recipe(&source_bytes, &target, jobs)?;
+            let steps = bsdiff::recipe(&source_bytes, &target, options.effort(source_size), jobs);
             Ok(Some(match frame {
                 Some(frame) if (frame.len() as u64) < trial_size(&steps, source, segment, layers)? => {
                     Recipe::ZstdFrame(frame)
@@ -153,9 +156,12 @@ pub(crate) fn write<W: Write>(
         // Also for one job: more than none changes the bytes, their number does not.
         workers: u32::try_from(options.jobs.get()).unwrap_or(u32::MAX),
         job_size: Some(COMPRESSION_JOB_SIZE),
+        overlap_log: Some(COMPRESSION_OVERLAP_LOG),
+        skip_incompressible: true,
         ..Encoding::default()
     };
     let mut writer = OpWriter::new(output, version, encoding)?;
+    let mut weigher = Weigher::new();
     let mut stats = Stats { target_size: layers.new.size(), ..Stats::default() };
     for (segment, recipe) in plan.segments.iter().zip(recipes) {
         let size = segment.target.end - segment.target.start;
@@ -166,6 +172,8 @@ pub(crate) fn write<W: Write>(
                 stats.zstd_dict_files += 1;
             }
             (SegmentKind::Similar(source), Some(Recipe::Steps(steps))) => {
+                let old = &layers.old[source.layer];
+                let steps = weigher.cheapest(&steps, (old, source), (layers.new, &segment.target))?;
                 write_steps(&mut writer, &steps, source, segment, layers, &mut stats)?;
                 stats.similar.count(size);
             }
@@ -178,6 +186,7 @@ pub(crate) fn write<W: Write>(
                 for_each_chunk(layers.new, segment.target.clone(), CHUNK_SIZE, |bytes| {
                     Ok(writer.literal(bytes)?)
                 })?;
+                weigher.remember(layers.new, segment.target.clone())?;
                 stats.literal.count(size);
                 progress(size);
             }

@@ -21,17 +21,15 @@ pub enum Error {
         /// What zstd said.
         source: std::io::Error,
     },
-    /// The suffix array of a file could not be built.
-    #[error("cannot index a source of {size} bytes")]
-    SuffixArray {
-        /// Size of the source in bytes.
-        size: usize,
-        /// What the library said.
-        source: libsais::LibsaisError,
-    },
-    /// The finished delta does not rebuild the new layer.
+    /// The finished delta cannot be applied.
     #[error("the delta does not rebuild the new layer")]
     Verify(#[source] tar_patch::Error),
+    /// The finished delta rebuilds another layer than the new one.
+    #[error("the delta rebuilds a layer that differs from the new one at byte {offset}")]
+    Differs {
+        /// Offset in the uncompressed new layer of the first byte that differs, in bytes.
+        offset: u64,
+    },
     /// The delta to be explained makes another layer than the one given.
     #[error("the delta does not make `{name}`: the first difference is at byte {offset}")]
     OtherLayer {

@@ -1,5 +1,6 @@
 //! What identifies a file in the matching: the digest of its content and a sketch of it.
 
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
@@ -22,24 +23,51 @@ pub(crate) struct Fingerprint {
 /// Bytes of a file that are read at once.
 const CHUNK_SIZE: usize = 256 << 10;
 
-/// The fingerprints of files, given as the layer and the byte range of each.
+/// The fingerprints of files, given as the layer and the byte range of each: `sources` of old
+/// files, then the targets. A file whose content the other side has, too, needs no likeness: it has
+/// an empty sketch.
 ///
 /// # Errors
 /// If a layer cannot be read.
-pub(crate) fn fingerprint(files: &[(&Spool, Range<u64>)], jobs: NonZeroUsize) -> Result<Vec<Fingerprint>> {
+pub(crate) fn fingerprint(
+    files: &[(&Spool, Range<u64>)],
+    sources: usize,
+    jobs: NonZeroUsize,
+) -> Result<Vec<Fingerprint>> {
+    let digests = workers::map(jobs, files.len(), |index| digest(files[index].0, files[index].1.clone()))?;
+    let (of_sources, of_targets) = digests.split_at(sources);
+    let [of_sources, of_targets]: [HashSet<&ContentDigest>; 2] =
+        [of_sources, of_targets].map(|digests| digests.iter().collect());
     workers::map(jobs, files.len(), |index| {
-        let (spool, range) = &files[index];
-        let mut hasher = blake3::Hasher::new();
-        let mut sketcher = Sketcher::default();
-        for_each_chunk(spool, range.clone(), CHUNK_SIZE, |chunk| {
-            hasher.update(chunk);
-            sketcher.update(chunk);
-            Ok(())
-        })?;
-        let mut digest = ContentDigest::default();
-        hasher.finalize_xof().fill(&mut digest);
-        Ok(Fingerprint { digest, sketch: sketcher.finish() })
+        let digest = digests[index];
+        let other_side = if index < sources { &of_targets } else { &of_sources };
+        let sketch = if other_side.contains(&digest) {
+            Sketch::default()
+        } else {
+            sketch(files[index].0, files[index].1.clone())?
+        };
+        Ok(Fingerprint { digest, sketch })
     })
+}
+
+fn digest(spool: &Spool, range: Range<u64>) -> Result<ContentDigest> {
+    let mut hasher = blake3::Hasher::new();
+    for_each_chunk(spool, range, CHUNK_SIZE, |chunk| {
+        hasher.update(chunk);
+        Ok(())
+    })?;
+    let mut digest = ContentDigest::default();
+    hasher.finalize_xof().fill(&mut digest);
+    Ok(digest)
+}
+
+fn sketch(spool: &Spool, range: Range<u64>) -> Result<Sketch> {
+    let mut sketcher = Sketcher::default();
+    for_each_chunk(spool, range, CHUNK_SIZE, |chunk| {
+        sketcher.update(chunk);
+        Ok(())
+    })?;
+    Ok(sketcher.finish())
 }
 
 /// Reads a range in chunks of at most `chunk_size` bytes.

@@ -8,8 +8,9 @@
 //! 3. find the most similar source of each new file (`matching.rs`) and cut the new tar into
 //!    segments (`plan.rs`);
 //! 4. make the recipe of each file that is similar to its source (`bsdiff.rs` over
-//!    `suffix_array.rs`, `rollsum.rs` for huge files, `zstd_dict.rs` for tardf2), in parallel;
-//! 5. write the ops in target order (`emit.rs`).
+//!    `gram_index.rs`, `rollsum.rs` for huge files, `zstd_dict.rs` for tardf2), in parallel;
+//! 5. write the ops in target order (`emit.rs`), leaving out steps that cost more than they save
+//!    (`weigh.rs`).
 //!
 //! [`verify`] applies the finished delta to the old layers, so that a wrong one is never published.
 //! [`explain`](mod@explain) tells which files a delta's bytes go to, and why.
@@ -34,6 +35,7 @@ mod error;
 pub mod explain;
 mod fingerprint;
 mod gear;
+mod gram_index;
 mod matching;
 mod options;
 mod plan;
@@ -41,17 +43,19 @@ mod recipe;
 mod rollsum;
 mod sketch;
 mod stats;
-mod suffix_array;
+mod verify;
+mod weigh;
 mod workers;
 mod zstd_dict;
 
-use std::io::{Read, Write};
+use std::io::Write;
 
 use layer::{MergedTree, Spool};
 
 pub use error::{Error, Result};
-pub use options::{DiffOptions, Method};
+pub use options::{DiffOptions, Method, Preset};
 pub use stats::{Count, Stats};
+pub use verify::verify;
 
 /// Writes the delta that makes `new` of the files of the `old` layers, lowest layer first.
 ///
@@ -75,16 +79,4 @@ pub fn diff<W: Write>(
     let layers = emit::Layers { old, new };
     let recipes = emit::recipes(&plan, layers, options, progress)?;
     emit::write(&plan, recipes, layers, options, output, progress)
-}
-
-/// Applies `delta` to the `old` layers and compares the digest of the result with that of `new`.
-///
-/// # Errors
-/// [`Error::Verify`] if the delta cannot be applied or gives another tar, [`Error::Layer`] if a
-/// layer cannot be read.
-pub fn verify(delta: impl Read, old: &[Spool], new: &Spool) -> Result<()> {
-    let mut sources = tar_patch::LayerSource::new(old.to_vec()).map_err(Error::Verify)?;
-    let options = tar_patch::ApplyOptions { expected: Some(new.diff_id()?), max_output: new.size() };
-    tar_patch::apply(delta, &mut sources, options, &mut std::io::sink()).map_err(Error::Verify)?;
-    Ok(())
 }

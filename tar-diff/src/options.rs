@@ -4,16 +4,18 @@ use std::num::NonZeroUsize;
 
 use layer::MergeOptions;
 
+use crate::gram_index::Effort;
+
 /// How deltas of similar files are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Method {
-    /// bsdiff for files up to the size cap, content-defined chunks above it. Writes tardf1.
+    /// Changed stretches (bsdiff), chunks for huge files: tardf1, read by every client.
     #[default]
     Bsdiff,
-    /// One zstd frame with the source as its prefix, for sources within the format's limit.
-    /// Much faster, larger. Writes tardf2.
+    /// One zstd frame for each file, with its source as dictionary: tardf2, fast, larger.
     Zstd,
-    /// Per file, the smaller of both. Writes tardf2.
+    /// The smaller of both for each file: tardf2.
     Auto,
 }
 
@@ -25,11 +27,22 @@ pub struct DiffOptions {
     pub merge: MergeOptions,
     /// How deltas of similar files are made. The default is bsdiff, which every applier reads.
     pub method: Method,
-    /// Largest source or target that bsdiff takes, in bytes: it needs about 5 bytes of memory for
-    /// each byte of source. The default is 192 MiB, as in the Go tool; `u64::MAX` is no limit.
+    /// Largest source or target that bsdiff takes, in bytes: it is read whole, as
+    /// its target is. The default is 192 MiB, as in the Go tool; `u64::MAX` is no limit.
     pub max_bsdiff_size: u64,
     /// zstd level of the op stream, 1 to 22. Sizes fall slowly with it and time rises fast.
     pub level: i32,
+    /// Every how many bytes of a source a string is indexed at the densest, at least 1. Matches that
+    /// are shorter than this and 11 bytes can be missed; time and memory fall with it.
+    pub stride: NonZeroUsize,
+    /// Strings of a source that are indexed at most: in larger sources they lie farther apart. Each
+    /// takes 12 bytes of memory.
+    pub max_grams: NonZeroUsize,
+    /// Places in a source that are compared for each match, at least 1.
+    pub candidates: NonZeroUsize,
+    /// Whether stretches of a file in which no match is found are passed in larger strides: compressed
+    /// content costs half the time then, and some short matches are missed.
+    pub skims: bool,
     /// Threads that work. The delta is the same for every number. The default is all cores.
     pub jobs: NonZeroUsize,
     /// Memory in bytes for the indexes of the files that are being compared at one time. One file
@@ -37,15 +50,53 @@ pub struct DiffOptions {
     pub memory: u64,
 }
 
-impl Default for DiffOptions {
-    fn default() -> Self {
+/// A point on the curve of size against time; what each costs stands in the README.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum Preset {
+    /// Little more time than reading the layers takes.
+    Fast,
+    /// Small, in moderate time.
+    #[default]
+    Default,
+    /// The last percents, in several times the time: for deltas that many fetch.
+    Max,
+}
+
+impl DiffOptions {
+    /// How a source of `size` bytes is indexed.
+    pub(crate) fn effort(&self, size: u64) -> Effort {
+        let apart = size.div_ceil(self.max_grams.get() as u64).next_power_of_two();
+        let apart = usize::try_from(apart).unwrap_or(usize::MAX);
+        Effort { stride: apart.max(self.stride.get()), candidates: self.candidates.get(), skims: self.skims }
+    }
+
+    /// The options of a preset.
+    pub fn preset(preset: Preset) -> Self {
+        let (level, stride, max_grams, candidates) = match preset {
+            Preset::Fast => (4, 8, 16 << 20, 4),
+            Preset::Default => (19, 1, 16 << 20, 8),
+            Preset::Max => (22, 1, 128 << 20, 32),
+        };
+        let at_least_one = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
         Self {
             merge: MergeOptions::default(),
             method: Method::default(),
             max_bsdiff_size: 192 << 20,
-            level: 9,
+            level,
+            stride: at_least_one(stride),
+            max_grams: at_least_one(max_grams),
+            candidates: at_least_one(candidates),
+            skims: preset == Preset::Fast,
             jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             memory: 1 << 30,
         }
+    }
+}
+
+impl Default for DiffOptions {
+    /// [`Preset::Default`].
+    fn default() -> Self {
+        Self::preset(Preset::Default)
     }
 }

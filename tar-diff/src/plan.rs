@@ -68,7 +68,7 @@ impl Plan {
             .map(|file| (&old[file.layer], file.data.clone()))
             .chain(targets.iter().map(|entry| (new, entry.data.clone())))
             .collect();
-        let fingerprints = fingerprint(&files, jobs)?;
+        let fingerprints = fingerprint(&files, tree.files().len(), jobs)?;
         let (of_sources, of_targets) = fingerprints.split_at(tree.files().len());
         let matcher = Matcher::new(tree.files(), of_sources);
         let mut plan = Self { segments: Vec::with_capacity(2 * targets.len() + 1) };

@@ -9,7 +9,7 @@ use layer::Digest;
 use registry_ext::image::Platform;
 use registry_ext::reference::ImageRef;
 use registry_ext::store::StoreRef;
-use tar_diff::{DiffOptions, Method};
+use tar_diff::{DiffOptions, Method, Preset};
 
 const AFTER_HELP: &str = "\
 Images:  HOST[:PORT]/NAME[:TAG][@DIGEST]   oci:DIR[:TAG]   oci-archive:FILE[:TAG]
@@ -119,38 +119,27 @@ pub(crate) struct CommonArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct DiffArgs {
     /// How deltas of files are made; _deltaindex is always bsdiff, since its clients read no other
-    #[arg(long, value_enum, default_value_t = BinaryDiff::Bsdiff, value_name = "METHOD")]
-    binary_diff: BinaryDiff,
-    /// zstd level of the deltas, 1 (fast) to 22 (small)
-    #[arg(long, value_name = "N", default_value_t = 19, value_parser = clap::value_parser!(i32).range(1..=22))]
-    level: i32,
+    #[arg(long, value_enum, default_value_t, value_name = "METHOD")]
+    binary_diff: Method,
+    /// How much time the deltas are worth
+    #[arg(long, value_enum, default_value_t, value_name = "PRESET")]
+    preset: Preset,
+    /// zstd level of the deltas, 1 to 22 [default: 4, 19 or 22, by preset]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=22))]
+    level: Option<i32>,
     /// Threads that make deltas [default: all cores]
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum BinaryDiff {
-    /// Suffix array; read by every client
-    Bsdiff,
-    /// zstd with the source as dictionary: fast, larger
-    Zstd,
-    /// The smaller of both for each file
-    Auto,
-}
-
 impl DiffArgs {
     pub(crate) fn options(&self) -> DiffOptions {
-        let defaults = DiffOptions::default();
+        let preset = DiffOptions::preset(self.preset);
         DiffOptions {
-            method: match self.binary_diff {
-                BinaryDiff::Bsdiff => Method::Bsdiff,
-                BinaryDiff::Zstd => Method::Zstd,
-                BinaryDiff::Auto => Method::Auto,
-            },
-            level: self.level,
-            jobs: self.jobs.unwrap_or(defaults.jobs),
-            ..defaults
+            method: self.binary_diff,
+            level: self.level.unwrap_or(preset.level),
+            jobs: self.jobs.unwrap_or(preset.jobs),
+            ..preset
         }
     }
 }

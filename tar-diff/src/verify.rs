@@ -1,0 +1,96 @@
+//! Proves a finished delta: applies it as tar-patch does and compares each byte.
+
+use std::io::{self, Read, Write};
+
+use delta_format::{Limits, OpReader};
+use layer::Spool;
+use tar_patch::LayerSource;
+
+use crate::{Error, Result};
+
+/// Bytes of the new tar that are read at once.
+const CHUNK_SIZE: usize = 256 << 10;
+
+/// Applies `delta` to the `old` layers and compares the result with `new`, byte by byte.
+///
+/// # Errors
+/// [`Error::Verify`] if the delta cannot be applied, [`Error::Differs`] if it gives another tar,
+/// [`Error::Layer`] if a layer cannot be read.
+pub fn verify(delta: impl Read, old: &[Spool], new: &Spool) -> Result<()> {
+    let mut sources = LayerSource::new(old.to_vec()).map_err(Error::Verify)?;
+    let mut comparison = Comparison { new, position: 0, differs_at: None, failed: None, buffer: Vec::new() };
+    let limits = Limits { max_output: new.size() };
+    let applied = OpReader::new(delta)
+        .and_then(|delta| delta_format::apply(delta, &mut sources, limits, &mut comparison));
+    if let Some(error) = comparison.failed {
+        return Err(Error::Layer(error));
+    }
+    if let Some(offset) = comparison.differs_at {
+        return Err(Error::Differs { offset });
+    }
+    let size = applied.map_err(|error| Error::Verify(error.into()))?;
+    if size == new.size() { Ok(()) } else { Err(Error::Differs { offset: size }) }
+}
+
+/// Compares what is written to it with a layer.
+struct Comparison<'n> {
+    new: &'n Spool,
+    /// Bytes that were written and agree.
+    position: u64,
+    differs_at: Option<u64>,
+    /// Why the layer could not be read.
+    failed: Option<layer::Error>,
+    buffer: Vec<u8>,
+}
+
+impl Write for Comparison<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let bytes = &bytes[..bytes.len().min(CHUNK_SIZE)];
+        self.buffer.resize(bytes.len(), 0);
+        if let Err(error) = self.new.read_exact_at(&mut self.buffer, self.position) {
+            self.failed = Some(error);
+            return Err(io::ErrorKind::Other.into());
+        }
+        if self.buffer != bytes {
+            let common = self.buffer.iter().zip(bytes).take_while(|(left, right)| left == right).count();
+            self.differs_at = Some(self.position + common as u64);
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.position += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use delta_format::{Encoding, OpWriter, Version};
+    use layer::SpoolOptions;
+
+    use super::*;
+
+    fn delta_of(bytes: &[u8]) -> Vec<u8> {
+        let mut writer = OpWriter::new(Vec::new(), Version::V1, Encoding::default()).unwrap();
+        writer.literal(bytes).unwrap();
+        writer.finish().unwrap().0
+    }
+
+    #[test]
+    fn only_the_same_bytes_pass() {
+        let content: Vec<u8> = (0..3_000_000u32).map(|index| (index >> 9).to_be_bytes()[3]).collect();
+        let new = Spool::read("new".into(), content.as_slice(), &SpoolOptions::default()).unwrap();
+        assert!(matches!(verify(delta_of(&content).as_slice(), &[], &new), Ok(())));
+        let mut changed = content.clone();
+        changed[2_345_678] ^= 1;
+        let result = verify(delta_of(&changed).as_slice(), &[], &new);
+        assert!(matches!(result, Err(Error::Differs { offset: 2_345_678 })), "{result:?}");
+        let result = verify(delta_of(&content[..1_000_000]).as_slice(), &[], &new);
+        assert!(matches!(result, Err(Error::Differs { offset: 1_000_000 })), "{result:?}");
+        let longer = [&content[..], b"more"].concat();
+        assert!(matches!(verify(delta_of(&longer).as_slice(), &[], &new), Err(Error::Verify(_))));
+        assert!(matches!(verify(&b"tardf1\n\0"[..], &[], &new), Err(Error::Verify(_))));
+    }
+}
