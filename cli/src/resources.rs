@@ -1,4 +1,4 @@
-//! What the process has used so far.
+//! What the process has used so far, and may use.
 
 use std::fs;
 use std::time::Duration;
@@ -12,9 +12,29 @@ pub fn peak_memory() -> Option<u64> {
 }
 
 fn peak_of_status(status: &str) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = value.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
-    kibibytes.checked_mul(1024)
+    kibibytes(status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?)
+}
+
+/// A quarter of the memory that there is for the process, in bytes: of the machine's, or of the
+/// limit of its control group (cgroup v2) if that is less. `None` where neither can be read.
+pub fn memory_budget() -> Option<u64> {
+    let total = total_of_meminfo(&fs::read_to_string("/proc/meminfo").ok()?)?;
+    let limit = fs::read_to_string("/proc/self/cgroup").ok().and_then(|groups| {
+        let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        let path = std::path::Path::new("/sys/fs/cgroup").join(group).join("memory.max");
+        // Without a limit it says "max".
+        fs::read_to_string(path).ok()?.trim().parse().ok()
+    });
+    Some(limit.map_or(total, |limit| total.min(limit)) / 4)
+}
+
+fn total_of_meminfo(meminfo: &str) -> Option<u64> {
+    kibibytes(meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?)
+}
+
+/// The bytes of a value that is given in kB.
+fn kibibytes(value: &str) -> Option<u64> {
+    value.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Processor time of all threads, user and system, in seconds.
@@ -33,6 +53,13 @@ mod tests {
         assert_eq!(peak_of_status("Name:\tx\n"), None);
         assert_eq!(peak_of_status("VmHWM:\t many kB\n"), None);
         assert!(peak_memory().is_some_and(|bytes| bytes > 1 << 16));
+    }
+
+    #[test]
+    fn the_budget_is_a_share_of_the_machine() {
+        assert_eq!(total_of_meminfo("MemFree: 1 kB\n"), None);
+        assert_eq!(total_of_meminfo("MemTotal:       2048 kB\nMemFree: 1 kB\n"), Some(2 << 20));
+        assert!(memory_budget().is_some_and(|bytes| (1 << 20..1 << 50).contains(&bytes)));
     }
 
     #[test]

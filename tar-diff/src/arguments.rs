@@ -77,9 +77,10 @@ pub(crate) struct Arguments {
     /// Threads; the delta is the same for any number [default: all cores]
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// MiB of memory for the indexes of files that are compared at one time
-    #[arg(long, value_name = "MB", default_value_t = 1024)]
-    memory: u64,
+    /// MiB of memory to work with; with less, fewer threads work and large files are matched more
+    /// sparsely [default: a quarter of the machine's]
+    #[arg(long, value_name = "MB")]
+    memory: Option<u64>,
     /// Do not apply the delta to compare the result before OUT appears
     #[arg(long)]
     pub(crate) no_verify: bool,
@@ -111,7 +112,10 @@ impl Arguments {
             },
             level: self.level.unwrap_or(preset.level),
             jobs: self.jobs.unwrap_or(preset.jobs),
-            memory: self.memory.saturating_mul(1 << 20),
+            memory: match self.memory {
+                Some(mebibytes) => mebibytes.saturating_mul(1 << 20),
+                None => cli::resources::memory_budget().unwrap_or(preset.memory),
+            },
             ..preset
         }
     }

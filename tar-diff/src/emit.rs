@@ -7,13 +7,12 @@ use delta_format::{Encoding, OpWriter, Version};
 use layer::Spool;
 
 use crate::fingerprint::for_each_chunk;
-use crate::gram_index::GramIndex;
 use crate::options::{DiffOptions, Method};
 use crate::plan::{Plan, Segment, SegmentKind, Source};
 use crate::recipe::{Recipe, Step};
 use crate::weigh::Weigher;
 use crate::workers;
-use crate::{Error, Result, Stats, bsdiff, rollsum, zstd_dict};
+use crate::{Error, Result, Stats, bsdiff, budget, rollsum, zstd_dict};
 
 /// Equal bytes in a row from which on they are copied and not added: shorter runs cost more as ops
 /// than as zeros.
@@ -25,6 +24,11 @@ const CHUNK_SIZE: usize = 256 << 10;
 const COMPRESSION_JOB_SIZE: u32 = 8 << 20;
 /// An eighth of the window: seams of jobs this small show no more, and cost a tenth less time.
 const COMPRESSION_OVERLAP_LOG: u32 = 6;
+/// Levels from here on use a window of [`LONG_WINDOW_LOG`] and find long repeats all over it.
+const MIN_LONG_LEVEL: i32 = 16;
+/// Base-2 logarithm of that window in bytes: files that a layer has twice are this near, most often,
+/// and an applier can afford the memory.
+const LONG_WINDOW_LOG: u32 = 25;
 /// zstd level for the trial that decides between two recipes.
 const TRIAL_LEVEL: i32 = 3;
 
@@ -80,15 +84,10 @@ const fn needs_recipe(segment: &Segment) -> bool {
 fn memory(segment: &Segment, options: &DiffOptions) -> u64 {
     let SegmentKind::Similar(source) = &segment.kind else { return 0 };
     let (source, target) = (source.data.end - source.data.start, segment.target.end - segment.target.start);
-    if fits_bsdiff(source, target, options) {
-        source + target + GramIndex::memory(source, options.effort(source).stride)
-    } else {
-        source / 64 + CHUNK_SIZE as u64
+    match budget::effort(source, target, options) {
+        Some((_, memory)) => memory,
+        None => source / 64 + CHUNK_SIZE as u64,
     }
-}
-
-fn fits_bsdiff(source: u64, target: u64, options: &DiffOptions) -> bool {
-    source.max(target) <= options.max_bsdiff_size.min(GramIndex::MAX_SIZE)
 }
 
 fn recipe(
@@ -103,10 +102,10 @@ fn recipe(
     let old = &layers.old[source.layer];
     let source_size = source.data.end - source.data.start;
     let target_size = segment.target.end - segment.target.start;
-    let bsdiff_fits = fits_bsdiff(source_size, target_size, options);
+    let effort = budget::effort(source_size, target_size, options);
     let dict_fits = source_size.max(target_size) <= delta_format::wire::MAX_DICT_SIZE;
     let dict_wanted = dict_fits && options.method != Method::Bsdiff;
-    if !bsdiff_fits && !dict_wanted {
+    if effort.is_none() && !dict_wanted {
         let steps = rollsum::recipe((old, source.data.clone()), (layers.new, segment.target.clone()))?;
         return Ok(Some(Recipe::Steps(steps)));
     }
@@ -119,18 +118,19 @@ fn recipe(
     } else {
         None
     };
-    match frame {
-        Some(frame) if options.method == Method::Zstd || !bsdiff_fits => Ok(Some(Recipe::ZstdFrame(frame))),
-        frame => {
-            let steps = bsdiff::recipe(&source_bytes, &target, options.effort(source_size), jobs);
-            Ok(Some(match frame {
+    let steps = match (effort, frame) {
+        (Some((effort, _)), frame) if frame.is_none() || options.method != Method::Zstd => {
+            let steps = bsdiff::recipe(&source_bytes, &target, effort, jobs);
+            match frame {
                 Some(frame) if (frame.len() as u64) < trial_size(&steps, source, segment, layers)? => {
-                    Recipe::ZstdFrame(frame)
+                    return Ok(Some(Recipe::ZstdFrame(frame)));
                 }
-                _ => Recipe::Steps(steps),
-            }))
+                _ => steps,
+            }
         }
-    }
+        (_, frame) => return Ok(frame.map(Recipe::ZstdFrame)),
+    };
+    Ok(Some(Recipe::Steps(steps)))
 }
 
 /// Size in bytes of a delta of these steps alone.
@@ -151,14 +151,16 @@ pub(crate) fn write<W: Write>(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(W, Stats)> {
     let version = if options.method == Method::Bsdiff { Version::V1 } else { Version::V2 };
+    let (level, threads) = budget::compression(options);
     let encoding = Encoding {
-        level: options.level,
-        // Also for one job: more than none changes the bytes, their number does not.
-        workers: u32::try_from(options.jobs.get()).unwrap_or(u32::MAX),
+        level,
+        // Also for one: more than none changes the bytes, their number does not.
+        workers: u32::try_from(threads.get()).unwrap_or(u32::MAX),
         job_size: Some(COMPRESSION_JOB_SIZE),
         overlap_log: Some(COMPRESSION_OVERLAP_LOG),
         skip_incompressible: true,
-        ..Encoding::default()
+        window_log: (level >= MIN_LONG_LEVEL).then_some(LONG_WINDOW_LOG),
+        long_distance: level >= MIN_LONG_LEVEL,
     };
     let mut writer = OpWriter::new(output, version, encoding)?;
     let mut weigher = Weigher::new();

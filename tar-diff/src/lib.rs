@@ -30,6 +30,7 @@
 //! ```
 
 mod bsdiff;
+mod budget;
 mod emit;
 mod error;
 pub mod explain;

@@ -4,8 +4,6 @@ use std::num::NonZeroUsize;
 
 use layer::MergeOptions;
 
-use crate::gram_index::Effort;
-
 /// How deltas of similar files are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
@@ -36,7 +34,7 @@ pub struct DiffOptions {
     /// are shorter than this and 11 bytes can be missed; time and memory fall with it.
     pub stride: NonZeroUsize,
     /// Strings of a source that are indexed at most: in larger sources they lie farther apart. Each
-    /// takes 12 bytes of memory.
+    /// takes about 14 bytes of memory.
     pub max_grams: NonZeroUsize,
     /// Places in a source that are compared for each match, at least 1.
     pub candidates: NonZeroUsize,
@@ -45,8 +43,9 @@ pub struct DiffOptions {
     pub skims: bool,
     /// Threads that work. The delta is the same for every number. The default is all cores.
     pub jobs: NonZeroUsize,
-    /// Memory in bytes for the indexes of the files that are being compared at one time. One file
-    /// pair is always admitted, so a pair over the budget runs alone. The default is 1 GiB.
+    /// Memory in bytes for files and their indexes, and for compression. Where it is short, fewer
+    /// threads work; where one file is over it, the file is indexed more sparsely or matched in
+    /// chunks, and only then does the delta depend on it. The default is 1 GiB.
     pub memory: u64,
 }
 
@@ -64,13 +63,6 @@ pub enum Preset {
 }
 
 impl DiffOptions {
-    /// How a source of `size` bytes is indexed.
-    pub(crate) fn effort(&self, size: u64) -> Effort {
-        let apart = size.div_ceil(self.max_grams.get() as u64).next_power_of_two();
-        let apart = usize::try_from(apart).unwrap_or(usize::MAX);
-        Effort { stride: apart.max(self.stride.get()), candidates: self.candidates.get(), skims: self.skims }
-    }
-
     /// The options of a preset.
     pub fn preset(preset: Preset) -> Self {
         let (level, stride, max_grams, candidates) = match preset {

@@ -139,6 +139,7 @@ impl DiffArgs {
             method: self.binary_diff,
             level: self.level.unwrap_or(preset.level),
             jobs: self.jobs.unwrap_or(preset.jobs),
+            memory: cli::resources::memory_budget().unwrap_or(preset.memory),
             ..preset
         }
     }
