@@ -43,6 +43,9 @@ mod plan;
 mod recipe;
 mod rollsum;
 mod sketch;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod stages;
 mod stats;
 mod verify;
 mod weigh;

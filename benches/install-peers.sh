@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Installs the differs that `benches measure` compares with: on Debian, as root. Safe to repeat.
+#
+# Not packaged for Debian, and used if they are on the PATH:
+#   hdiffz, hpatchz   build HDiffPatch (github.com/sisong/HDiffPatch)
+#   tar-diff          the Go tool (github.com/containers/tar-diff), with its tar-patch beside it
+# qbsdiff is a library that the benches have built in.
+set -euo pipefail
+
+packages=(bsdiff coreutils gzip tar xdelta3 zstd)
+missing=()
+for package in "${packages[@]}"; do
+    status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+    [[ $status == 'install ok installed' ]] || missing+=("$package")
+done
+if ((${#missing[@]})); then
+    apt-get -o DPkg::Lock::Timeout=300 update
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
+        install -y --no-install-recommends "${missing[@]}"
+fi
+for program in bsdiff xdelta3 zstd hdiffz tar-diff; do
+    printf '%-10s %s\n' "$program" "$(command -v "$program" || echo 'is not here')"
+done

@@ -1,0 +1,157 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use benches::Pair;
+use clap::{Args, Parser};
+
+/// What layer deltas cost, beside the tools of others
+#[derive(Debug, Parser)]
+#[command(name = "benches", disable_help_subcommand = true, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Subcommand,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo run --release -p benches -- measure --html page.html
+      All tools that are installed, on a generated pair of layers.
+  cargo run -p benches -- guard
+      Writes the figures that the tests compare with.";
+
+const MEASURE_EXAMPLES: &str = "\
+Examples (after cargo run --release -p benches --):
+  measure
+      A generated pair of 20 MB; the results as Markdown.
+  measure pairs/ --json report.json --html page.html
+      Each directory in pairs/ holds old.tar.gz and new.tar.gz, and perhaps tree/, which is old.tar.gz
+      extracted. Any compression, or none.
+  measure --pair app,v1.tar.gz,v2.tar.gz --timeout 300 --skip bsdiff
+      One pair; tools that take over 5 minutes are left out.
+  measure pairs/ --peer-figures go.json --baseline 'Go tar-diff'
+      With figures of a tool that is not installed here, and means as ratios to it.
+  measure pairs/ --only tar-diff --with 'level 15=--level 15' --repeat 3
+      Only tar-diff, with one more set of options; the best of three runs.
+
+The file of figures holds, for each pair, one object or a list:
+  {\"app\": {\"name\": \"Go tar-diff\", \"delta_size\": 4280000, \"cpu_over_gzip\": 2.3, \"peak_mb\": 184}}
+
+Exit status: 0 also if a tool failed, which the results say; 1 if nothing could be measured.";
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Subcommand {
+    /// Make deltas with every tool that is installed, apply them, compare
+    #[command(after_help = MEASURE_EXAMPLES)]
+    Measure(Measure),
+    /// Make table and page again of a report that `measure --json` wrote
+    #[command(after_help = "Example:\n  benches show report.json --html page.html --baseline 'Go tar-diff'")]
+    Show {
+        /// The report
+        report: PathBuf,
+        /// The tool that the means are ratios to
+        #[arg(long, value_name = "TOOL")]
+        baseline: Option<String>,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Write the sizes and instruction counts that the tests compare with
+    #[command(after_help = "Example:\n  cargo run -p benches -- guard && git diff benches")]
+    Guard,
+    /// Run one command and write what it took
+    #[command(hide = true)]
+    Launch {
+        #[arg(long)]
+        timeout: u64,
+        #[arg(long)]
+        report: PathBuf,
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// qbsdiff as a command
+    #[command(hide = true, subcommand)]
+    Reference(Reference),
+    /// Make one delta, for its instructions to be counted
+    #[command(hide = true)]
+    DiffOnce { preset: String, old: PathBuf, new: PathBuf },
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Reference {
+    /// Make a delta
+    Make { old: PathBuf, new: PathBuf, delta: PathBuf },
+    /// Apply it
+    Apply { old: PathBuf, delta: PathBuf, new: PathBuf },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Measure {
+    /// Directories of a pair each, or of such directories [default: a generated pair]
+    #[arg(value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
+    /// A pair: its name, the layers, and perhaps the old one extracted
+    #[arg(long, value_name = "NAME,OLD,NEW[,TREE]", value_parser = parse_pair)]
+    pub(crate) pair: Vec<Pair>,
+    /// The generated pair too
+    #[arg(long)]
+    pub(crate) generated: bool,
+    /// Only tools whose name contains this; may be given several times
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) only: Vec<String>,
+    /// No tools whose name contains this; may be given several times
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) skip: Vec<String>,
+    /// tar-diff with these options too, under this name; may be given several times
+    #[arg(long, value_name = "NAME=OPTIONS", value_parser = parse_options)]
+    pub(crate) with: Vec<(String, String)>,
+    /// Kill a command after this many seconds; 0 is never
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    pub(crate) timeout: u64,
+    /// Run each command this often and take the best
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) repeat: u32,
+    /// The tool that the means are ratios to [default: the new layer as gzip]
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) baseline: Option<String>,
+    /// Figures of tools that are not installed here, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) peer_figures: Option<PathBuf>,
+    /// Where tar-diff and tar-patch are [default: built by cargo]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bin_dir: Option<PathBuf>,
+    /// Directory for uncompressed layers and deltas [default: $TMPDIR]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) work_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) files: Files,
+}
+
+/// Where results go, beside the table on stdout.
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// Write the table there too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+    /// Write the report there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write a page with plots there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+fn parse_pair(text: &str) -> Result<Pair, String> {
+    let parts: Vec<&str> = text.split(',').collect();
+    let (name, old, new, tree) = match parts[..] {
+        [name, old, new] => (name, old, new, None),
+        [name, old, new, tree] => (name, old, new, Some(tree.into())),
+        _ => return Err("give NAME,OLD,NEW or NAME,OLD,NEW,TREE".into()),
+    };
+    Ok(Pair { name: name.into(), old: old.into(), new: new.into(), tree })
+}
+
+fn parse_options(text: &str) -> Result<(String, String), String> {
+    let (name, options) = text.split_once('=').ok_or("give NAME=OPTIONS")?;
+    Ok((name.into(), options.into()))
+}

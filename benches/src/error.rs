@@ -1,0 +1,66 @@
+//! What can go wrong around a measurement. A tool that fails is a result, not an error.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why nothing could be measured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file of ours or of the user's.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A layer cannot be read.
+    #[error("cannot read a layer")]
+    Layer(#[from] layer::Error),
+    /// A delta cannot be read.
+    #[error("cannot read a delta")]
+    Delta(#[from] delta_format::Error),
+    /// No delta was made in this process.
+    #[error("cannot make a delta")]
+    Diff(#[from] tar_diff::Error),
+    /// A JSON file is not what it should be.
+    #[error("cannot understand {}", path.display())]
+    Json {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A directory that holds no layer pair.
+    #[error("{} holds no old.tar and new.tar (plain or compressed), and no directories that do", .0.display())]
+    NoPair(PathBuf),
+    /// A reference tool that fails has no multiples.
+    #[error("cannot measure {what}: {reason}")]
+    Yardstick {
+        /// The command.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A baseline that names no tool of the run.
+    #[error("no tool is called {name:?}; there are: {known}")]
+    UnknownTool {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+}
+
+/// The result of a function of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// For `map_err` on what touches a file.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}

@@ -1,0 +1,29 @@
+//! What the tools of this workspace cost, beside their peers.
+//!
+//! `benches measure` is four steps:
+//!
+//! 1. take layer pairs: given ones or a generated one (`pair.rs`);
+//! 2. let every tool that is there (`tools.rs`) make a delta and apply it, in a process of its own
+//!    whose time and memory the kernel counts (`launch.rs`), and check the result (`measure.rs`);
+//! 3. find out which kinds of files the bytes of our deltas go to (`kinds.rs`);
+//! 4. show it: the report (`report.rs`) as text (`table.rs`), JSON, and a page (`html/`).
+//!
+//! `guard.rs` has the two figures that must not change unseen: sizes and instructions.
+
+mod error;
+mod figures;
+pub mod guard;
+pub mod html;
+pub mod kinds;
+pub mod launch;
+mod measure;
+mod pair;
+pub mod reference;
+pub mod report;
+pub mod table;
+pub mod tools;
+
+pub use error::{Error, Result};
+pub use figures::quoted_runs;
+pub use measure::{Measurement, measure};
+pub use pair::{Pair, find_pairs, generated_pair};

@@ -1,0 +1,160 @@
+//! The command `benches`: measures, shows, and writes the guards' figures.
+
+mod arguments;
+
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+use arguments::{Arguments, Files, Measure, Reference, Subcommand};
+use benches::launch::{Launcher, launch};
+use benches::report::{PairReport, Report};
+use benches::tools::{self, Tool};
+use benches::{Error, Measurement, Pair, guard, html, reference, table};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => cli::report("benches", error.as_ref(), 1),
+    }
+}
+
+fn run(command: Subcommand) -> Result<()> {
+    match command {
+        Subcommand::Measure(arguments) => measure(&arguments),
+        Subcommand::Show { report, baseline, files } => {
+            let json = fs::read(&report).with_context(|| format!("cannot read {}", report.display()))?;
+            let mut report: Report = serde_json::from_slice(&json).context("this is no report")?;
+            report.baseline = baseline.or(report.baseline);
+            show(report, &files)
+        }
+        Subcommand::Guard => {
+            let counted = guard::write(&env::current_exe()?)?;
+            ensure!(counted, "sizes are written, but valgrind is missing: no instructions are counted");
+            Ok(())
+        }
+        Subcommand::Launch { timeout, report, command } => Ok(launch(&command, timeout, &report)?),
+        Subcommand::Reference(Reference::Make { old, new, delta }) => {
+            Ok(reference::make(&old, &new, &delta)?)
+        }
+        Subcommand::Reference(Reference::Apply { old, delta, new }) => {
+            Ok(reference::apply(&old, &delta, &new)?)
+        }
+        Subcommand::DiffOnce { preset, old, new } => Ok(guard::diff_once(&preset, &old, &new)?),
+    }
+}
+
+fn measure(arguments: &Measure) -> Result<()> {
+    let program = env::current_exe().context("cannot find this program")?;
+    let bin_dir = match &arguments.bin_dir {
+        Some(dir) => dir.clone(),
+        None => build(program.parent().unwrap_or(Path::new(".")))?,
+    };
+    let mut quoted = match &arguments.peer_figures {
+        Some(path) => benches::quoted_runs(path)?,
+        None => Default::default(),
+    };
+    let tools = chosen_tools(arguments, &program, &bin_dir)?;
+    let temp_dir = arguments.work_dir.clone().unwrap_or_else(env::temp_dir);
+    let work_dir = tempfile::tempdir_in(&temp_dir).context("cannot create a working directory")?;
+    let launcher =
+        Launcher { program, timeout: arguments.timeout, repeat: arguments.repeat, dir: work_dir.path() };
+    let measurement = Measurement { launcher, tools: &tools, work_dir: work_dir.path() };
+    let mut report = Report {
+        machine: machine(),
+        tools: tools.iter().map(|tool| tool.info.clone()).collect(),
+        pairs: Vec::new(),
+        baseline: None,
+        means: Vec::new(),
+    };
+    for pair in pairs(arguments, work_dir.path())? {
+        let progress = |tool: &str| {
+            // Who cannot be told is not waiting.
+            let _ = writeln!(io::stderr(), "{}: {tool}", pair.name);
+        };
+        let mut measured: PairReport = benches::measure(&measurement, &pair, &progress)?;
+        measured.runs.extend(quoted.remove(&pair.name).unwrap_or_default());
+        report.pairs.push(measured);
+    }
+    report.add_quoted_tools();
+    report.baseline.clone_from(&arguments.baseline);
+    show(report, &arguments.files)
+}
+
+fn chosen_tools(arguments: &Measure, program: &Path, bin_dir: &Path) -> Result<Vec<Tool>> {
+    let mut tools = tools::ours(bin_dir, &arguments.with);
+    tools.extend(tools::peers(program));
+    let names =
+        |tools: &[Tool]| tools.iter().map(|tool| tool.info.name.clone()).collect::<Vec<_>>().join(", ");
+    let all = names(&tools);
+    tools.retain(|tool| {
+        let is_called = |name: &String| tool.info.name.contains(name.as_str());
+        (arguments.only.is_empty() || arguments.only.iter().any(is_called))
+            && !arguments.skip.iter().any(is_called)
+    });
+    ensure!(!tools.is_empty(), "no tool is left of: {all}");
+    Ok(tools)
+}
+
+fn pairs(arguments: &Measure, work_dir: &Path) -> Result<Vec<Pair>> {
+    let mut pairs = arguments.pair.clone();
+    for dir in &arguments.dirs {
+        pairs.extend(benches::find_pairs(dir)?);
+    }
+    if arguments.generated || pairs.is_empty() {
+        pairs.push(benches::generated_pair(work_dir)?);
+    }
+    Ok(pairs)
+}
+
+/// Builds the commands that are measured, if cargo started this one; gives their directory.
+fn build(dir: &Path) -> Result<PathBuf> {
+    if let Some(cargo) = env::var_os("CARGO") {
+        let mut command = Command::new(cargo);
+        command.args(["build", "--quiet", "-p", "tar-diff", "-p", "tar-patch"]);
+        command.args((!cfg!(debug_assertions)).then_some("--release"));
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        ensure!(
+            command.status().context("cannot run cargo")?.success(),
+            "cannot build tar-diff and tar-patch"
+        );
+    }
+    for name in ["tar-diff", "tar-patch"] {
+        if !dir.join(name).is_file() {
+            bail!("there is no {name} beside this program: build it, or say where with --bin-dir");
+        }
+    }
+    Ok(dir.to_owned())
+}
+
+fn show(mut report: Report, files: &Files) -> Result<()> {
+    if let Some(name) = &report.baseline
+        && !report.tools.iter().any(|tool| tool.name == *name)
+    {
+        let known = report.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Error::UnknownTool { name: name.clone(), known }.into());
+    }
+    report.set_means();
+    let text = table::markdown(&report);
+    let write = |path: &Option<PathBuf>, text: &str| match path {
+        Some(path) => fs::write(path, text).with_context(|| format!("cannot write {}", path.display())),
+        None => Ok(()),
+    };
+    write(&files.markdown, &text)?;
+    write(&files.json, &serde_json::to_string_pretty(&report)?)?;
+    write(&files.html, &html::page(&report))?;
+    Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
+/// What is worth knowing of the machine.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or("unknown processor", |(_, model)| model.trim());
+    format!("{cores} cores, {model}, {}", env::consts::ARCH)
+}
