@@ -20,11 +20,8 @@ pub enum Error {
     /// A layer cannot be read.
     #[error("cannot read a layer")]
     Layer(#[from] layer::Error),
-    /// A delta cannot be read.
-    #[error("cannot read a delta")]
-    Delta(#[from] delta_format::Error),
-    /// No delta was made in this process.
-    #[error("cannot make a delta")]
+    /// A delta cannot be made or explained in this process.
+    #[error("cannot make or read a delta")]
     Diff(#[from] tar_diff::Error),
     /// A JSON file is not what it should be.
     #[error("cannot understand {}", path.display())]

@@ -70,7 +70,7 @@ impl Tool {
         fill(&self.apply, places)
     }
 
-    /// Whether its deltas are made of the ops of [`delta_format`].
+    /// Whether its deltas are made of the ops of tar-diff.
     pub(crate) fn makes_ops(&self) -> bool {
         self.info.group != Group::WholeFile
     }

@@ -188,7 +188,7 @@ fn figures(megabytes: f64, cpu: f64, group: Group) -> Figures {
         added: 900_000 * index as u64,
         changed: 30_000 * index as u64,
         literal: 100_000 * index as u64,
-        delta_size: megabytes * 1e6 / 36.0 * (index + 1) as f64,
+        delta_size: (megabytes * 1e6 / 36.0) as u64 * (index as u64 + 1),
     });
     Figures {
         delta_size: (megabytes * 1e6) as u64,

@@ -80,13 +80,13 @@ pub(super) fn kinds(pair: &PairReport) -> String {
         let mut left = 0.0;
         let mut parts = String::new();
         for share in &figures.kinds {
-            let width = 1000.0 * share.delta_size / most;
+            let width = 1000.0 * share.delta_size as f64 / most;
             let _ = write!(
                 parts,
                 "<rect class=\"{}\" x=\"{left:.2}\" width=\"{width:.2}\" height=\"20\"><title>{}: {} MB</title></rect>",
                 kind_class(share.kind),
                 share.kind.name(),
-                megabytes_of(share.delta_size),
+                megabytes(share.delta_size),
             );
             left += width;
         }
@@ -114,18 +114,13 @@ fn legend(deltas: &[(&str, &Figures)]) -> String {
         let Some(first) = shares.iter().flatten().next() else { continue };
         let _ = write!(table, "<tr><td><i class=\"key {}\"></i>{}</td>", kind_class(kind), kind.name());
         for share in &shares {
-            let size = share.as_ref().map_or(0.0, |share| share.delta_size);
-            let _ = write!(table, "<td>{}</td>", megabytes_of(size));
+            let size = share.as_ref().map_or(0, |share| share.delta_size);
+            let _ = write!(table, "<td>{}</td>", megabytes(size));
         }
         let in_layer = if kind == Kind::Ops { "-".to_owned() } else { megabytes(first.new_size) };
         let _ = writeln!(table, "<td>{in_layer}</td></tr>");
     }
     table + "</tbody>\n</table></div>\n<p class=\"note\">MB; layer: the new one, unpacked</p>\n"
-}
-
-fn megabytes_of(bytes: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a file's size")]
-    megabytes(bytes as u64)
 }
 
 fn kind_class(kind: Kind) -> &'static str {

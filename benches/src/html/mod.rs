@@ -86,11 +86,7 @@ fn kinds(pair: &PairReport) -> String {
     if chart.is_empty() {
         return String::new();
     }
-    figure(
-        "Where the bytes of a delta go",
-        "By the kind of file that they make; estimated from what the ops carry for each kind.",
-        &chart,
-    )
+    figure("Where the bytes of a delta go", "By the kind of file that they make.", &chart)
 }
 
 fn figure(title: &str, caption: &str, chart: &str) -> String {
