@@ -29,6 +29,8 @@ const MIN_LONG_LEVEL: i32 = 16;
 /// Base-2 logarithm of that window in bytes: files that a layer has twice are this near, most often,
 /// and an applier can afford the memory.
 const LONG_WINDOW_LOG: u32 = 25;
+/// What zstd takes at least at these levels for small inputs.
+const MIN_WINDOW_LOG: u32 = 17;
 /// zstd level for the trial that decides between two recipes.
 const TRIAL_LEVEL: i32 = 3;
 
@@ -159,7 +161,7 @@ pub(crate) fn write<W: Write>(
         job_size: Some(COMPRESSION_JOB_SIZE),
         overlap_log: Some(COMPRESSION_OVERLAP_LOG),
         skip_incompressible: true,
-        window_log: (level >= MIN_LONG_LEVEL).then_some(LONG_WINDOW_LOG),
+        window_log: (level >= MIN_LONG_LEVEL).then(|| window_log(layers.new.size())),
         long_distance: level >= MIN_LONG_LEVEL,
     };
     let mut writer = OpWriter::new(output, version, encoding)?;
@@ -197,6 +199,12 @@ pub(crate) fn write<W: Write>(
     let (output, written) = writer.finish()?;
     stats.set_written(&written);
     Ok((output, stats))
+}
+
+/// Base-2 logarithm of the window for an op stream of a layer of `size` bytes, which is rarely longer:
+/// an applier takes memory for all of it.
+fn window_log(size: u64) -> u32 {
+    size.next_power_of_two().trailing_zeros().clamp(MIN_WINDOW_LOG, LONG_WINDOW_LOG)
 }
 
 /// Writes the ops of one file.
