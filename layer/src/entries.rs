@@ -2,19 +2,20 @@
 //!
 //! The walk reads headers only: data is skipped by offset. `tar` parses the header fields; offsets,
 //! extension headers and the end of the archive are handled here, since an exact offset is what this
-//! crate is for. PAX records are too: `tar` cuts them at line ends, which a value may hold.
+//! crate is for.
 
 use std::ops::Range;
 
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
+use crate::pax::pax_records;
 use crate::{Error, Result, Spool};
 
 /// Size of a tar block in bytes (POSIX.1-1988, ustar).
-const BLOCK_SIZE: u64 = 512;
+pub const BLOCK_SIZE: u64 = 512;
 /// Largest extension header (long name, PAX records) that is read, in bytes. Real ones stay below
 /// the largest extended attribute, 64 KiB.
-const MAX_EXTENSION_SIZE: u64 = 1 << 20;
+pub const MAX_EXTENSION_SIZE: u64 = 1 << 20;
 
 /// One entry of a tar. Extension headers are part of the entry that they describe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,10 +223,8 @@ fn checksums(header: &[u8; 512]) -> [i64; 2] {
 /// Takes the records that matter here from PAX extended headers (POSIX.1-2001, pax); of two with
 /// one key, the last counts.
 fn read_records(records: &[u8], overrides: &mut Overrides) -> Result<(), &'static str> {
-    let mut rest = records;
-    while !rest.is_empty() {
-        let (key, value, after) = split_record(rest).ok_or("a PAX record is malformed")?;
-        rest = after;
+    for record in pax_records(records) {
+        let (key, value) = record.ok_or("a PAX record is malformed")?;
         match key {
             b"path" if !overrides.sparse || overrides.path.is_none() => overrides.path = Some(value.into()),
             b"linkpath" => overrides.link = Some(value.into()),
@@ -242,14 +241,4 @@ fn read_records(records: &[u8], overrides: &mut Overrides) -> Result<(), &'stati
         }
     }
     Ok(())
-}
-
-/// Splits the first record, `SIZE KEY=VALUE\n` with the size of all of it in decimal, off.
-fn split_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let space = records.iter().position(|&byte| byte == b' ')?;
-    let size: usize = std::str::from_utf8(&records[..space]).ok()?.parse().ok()?;
-    let (record, rest) = records.split_at_checked(size)?;
-    let pair = record.get(space + 1..)?.strip_suffix(b"\n")?;
-    let equals = pair.iter().position(|&byte| byte == b'=')?;
-    Some((&pair[..equals], &pair[equals + 1..], rest))
 }

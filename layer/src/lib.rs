@@ -25,11 +25,13 @@ mod digest;
 mod entries;
 mod error;
 mod merged;
+mod pax;
 mod spool;
 
 pub use compression::Compression;
 pub use digest::{BlobDigest, DiffId, Digest, DigestWriter, ParseDigestError};
-pub use entries::{Entry, EntryKind, entries};
+pub use entries::{BLOCK_SIZE, Entry, EntryKind, MAX_EXTENSION_SIZE, entries};
 pub use error::{Error, Result};
 pub use merged::{MergeOptions, MergedFile, MergedTree, clean_path};
+pub use pax::pax_records;
 pub use spool::{Spool, SpoolOptions};

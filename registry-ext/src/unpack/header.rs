@@ -4,17 +4,12 @@
 //! [`layer::entries`] alone says which entries there are and where they lie. This reads the headers
 //! between the entries that it found, so that a delta and an unpacked tree never differ about a tar.
 
-use layer::{Entry, EntryKind, Spool};
+use layer::{BLOCK_SIZE, Entry, EntryKind, MAX_EXTENSION_SIZE, Spool, pax_records};
 use rustix::fs::Timespec;
 use tar::{EntryType, Header};
 
 use super::sparse::{SparseMap, SparseRecords};
 use crate::{Error, Result};
-
-/// Size of a tar block in bytes (POSIX.1-1988, ustar).
-pub(super) const BLOCK_SIZE: u64 = 512;
-/// Largest extension header in bytes, as in [`layer::entries`].
-const MAX_EXTENSION_SIZE: u64 = 1 << 20;
 
 /// The rest of an entry.
 #[derive(Debug)]
@@ -141,7 +136,7 @@ impl<'s> DetailsReader<'s> {
 }
 
 /// The PAX records that matter here (POSIX.1-2001, pax; those with a name of a vendor are star's and
-/// GNU tar's). Crate `tar` cuts records at line ends, which the value of an attribute may hold.
+/// GNU tar's).
 #[derive(Debug, Clone, Default)]
 struct Records {
     uid: Option<u64>,
@@ -153,10 +148,8 @@ struct Records {
 
 impl Records {
     fn read(&mut self, records: &[u8]) -> Result<(), &'static str> {
-        let mut rest = records;
-        while !rest.is_empty() {
-            let (key, value, after) = split_record(rest).ok_or("a PAX record is malformed")?;
-            rest = after;
+        for record in pax_records(records) {
+            let (key, value) = record.ok_or("a PAX record is malformed")?;
             match key {
                 b"uid" => self.uid = Some(number(value).ok_or("the PAX uid is no number")?),
                 b"gid" => self.gid = Some(number(value).ok_or("the PAX gid is no number")?),
@@ -174,16 +167,6 @@ impl Records {
         }
         Ok(())
     }
-}
-
-/// Splits the first record, `SIZE KEY=VALUE\n` with the size of all of it in decimal, off.
-fn split_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let space = records.iter().position(|&byte| byte == b' ')?;
-    let size = usize::try_from(number(&records[..space])?).ok()?;
-    let (record, rest) = records.split_at_checked(size)?;
-    let pair = record.get(space + 1..)?.strip_suffix(b"\n")?;
-    let equals = pair.iter().position(|&byte| byte == b'=')?;
-    Some((&pair[..equals], &pair[equals + 1..], rest))
 }
 
 /// Reads a decimal number.

@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
-use layer::Spool;
+use layer::{BLOCK_SIZE, Spool};
 use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
 
-use super::header::{BLOCK_SIZE, number};
+use super::header::number;
 use crate::{Error, Result};
 
 /// Most parts of one file: 16 MiB of memory.
