@@ -7,17 +7,7 @@
 # qbsdiff is a library that the benches have built in.
 set -euo pipefail
 
-packages=(bsdiff coreutils gzip tar xdelta3 zstd)
-missing=()
-for package in "${packages[@]}"; do
-    status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
-    [[ $status == 'install ok installed' ]] || missing+=("$package")
-done
-if ((${#missing[@]})); then
-    apt-get -o DPkg::Lock::Timeout=300 update
-    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
-        install -y --no-install-recommends "${missing[@]}"
-fi
+"$(dirname "$0")/../.ci/apt-install" bsdiff coreutils gzip tar xdelta3 zstd
 for program in bsdiff xdelta3 zstd hdiffz tar-diff; do
     printf '%-10s %s\n' "$program" "$(command -v "$program" || echo 'is not here')"
 done
