@@ -10,7 +10,7 @@ use crate::fingerprint::for_each_chunk;
 use crate::options::{DiffOptions, Method};
 use crate::plan::{Plan, Segment, SegmentKind, Source};
 use crate::recipe::{Recipe, Step};
-use crate::weigh::Weigher;
+use crate::weigh::{self, Weigher};
 use crate::workers;
 use crate::{Error, Result, Stats, bsdiff, budget, rollsum, zstd_dict};
 
@@ -52,7 +52,7 @@ pub(crate) fn recipes(
     let mut made_of_source: Vec<usize> =
         (0..plan.segments.len()).filter(|index| needs_recipe(&plan.segments[*index])).collect();
     // The largest take longest; started last they would keep one thread busy alone.
-    made_of_source.sort_by_key(|index| std::cmp::Reverse(memory(&plan.segments[*index], options)));
+    made_of_source.sort_by_cached_key(|index| std::cmp::Reverse(memory(&plan.segments[*index], options)));
     let huge = made_of_source.partition_point(|index| {
         memory(&plan.segments[*index], options) > options.memory / options.jobs.get() as u64
     });
@@ -187,10 +187,10 @@ pub(crate) fn write<W: Write>(
                 progress(size);
             }
             (SegmentKind::Literal | SegmentKind::Similar(_), _) => {
-                for_each_chunk(layers.new, segment.target.clone(), CHUNK_SIZE, |bytes| {
+                for_each_chunk(layers.new, segment.target.clone(), weigh::CHUNK_SIZE, |bytes| {
+                    weigher.append(bytes);
                     Ok(writer.literal(bytes)?)
                 })?;
-                weigher.remember(layers.new, segment.target.clone())?;
                 stats.literal.count(size);
                 progress(size);
             }

@@ -34,6 +34,8 @@ const MATCH_BITS: u32 = 10;
 const MIN_HISTORY_MATCH: usize = 6;
 /// Bytes of history that are kept: the window of zstd's high levels.
 const HISTORY_SIZE: usize = 8 << 20;
+/// Bytes that are added to the history at once.
+pub(crate) const CHUNK_SIZE: usize = HISTORY_SIZE / 8;
 /// Base-2 logarithm of the places in the table of the history.
 const TABLE_LOG: u32 = 19;
 /// Literals after which their frequencies are counted anew, so that they follow the content.
@@ -104,20 +106,12 @@ impl Weigher {
                 position + step.add..position + step.add + step.literal
             };
             position = carried.end;
-            self.remember(new, carried)?;
+            for_each_chunk(new, carried, CHUNK_SIZE, |bytes| {
+                self.append(bytes);
+                Ok(())
+            })?;
         }
         Ok(cheapest)
-    }
-
-    /// Adds a stretch of the new tar that the delta carries to the history.
-    ///
-    /// # Errors
-    /// If the layer cannot be read.
-    pub(crate) fn remember(&mut self, new: &Spool, range: Range<u64>) -> Result<()> {
-        for_each_chunk(new, range, HISTORY_SIZE / 8, |bytes| {
-            self.append(bytes);
-            Ok(())
-        })
     }
 
     /// Whether `target` costs less as a literal than as differences from `along` with ops that cost
@@ -155,7 +149,9 @@ impl Weigher {
         (size >= MIN_HISTORY_MATCH).then_some((distance, size))
     }
 
-    fn append(&mut self, bytes: &[u8]) {
+    /// Adds bytes that the delta carries to the history: a stretch whole, or in pieces of
+    /// [`CHUNK_SIZE`], since what begins in one and ends in the next is not found again.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
         if self.history.len() + bytes.len() > 2 * HISTORY_SIZE {
             self.history.drain(..self.history.len() - HISTORY_SIZE);
         }
