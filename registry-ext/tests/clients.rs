@@ -79,6 +79,14 @@ fn layout(dir: &Path, images: &(TestImage, TestImage)) -> OciLayout {
     layout
 }
 
+/// Pushes the images of a layout, v1 and v2, to a repository.
+fn push(layout: &OciLayout, repository: &str) {
+    for tag in ["v1", "v2"] {
+        let from = format!("oci:{}:{tag}", layout.dir().display());
+        skopeo(&["copy", "-q", "--dest-tls-verify=false", &from, &format!("docker://{repository}:{tag}")]);
+    }
+}
+
 #[tokio::test]
 async fn the_crate_oci_delta_rebuilds_the_target() {
     let dir = TempDir::new().unwrap();
@@ -161,10 +169,7 @@ fn skopeo_carries_the_artifacts_and_pulls_the_image_as_before() {
     let images = pair();
     let layout = layout(dir.path(), &images);
     let (here, there) = (format!("{}/app", here.address()), format!("{}/mirror/app", there.address()));
-    for tag in ["v1", "v2"] {
-        let from = format!("oci:{}:{tag}", layout.dir().display());
-        skopeo(&["copy", "-q", "--dest-tls-verify=false", &from, &format!("docker://{here}:{tag}")]);
-    }
+    push(&layout, &here);
     let published = json(&format!("publish {here}:v2 --from {here}:v1"));
     let pulled = dir.path().join("pulled");
     let to = format!("oci:{}:v2", pulled.display());
@@ -190,10 +195,7 @@ fn images_that_podman_stores_are_sources_and_targets() {
     let images = pair();
     let layout = layout(dir.path(), &images);
     let app = format!("{}/app", registry.address());
-    for tag in ["v1", "v2"] {
-        let from = format!("oci:{}:{tag}", layout.dir().display());
-        skopeo(&["copy", "-q", "--dest-tls-verify=false", &from, &format!("docker://{app}:{tag}")]);
-    }
+    push(&layout, &app);
     for (driver, published) in [("overlay", "artifact"), ("vfs", "deltaindex")] {
         json(&format!("publish {app}:v2 --from {app}:v1 --layout {published}"));
         let place = dir.path().join(driver).display().to_string();
@@ -235,10 +237,7 @@ fn a_plain_tree_is_a_source() {
     let images = pair();
     let layout = layout(dir.path(), &images);
     let app = format!("{}/app", registry.address());
-    for tag in ["v1", "v2"] {
-        let from = format!("oci:{}:{tag}", layout.dir().display());
-        skopeo(&["copy", "-q", "--dest-tls-verify=false", &from, &format!("docker://{app}:{tag}")]);
-    }
+    push(&layout, &app);
     json(&format!("publish {app}:v2 --from {app}:v1"));
     let tree = dir.path().join("root");
     std::fs::create_dir(&tree).unwrap();
