@@ -1,0 +1,16 @@
+//! Makes a stream of its recipe and its plain bytes.
+
+use std::io::{Read, Write};
+
+use crate::{Recipe, Result};
+
+/// Makes the stream of a recipe and of `plain_size` bytes that are read from `plain`.
+///
+/// # Errors
+/// [`Error::PlainTooShort`](crate::Error::PlainTooShort) if `plain` ends early,
+/// [`Error::Mismatch`](crate::Error::Mismatch) if the recipe is for other plain bytes,
+/// [`Error::Io`](crate::Error::Io) if `plain` or `output` fails.
+pub fn encode(recipe: &Recipe, plain: &mut dyn Read, plain_size: u64, output: &mut dyn Write) -> Result<()> {
+    let _ = (plain, plain_size, output);
+    match *recipe.encoder() {}
+}

@@ -1,0 +1,153 @@
+//! Finds the compressed streams of a file.
+
+use std::ops::Range;
+
+use crate::codec::Container;
+use crate::{Codec, decode, zip};
+
+/// A compressed stream that was found in a file, and its plain bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// How it is compressed.
+    pub codec: Codec,
+    /// Where it is in the file, in bytes: the stream alone, without the headers around it.
+    pub encoded: Range<usize>,
+    /// Its plain bytes.
+    pub plain: Vec<u8>,
+}
+
+/// Finds the streams of a file by its content, in rising order and apart from each other.
+///
+/// - gzip: the deflate stream of each member;
+/// - zip (jar, wheel, apk): the deflate stream of each member that the central directory lists, if
+///   it ends where the directory says;
+/// - xz: each stream; zstd: each frame that is not skippable; bzip2: each stream.
+///
+/// What lies between and behind them is left alone. `max_plain` is the most plain bytes of all
+/// streams together: one that would go over it is left out, and what comes behind it in a file
+/// that has no directory is not found.
+pub fn find(file: &[u8], max_plain: usize) -> Vec<Found> {
+    let mut finder = Finder { file, left: max_plain, found: Vec::new() };
+    match Container::detect(file) {
+        Some(Container::Gzip) => finder.gzip(),
+        Some(Container::Zip) => finder.zip(),
+        Some(Container::Xz) => finder.streams(Codec::Xz),
+        Some(Container::Zstd) => finder.streams(Codec::Zstd),
+        Some(Container::Bzip2) => finder.streams(Codec::Bzip2),
+        None => {}
+    }
+    finder.found
+}
+
+struct Finder<'f> {
+    file: &'f [u8],
+    /// Plain bytes that may still be found.
+    left: usize,
+    found: Vec<Found>,
+}
+
+impl Finder<'_> {
+    /// Takes the stream at `start`, at most `max` plain bytes of it; gives the offset of its end.
+    fn take(&mut self, codec: Codec, start: usize, end: Option<usize>, max: usize) -> Option<usize> {
+        let max = max.min(self.left);
+        let mut plain = Vec::new();
+        let mut encoded = self.file.get(start..end.unwrap_or(self.file.len()))?;
+        let decoded = decode(codec, &mut encoded, max as u64, &mut plain).ok()?;
+        let found_end = start.checked_add(usize::try_from(decoded.encoded_size).ok()?)?;
+        if end.is_some_and(|end| end != found_end) {
+            return None;
+        }
+        self.left -= plain.len();
+        self.found.push(Found { codec, encoded: start..found_end, plain });
+        Some(found_end)
+    }
+
+    fn gzip(&mut self) {
+        /// CRC-32 and size of the plain bytes (RFC 1952, 2.3.1).
+        const TRAILER_SIZE: usize = 8;
+        let mut at = 0;
+        while let Some(header) = gzip_header(&self.file[at..]) {
+            let Some(end) = self.take(Codec::Deflate, at + header, None, usize::MAX) else { return };
+            at = end + TRAILER_SIZE;
+            if at >= self.file.len() {
+                return;
+            }
+        }
+    }
+
+    fn zip(&mut self) {
+        let mut end = 0;
+        for member in zip::members(self.file) {
+            // A directory may list one stretch of bytes many times: each is decoded at most once.
+            if member.encoded.start < end {
+                continue;
+            }
+            end = member.encoded.end;
+            if member.plain_size <= self.left as u64 {
+                let max = usize::try_from(member.plain_size).unwrap_or(usize::MAX);
+                self.take(Codec::Deflate, member.encoded.start, Some(end), max);
+            }
+        }
+    }
+
+    fn streams(&mut self, codec: Codec) {
+        let mut at = 0;
+        loop {
+            at += padding(codec, &self.file[at..]);
+            let detected = Container::detect(&self.file[at..]);
+            let is_next = matches!(
+                (codec, detected),
+                (Codec::Xz, Some(Container::Xz))
+                    | (Codec::Zstd, Some(Container::Zstd))
+                    | (Codec::Bzip2, Some(Container::Bzip2))
+            );
+            if !is_next {
+                return;
+            }
+            let Some(end) = self.take(codec, at, None, usize::MAX) else { return };
+            at = end;
+        }
+    }
+}
+
+/// Bytes between two streams: zeros after an xz stream, skippable frames of zstd.
+fn padding(codec: Codec, bytes: &[u8]) -> usize {
+    match codec {
+        Codec::Xz => bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len()),
+        Codec::Zstd => {
+            let mut at = 0;
+            while let Some([0x50..=0x5f, 0x2a, 0x4d, 0x18, a, b, c, d]) = bytes.get(at..at + 8) {
+                let size = u32::from_le_bytes([*a, *b, *c, *d]);
+                let end = usize::try_from(size).ok().and_then(|size| (at + 8).checked_add(size));
+                match end {
+                    Some(end) if end <= bytes.len() => at = end,
+                    _ => return bytes.len(),
+                }
+            }
+            at
+        }
+        Codec::Deflate | Codec::Bzip2 => 0,
+    }
+}
+
+/// Size of the header of the gzip member that `bytes` begin with (RFC 1952, 2.3).
+fn gzip_header(bytes: &[u8]) -> Option<usize> {
+    let [0x1f, 0x8b, 8, flags, ..] = *bytes else { return None };
+    let (has_extra, has_name) = (flags & 4 != 0, flags & 8 != 0);
+    let (has_comment, has_crc) = (flags & 16 != 0, flags & 2 != 0);
+    if flags & 0xe0 != 0 {
+        return None;
+    }
+    let mut at = 10;
+    if has_extra {
+        let size = bytes.get(at..at + 2)?;
+        at += 2 + usize::from(u16::from_le_bytes([size[0], size[1]]));
+    }
+    for _ in 0..u8::from(has_name) + u8::from(has_comment) {
+        at += bytes.get(at..)?.iter().position(|byte| *byte == 0)? + 1;
+    }
+    if has_crc {
+        at += 2;
+    }
+    (at <= bytes.len()).then_some(at)
+}

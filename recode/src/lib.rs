@@ -1,0 +1,49 @@
+//! What a compressed stream is: its plain bytes, and the recipe that makes the same stream of them
+//! again, bit for bit.
+//!
+//! - [`find`] finds the streams of a file by its content: gzip, zip, xz, zstd, bzip2.
+//! - [`decode`] turns one stream into its plain bytes, within bounds.
+//! - [`recipe`] says how the stream is made of them, and proves it; a stream that cannot be made
+//!   again is [`Refused`] with the reason.
+//! - [`encode`] makes the stream of a [`Recipe`] and the plain bytes.
+//!
+//! The crate knows no tars, no deltas and no files. Whatever bytes come in, from a file or as a
+//! recipe, give a result or an error: no panic, and no memory beyond what is stated.
+//!
+//! ```
+//! # fn main() -> recode::Result<()> {
+//! # use std::io::Write;
+//! # let mut file = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+//! # file.write_all(b"some text, some text, some text").expect("a vector takes all");
+//! # let file = file.finish().expect("a vector takes all");
+//! for found in recode::find(&file, 1 << 20) {
+//!     let encoded = &file[found.encoded.clone()];
+//!     match recode::recipe(found.codec, encoded, &found.plain) {
+//!         Ok(recipe) => {
+//!             let mut again = Vec::new();
+//!             let size = found.plain.len() as u64;
+//!             recode::encode(&recipe, &mut found.plain.as_slice(), size, &mut again)?;
+//!             assert_eq!(again, encoded);
+//!         }
+//!         Err(refused) => println!("{}: {refused}", refused.name()),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![doc = include_str!("../RECIPES.md")]
+
+mod codec;
+mod decode;
+mod encode;
+mod error;
+mod find;
+mod recipe;
+mod zip;
+
+pub use codec::{Codec, HEAD_SIZE, is_compressed};
+pub use decode::{Decoded, decode};
+pub use encode::encode;
+pub use error::{Error, Refused, Result};
+pub use find::{Found, find};
+pub use recipe::{MAX_RECIPE_SIZE, Recipe, recipe};

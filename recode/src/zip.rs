@@ -1,0 +1,127 @@
+//! The deflated members of a zip archive, as its central directory lists them (APPNOTE.TXT 4.3).
+//!
+//! Names, times and checksums are no matter here: a member is a stretch of the file.
+
+use std::ops::Range;
+
+/// Size of the end record without its comment, in bytes.
+const END_SIZE: usize = 22;
+/// Longest comment behind the end record, in bytes.
+const MAX_COMMENT_SIZE: usize = 0xffff;
+/// Size of the zip64 locator, which lies before the end record, in bytes.
+const LOCATOR_SIZE: usize = 20;
+const DEFLATED: u16 = 8;
+
+/// A deflated member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// Its raw deflate stream.
+    pub(crate) encoded: Range<usize>,
+    /// Its plain bytes, as the directory says.
+    pub(crate) plain_size: u64,
+}
+
+/// The deflated members, in the order in which they lie in the file. What does not fit the file
+/// is left out; without a directory there are none.
+pub(crate) fn members(zip: &[u8]) -> Vec<Member> {
+    let mut members = Vec::new();
+    if let Some((mut at, count)) = directory(zip) {
+        for _ in 0..count {
+            let Some((member, size)) = entry(zip, at) else { break };
+            members.extend(member);
+            at += size;
+        }
+    }
+    members.sort_by_key(|member| (member.encoded.start, member.encoded.end));
+    members
+}
+
+/// Where the directory begins, and how many entries it has.
+fn directory(zip: &[u8]) -> Option<(usize, u64)> {
+    let search = zip.len().saturating_sub(END_SIZE + MAX_COMMENT_SIZE);
+    let end =
+        search + zip[search..].windows(END_SIZE).rposition(|window| window.starts_with(b"PK\x05\x06"))?;
+    let mut count = u64::from(u16_at(zip, end + 10)?);
+    let size = u64::from(u32_at(zip, end + 12)?);
+    let mut start = u64::from(u32_at(zip, end + 16)?);
+    let is_wide = count == 0xffff || size == 0xffff_ffff || start == 0xffff_ffff;
+    let locator = end.checked_sub(LOCATOR_SIZE).filter(|at| zip[*at..].starts_with(b"PK\x06\x07"));
+    if let (true, Some(locator)) = (is_wide, locator) {
+        let record = usize::try_from(u64_at(zip, locator + 8)?).ok()?;
+        if !zip.get(record..)?.starts_with(b"PK\x06\x06") {
+            return None;
+        }
+        count = u64_at(zip, record.checked_add(32)?)?;
+        start = u64_at(zip, record.checked_add(48)?)?;
+    }
+    Some((usize::try_from(start).ok()?, count))
+}
+
+/// The member of the directory's entry at an offset, if it is deflated and fits, and the size of
+/// the entry.
+fn entry(zip: &[u8], at: usize) -> Option<(Option<Member>, usize)> {
+    const HEADER_SIZE: usize = 46;
+    let entry = zip.get(at..)?;
+    if !entry.starts_with(b"PK\x01\x02") {
+        return None;
+    }
+    let name_size = usize::from(u16_at(entry, 28)?);
+    let extra_size = usize::from(u16_at(entry, 30)?);
+    let size = HEADER_SIZE + name_size + extra_size + usize::from(u16_at(entry, 32)?);
+    let extra = entry.get(HEADER_SIZE + name_size..HEADER_SIZE + name_size + extra_size)?;
+    Some((member(zip, entry, extra), size))
+}
+
+fn member(zip: &[u8], entry: &[u8], extra: &[u8]) -> Option<Member> {
+    const LOCAL_HEADER_SIZE: usize = 30;
+    let is_encrypted = u16_at(entry, 8)? & 1 != 0;
+    if u16_at(entry, 10)? != DEFLATED || is_encrypted {
+        return None;
+    }
+    let mut fields =
+        [u64::from(u32_at(entry, 24)?), u64::from(u32_at(entry, 20)?), u64::from(u32_at(entry, 42)?)];
+    widen(&mut fields, extra);
+    let [plain_size, encoded_size, offset] = fields;
+    let local = usize::try_from(offset).ok()?;
+    let header = zip.get(local..)?;
+    if !header.starts_with(b"PK\x03\x04") {
+        return None;
+    }
+    let names = usize::from(u16_at(header, 26)?) + usize::from(u16_at(header, 28)?);
+    let start = local + LOCAL_HEADER_SIZE + names;
+    let end = start.checked_add(usize::try_from(encoded_size).ok()?)?;
+    (start < end && end <= zip.len()).then_some(Member { encoded: start..end, plain_size })
+}
+
+/// Takes those fields that do not fit 32 bits from the zip64 field, in its order (APPNOTE 4.5.3).
+fn widen(fields: &mut [u64; 3], mut extra: &[u8]) {
+    while let (Some(id), Some(size)) = (u16_at(extra, 0), u16_at(extra, 2)) {
+        let Some(data) = extra.get(4..4 + usize::from(size)) else { return };
+        if id == 1 {
+            let mut at = 0;
+            for field in fields.iter_mut().filter(|field| **field == 0xffff_ffff) {
+                let Some(wide) = u64_at(data, at) else { return };
+                *field = wide;
+                at += 8;
+            }
+            return;
+        }
+        extra = &extra[4 + usize::from(size)..];
+    }
+}
+
+fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    array_at(bytes, at).map(u16::from_le_bytes)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    array_at(bytes, at).map(u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    array_at(bytes, at).map(u64::from_le_bytes)
+}

@@ -1,0 +1,50 @@
+//! What the tests share: the tools of the system, and contents to compress.
+
+#![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part, and fails by panicking")]
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// What a program writes when it reads `input`.
+pub(crate) fn pipe(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let mut stdin = child.stdin.take().unwrap();
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input).unwrap());
+        child.wait_with_output().unwrap()
+    });
+    assert!(output.status.success(), "{program} {arguments:?}");
+    output.stdout
+}
+
+/// The output of a Python program that reads `input`.
+pub(crate) fn python(program: &str, input: &[u8]) -> Vec<u8> {
+    pipe("python3", &["-c", program], input)
+}
+
+/// Contents of the kinds that streams hold, by name.
+pub(crate) fn contents() -> Vec<(&'static str, Vec<u8>)> {
+    let mut rng = fixtures::Rng::new(5);
+    let text = fixtures::contents::text(&mut rng, 150_000);
+    let code = fixtures::contents::source_code(&mut rng, 300_000);
+    let mut noise = vec![0; 100_000];
+    for byte in &mut noise {
+        *byte = rng.below(256).try_into().unwrap();
+    }
+    let mixed = [&text[..70_000], &noise[..50_000], &code[..90_000], &[7; 40_000], &noise[..9_000]].concat();
+    vec![
+        ("empty", Vec::new()),
+        ("one byte", vec![b'x']),
+        ("short", b"a short text, a short text".to_vec()),
+        ("zeros", vec![0; 200_000]),
+        ("text", text),
+        ("code", code),
+        ("noise", noise),
+        ("mixed", mixed),
+    ]
+}
