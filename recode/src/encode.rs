@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 
+use crate::compare::Plain;
+use crate::recipe::Encoder;
 use crate::{Recipe, Result};
 
 /// Makes the stream of a recipe and of `plain_size` bytes that are read from `plain`.
@@ -11,6 +13,8 @@ use crate::{Recipe, Result};
 /// [`Error::Mismatch`](crate::Error::Mismatch) if the recipe is for other plain bytes,
 /// [`Error::Io`](crate::Error::Io) if `plain` or `output` fails.
 pub fn encode(recipe: &Recipe, plain: &mut dyn Read, plain_size: u64, output: &mut dyn Write) -> Result<()> {
-    let _ = (plain, plain_size, output);
-    match *recipe.encoder() {}
+    let mut plain = Plain::new(plain, plain_size);
+    match recipe.encoder() {
+        Encoder::Xz(plan) => plan.encode(&mut plain, output),
+    }
 }

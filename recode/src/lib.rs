@@ -34,11 +34,14 @@
 #![doc = include_str!("../RECIPES.md")]
 
 mod codec;
+mod compare;
 mod decode;
 mod encode;
 mod error;
 mod find;
 mod recipe;
+mod wire;
+mod xz;
 mod zip;
 
 pub use codec::{Codec, HEAD_SIZE, is_compressed};

@@ -1,6 +1,8 @@
 //! The recipe of a stream: which encoder makes it, and with what parameters.
 
-use crate::{Codec, Error, Refused, Result};
+use crate::compare::Compare;
+use crate::wire::Fields;
+use crate::{Codec, Error, Refused, Result, encode, xz};
 
 /// Largest recipe in bytes: what an applier must hold in memory.
 pub const MAX_RECIPE_SIZE: usize = 64 << 20;
@@ -15,12 +17,33 @@ pub struct Recipe {
 
 /// What a recipe says, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Encoder {}
+pub(crate) enum Encoder {
+    Xz(xz::Plan),
+}
+
+/// The first byte of a recipe. RECIPES.md has the table; a number keeps its meaning for ever.
+mod id {
+    pub(super) const XZ: u8 = 2;
+}
 
 impl Encoder {
     fn parse(bytes: &[u8]) -> Result<Self> {
-        let (id, _) = bytes.split_first().ok_or(Error::BadRecipe { reason: "it is empty" })?;
-        Err(Error::UnknownEncoder { id: *id })
+        let mut fields = Fields::new(bytes);
+        match fields.byte()? {
+            id::XZ => Ok(Self::Xz(xz::Plan::parse(&mut fields)?)),
+            id => Err(Error::UnknownEncoder { id }),
+        }
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self {
+            Self::Xz(plan) => {
+                bytes.push(id::XZ);
+                plan.write(&mut bytes);
+            }
+        }
+        bytes
     }
 }
 
@@ -44,12 +67,23 @@ impl Recipe {
 
     /// What the recipe makes a stream of.
     pub const fn codec(&self) -> Codec {
-        match self.encoder {}
+        match self.encoder {
+            Encoder::Xz(_) => Codec::Xz,
+        }
     }
 
     /// The encoder: a library and its version.
     pub const fn encoder_name(&self) -> &'static str {
-        match self.encoder {}
+        match self.encoder {
+            Encoder::Xz(_) => "liblzma 5.8",
+        }
+    }
+
+    /// Most memory that [`encode`](crate::encode) takes, in bytes.
+    pub fn memory(&self) -> u64 {
+        match &self.encoder {
+            Encoder::Xz(plan) => plan.memory(),
+        }
     }
 
     pub(crate) const fn encoder(&self) -> &Encoder {
@@ -62,6 +96,24 @@ impl Recipe {
 /// # Errors
 /// [`Refused`] with the reason, if no encoder makes these bytes.
 pub fn recipe(codec: Codec, encoded: &[u8], plain: &[u8]) -> Result<Recipe, Refused> {
-    let _ = (codec, encoded, plain);
+    let candidates = match codec {
+        Codec::Xz => xz::find(encoded)?.into_iter().map(Encoder::Xz),
+        Codec::Deflate | Codec::Zstd | Codec::Bzip2 => return Err(Refused::NoEncoder),
+    };
+    for encoder in candidates {
+        let recipe = Recipe { bytes: encoder.write(), encoder };
+        if recipe.makes(encoded, plain) {
+            return Ok(recipe);
+        }
+    }
     Err(Refused::NoEncoder)
+}
+
+impl Recipe {
+    /// Whether the recipe makes `encoded` of `plain`; stops where it does not.
+    fn makes(&self, encoded: &[u8], mut plain: &[u8]) -> bool {
+        let mut output = Compare::new(encoded);
+        let size = plain.len() as u64;
+        encode(self, &mut plain, size, &mut output).is_ok() && output.is_whole()
+    }
 }

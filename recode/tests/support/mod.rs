@@ -30,8 +30,8 @@ pub(crate) fn python(program: &str, input: &[u8]) -> Vec<u8> {
 /// Contents of the kinds that streams hold, by name.
 pub(crate) fn contents() -> Vec<(&'static str, Vec<u8>)> {
     let mut rng = fixtures::Rng::new(5);
-    let text = fixtures::contents::text(&mut rng, 150_000);
-    let code = fixtures::contents::source_code(&mut rng, 300_000);
+    let text = fixtures::contents::text(&mut rng, 110_000);
+    let code = fixtures::contents::source_code(&mut rng, 160_000);
     let mut noise = vec![0; 100_000];
     for byte in &mut noise {
         *byte = rng.below(256).try_into().unwrap();
