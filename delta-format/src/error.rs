@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The input does not start with the magic of a known version.
-    #[error("not a delta: the first 8 bytes are {}, not `tardf1` or `tardf2`", magic.escape_ascii())]
+    #[error("not a delta: the first 8 bytes are {}, not `tardf1`, `tardf2` or `tardf3`", magic.escape_ascii())]
     NotADelta {
         /// The bytes found, fewer than 8 if the input is shorter.
         magic: Vec<u8>,
@@ -67,6 +67,20 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A source holds no such compressed stream as the delta reads.
+    #[error("the base does not match: source file `{path}` cannot be decoded as the delta asks")]
+    SourceUndecodable {
+        /// The file.
+        path: SourcePath,
+        /// What the decoder said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A stretch cannot be encoded as the delta asks.
+    #[error("a compressed stream cannot be made again")]
+    Reencode(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The caller of [`apply`](crate::apply()) has no codecs.
+    #[error("the delta sees through compression, which is not supported here")]
+    NoCodecs,
     /// Something is larger than its limit.
     #[error("{what} is too large: {size} bytes, at most {max} are allowed")]
     TooLarge {
@@ -107,6 +121,15 @@ pub enum CorruptKind {
     /// Too many ops in a row emit nothing.
     #[error("too many ops in a row that emit nothing")]
     Idle,
+    /// The list of an `OpenView` or `Reencode` op is not allowed.
+    #[error("bad view: {0}")]
+    View(&'static str),
+    /// A `Reencode` op comes before the stretches of the last one are complete.
+    #[error("stretches to encode overlap")]
+    OverlappingStretches,
+    /// The delta ends before the stretches of the last `Reencode` op are complete.
+    #[error("a stretch to encode is incomplete")]
+    IncompleteStretch,
     /// A `ZstdDict` payload is no valid frame.
     #[error("the zstd frame of a zstd_dict op is broken: {0}")]
     Frame(String),

@@ -2,17 +2,23 @@
 
 mod apply;
 mod compressor;
+mod cursor;
 mod error;
 mod op;
 mod reader;
 mod source_path;
+mod target;
+mod view;
 pub mod wire;
 mod writer;
 
-pub use apply::{Limits, SourceFile, SourceFiles, apply};
+pub use apply::{Limits, apply};
 pub use compressor::Encoding;
+pub use cursor::{SourceFile, SourceFiles};
 pub use error::{CorruptKind, Error, Result};
 pub use op::{Op, Version};
 pub use reader::OpReader;
 pub use source_path::{PathError, SourcePath, escape_path};
-pub use writer::{OpWriter, WriterStats};
+pub use target::Sink;
+pub use view::{Reencoding, View, ViewStream};
+pub use writer::{OpWriter, SourceRef, WriterStats};

@@ -1,7 +1,7 @@
 //! The operations of a delta and its versions.
 
-use crate::SourcePath;
-use crate::wire::{MAGIC_SIZE, MAGIC_V1, MAGIC_V2};
+use crate::wire::{MAGIC_SIZE, MAGIC_V1, MAGIC_V2, MAGIC_V3};
+use crate::{Reencoding, SourcePath, View};
 
 /// A version of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -11,6 +11,8 @@ pub enum Version {
     V1,
     /// tardf2: tardf1 and [`Op::ZstdDict`].
     V2,
+    /// tardf3: tardf2, [`Op::OpenView`] and [`Op::Reencode`].
+    V3,
 }
 
 impl Version {
@@ -19,19 +21,21 @@ impl Version {
         match self {
             Self::V1 => MAGIC_V1,
             Self::V2 => MAGIC_V2,
+            Self::V3 => MAGIC_V3,
         }
     }
 
     /// The version that a magic announces.
     pub fn from_magic(magic: [u8; MAGIC_SIZE]) -> Option<Self> {
-        [Self::V1, Self::V2].into_iter().find(|version| version.magic() == magic)
+        [Self::V1, Self::V2, Self::V3].into_iter().find(|version| version.magic() == magic)
     }
 
-    /// The name of the version: `tardf1` or `tardf2`.
+    /// The name of the version: `tardf1`, `tardf2` or `tardf3`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::V1 => "tardf1",
             Self::V2 => "tardf2",
+            Self::V3 => "tardf3",
         }
     }
 }
@@ -66,6 +70,15 @@ pub enum Op {
         /// Bytes of payload.
         size: u64,
     },
+    /// Makes the named file the source, with compressed streams of it decoded, at position 0.
+    OpenView {
+        /// The file.
+        path: SourcePath,
+        /// The streams.
+        view: View,
+    },
+    /// Says which stretches of what the ops from here on emit are encoded.
+    Reencode(Vec<Reencoding>),
 }
 
 impl Op {
@@ -73,11 +86,15 @@ impl Op {
     pub const fn payload_size(&self) -> u64 {
         match *self {
             Self::Data { size } | Self::AddData { size } | Self::ZstdDict { size } => size,
-            Self::Open(_) | Self::Copy { .. } | Self::Seek { .. } => 0,
+            Self::Open(_)
+            | Self::Copy { .. }
+            | Self::Seek { .. }
+            | Self::OpenView { .. }
+            | Self::Reencode(_) => 0,
         }
     }
 
-    /// The name of the op: `data`, `open`, `copy`, `add_data`, `seek` or `zstd_dict`.
+    /// The name of the op, as FORMAT.md has it: `data`, `open`, …
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Data { .. } => "data",
@@ -86,6 +103,8 @@ impl Op {
             Self::AddData { .. } => "add_data",
             Self::Seek { .. } => "seek",
             Self::ZstdDict { .. } => "zstd_dict",
+            Self::OpenView { .. } => "open_view",
+            Self::Reencode(_) => "reencode",
         }
     }
 }

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 
+use crate::view::{parse_reencodings, parse_view, read_up_to};
 use crate::wire::{
-    self, MAGIC_SIZE, MAX_ADD_DATA_SIZE, MAX_DICT_SIZE, MAX_IDLE_OPS, MAX_PATH_SIZE, MAX_WINDOW_LOG,
+    self, MAGIC_SIZE, MAX_ADD_DATA_SIZE, MAX_DICT_SIZE, MAX_IDLE_OPS, MAX_PATH_SIZE, MAX_VIEW_PAYLOAD,
+    MAX_WINDOW_LOG,
 };
 use crate::{CorruptKind, Error, Op, Result, SourcePath, Version};
 
@@ -86,6 +88,12 @@ impl<'a> OpReader<'a> {
                 check_limit("the frame of a zstd_dict op", size, MAX_DICT_SIZE)?;
                 Op::ZstdDict { size }
             }
+            wire::OP_OPEN_VIEW if self.version >= Version::V3 => self.read_open_view(size)?,
+            wire::OP_REENCODE if self.version >= Version::V3 => {
+                check_limit("a reencode op", size, MAX_VIEW_PAYLOAD)?;
+                let list = self.read_bytes(size)?;
+                Op::Reencode(parse_reencodings(&list).map_err(|kind| self.corrupt(kind))?)
+            }
             other => return Err(self.corrupt(CorruptKind::UnknownOp(other))),
         };
         self.count_idle(&op)?;
@@ -133,18 +141,37 @@ impl<'a> OpReader<'a> {
 
     fn read_path(&mut self, size: u64) -> Result<SourcePath> {
         check_limit("a source path", size, MAX_PATH_SIZE)?;
-        let mut bytes = Vec::new();
-        (&mut self.stream).take(size).read_to_end(&mut bytes).map_err(|source| self.stream_error(source))?;
-        if bytes.len() as u64 != size {
-            return Err(self.corrupt(CorruptKind::Truncated));
-        }
+        let bytes = self.read_bytes(size)?;
         SourcePath::new(&bytes).map_err(|error| self.corrupt(error.into()))
+    }
+
+    /// Reads the path and the view that an `OpenView` op of `size` bytes carries.
+    fn read_open_view(&mut self, size: u64) -> Result<Op> {
+        check_limit("an open_view op", size, MAX_VIEW_PAYLOAD)?;
+        let payload = self.read_bytes(size)?;
+        let mut rest = payload.as_slice();
+        let path_size = wire::read_uvarint(&mut rest).map_err(|source| self.stream_error(source))?;
+        check_limit("a source path", path_size, MAX_PATH_SIZE)?;
+        let path_size = usize::try_from(path_size).unwrap_or(usize::MAX);
+        let (path, view) =
+            rest.split_at_checked(path_size).ok_or_else(|| self.corrupt(CorruptKind::Truncated))?;
+        let path = SourcePath::new(path).map_err(|error| self.corrupt(error.into()))?;
+        let view = parse_view(view).map_err(|kind| self.corrupt(kind))?;
+        Ok(Op::OpenView { path, view })
+    }
+
+    /// Reads exactly `size` bytes, whose limit was checked.
+    fn read_bytes(&mut self, size: u64) -> Result<Vec<u8>> {
+        let bytes = read_up_to(&mut self.stream, size).map_err(|source| self.stream_error(source))?;
+        if bytes.len() as u64 == size { Ok(bytes) } else { Err(self.corrupt(CorruptKind::Truncated)) }
     }
 
     fn count_idle(&mut self, op: &Op) -> Result<()> {
         let emits = match *op {
             Op::Data { size } | Op::Copy { size } | Op::AddData { size } => size > 0,
-            Op::Open(_) | Op::Seek { .. } | Op::ZstdDict { .. } => false,
+            Op::Open(_) | Op::Seek { .. } | Op::ZstdDict { .. } | Op::OpenView { .. } | Op::Reencode(_) => {
+                false
+            }
         };
         self.idle_ops = if emits { 0 } else { self.idle_ops + 1 };
         if self.idle_ops > MAX_IDLE_OPS {

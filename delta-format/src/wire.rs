@@ -11,6 +11,8 @@ pub const MAGIC_SIZE: usize = 8;
 pub const MAGIC_V1: [u8; MAGIC_SIZE] = *b"tardf1\n\0";
 /// Magic of tardf2.
 pub const MAGIC_V2: [u8; MAGIC_SIZE] = *b"tardf2\n\0";
+/// Magic of tardf3.
+pub const MAGIC_V3: [u8; MAGIC_SIZE] = *b"tardf3\n\0";
 
 /// Op code: `size` payload bytes are emitted.
 pub const OP_DATA: u8 = 0;
@@ -24,6 +26,10 @@ pub const OP_ADD_DATA: u8 = 3;
 pub const OP_SEEK: u8 = 4;
 /// Op code (tardf2): the payload is a zstd frame with the source as its prefix.
 pub const OP_ZSTD_DICT: u8 = 5;
+/// Op code (tardf3): the payload is the path of a source and the streams of it to read decoded.
+pub const OP_OPEN_VIEW: u8 = 6;
+/// Op code (tardf3): the payload is a list of stretches that are encoded once they are emitted.
+pub const OP_REENCODE: u8 = 7;
 
 /// Longest source path, in bytes: the Go tar-patch refuses more.
 pub const MAX_PATH_SIZE: u64 = 4096;
@@ -41,6 +47,16 @@ pub const MAX_WRITTEN_WINDOW_LOG: u32 = 27;
 pub const MAX_WINDOW_LOG: u32 = 29;
 /// Largest source of a `ZstdDict` op, in bytes: the applier holds it in memory.
 pub const MAX_DICT_SIZE: u64 = 1 << 29;
+/// Largest payload of an `OpenView` or `Reencode` op, in bytes: the applier holds it in memory.
+pub const MAX_VIEW_PAYLOAD: u64 = 16 << 20;
+/// Most streams, or stretches, of one op: a file of the archives in the field has fewer.
+pub const MAX_VIEW_STREAMS: usize = 1 << 17;
+/// How deep streams lie in streams at most: a compressed file in a compressed archive.
+pub const MAX_VIEW_DEPTH: usize = 2;
+/// Most bytes that are encoded as one stretch: the applier holds them in memory.
+pub const MAX_REENCODED_SIZE: u64 = 64 << 20;
+/// Most bytes that a source is read as through a view.
+pub const MAX_VIEW_SIZE: u64 = 256 << 20;
 /// Most ops in a row that emit nothing. A writer needs three (`Open`, `Seek`, an empty op); the
 /// limit keeps a delta that decompresses to endless empty ops from taking time without end.
 pub const MAX_IDLE_OPS: u64 = 1 << 16;

@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::io::Write;
+use std::sync::Arc;
 
 use crate::compressor::{Compressor, Encoding};
-use crate::wire::{self, MAX_DICT_SIZE, MAX_WRITTEN_ADD_SIZE, MAX_WRITTEN_DATA_SIZE, put_uvarint};
-use crate::{Error, Result, SourcePath, Version};
+use crate::view::{put_reencodings, put_view};
+use crate::wire::{
+    self, MAX_DICT_SIZE, MAX_VIEW_PAYLOAD, MAX_WRITTEN_ADD_SIZE, MAX_WRITTEN_DATA_SIZE, put_uvarint,
+};
+use crate::{Error, Reencoding, Result, SourcePath, Version, View};
 
 /// What a writer wrote, in bytes and ops.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,6 +26,37 @@ pub struct WriterStats {
     pub add_size: u64,
     /// Payload bytes of `ZstdDict` ops.
     pub zstd_dict_size: u64,
+    /// Payload bytes of `OpenView` ops.
+    pub view_size: u64,
+    /// Payload bytes of `Reencode` ops.
+    pub reencode_size: u64,
+}
+
+/// A source as ops read it: a file, and the streams of it that are decoded.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceRef<'s> {
+    /// The file.
+    pub path: &'s SourcePath,
+    /// The view that it is read through, if any.
+    pub view: Option<&'s Arc<View>>,
+}
+
+impl<'s> From<&'s SourcePath> for SourceRef<'s> {
+    fn from(path: &'s SourcePath) -> Self {
+        Self { path, view: None }
+    }
+}
+
+/// The source that the applier has open.
+struct Opened {
+    path: SourcePath,
+    view: Option<Arc<View>>,
+}
+
+impl Opened {
+    fn is(&self, source: SourceRef<'_>) -> bool {
+        self.path == *source.path && self.view.as_ref() == source.view
+    }
 }
 
 /// Writes the ops of a delta.
@@ -35,8 +70,7 @@ pub struct OpWriter<W: Write> {
     /// Ops that are encoded and not given to the compressor yet.
     buffer: Vec<u8>,
     pending: Pending,
-    /// The source that the applier has open.
-    open: Option<SourcePath>,
+    open: Option<Opened>,
     /// The applier's position in it; `None` where the format leaves it undefined.
     position: Option<u64>,
     stats: WriterStats,
@@ -97,7 +131,8 @@ impl<W: Write> OpWriter<W> {
     ///
     /// # Errors
     /// [`Error::Output`].
-    pub fn copy(&mut self, source: &SourcePath, offset: u64, size: u64) -> Result<()> {
+    pub fn copy<'s>(&mut self, source: impl Into<SourceRef<'s>>, offset: u64, size: u64) -> Result<()> {
+        let source = source.into();
         if size == 0 {
             return Ok(());
         }
@@ -118,7 +153,13 @@ impl<W: Write> OpWriter<W> {
     ///
     /// # Errors
     /// [`Error::Output`].
-    pub fn add(&mut self, source: &SourcePath, offset: u64, difference: &[u8]) -> Result<()> {
+    pub fn add<'s>(
+        &mut self,
+        source: impl Into<SourceRef<'s>>,
+        offset: u64,
+        difference: &[u8],
+    ) -> Result<()> {
+        let source = source.into();
         let mut offset = offset;
         let mut rest = difference;
         while !rest.is_empty() {
@@ -148,15 +189,17 @@ impl<W: Write> OpWriter<W> {
     /// [`Error::TooLarge`] if the frame is over the limit, [`Error::Output`].
     ///
     /// # Panics
-    /// If the delta's version is below [`Version::V2`].
-    pub fn zstd_dict(&mut self, source: &SourcePath, frame: &[u8]) -> Result<()> {
+    /// If the delta's version is below [`Version::V2`], or the source is a view and it is below
+    /// [`Version::V3`].
+    pub fn zstd_dict<'s>(&mut self, source: impl Into<SourceRef<'s>>, frame: &[u8]) -> Result<()> {
         assert!(self.version >= Version::V2, "zstd_dict is an op of tardf2");
+        let source = source.into();
         let size = frame.len() as u64;
         if size > MAX_DICT_SIZE {
             return Err(Error::TooLarge { what: "the frame of a zstd_dict op", size, max: MAX_DICT_SIZE });
         }
         self.flush_pending()?;
-        if self.open.as_ref() != Some(source) {
+        if !self.has_open(source) {
             self.write_open(source)?;
         }
         self.write_op(wire::OP_ZSTD_DICT, size)?;
@@ -164,6 +207,22 @@ impl<W: Write> OpWriter<W> {
         self.stats.zstd_dict_size += size;
         self.position = None;
         Ok(())
+    }
+
+    /// Says which stretches of what is added from here on are encoded: the gap of the first starts
+    /// here. Stretches of an earlier call must be complete.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if the list is over the limit, [`Error::Output`].
+    ///
+    /// # Panics
+    /// If the delta's version is below [`Version::V3`].
+    pub fn reencode(&mut self, stretches: &[Reencoding]) -> Result<()> {
+        self.flush_pending()?;
+        let mut payload = Vec::new();
+        put_reencodings(&mut payload, stretches);
+        self.stats.reencode_size += payload.len() as u64;
+        self.write_listed(wire::OP_REENCODE, "a reencode op", &payload)
     }
 
     /// Ends the frame and gives back the output and what was written.
@@ -177,13 +236,17 @@ impl<W: Write> OpWriter<W> {
         Ok((output, self.stats))
     }
 
-    fn is_at(&self, source: &SourcePath, offset: u64) -> bool {
-        self.position == Some(offset) && self.open.as_ref() == Some(source)
+    fn has_open(&self, source: SourceRef<'_>) -> bool {
+        self.open.as_ref().is_some_and(|open| open.is(source))
+    }
+
+    fn is_at(&self, source: SourceRef<'_>, offset: u64) -> bool {
+        self.position == Some(offset) && self.has_open(source)
     }
 
     /// Brings the applier to `offset` in `source`.
-    fn move_to(&mut self, source: &SourcePath, offset: u64) -> Result<()> {
-        if self.open.as_ref() != Some(source) {
+    fn move_to(&mut self, source: SourceRef<'_>, offset: u64) -> Result<()> {
+        if !self.has_open(source) {
             self.write_open(source)?;
         }
         if self.position != Some(offset) {
@@ -193,12 +256,36 @@ impl<W: Write> OpWriter<W> {
         Ok(())
     }
 
-    fn write_open(&mut self, source: &SourcePath) -> Result<()> {
-        self.write_op(wire::OP_OPEN, source.as_bytes().len() as u64)?;
-        self.write_bytes(source.as_bytes())?;
-        self.open = Some(source.clone());
+    fn write_open(&mut self, source: SourceRef<'_>) -> Result<()> {
+        let path = source.path.as_bytes();
+        match source.view {
+            None => {
+                self.write_op(wire::OP_OPEN, path.len() as u64)?;
+                self.write_bytes(path)?;
+            }
+            Some(view) => {
+                let mut payload = Vec::new();
+                put_uvarint(&mut payload, path.len() as u64);
+                payload.extend_from_slice(path);
+                put_view(&mut payload, view);
+                self.write_listed(wire::OP_OPEN_VIEW, "an open_view op", &payload)?;
+                self.stats.view_size += payload.len() as u64;
+            }
+        }
+        self.open = Some(Opened { path: source.path.clone(), view: source.view.cloned() });
         self.position = Some(0);
         Ok(())
+    }
+
+    /// Writes an op of tardf3 that carries a list.
+    fn write_listed(&mut self, code: u8, what: &'static str, payload: &[u8]) -> Result<()> {
+        assert!(self.version >= Version::V3, "views are ops of tardf3");
+        let size = payload.len() as u64;
+        if size > MAX_VIEW_PAYLOAD {
+            return Err(Error::TooLarge { what, size, max: MAX_VIEW_PAYLOAD });
+        }
+        self.write_op(code, size)?;
+        self.write_bytes(payload)
     }
 
     fn flush_pending(&mut self) -> Result<()> {
@@ -246,7 +333,7 @@ impl<W: Write> fmt::Debug for OpWriter<W> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("OpWriter")
             .field("version", &self.version)
-            .field("open", &self.open)
+            .field("open", &self.open.as_ref().map(|open| &open.path))
             .field("position", &self.position)
             .field("stats", &self.stats)
             .finish_non_exhaustive()

@@ -43,7 +43,7 @@ fn op(code: u8, size: u64, payload: &[u8]) -> Vec<u8> {
 fn run(version: u8, ops: &[Vec<u8>], source_size: u64) -> Result<u64> {
     let mut delta = format!("tardf{version}\n\0").into_bytes();
     delta.extend(zstd::encode_all(ops.concat().as_slice(), 1).unwrap());
-    let limits = Limits { max_output: 1 << 30 };
+    let limits = Limits { max_output: 1 << 30, ..Limits::default() };
     apply(OpReader::new(delta.as_slice())?, &mut Zeros { size: source_size }, limits, &mut io::sink())
 }
 
@@ -108,7 +108,11 @@ fn positions() {
 #[test]
 fn op_codes() {
     assert_eq!(kind(run(1, &[op(wire::OP_ZSTD_DICT, 0, b"")], 0)), CorruptKind::UnknownOp(5));
-    assert_eq!(kind(run(2, &[op(6, 0, b"")], 0)), CorruptKind::UnknownOp(6));
+    for code in [wire::OP_OPEN_VIEW, wire::OP_REENCODE] {
+        assert_eq!(kind(run(2, &[op(code, 0, b"")], 0)), CorruptKind::UnknownOp(code));
+        assert_eq!(kind(run(3, &[op(code, 0, b"")], 0)), CorruptKind::Truncated);
+    }
+    assert_eq!(kind(run(3, &[op(8, 0, b"")], 0)), CorruptKind::UnknownOp(8));
     let bad_frame = run(2, &[open(b"f"), op(wire::OP_ZSTD_DICT, 4, b"none")], 10);
     assert!(matches!(kind(bad_frame), CorruptKind::Frame(_)));
 }
@@ -139,7 +143,7 @@ fn truncation_inside_an_op_is_an_error_at_every_byte() {
 
 #[test]
 fn other_magics_are_named() {
-    for bytes in [&b""[..], b"tardf3\n\0", b"\x1f\x8b\x08\0\0\0\0\0", b"tardf1"] {
+    for bytes in [&b""[..], b"tardf4\n\0", b"\x1f\x8b\x08\0\0\0\0\0", b"tardf1"] {
         assert!(matches!(OpReader::new(bytes), Err(Error::NotADelta { .. })));
     }
 }

@@ -67,7 +67,7 @@ fn pieces() -> impl Strategy<Value = Vec<Piece>> {
 
 proptest! {
     #[test]
-    fn pieces_come_back(pieces in pieces(), version in prop_oneof![Just(Version::V1), Just(Version::V2)]) {
+    fn pieces_come_back(pieces in pieces(), version in prop_oneof![Just(Version::V1), Just(Version::V2), Just(Version::V3)]) {
         let names: Vec<SourcePath> = (0..3).map(|file| SourcePath::new(format!("dir/{file}").as_bytes()).unwrap()).collect();
         let contents: Vec<Vec<u8>> = (0..3u8).map(|file| (0..=255u8).cycle().skip(file.into()).take(1000).collect()).collect();
         let mut files = Files(names.iter().map(|name| name.as_bytes().to_vec()).zip(contents.clone()).collect());
@@ -87,7 +87,7 @@ proptest! {
                     writer.add(&names[file], start as u64, &difference).unwrap();
                     expected.extend(contents[file][start..].iter().zip(&difference).map(|(a, b)| a.wrapping_add(*b)));
                 }
-                Piece::Frame { file, content } if version == Version::V2 => {
+                Piece::Frame { file, content } if version >= Version::V2 => {
                     let mut encoder = zstd::Encoder::with_ref_prefix(Vec::new(), 3, &contents[file]).unwrap();
                     io::copy(&mut content.as_slice(), &mut encoder).unwrap();
                     writer.zstd_dict(&names[file], &encoder.finish().unwrap()).unwrap();
@@ -102,7 +102,7 @@ proptest! {
         prop_assert_eq!(size, output.len() as u64);
         prop_assert!(output == expected);
         if let Some(max_output) = size.checked_sub(1) {
-            let refused = apply(OpReader::new(delta.as_slice()).unwrap(), &mut files, Limits { max_output }, &mut io::sink());
+            let refused = apply(OpReader::new(delta.as_slice()).unwrap(), &mut files, Limits { max_output, ..Limits::default() }, &mut io::sink());
             let is_too_large = matches!(refused, Err(Error::TooLarge { .. }));
             prop_assert!(is_too_large);
         }
@@ -112,7 +112,7 @@ proptest! {
     fn any_bytes_are_read_or_refused(stream in prop::collection::vec(any::<u8>(), 0..200), version in 1..3u8) {
         let mut delta = format!("tardf{version}\n\0").into_bytes();
         delta.extend(zstd::encode_all(stream.as_slice(), 1).unwrap());
-        let limits = Limits { max_output: 1 << 20 };
+        let limits = Limits { max_output: 1 << 20, ..Limits::default() };
         let mut output = Vec::new();
         let _ = apply(OpReader::new(delta.as_slice()).unwrap(), &mut Files::default(), limits, &mut output);
         prop_assert!(output.len() <= 1 << 20);

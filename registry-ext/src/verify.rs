@@ -152,7 +152,7 @@ async fn check(
     let (expected, max_output) = (target.diff_id, workshop.max_layer_size());
     blocking(move || {
         let mut sources = tar_patch::LayerSource::new(spools)?;
-        let options = tar_patch::ApplyOptions { expected: Some(expected), max_output };
+        let options = tar_patch::ApplyOptions { expected: Some(expected), max_output, ..Default::default() };
         let delta = File::open(&path).map_err(Error::io("open", &path))?;
         match tar_patch::apply(delta, &mut sources, options, &mut std::io::sink()) {
             Ok(_) => Ok(Verdict::Right),

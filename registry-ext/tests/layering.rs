@@ -13,12 +13,13 @@ use serde_json::Value;
 const ARROWS: &[(&str, &[&str])] = &[
     ("delta-format", &[]),
     ("layer", &[]),
+    ("recode", &[]),
     ("cli", &[]),
     ("fixtures", &[]),
-    ("tar-patch", &["delta-format", "layer", "cli"]),
+    ("tar-patch", &["delta-format", "layer", "recode", "cli"]),
     // tar-diff applies each delta before it lets it go.
-    ("tar-diff", &["delta-format", "layer", "tar-patch", "cli"]),
-    ("registry-ext", &["tar-diff", "tar-patch", "layer", "delta-format", "cli"]),
+    ("tar-diff", &["delta-format", "layer", "recode", "tar-patch", "cli"]),
+    ("registry-ext", &["tar-diff", "tar-patch", "layer", "recode", "delta-format", "cli"]),
 ];
 /// Crates that import what they like, since nothing but people uses them.
 const FREE: &[&str] = &["benches", "interop"];

@@ -2,9 +2,8 @@
 
 use std::io::{self, Read, Write};
 
-use delta_format::{Limits, OpReader};
 use layer::Spool;
-use tar_patch::LayerSource;
+use tar_patch::{ApplyOptions, LayerSource};
 
 use crate::{Error, Result};
 
@@ -19,16 +18,15 @@ const CHUNK_SIZE: usize = 256 << 10;
 pub fn verify(delta: impl Read, old: &[Spool], new: &Spool) -> Result<()> {
     let mut sources = LayerSource::new(old.to_vec()).map_err(Error::Verify)?;
     let mut comparison = Comparison { new, position: 0, differs_at: None, failed: None, buffer: Vec::new() };
-    let limits = Limits { max_output: new.size() };
-    let applied = OpReader::new(delta)
-        .and_then(|delta| delta_format::apply(delta, &mut sources, limits, &mut comparison));
+    let options = ApplyOptions { max_output: new.size(), ..Default::default() };
+    let applied = tar_patch::rebuild(delta, &mut sources, options, &mut comparison);
     if let Some(error) = comparison.failed {
         return Err(Error::Layer(error));
     }
     if let Some(offset) = comparison.differs_at {
         return Err(Error::Differs { offset });
     }
-    let size = applied.map_err(|error| Error::Verify(error.into()))?;
+    let size = applied.map_err(Error::Verify)?;
     if size == new.size() { Ok(()) } else { Err(Error::Differs { offset: size }) }
 }
 

@@ -59,9 +59,12 @@ impl Error {
         use delta_format::Error as D;
         match self {
             Self::DiffIdMismatch { .. } => Fault::Mismatch,
-            Self::Delta(D::SourceMissing { .. } | D::SourceNotRegular { .. } | D::SourceTooShort { .. }) => {
-                Fault::Base
-            }
+            Self::Delta(
+                D::SourceMissing { .. }
+                | D::SourceNotRegular { .. }
+                | D::SourceTooShort { .. }
+                | D::SourceUndecodable { .. },
+            ) => Fault::Base,
             Self::Delta(D::Stream { source, .. }) if source.raw_os_error().is_some() => Fault::System,
             Self::Delta(D::Output(_) | D::SourceUnreadable { .. }) => Fault::System,
             Self::Delta(_) => Fault::Delta,

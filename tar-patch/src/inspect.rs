@@ -4,8 +4,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
-use delta_format::wire::MAX_UVARINT_SIZE;
-use delta_format::{Op, OpReader, SourcePath, wire};
+use delta_format::{Op, OpReader, SourcePath};
 
 use crate::Result;
 
@@ -18,13 +17,14 @@ const MAX_FRAME_HEADER_SIZE: usize = 18;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct Summary {
-    /// The version: `tardf1` or `tardf2`.
+    /// The version: `tardf1`, `tardf2` or `tardf3`.
     pub version: &'static str,
     /// The delta itself.
     pub delta_size: u64,
-    /// The op stream before compression, with each op and path in its shortest spelling.
+    /// The op stream before compression.
     pub stream_size: u64,
-    /// The layer that it makes. Where it has `zstd_dict` ops: what their frames announce.
+    /// The layer that it makes. Where it has `zstd_dict` ops: what their frames announce; where it
+    /// has `reencode` ops: what is encoded counts as it is before.
     pub output_size: u64,
     /// `data` ops: bytes that the delta carries.
     pub data: OpTotals,
@@ -40,6 +40,10 @@ pub struct Summary {
     pub seek: OpTotals,
     /// `zstd_dict` ops: frames decoded with a source as their prefix.
     pub zstd_dict: OpTotals,
+    /// `open_view` ops: sources read with their compressed streams decoded.
+    pub open_view: OpTotals,
+    /// `reencode` ops: their output is what stretches of the output of other ops are encoded from.
+    pub reencode: OpTotals,
     /// The source files, most payload first, then most bytes read.
     pub sources: Vec<SourceUse>,
     /// `open` ops of files that are not in `sources` because it is full (2^18 files).
@@ -52,9 +56,10 @@ pub struct Summary {
 pub struct OpTotals {
     /// How many ops there are.
     pub ops: u64,
-    /// Their payload in the op stream, before compression.
+    /// Their payload in the op stream, before compression. Of `open_view` and `reencode` ops: all
+    /// that they take there.
     pub payload: u64,
-    /// What they emit.
+    /// What they emit. Of `reencode` ops: what is encoded.
     pub output: u64,
 }
 
@@ -93,9 +98,13 @@ impl Summary {
         let mut reader = OpReader::new(Counted { inner: delta, size: &delta_size })?;
         let mut summary = Self { version: reader.version().name(), ..Self::default() };
         let mut sources = Sources::default();
-        while let Some(op) = reader.next_op()? {
+        loop {
+            let before = reader.position();
+            let Some(op) = reader.next_op()? else { break };
+            summary.count_list(&op, reader.position() - before);
             summary.count(&op, &mut reader, &mut sources)?;
         }
+        summary.stream_size = reader.position();
         drop(reader);
         summary.delta_size = delta_size.get();
         summary.unlisted_opens = sources.unlisted_opens;
@@ -107,7 +116,7 @@ impl Summary {
     }
 
     /// The totals of each kind of op, by its name.
-    pub fn by_kind(&self) -> [(&'static str, OpTotals); 6] {
+    pub fn by_kind(&self) -> [(&'static str, OpTotals); 8] {
         [
             ("data", self.data),
             ("open", self.open),
@@ -115,6 +124,8 @@ impl Summary {
             ("add_data", self.add_data),
             ("seek", self.seek),
             ("zstd_dict", self.zstd_dict),
+            ("open_view", self.open_view),
+            ("reencode", self.reencode),
         ]
     }
 
@@ -123,15 +134,15 @@ impl Summary {
             Op::Open(path) => path.as_bytes().len() as u64,
             other => other.payload_size(),
         };
-        let (totals, size, output) = match *op {
-            Op::Data { size } => (&mut self.data, size, size),
+        let (totals, output) = match *op {
+            Op::Data { size } => (&mut self.data, size),
             Op::Open(ref path) => {
                 sources.open(path);
-                (&mut self.open, payload, 0)
+                (&mut self.open, 0)
             }
             Op::Copy { size } => {
                 sources.current(|file| file.copied = file.copied.saturating_add(size));
-                (&mut self.copy, size, size)
+                (&mut self.copy, size)
             }
             Op::AddData { size } => {
                 self.add_zeros +=
@@ -140,25 +151,42 @@ impl Summary {
                     file.added += size;
                     file.payload += size;
                 });
-                (&mut self.add_data, size, size)
+                (&mut self.add_data, size)
             }
-            Op::Seek { offset } => (&mut self.seek, offset, 0),
+            Op::Seek { .. } => (&mut self.seek, 0),
             Op::ZstdDict { size } => {
                 let output = announced_size(reader).map_err(|error| stream_error(reader, error))?;
                 sources.current(|file| {
                     file.frames += 1;
                     file.payload += size;
                 });
-                (&mut self.zstd_dict, size, output)
+                (&mut self.zstd_dict, output)
             }
+            Op::OpenView { ref path, .. } => {
+                sources.open(path);
+                (&mut self.open_view, 0)
+            }
+            Op::Reencode(_) => (&mut self.reencode, 0),
         };
         totals.ops += 1;
         // A delta can claim any size before its payload turns out to be missing.
         totals.payload = totals.payload.saturating_add(payload);
         totals.output = totals.output.saturating_add(output);
         self.output_size = self.output_size.saturating_add(output);
-        self.stream_size = self.stream_size.saturating_add(payload.saturating_add(1 + uvarint_size(size)));
         Ok(())
+    }
+
+    /// Counts what the lists of tardf3 take in the op stream, and what they are for.
+    fn count_list(&mut self, op: &Op, taken: u64) {
+        match op {
+            Op::OpenView { .. } => self.open_view.payload += taken,
+            Op::Reencode(list) => {
+                self.reencode.payload += taken;
+                let plain = list.iter().map(|stretch| stretch.size).sum::<u64>();
+                self.reencode.output = self.reencode.output.saturating_add(plain);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -213,12 +241,6 @@ fn announced_size(reader: &mut OpReader<'_>) -> io::Result<u64> {
     let mut header = Vec::with_capacity(MAX_FRAME_HEADER_SIZE);
     reader.payload().take(MAX_FRAME_HEADER_SIZE as u64).read_to_end(&mut header)?;
     Ok(zstd::zstd_safe::get_frame_content_size(&header).ok().flatten().unwrap_or(0))
-}
-
-fn uvarint_size(value: u64) -> u64 {
-    let mut encoded = Vec::with_capacity(MAX_UVARINT_SIZE);
-    wire::put_uvarint(&mut encoded, value);
-    encoded.len() as u64
 }
 
 /// Counts what is read through it.

@@ -8,7 +8,9 @@
 //! # What is not
 //! - **The delta.** Whatever its bytes, [`apply`] gives a layer with the expected DiffId or an
 //!   [`Error`]. It writes at most [`ApplyOptions::max_output`] bytes and keeps its memory within a
-//!   few buffers, the delta's zstd window and, for tardf2, one source file (each at most 512 MiB).
+//!   few buffers, the delta's zstd window and, for tardf2, one source file (each at most 512 MiB). For
+//!   tardf3 it decodes and encodes at most 64 times the bytes of the output, and holds 64 MiB of them
+//!   in memory for each thread that encodes.
 //! - **The source tree.** [`DirSource`] resolves every path as if the tree were the root of the
 //!   file system, so that no symlink leads out of it, and opens regular files only.
 //!   [`LayerSource`] reads the tarballs of the old layers and touches no tree at all.
@@ -21,7 +23,7 @@
 //!
 //! let mut sources = DirSource::open(Path::new("/srv/old"))?;
 //! let expected = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".parse()?;
-//! let options = ApplyOptions { expected: Some(expected), max_output: 1 << 30 };
+//! let options = ApplyOptions { expected: Some(expected), max_output: 1 << 30, ..Default::default() };
 //! let applied = apply(File::open("layer.tardiff")?, &mut sources, options, &mut File::create("layer.tar.part")?)?;
 //! std::fs::rename("layer.tar.part", "layer.tar")?;
 //! println!("{} bytes", applied.size);
@@ -31,10 +33,12 @@
 mod apply;
 mod error;
 mod inspect;
+mod reencode;
 mod source;
 mod tarballs;
+mod views;
 
-pub use apply::{Applied, ApplyOptions, apply};
+pub use apply::{Applied, ApplyOptions, apply, rebuild};
 pub use delta_format::{SourceFile, SourceFiles, SourcePath};
 pub use error::{Error, Fault, Result};
 pub use inspect::{OpTotals, SourceUse, Summary};

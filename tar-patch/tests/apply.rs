@@ -23,7 +23,8 @@ const GOLDEN: [(&str, &[&str]); 5] = [
 
 fn assert_makes(delta: &[u8], sources: &mut impl SourceFiles, target: &[u8], what: &str) {
     let expected = DiffId(Digest::of(target));
-    let options = ApplyOptions { expected: Some(expected), max_output: target.len() as u64 };
+    let options =
+        ApplyOptions { expected: Some(expected), max_output: target.len() as u64, ..Default::default() };
     let mut output = Vec::new();
     let applied = apply(delta, sources, options, &mut output).expect(what);
     assert_eq!(applied, Applied { diff_id: expected, size: target.len() as u64 }, "{what}");

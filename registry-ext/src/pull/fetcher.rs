@@ -85,7 +85,8 @@ impl Fetcher<'_> {
         blocking(move || {
             let delta = File::open(&path).map_err(Error::io("open", &path))?;
             let mut output = layout.temporary()?;
-            let options = tar_patch::ApplyOptions { expected: Some(expected), max_output };
+            let options =
+                tar_patch::ApplyOptions { expected: Some(expected), max_output, ..Default::default() };
             let applied = tar_patch::apply(delta, &mut files, options, output.as_file_mut())?;
             layout.add_blob(expected.0, output)?;
             Ok(tar_blob(expected, applied.size))

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
 
-use delta_format::{CorruptKind, Error as DeltaError, Op, OpReader, SourcePath};
+use delta_format::{CorruptKind, Error as DeltaError, Op, OpReader, SourcePath, Version};
 use layer::Spool;
 
 use super::attribution::{Attribution, Part, PartCosts};
@@ -54,6 +54,9 @@ pub(super) struct Walked {
 pub(super) fn walk<R: Read + Clone>(delta: R, new: &Spool, files: &[Range<u64>]) -> Result<Walked> {
     let start_error = |source| DeltaError::Stream { op_index: 0, source };
     let mut reader = OpReader::new(delta.clone())?;
+    if reader.version() > Version::V2 {
+        return Err(Error::NotExplained { version: reader.version().name() });
+    }
     let attribution = Attribution::new(delta, files.len() + 1).map_err(start_error)?;
     let mut walk = Walk {
         new,
@@ -164,6 +167,7 @@ impl<R: Read> Walk<'_, R> {
                 Ok(())
             }
             Op::ZstdDict { size } => self.frame(size, reader),
+            Op::OpenView { .. } | Op::Reencode(_) => unreachable!("ops of tardf3 alone"),
         }
     }
 

@@ -27,7 +27,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let (of_output, of_delta) = if args.max_size.is_some() { (Some(&bar), None) } else { (None, Some(&bar)) };
     let applied = source.apply(
         Advancing { inner: delta, bar: of_delta },
-        ApplyOptions { expected: args.diff_id, max_output: args.max_size.unwrap_or(u64::MAX) },
+        ApplyOptions {
+            expected: args.diff_id,
+            max_output: args.max_size.unwrap_or(u64::MAX),
+            ..Default::default()
+        },
         &mut Advancing { inner: &mut output, bar: of_output },
     );
     bar.finish();

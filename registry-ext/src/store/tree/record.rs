@@ -153,7 +153,7 @@ impl TreeRecord {
             }
             opened => opened.map_err(Error::io("open", &path))?,
         };
-        let options = ApplyOptions { expected: Some(diff_id), max_output };
+        let options = ApplyOptions { expected: Some(diff_id), max_output, ..Default::default() };
         Ok(apply(delta, &mut tree, options, output)?.size)
     }
 }

@@ -1,0 +1,225 @@
+//! Encodes stretches of the target on several threads and writes them in their order (tardf3).
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::Scope;
+
+use delta_format::{Error, Reencoding, Result, Sink};
+use recode::Recipe;
+
+/// Bytes that wait to be encoded or written, at most, beside the stretch that comes next.
+const MAX_WAITING: usize = 32 << 20;
+/// Bytes that an encoded stretch may have over twice its plain bytes: what encoders write that find
+/// nothing to compress, with room for their framing.
+const MAX_GROWTH: u64 = 1 << 20;
+
+/// A [`Sink`] that encodes.
+///
+/// Stretches go to the workers of a thread scope; what comes after them waits in memory.
+pub(crate) struct Reencoder<'s, 'e, 'o> {
+    scope: &'s Scope<'s, 'e>,
+    output: &'o mut dyn Write,
+    max_output: u64,
+    /// Workers that may still be started.
+    workers_left: usize,
+    /// What workers take from; they end when the sender is dropped.
+    queue: Arc<Mutex<Receiver<Job>>>,
+    jobs: Sender<Job>,
+    /// Pieces of the target in order.
+    waiting: VecDeque<Piece>,
+    /// Bytes of the pieces, as they are before they are encoded.
+    waiting_size: usize,
+    /// Bytes that were written, and those of them that were encoded.
+    written: u64,
+    encoded: u64,
+}
+
+/// A piece of the target.
+enum Piece {
+    Bytes(Vec<u8>),
+    /// To be encoded of so many bytes.
+    Stretch {
+        plain_size: usize,
+        made: Receiver<Result<Vec<u8>>>,
+    },
+}
+
+/// What a worker does.
+struct Job {
+    stretch: Stretch,
+    plain: Vec<u8>,
+    made: Sender<Result<Vec<u8>>>,
+}
+
+/// A [`Reencoding`] whose recipes were read.
+struct Stretch {
+    size: u64,
+    gap: u64,
+    recipe: Recipe,
+    inner: Vec<Self>,
+}
+
+impl<'s, 'e, 'o> Reencoder<'s, 'e, 'o> {
+    pub(crate) fn new(
+        scope: &'s Scope<'s, 'e>,
+        jobs: NonZeroUsize,
+        max_output: u64,
+        output: &'o mut dyn Write,
+    ) -> Self {
+        let (sender, receiver) = channel();
+        Self {
+            scope,
+            output,
+            max_output,
+            workers_left: jobs.get(),
+            queue: Arc::new(Mutex::new(receiver)),
+            jobs: sender,
+            waiting: VecDeque::new(),
+            waiting_size: 0,
+            written: 0,
+            encoded: 0,
+        }
+    }
+    /// Starts one more worker, if there may be one.
+    fn start_worker(&mut self) {
+        if self.workers_left == 0 {
+            return;
+        }
+        self.workers_left -= 1;
+        let (queue, max_output) = (Arc::clone(&self.queue), self.max_output);
+        self.scope.spawn(move || {
+            // The lock is held while waiting for a job, not while one is done.
+            let next = || queue.lock().ok()?.recv().ok();
+            while let Some(Job { stretch, plain, made }) = next() {
+                let encoded = stretch.encode(plain, max_output);
+                // Nobody waits for it if the delta turned out to be broken.
+                let _ = made.send(encoded);
+            }
+        });
+    }
+
+    fn write_out(&mut self, bytes: &[u8]) -> Result<()> {
+        let size = self.written.saturating_add(bytes.len() as u64);
+        if size > self.max_output {
+            return Err(Error::TooLarge { what: "the output", size, max: self.max_output });
+        }
+        self.written = size;
+        self.output.write_all(bytes).map_err(Error::Output)
+    }
+
+    /// Writes the pieces that come next until at most `max` bytes wait.
+    fn drain(&mut self, max: usize) -> Result<()> {
+        while self.waiting_size > max || max == 0 && !self.waiting.is_empty() {
+            match self.waiting.pop_front() {
+                None => break,
+                Some(Piece::Bytes(bytes)) => {
+                    self.waiting_size -= bytes.len();
+                    self.write_out(&bytes)?;
+                }
+                Some(Piece::Stretch { plain_size, made }) => {
+                    self.waiting_size -= plain_size;
+                    let bytes = made.recv().expect("a worker answers each job, and outlives the queue")?;
+                    self.encoded += bytes.len() as u64;
+                    self.write_out(&bytes)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Reencoder<'_, '_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.waiting.is_empty() {
+            return self.write_out(bytes);
+        }
+        match self.waiting.back_mut() {
+            Some(Piece::Bytes(waiting)) => waiting.extend_from_slice(bytes),
+            _ => self.waiting.push_back(Piece::Bytes(bytes.to_vec())),
+        }
+        self.waiting_size += bytes.len();
+        self.drain(MAX_WAITING)
+    }
+
+    fn reencode(&mut self, stretch: Reencoding, plain: Vec<u8>) -> Result<()> {
+        let stretch = Stretch::new(stretch)?;
+        let plain_size = plain.len();
+        // First, so that what waits and this one together are bounded.
+        self.drain(MAX_WAITING.saturating_sub(plain_size).max(1))?;
+        self.start_worker();
+        let (made, result) = channel();
+        self.jobs.send(Job { stretch, plain, made }).expect("the queue lives as long as this sink");
+        self.waiting.push_back(Piece::Stretch { plain_size, made: result });
+        self.waiting_size += plain_size;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<u64> {
+        self.drain(0)?;
+        Ok(self.encoded)
+    }
+}
+
+impl Stretch {
+    /// Reads all recipes: an encoder that is not known is told before anything is encoded.
+    fn new(stretch: Reencoding) -> Result<Self> {
+        let recipe = Recipe::parse(&stretch.recipe).map_err(failed)?;
+        let inner = stretch.inner.into_iter().map(Self::new).collect::<Result<_>>()?;
+        Ok(Self { size: stretch.size, gap: stretch.gap, recipe, inner })
+    }
+
+    /// Encodes what ops emitted, inner stretches first.
+    fn encode(&self, emitted: Vec<u8>, max_output: u64) -> Result<Vec<u8>> {
+        let plain = if self.inner.is_empty() { emitted } else { self.encode_inner(&emitted, max_output)? };
+        let plain_size = plain.len() as u64;
+        let max = max_output.min(2 * plain_size + MAX_GROWTH);
+        let mut encoded = Bounded { bytes: Vec::new(), max };
+        recode::encode(&self.recipe, &mut plain.as_slice(), plain_size, &mut encoded).map_err(failed)?;
+        Ok(encoded.bytes)
+    }
+
+    fn encode_inner(&self, emitted: &[u8], max_output: u64) -> Result<Vec<u8>> {
+        // The reader has checked that inner stretches lie in the outer one.
+        let part = |position: usize, size: u64| {
+            let end = position + usize::try_from(size).expect("within the outer stretch");
+            (&emitted[position..end], end)
+        };
+        let (mut plain, mut position) = (Vec::new(), 0);
+        for inner in &self.inner {
+            let (gap, start) = part(position, inner.gap);
+            let (emitted, end) = part(start, inner.size);
+            plain.extend_from_slice(gap);
+            plain.extend(inner.encode(emitted.to_vec(), max_output)?);
+            position = end;
+        }
+        plain.extend_from_slice(&emitted[position..]);
+        Ok(plain)
+    }
+}
+
+fn failed(error: recode::Error) -> Error {
+    Error::Reencode(Box::new(error))
+}
+
+/// A vector that refuses to grow past a bound.
+struct Bounded {
+    bytes: Vec<u8>,
+    max: u64,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if (self.bytes.len() + bytes.len()) as u64 > self.max {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the stream grows past all measure"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
