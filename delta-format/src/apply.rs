@@ -12,8 +12,8 @@ use crate::{CorruptKind, Error, Op, OpReader, Result};
 pub struct Limits {
     /// Most bytes of output.
     pub max_output: u64,
-    /// Most bytes that compressed streams decode to and are encoded from, all together: what a
-    /// tardf3 delta may cost in time beside its output.
+    /// Most bytes that sources of `ZstdDict` ops have, compressed streams decode to and are encoded
+    /// from, all together: what a delta may cost in time beside its output.
     pub max_plain: u64,
 }
 
@@ -60,6 +60,7 @@ pub fn apply<S: SourceFiles>(
             Op::Seek { offset } => opened(&mut source, &delta)?.position = offset,
             Op::ZstdDict { .. } => {
                 let source = opened(&mut source, &delta)?;
+                target.count_plain(source.size())?;
                 decode_frame(&source.read_whole()?, &mut target, &mut delta)?;
                 // The format leaves the position undefined; the end makes a read without a seek an error.
                 source.move_to_end();

@@ -88,6 +88,11 @@ impl<F: SourceFile> Cursor<F> {
         Ok(())
     }
 
+    /// Bytes of the source.
+    pub(crate) fn size(&self) -> u64 {
+        self.file.size()
+    }
+
     /// Where nothing can be read without a seek.
     pub(crate) fn move_to_end(&mut self) {
         self.position = self.file.size();

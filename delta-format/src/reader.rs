@@ -74,7 +74,7 @@ impl<'a> OpReader<'a> {
         }
         let mut code = [0];
         self.stream.read_exact(&mut code).map_err(|source| self.stream_error(source))?;
-        let size = wire::read_uvarint(&mut self.stream).map_err(|source| self.stream_error(source))?;
+        let size = wire::read_uvarint(&mut self.stream).map_err(|source| self.integer_error(source))?;
         let op = match code[0] {
             wire::OP_DATA => Op::Data { size },
             wire::OP_OPEN => Op::Open(self.read_path(size)?),
@@ -134,8 +134,18 @@ impl<'a> OpReader<'a> {
     fn stream_error(&self, source: io::Error) -> Error {
         match source.kind() {
             io::ErrorKind::UnexpectedEof => self.corrupt(CorruptKind::Truncated),
-            io::ErrorKind::InvalidData => self.corrupt(CorruptKind::Integer),
             _ => Error::Stream { op_index: self.op_index, source },
+        }
+    }
+
+    /// The error for an integer that cannot be read.
+    fn integer_error(&self, source: io::Error) -> Error {
+        // The decoder has other kinds of errors for what it finds.
+        match source.kind() {
+            io::ErrorKind::InvalidData if source.raw_os_error().is_none() => {
+                self.corrupt(CorruptKind::Integer)
+            }
+            _ => self.stream_error(source),
         }
     }
 
@@ -150,7 +160,7 @@ impl<'a> OpReader<'a> {
         check_limit("an open_view op", size, MAX_VIEW_PAYLOAD)?;
         let payload = self.read_bytes(size)?;
         let mut rest = payload.as_slice();
-        let path_size = wire::read_uvarint(&mut rest).map_err(|source| self.stream_error(source))?;
+        let path_size = wire::read_uvarint(&mut rest).map_err(|source| self.integer_error(source))?;
         check_limit("a source path", path_size, MAX_PATH_SIZE)?;
         let path_size = usize::try_from(path_size).unwrap_or(usize::MAX);
         let (path, view) =

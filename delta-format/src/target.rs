@@ -52,7 +52,7 @@ pub(crate) struct Target<'o> {
     buffer: Vec<u8>,
     /// Bytes emitted as they are, those in `buffer` included.
     size: u64,
-    /// Bytes that were decoded or are encoded.
+    /// Bytes that were read as a whole or decoded, or are encoded.
     plain: u64,
     /// Stretches to come. The gap of the first shrinks as bytes are emitted.
     ahead: VecDeque<Reencoding>,
@@ -97,7 +97,11 @@ impl<'o> Target<'o> {
     pub(crate) fn count_plain(&mut self, size: u64) -> Result<()> {
         self.plain = self.plain.saturating_add(size);
         let (size, max) = (self.plain, self.limits.max_plain);
-        if size > max { Err(Error::TooLarge { what: "what is decoded", size, max }) } else { Ok(()) }
+        if size > max {
+            Err(Error::TooLarge { what: "what is read to decode and encode", size, max })
+        } else {
+            Ok(())
+        }
     }
 
     /// Says which stretches of what follows are encoded.

@@ -118,6 +118,22 @@ fn op_codes() {
 }
 
 #[test]
+fn sources_that_are_read_whole_for_little_are_bounded() {
+    // Each op reads its source from start to end, and emits one byte.
+    let frame = zstd::encode_all(&b"x"[..], 1).unwrap();
+    let dict = op(wire::OP_ZSTD_DICT, frame.len() as u64, &frame);
+    let ops = [vec![open(b"f")], vec![dict; 10]].concat().concat();
+    let mut delta = b"tardf2\n\0".to_vec();
+    delta.extend(zstd::encode_all(ops.as_slice(), 1).unwrap());
+    let run = |max_plain| {
+        let limits = Limits { max_output: 10, max_plain };
+        apply(OpReader::new(delta.as_slice())?, &mut Zeros { size: 1000 }, limits, &mut io::sink())
+    };
+    assert_eq!(run(10_000).unwrap(), 10);
+    assert!(matches!(run(9_999), Err(Error::TooLarge { size: 10_000, max: 9_999, .. })));
+}
+
+#[test]
 fn a_flood_of_ops_that_emit_nothing_ends() {
     let flood = |count| vec![op(wire::OP_DATA, 0, b""); usize::try_from(count).unwrap()];
     assert_eq!(run(1, &flood(wire::MAX_IDLE_OPS), 0).unwrap(), 0);
