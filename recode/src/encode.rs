@@ -15,6 +15,7 @@ use crate::{Recipe, Result};
 pub fn encode(recipe: &Recipe, plain: &mut dyn Read, plain_size: u64, output: &mut dyn Write) -> Result<()> {
     let mut plain = Plain::new(plain, plain_size);
     match recipe.encoder() {
+        Encoder::Deflate(plan) => plan.encode(&mut plain, output),
         Encoder::Xz(plan) => plan.encode(&mut plain, output),
     }
 }

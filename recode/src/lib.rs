@@ -36,6 +36,7 @@
 mod codec;
 mod compare;
 mod decode;
+mod deflate;
 mod encode;
 mod error;
 mod find;

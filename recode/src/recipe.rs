@@ -2,7 +2,7 @@
 
 use crate::compare::Compare;
 use crate::wire::Fields;
-use crate::{Codec, Error, Refused, Result, encode, xz};
+use crate::{Codec, Error, Refused, Result, deflate, encode, xz};
 
 /// Largest recipe in bytes: what an applier must hold in memory.
 pub const MAX_RECIPE_SIZE: usize = 64 << 20;
@@ -18,32 +18,46 @@ pub struct Recipe {
 /// What a recipe says, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Encoder {
+    Deflate(deflate::Plan),
     Xz(xz::Plan),
 }
 
 /// The first byte of a recipe. RECIPES.md has the table; a number keeps its meaning for ever.
 mod id {
+    pub(super) const ZLIB: u8 = 0;
+    pub(super) const CORRECTIONS: u8 = 1;
     pub(super) const XZ: u8 = 2;
+    pub(super) const GNU_GZIP: u8 = 5;
 }
 
 impl Encoder {
     fn parse(bytes: &[u8]) -> Result<Self> {
         let mut fields = Fields::new(bytes);
         match fields.byte()? {
+            id::ZLIB => Ok(Self::Deflate(deflate::Plan::parse_zlib(fields, false)?)),
+            id::GNU_GZIP => Ok(Self::Deflate(deflate::Plan::parse_zlib(fields, true)?)),
+            id::CORRECTIONS => Ok(Self::Deflate(deflate::Plan::parse_corrections(fields)?)),
             id::XZ => Ok(Self::Xz(xz::Plan::parse(&mut fields)?)),
             id => Err(Error::UnknownEncoder { id }),
         }
     }
 
     fn write(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = vec![self.id()];
         match self {
-            Self::Xz(plan) => {
-                bytes.push(id::XZ);
-                plan.write(&mut bytes);
-            }
+            Self::Deflate(plan) => plan.write(&mut bytes),
+            Self::Xz(plan) => plan.write(&mut bytes),
         }
         bytes
+    }
+
+    const fn id(&self) -> u8 {
+        match self {
+            Self::Deflate(plan @ deflate::Plan::Zlib(_)) if plan.is_gnu() => id::GNU_GZIP,
+            Self::Deflate(deflate::Plan::Zlib(_)) => id::ZLIB,
+            Self::Deflate(deflate::Plan::Corrections(_)) => id::CORRECTIONS,
+            Self::Xz(_) => id::XZ,
+        }
     }
 }
 
@@ -68,20 +82,25 @@ impl Recipe {
     /// What the recipe makes a stream of.
     pub const fn codec(&self) -> Codec {
         match self.encoder {
+            Encoder::Deflate(_) => Codec::Deflate,
             Encoder::Xz(_) => Codec::Xz,
         }
     }
 
     /// The encoder: a library and its version.
     pub const fn encoder_name(&self) -> &'static str {
-        match self.encoder {
-            Encoder::Xz(_) => "liblzma 5.8",
+        match self.encoder.id() {
+            id::ZLIB => "zlib 1.3",
+            id::GNU_GZIP => "GNU gzip 1.12",
+            id::CORRECTIONS => "corrections 1",
+            _ => "liblzma 5.8",
         }
     }
 
     /// Most memory that [`encode`](crate::encode) takes, in bytes.
     pub fn memory(&self) -> u64 {
         match &self.encoder {
+            Encoder::Deflate(_) => 48 << 20,
             Encoder::Xz(plan) => plan.memory(),
         }
     }
@@ -96,20 +115,26 @@ impl Recipe {
 /// # Errors
 /// [`Refused`] with the reason, if no encoder makes these bytes.
 pub fn recipe(codec: Codec, encoded: &[u8], plain: &[u8]) -> Result<Recipe, Refused> {
-    let candidates = match codec {
-        Codec::Xz => xz::find(encoded)?.into_iter().map(Encoder::Xz),
-        Codec::Deflate | Codec::Zstd | Codec::Bzip2 => return Err(Refused::NoEncoder),
-    };
-    for encoder in candidates {
-        let recipe = Recipe { bytes: encoder.write(), encoder };
-        if recipe.makes(encoded, plain) {
-            return Ok(recipe);
+    let makes = |encoder: &Encoder| Recipe::new(encoder.clone()).makes(encoded, plain);
+    let encoder = match codec {
+        Codec::Deflate => {
+            let plan = deflate::find(encoded, plain, |plan| makes(&Encoder::Deflate(plan.clone())))?;
+            Encoder::Deflate(plan)
         }
-    }
-    Err(Refused::NoEncoder)
+        Codec::Xz => {
+            let plans = xz::find(encoded)?.into_iter().map(Encoder::Xz);
+            plans.into_iter().find(makes).ok_or(Refused::NoEncoder)?
+        }
+        Codec::Zstd | Codec::Bzip2 => return Err(Refused::NoEncoder),
+    };
+    Ok(Recipe::new(encoder))
 }
 
 impl Recipe {
+    fn new(encoder: Encoder) -> Self {
+        Self { bytes: encoder.write(), encoder }
+    }
+
     /// Whether the recipe makes `encoded` of `plain`; stops where it does not.
     fn makes(&self, encoded: &[u8], mut plain: &[u8]) -> bool {
         let mut output = Compare::new(encoded);

@@ -39,6 +39,11 @@ impl<'r> Fields<'r> {
         Ok(bytes)
     }
 
+    /// All that is left.
+    pub(crate) const fn rest(self) -> &'r [u8] {
+        self.rest
+    }
+
     /// Checks that nothing is left.
     pub(crate) const fn end(&self) -> Result<()> {
         if self.rest.is_empty() { Ok(()) } else { Err(Error::BadRecipe { reason: "it is too long" }) }

@@ -5,7 +5,7 @@
 mod support;
 
 use recode::{Codec, Found, Recipe, encode, find, recipe};
-use support::{contents, pipe};
+use support::{contents, pipe, python};
 
 /// Checks that every stream of a file has a recipe that makes it, also when read from the wire.
 fn check(what: &str, file: &[u8]) -> Vec<Recipe> {
@@ -66,6 +66,87 @@ fn xz() {
                 assert!(recipe.as_bytes().len() < 150, "{arguments:?} {name}: {recipe:?}");
                 assert_eq!(recipe.codec(), Codec::Xz);
             }
+        }
+    }
+}
+
+/// Raw deflate of Python's zlib, which is stock zlib: level, window bits, memory level, strategy.
+const ZLIB: &str = r#"
+import sys, zlib
+encoder = zlib.compressobj(LEVEL, zlib.DEFLATED, OPTIONS)
+content = sys.stdin.buffer.read()
+sys.stdout.buffer.write(encoder.compress(content) + encoder.flush())
+"#;
+
+fn zlib(level: u32, options: &str, content: &[u8]) -> Vec<u8> {
+    python(&ZLIB.replace("LEVEL", &level.to_string()).replace("OPTIONS", options), content)
+}
+
+#[test]
+fn gzip() {
+    for level in ["-1", "-2", "-3", "-4", "-5", "-6", "-7", "-8", "-9"] {
+        for (name, content) in contents() {
+            let file = pipe("gzip", &["-c", level], &content);
+            let [recipe] = check(&format!("gzip {level} of {name}"), &file).try_into().unwrap();
+            assert!(recipe.as_bytes().len() <= 5, "{level} {name}: {recipe:?}");
+        }
+    }
+}
+
+#[test]
+fn zlib_levels() {
+    for level in 1..=9 {
+        for (name, content) in contents() {
+            let file = zlib(level, "31", &content);
+            let [recipe] = check(&format!("zlib {level} of {name}"), &file).try_into().unwrap();
+            assert_eq!(recipe.as_bytes().len(), 5, "{level} {name}: {recipe:?}");
+        }
+    }
+    for mem_level in [1, 5, 9] {
+        for (name, content) in contents().split_off(3) {
+            // How many tokens a block had that was stored, the stream does not tell.
+            if name == "noise" && mem_level < 8 {
+                continue;
+            }
+            let file = zlib(6, &format!("31, {mem_level}"), &content);
+            let [recipe] = check(&format!("memory level {mem_level} of {name}"), &file).try_into().unwrap();
+            assert!(recipe.as_bytes().len() <= 5, "{mem_level} {name}: {recipe:?}");
+        }
+    }
+}
+
+#[test]
+fn deflate_of_others() {
+    let flushed = r#"
+import sys, zlib
+encoder = zlib.compressobj(6, zlib.DEFLATED, 31)
+content = sys.stdin.buffer.read()
+for start in range(0, len(content), 10000):
+    mode = zlib.Z_FULL_FLUSH if start % 30000 == 0 else zlib.Z_SYNC_FLUSH
+    sys.stdout.buffer.write(encoder.compress(content[start:start + 10000]) + encoder.flush(mode))
+sys.stdout.buffer.write(encoder.flush())
+"#;
+    for (name, content) in contents() {
+        let of_rust = |level| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+            std::io::Write::write_all(&mut encoder, &content).unwrap();
+            encoder.finish().unwrap()
+        };
+        let files = [
+            ("flushes", python(flushed, &content)),
+            ("stored", zlib(0, "31", &content)),
+            ("a small window", zlib(6, "25", &content)),
+            ("filtered", zlib(6, "31, 8, 1", &content)),
+            ("Huffman only", zlib(6, "31, 8, 2", &content)),
+            ("runs only", zlib(6, "31, 8, 3", &content)),
+            ("static codes", zlib(6, "31, 8, 4", &content)),
+            ("zlib-rs 1", of_rust(1)),
+            ("zlib-rs 4", of_rust(4)),
+            ("zlib-rs 9", of_rust(9)),
+        ];
+        for (what, file) in files {
+            let size = check(&format!("{what} of {name}"), &file)[0].as_bytes().len();
+            assert!(size <= file.len() / 4 || size < 64, "{what} of {name}: {size} of {}", file.len());
         }
     }
 }

@@ -1,0 +1,63 @@
+//! Raw deflate.
+//!
+//! What zlib and GNU gzip make is said by a few parameters. What others make is said by how it
+//! differs from what zlib would have made at each place.
+//!
+//! Both are written here and not taken from a library. The encoders must make the bytes of one
+//! version for ever, and be fed and stopped at any place; and corrections are read from a recipe
+//! that may be hostile, where libraries that are made for one's own data panic or do not end.
+//!
+//! The algorithms are those of zlib, by Jean-loup Gailly and Mark Adler.
+
+mod bits;
+mod corrections;
+mod parser;
+mod range;
+mod reader;
+mod search;
+mod token;
+mod trees;
+mod walk;
+mod zlib;
+
+use std::io::Write;
+
+pub(crate) use self::search::find;
+use crate::Result;
+use crate::compare::Plain;
+use crate::wire::Fields;
+
+/// How a deflate stream is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Plan {
+    Zlib(zlib::Plan),
+    Corrections(corrections::Plan),
+}
+
+impl Plan {
+    pub(crate) fn parse_zlib(mut fields: Fields<'_>, is_gnu: bool) -> Result<Self> {
+        Ok(Self::Zlib(zlib::Plan::parse(&mut fields, is_gnu)?))
+    }
+
+    pub(crate) fn parse_corrections(fields: Fields<'_>) -> Result<Self> {
+        Ok(Self::Corrections(corrections::Plan::parse(fields)?))
+    }
+
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Zlib(plan) => plan.write(bytes),
+            Self::Corrections(plan) => plan.write(bytes),
+        }
+    }
+
+    pub(crate) const fn is_gnu(&self) -> bool {
+        matches!(self, Self::Zlib(plan) if plan.is_gnu)
+    }
+
+    pub(crate) fn encode(&self, plain: &mut Plain<'_>, output: &mut dyn Write) -> Result<()> {
+        match self {
+            Self::Zlib(plan) => plan.encode(plain, output),
+            Self::Corrections(plan) => plan.encode(plain, output),
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! Which token zlib takes at each place: its window, its chains of strings with equal hash, and its
+//! rules of greed and laziness.
+//!
+//! One parser serves two ends: it says what zlib makes, and it predicts what another encoder makes,
+//! which is then told what that encoder really made. So [`predict`](Parser::predict) and
+//! [`commit`](Parser::commit) are apart. The window slides as zlib's does (deflate.c), because what
+//! it forgets, and that position 0 of it is never matched, shows in the stream.
+
+use super::token::{MAX_MATCH, MIN_MATCH, Token};
+use crate::Result;
+use crate::compare::Plain;
+
+/// Bytes that zlib wants ahead, but at the end.
+const MIN_LOOKAHEAD: usize = MAX_MATCH + MIN_MATCH + 1;
+/// A reference of the least size over a longer distance costs more than its literals.
+const TOO_FAR: usize = 4096;
+/// Bytes behind the window: GNU gzip puts zeros there at the end, and hashes them.
+const SLACK: usize = 4;
+
+/// How hard the parser looks for references.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Effort {
+    /// A reference this long makes the lazy search short.
+    good: u16,
+    /// No lazy search behind a reference this long; for a greedy parser: none longer is entered
+    /// into the chains.
+    lazy: u16,
+    /// A reference this long ends the search.
+    nice: u16,
+    /// Most strings that are looked at.
+    chain: u16,
+    is_lazy: bool,
+}
+
+impl Effort {
+    /// That of a level 1 to 9 (`configuration_table` in deflate.c).
+    pub(super) const fn of_level(level: u8) -> Self {
+        let (good, lazy, nice, chain) = match level {
+            0 | 1 => (4, 4, 8, 4),
+            2 => (4, 5, 16, 8),
+            3 => (4, 6, 32, 32),
+            4 => (4, 4, 16, 16),
+            5 => (8, 16, 32, 32),
+            6 => (8, 16, 128, 128),
+            7 => (8, 32, 128, 256),
+            8 => (32, 128, 258, 1024),
+            _ => (32, 258, 258, 4096),
+        };
+        Self { good, lazy, nice, chain, is_lazy: level > 3 }
+    }
+}
+
+/// What the parser may do (`deflateInit2` in zlib.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strategy {
+    Default,
+    /// No short references.
+    Filtered,
+    /// No references.
+    Huffman,
+    /// References to the last byte only.
+    Rle,
+    /// As the default; blocks have static codes.
+    Fixed,
+}
+
+/// All that the parser depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Settings {
+    pub(super) effort: Effort,
+    pub(super) strategy: Strategy,
+    /// Base-2 logarithm of the window in bytes, 9 to 15.
+    pub(super) window_bits: u32,
+    /// Base-2 logarithm of the number of chains, 8 to 16.
+    pub(super) hash_bits: u32,
+    /// GNU gzip's ways at the end of the input, instead of zlib's.
+    pub(super) is_gnu: bool,
+}
+
+/// A reference that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Match {
+    size: usize,
+    /// Bytes back from where it begins.
+    distance: usize,
+}
+
+pub(super) struct Parser {
+    settings: Settings,
+    window: Vec<u8>,
+    /// The last string of each hash.
+    head: Vec<u16>,
+    /// The string before, of each string; 0 is none.
+    previous: Vec<u16>,
+    /// Where the next token begins in the window.
+    start: usize,
+    /// Bytes that are read, from `start`.
+    lookahead: usize,
+    /// Strings before this place are in the chains, or left out for good.
+    entered: usize,
+    /// Where the block begins in the window, if it is still there.
+    block_start: Option<usize>,
+    /// Plain bytes of the block so far.
+    block_size: usize,
+    is_at_end: bool,
+    /// The match at `start` that a lazy search found from the byte before.
+    pending: Option<Match>,
+    /// The match that the prediction began with, and the one at the next byte that beats it.
+    current: Option<Match>,
+    next: Option<Match>,
+}
+
+impl Parser {
+    pub(super) fn new(settings: Settings) -> Self {
+        let size = 1_usize << settings.window_bits;
+        Self {
+            settings,
+            window: vec![0; size * 2 + SLACK],
+            head: vec![0; 1 << settings.hash_bits],
+            previous: vec![0; size],
+            start: 0,
+            lookahead: 0,
+            entered: 0,
+            block_start: Some(0),
+            block_size: 0,
+            is_at_end: false,
+            pending: None,
+            current: None,
+            next: None,
+        }
+    }
+
+    const fn size(&self) -> usize {
+        1 << self.settings.window_bits
+    }
+
+    const fn max_distance(&self) -> usize {
+        self.size() - MIN_LOOKAHEAD
+    }
+
+    /// Bytes that are read and not yet in a token: none at the end only, after a prediction.
+    pub(super) const fn lookahead(&self) -> usize {
+        self.lookahead
+    }
+
+    /// The next byte.
+    pub(super) fn byte(&self) -> u8 {
+        self.window[self.start]
+    }
+
+    /// The plain bytes of the block so far, if the window holds them all.
+    pub(super) fn block(&self) -> Option<&[u8]> {
+        self.block_start.map(|start| &self.window[start..self.start])
+    }
+
+    /// Plain bytes of the block so far.
+    pub(super) const fn block_size(&self) -> usize {
+        self.block_size
+    }
+
+    pub(super) const fn end_block(&mut self) {
+        self.block_start = Some(self.start);
+        self.block_size = 0;
+    }
+
+    /// Reads ahead as for the next prediction.
+    pub(super) fn read_on(&mut self, plain: &mut Plain<'_>) -> Result<()> {
+        self.fill(0, plain)
+    }
+
+    /// The token that zlib takes next; `None` at the end.
+    pub(super) fn predict(&mut self, plain: &mut Plain<'_>) -> Result<Option<Token>> {
+        (self.current, self.next) = (None, None);
+        self.fill(0, plain)?;
+        if self.lookahead == 0 {
+            return Ok(None);
+        }
+        let literal = Token::literal(self.byte());
+        match self.settings.strategy {
+            Strategy::Huffman => return Ok(Some(literal)),
+            Strategy::Rle => return Ok(Some(self.run().unwrap_or(literal))),
+            _ => {}
+        }
+        let found = self.pending.take().or_else(|| self.search(0, MIN_MATCH - 1));
+        let Some(found) = found else { return Ok(Some(literal)) };
+        self.current = Some(found);
+        if self.settings.effort.is_lazy {
+            self.fill(1, plain)?;
+            if found.size < usize::from(self.settings.effort.lazy) {
+                self.next = self.search(1, found.size);
+            }
+            if self.next.is_some() {
+                return Ok(Some(literal));
+            }
+        }
+        Ok(self.current())
+    }
+
+    /// The reference that the prediction began with, be it that or not.
+    pub(super) fn current(&self) -> Option<Token> {
+        self.current.map(|found| Token::reference(found.size, found.distance))
+    }
+
+    /// Goes on behind a token, which need not be the predicted one but must fit the lookahead.
+    pub(super) fn commit(&mut self, token: Token) {
+        let size = token.size();
+        let end = self.start + size;
+        if matches!(self.settings.strategy, Strategy::Huffman | Strategy::Rle) {
+            // They have no use for chains.
+        } else if token.is_literal() {
+            self.pending = self.next.take();
+            self.enter_until(end);
+        } else {
+            (self.pending, self.next) = (None, None);
+            let left = self.lookahead - size;
+            let effort = &self.settings.effort;
+            let is_short = size <= usize::from(effort.lazy);
+            if effort.is_lazy || (is_short && (self.settings.is_gnu || left >= MIN_MATCH)) {
+                self.enter_until(end);
+            }
+        }
+        self.entered = self.entered.max(end);
+        self.start = end;
+        self.lookahead -= size;
+        self.block_size += size;
+    }
+
+    /// The `hops`-th nearest reference of this size, of at most so many strings; nearest is 0.
+    pub(super) fn hop(&self, size: usize, hops: usize, max_chain: usize) -> Option<usize> {
+        self.chain(size, max_chain).nth(hops)
+    }
+
+    /// How many references of this size are nearer than this distance.
+    pub(super) fn hops(&self, size: usize, distance: usize, max_chain: usize) -> Option<usize> {
+        self.chain(size, max_chain).position(|near| near == distance)
+    }
+
+    /// The distances of references of this size in the chain of the next string.
+    fn chain(&self, size: usize, max_chain: usize) -> impl Iterator<Item = usize> + '_ {
+        let (at, mask) = (self.start, self.size() - 1);
+        let limit = at.saturating_sub(self.size());
+        let scan = &self.window[at..at + size];
+        let first = if self.entered > at { self.previous[at & mask] } else { 0 };
+        std::iter::successors(Some(usize::from(first)), move |place| {
+            Some(usize::from(self.previous[place & mask])).filter(|next| next < place)
+        })
+        .take_while(move |place| *place > limit)
+        .take(max_chain)
+        .filter(move |place| self.window[*place..*place + size] == *scan)
+        .map(move |place| at - place)
+    }
+
+    /// Reads ahead, for a token that begins `offset` bytes behind the next, and slides the window
+    /// when zlib does.
+    fn fill(&mut self, offset: usize, plain: &mut Plain<'_>) -> Result<()> {
+        let size = self.size();
+        let is_full = |lookahead: usize| lookahead - offset >= MIN_LOOKAHEAD;
+        if is_full(self.lookahead) || (self.settings.is_gnu && self.is_at_end) {
+            return Ok(());
+        }
+        if self.start + offset >= size + self.max_distance() {
+            self.slide();
+        }
+        while !self.is_at_end && !is_full(self.lookahead) {
+            let end = self.start + self.lookahead;
+            let read = plain.read(&mut self.window[end..size * 2])?;
+            self.lookahead += read;
+            if read == 0 {
+                self.is_at_end = true;
+                // GNU gzip hashes what is behind the end, and puts zeros there first.
+                self.window[end..end + MIN_MATCH - 1].fill(0);
+            }
+        }
+        Ok(())
+    }
+
+    fn slide(&mut self) {
+        let size = self.size();
+        self.window.copy_within(size..size * 2, 0);
+        self.start -= size;
+        self.entered -= size;
+        self.block_start = self.block_start.and_then(|start| start.checked_sub(size));
+        let size = u16::try_from(size).unwrap_or(u16::MAX);
+        for place in self.head.iter_mut().chain(&mut self.previous) {
+            *place = place.saturating_sub(size);
+        }
+    }
+
+    /// Enters the string at a place into its chain; gives the one before.
+    fn enter(&mut self, at: usize) -> usize {
+        let [a, b, c] = [0, 1, 2].map(|offset| usize::from(self.window[at + offset]));
+        let shift = self.settings.hash_bits.div_ceil(3);
+        let hash = ((a << (2 * shift)) ^ (b << shift) ^ c) & (self.head.len() - 1);
+        let before = self.head[hash];
+        let mask = self.previous.len() - 1;
+        self.previous[at & mask] = before;
+        self.head[hash] = u16::try_from(at).unwrap_or(0);
+        self.entered = at + 1;
+        usize::from(before)
+    }
+
+    /// Enters all strings up to a place that the input has whole. GNU gzip does not look.
+    fn enter_until(&mut self, end: usize) {
+        let end = if self.settings.is_gnu {
+            end
+        } else {
+            end.min((self.start + self.lookahead).saturating_sub(MIN_MATCH - 1))
+        };
+        for at in self.entered.max(self.start)..end {
+            self.enter(at);
+        }
+    }
+
+    /// The longest match at an offset from the next token, if it is over `floor` bytes.
+    fn search(&mut self, offset: usize, floor: usize) -> Option<Match> {
+        let at = self.start + offset;
+        let lookahead = self.lookahead - offset;
+        let is_gnu = self.settings.is_gnu;
+        let first = if self.entered > at {
+            usize::from(self.previous[at & (self.size() - 1)])
+        } else if is_gnu || lookahead >= MIN_MATCH {
+            self.enter(at)
+        } else {
+            0
+        };
+        let is_near_end = is_gnu && at > self.size() * 2 - MIN_LOOKAHEAD;
+        if first == 0 || at - first > self.max_distance() || is_near_end {
+            return None;
+        }
+        let found = self.longest(at, lookahead, first, floor)?;
+        let is_short = self.settings.effort.is_lazy
+            && found.size <= 5
+            && (self.settings.strategy == Strategy::Filtered
+                || (found.size == MIN_MATCH && found.distance > TOO_FAR));
+        (!is_short).then_some(found)
+    }
+
+    /// zlib's `longest_match`: the first of the longest in the chain, within the effort.
+    fn longest(&self, at: usize, lookahead: usize, first: usize, floor: usize) -> Option<Match> {
+        let effort = &self.settings.effort;
+        let mut chain = if floor >= usize::from(effort.good) { effort.chain >> 2 } else { effort.chain };
+        let mut nice = usize::from(effort.nice);
+        if !self.settings.is_gnu {
+            nice = nice.min(lookahead);
+        }
+        let limit = at.saturating_sub(self.max_distance());
+        let mask = self.previous.len() - 1;
+        let scan = self.window[at..].first_chunk::<MAX_MATCH>()?;
+        let (mut best, mut best_place) = (floor, None);
+        let mut place = first;
+        loop {
+            let other = self.window[place..].first_chunk::<MAX_MATCH>()?;
+            if other[best - 1..=best] == scan[best - 1..=best] && other[..2] == scan[..2] {
+                let size = common(scan, other);
+                if size > best {
+                    (best, best_place) = (size, Some(place));
+                    if size >= nice {
+                        break;
+                    }
+                }
+            }
+            place = usize::from(self.previous[place & mask]);
+            chain -= 1;
+            if place <= limit || chain == 0 {
+                break;
+            }
+        }
+        let size = best.min(lookahead);
+        best_place.filter(|_| size > floor).map(|place| Match { size, distance: at - place })
+    }
+
+    /// The run of the last byte, if it is long enough for a reference.
+    fn run(&self) -> Option<Token> {
+        let last = self.window[self.start.checked_sub(1)?];
+        let ahead = &self.window[self.start..self.start + self.lookahead.min(MAX_MATCH)];
+        let size = ahead.iter().take_while(|byte| **byte == last).count();
+        (size >= MIN_MATCH).then(|| Token::reference(size, 1))
+    }
+}
+
+/// How many bytes are the same from the start.
+fn common(a: &[u8; MAX_MATCH], b: &[u8; MAX_MATCH]) -> usize {
+    let (a_words, a_rest) = a.as_chunks::<8>();
+    let (b_words, b_rest) = b.as_chunks::<8>();
+    for (index, (a, b)) in a_words.iter().zip(b_words).enumerate() {
+        let differing = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differing != 0 {
+            return index * 8 + differing.trailing_zeros() as usize / 8;
+        }
+    }
+    a_words.len() * 8 + a_rest.iter().zip(b_rest).take_while(|(a, b)| a == b).count()
+}

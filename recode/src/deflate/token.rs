@@ -1,0 +1,158 @@
+//! What a deflate stream is made of: literals and references, and their codes (RFC 1951, 3.2.5).
+
+#![expect(clippy::cast_possible_truncation, reason = "sizes, distances and codes are under 2^16")]
+
+/// Shortest reference in bytes.
+pub(super) const MIN_MATCH: usize = 3;
+/// Longest reference in bytes.
+pub(super) const MAX_MATCH: usize = 258;
+/// The symbol that ends a block.
+pub(super) const END_OF_BLOCK: usize = 256;
+pub(super) const LITERAL_CODES: usize = 286;
+pub(super) const DISTANCE_CODES: usize = 30;
+
+/// A literal byte, or a reference to earlier bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Token {
+    /// Bytes back; 0 is a literal.
+    distance: u16,
+    /// The byte, or the size of the reference.
+    value: u16,
+}
+
+impl Token {
+    pub(super) const fn literal(byte: u8) -> Self {
+        Self { distance: 0, value: byte as u16 }
+    }
+
+    /// Sizes are 3 to 258, distances 1 to 32768.
+    pub(super) const fn reference(size: usize, distance: usize) -> Self {
+        Self { distance: distance as u16, value: size as u16 }
+    }
+
+    pub(super) const fn is_literal(self) -> bool {
+        self.distance == 0
+    }
+
+    /// Plain bytes that it stands for.
+    pub(super) const fn size(self) -> usize {
+        if self.is_literal() { 1 } else { self.value as usize }
+    }
+
+    pub(super) const fn distance(self) -> usize {
+        self.distance as usize
+    }
+
+    /// The symbol of the literal tree, and the extra bits behind it: their value and their count.
+    pub(super) fn symbol(self) -> (usize, u32, u32) {
+        if self.is_literal() {
+            return (self.value as usize, 0, 0);
+        }
+        let size = self.value as usize - MIN_MATCH;
+        let code = LENGTH_CODE[size & 0xff] as usize;
+        (END_OF_BLOCK + 1 + code, (size as u32).wrapping_sub(LENGTH_BASE[code] as u32), length_extra(code))
+    }
+
+    /// The symbol of the distance tree, and the extra bits behind it.
+    pub(super) fn distance_symbol(self) -> (usize, u32, u32) {
+        let distance = (self.distance as u32).wrapping_sub(1) & 0x7fff;
+        let code = if distance < 256 {
+            DISTANCE_CODE[distance as usize]
+        } else {
+            DISTANCE_CODE[256 + (distance >> 7) as usize]
+        } as usize;
+        (code, distance - DISTANCE_BASE[code] as u32, distance_extra(code))
+    }
+}
+
+/// Extra bits of a length code, 0 to 28.
+pub(super) const fn length_extra(code: usize) -> u32 {
+    match code {
+        0..8 | 28 => 0,
+        _ => code as u32 / 4 - 1,
+    }
+}
+
+/// Extra bits of a distance code, 0 to 29.
+pub(super) const fn distance_extra(code: usize) -> u32 {
+    if code < 4 { 0 } else { code as u32 / 2 - 1 }
+}
+
+/// The least size of each length code, less 3.
+pub(super) static LENGTH_BASE: [u16; 29] = {
+    let mut table = [0; 29];
+    let (mut code, mut base) = (0, 0);
+    while code < 28 {
+        table[code] = base;
+        base += 1 << length_extra(code);
+        code += 1;
+    }
+    table[28] = 255;
+    table
+};
+
+/// The least distance of each code, less 1.
+pub(super) static DISTANCE_BASE: [u16; DISTANCE_CODES] = {
+    let mut table = [0; DISTANCE_CODES];
+    let (mut code, mut base) = (0, 0_u16);
+    while code < DISTANCE_CODES {
+        table[code] = base;
+        base = base.wrapping_add(1 << distance_extra(code));
+        code += 1;
+    }
+    table
+};
+
+/// The code of each size less 3.
+static LENGTH_CODE: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut size = 0;
+    while size < 255 {
+        let mut code = 27;
+        while LENGTH_BASE[code] as usize > size {
+            code -= 1;
+        }
+        table[size] = code as u8;
+        size += 1;
+    }
+    table[255] = 28;
+    table
+};
+
+/// The code of each distance less 1 up to 255, then of each 128 distances.
+static DISTANCE_CODE: [u8; 512] = {
+    let mut table = [0; 512];
+    let mut index = 0;
+    while index < 512 {
+        let distance = if index < 256 { index } else { (index - 256) << 7 };
+        let mut code = DISTANCE_CODES - 1;
+        while DISTANCE_BASE[code] as usize > distance {
+            code -= 1;
+        }
+        table[index] = code as u8;
+        index += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_extra_bits_say_the_sizes_and_distances() {
+        for size in MIN_MATCH..=MAX_MATCH {
+            let (symbol, extra, bits) = Token::reference(size, 1).symbol();
+            let code = symbol - END_OF_BLOCK - 1;
+            assert_eq!(usize::from(LENGTH_BASE[code]) + extra as usize + MIN_MATCH, size);
+            assert!(extra < 1 << bits && bits <= 5, "{size}");
+        }
+        assert_eq!(Token::reference(257, 1).symbol(), (284, 30, 5));
+        assert_eq!(Token::reference(258, 1).symbol(), (285, 0, 0));
+        for distance in 1..=32768 {
+            let (code, extra, bits) = Token::reference(3, distance).distance_symbol();
+            assert_eq!(usize::from(DISTANCE_BASE[code]) + extra as usize + 1, distance);
+            assert!(extra < 1 << bits && bits <= 13, "{distance}");
+        }
+    }
+}
