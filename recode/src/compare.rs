@@ -15,9 +15,9 @@ impl<'e> Compare<'e> {
         Self { rest: expected }
     }
 
-    /// Whether all that was expected came.
-    pub(crate) const fn is_whole(&self) -> bool {
-        self.rest.is_empty()
+    /// Bytes that are still expected.
+    pub(crate) const fn left(&self) -> usize {
+        self.rest.len()
     }
 }
 

@@ -17,5 +17,7 @@ pub fn encode(recipe: &Recipe, plain: &mut dyn Read, plain_size: u64, output: &m
     match recipe.encoder() {
         Encoder::Deflate(plan) => plan.encode(&mut plain, output),
         Encoder::Xz(plan) => plan.encode(&mut plain, output),
+        Encoder::Zstd(plan) => plan.encode(&mut plain, output),
+        Encoder::Bzip2(plan) => plan.encode(&mut plain, output),
     }
 }

@@ -33,6 +33,7 @@
 //! ```
 #![doc = include_str!("../RECIPES.md")]
 
+mod bzip2_stream;
 mod codec;
 mod compare;
 mod decode;
@@ -44,6 +45,7 @@ mod recipe;
 mod wire;
 mod xz;
 mod zip;
+mod zstd_frame;
 
 pub use codec::{Codec, HEAD_SIZE, is_compressed};
 pub use decode::{Decoded, decode};

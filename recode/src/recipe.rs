@@ -2,7 +2,7 @@
 
 use crate::compare::Compare;
 use crate::wire::Fields;
-use crate::{Codec, Error, Refused, Result, deflate, encode, xz};
+use crate::{Codec, Error, Refused, Result, bzip2_stream, deflate, encode, xz, zstd_frame};
 
 /// Largest recipe in bytes: what an applier must hold in memory.
 pub const MAX_RECIPE_SIZE: usize = 64 << 20;
@@ -20,6 +20,8 @@ pub struct Recipe {
 pub(crate) enum Encoder {
     Deflate(deflate::Plan),
     Xz(xz::Plan),
+    Zstd(zstd_frame::Plan),
+    Bzip2(bzip2_stream::Plan),
 }
 
 /// The first byte of a recipe. RECIPES.md has the table; a number keeps its meaning for ever.
@@ -27,6 +29,8 @@ mod id {
     pub(super) const ZLIB: u8 = 0;
     pub(super) const CORRECTIONS: u8 = 1;
     pub(super) const XZ: u8 = 2;
+    pub(super) const ZSTD: u8 = 3;
+    pub(super) const BZIP2: u8 = 4;
     pub(super) const GNU_GZIP: u8 = 5;
 }
 
@@ -38,6 +42,8 @@ impl Encoder {
             id::GNU_GZIP => Ok(Self::Deflate(deflate::Plan::parse_zlib(fields, true)?)),
             id::CORRECTIONS => Ok(Self::Deflate(deflate::Plan::parse_corrections(fields)?)),
             id::XZ => Ok(Self::Xz(xz::Plan::parse(&mut fields)?)),
+            id::ZSTD => Ok(Self::Zstd(zstd_frame::Plan::parse(&mut fields)?)),
+            id::BZIP2 => Ok(Self::Bzip2(bzip2_stream::Plan::parse(&mut fields)?)),
             id => Err(Error::UnknownEncoder { id }),
         }
     }
@@ -47,6 +53,8 @@ impl Encoder {
         match self {
             Self::Deflate(plan) => plan.write(&mut bytes),
             Self::Xz(plan) => plan.write(&mut bytes),
+            Self::Zstd(plan) => plan.write(&mut bytes),
+            Self::Bzip2(plan) => plan.write(&mut bytes),
         }
         bytes
     }
@@ -57,6 +65,8 @@ impl Encoder {
             Self::Deflate(deflate::Plan::Zlib(_)) => id::ZLIB,
             Self::Deflate(deflate::Plan::Corrections(_)) => id::CORRECTIONS,
             Self::Xz(_) => id::XZ,
+            Self::Zstd(_) => id::ZSTD,
+            Self::Bzip2(_) => id::BZIP2,
         }
     }
 }
@@ -84,6 +94,8 @@ impl Recipe {
         match self.encoder {
             Encoder::Deflate(_) => Codec::Deflate,
             Encoder::Xz(_) => Codec::Xz,
+            Encoder::Zstd(_) => Codec::Zstd,
+            Encoder::Bzip2(_) => Codec::Bzip2,
         }
     }
 
@@ -93,7 +105,9 @@ impl Recipe {
             id::ZLIB => "zlib 1.3",
             id::GNU_GZIP => "GNU gzip 1.12",
             id::CORRECTIONS => "corrections 1",
-            _ => "liblzma 5.8",
+            id::XZ => "liblzma 5",
+            id::ZSTD => "libzstd 1.5.7",
+            _ => "bzip2 1.0",
         }
     }
 
@@ -102,6 +116,8 @@ impl Recipe {
         match &self.encoder {
             Encoder::Deflate(_) => 48 << 20,
             Encoder::Xz(plan) => plan.memory(),
+            Encoder::Zstd(plan) => plan.memory(),
+            Encoder::Bzip2(plan) => plan.memory(),
         }
     }
 
@@ -125,7 +141,14 @@ pub fn recipe(codec: Codec, encoded: &[u8], plain: &[u8]) -> Result<Recipe, Refu
             let plans = xz::find(encoded)?.into_iter().map(Encoder::Xz);
             plans.into_iter().find(makes).ok_or(Refused::NoEncoder)?
         }
-        Codec::Zstd | Codec::Bzip2 => return Err(Refused::NoEncoder),
+        Codec::Zstd => {
+            let matches = |plan| Recipe::new(Encoder::Zstd(plan)).matches(encoded, plain);
+            Encoder::Zstd(zstd_frame::find(encoded, plain.len(), matches)?)
+        }
+        Codec::Bzip2 => {
+            let encoder = Encoder::Bzip2(bzip2_stream::find(encoded)?);
+            Some(encoder).filter(makes).ok_or(Refused::NoEncoder)?
+        }
     };
     Ok(Recipe::new(encoder))
 }
@@ -136,9 +159,18 @@ impl Recipe {
     }
 
     /// Whether the recipe makes `encoded` of `plain`; stops where it does not.
-    fn makes(&self, encoded: &[u8], mut plain: &[u8]) -> bool {
+    fn makes(&self, encoded: &[u8], plain: &[u8]) -> bool {
+        self.matches(encoded, plain) == encoded.len()
+    }
+
+    /// How many bytes of `encoded` the recipe makes, whole pieces of output only. All of them means
+    /// that it makes no more, either.
+    fn matches(&self, encoded: &[u8], mut plain: &[u8]) -> usize {
         let mut output = Compare::new(encoded);
         let size = plain.len() as u64;
-        encode(self, &mut plain, size, &mut output).is_ok() && output.is_whole()
+        let is_made = encode(self, &mut plain, size, &mut output).is_ok();
+        let matched = encoded.len() - output.left();
+        // An encoder that failed behind the last byte has not made the stream.
+        if is_made { matched } else { matched.min(encoded.len().saturating_sub(1)) }
     }
 }

@@ -150,3 +150,70 @@ sys.stdout.buffer.write(encoder.flush())
         }
     }
 }
+
+#[test]
+fn bzip2() {
+    for level in ["-1", "-5", "-9"] {
+        for (name, content) in contents() {
+            let file = pipe("bzip2", &["-c", level], &content);
+            let [recipe] = check(&format!("bzip2 {level} of {name}"), &file).try_into().unwrap();
+            assert_eq!(recipe.as_bytes().len(), 2);
+        }
+    }
+}
+
+/// The frame that libzstd makes, of the version that recipes stand for: the program of the system
+/// may be another.
+fn zstd(level: i32, content: &[u8], set: impl Fn(&mut zstd::Encoder<'_, Vec<u8>>)) -> Vec<u8> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), level).unwrap();
+    set(&mut encoder);
+    std::io::Write::write_all(&mut encoder, content).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn zstd_levels() {
+    for level in [1, 2, 3, 6, 9, 12, 15, 19, 22] {
+        for (name, content) in contents().split_off(if level < 10 { 0 } else { 7 }) {
+            let size = content.len() as u64;
+            let files = [
+                zstd(level, &content, |_| {}),
+                zstd(level, &content, |encoder| encoder.include_checksum(true).unwrap()),
+                zstd::bulk::compress(&content, level).unwrap(),
+                zstd(level, &content, |encoder| encoder.set_pledged_src_size(Some(size)).unwrap()),
+            ];
+            for (index, file) in files.iter().enumerate() {
+                check(&format!("zstd {level} of {name}, kind {index}"), file);
+            }
+        }
+    }
+}
+
+#[test]
+fn zstd_of_many_jobs_and_long_windows() {
+    let mut rng = fixtures::Rng::new(7);
+    let content = fixtures::contents::source_code(&mut rng, 9 << 20);
+    for level in [1, 3, 9] {
+        let size = content.len() as u64;
+        check("jobs", &zstd(level, &content, |encoder| encoder.multithread(2).unwrap()));
+        let known = zstd(level, &content, |encoder| {
+            encoder.multithread(2).unwrap();
+            encoder.set_pledged_src_size(Some(size)).unwrap();
+        });
+        check("jobs of a known size", &known);
+        let long = zstd(level, &content, |encoder| {
+            encoder.long_distance_matching(true).unwrap();
+            encoder.window_log(27).unwrap();
+        });
+        check("long", &long);
+    }
+}
+
+#[test]
+fn streams_of_a_file_have_a_recipe_each() {
+    for (program, arguments) in [("gzip", ["-nc"]), ("xz", ["-c"]), ("bzip2", ["-c"])] {
+        let files = contents().into_iter().map(|(_, content)| pipe(program, &arguments, &content));
+        let recipes = check(program, &files.collect::<Vec<_>>().concat());
+        assert_eq!(recipes.len(), contents().len());
+    }
+}

@@ -1,0 +1,186 @@
+//! zstd frames, by libzstd.
+//!
+//! Of its parameters the header of a frame tells whether the size and a checksum are in it, and the
+//! window. The level is searched: a wrong one shows within a block or two, of 128 KiB each.
+
+use std::io::Write;
+
+use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
+use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, get_error_name};
+
+use crate::compare::{Plain, put};
+use crate::decode::MAX_ZSTD_WINDOW_LOG;
+use crate::wire::Fields;
+use crate::{Codec, Error, Refused, Result};
+
+/// Bytes that are read and written at a time: a block.
+const BUFFER_SIZE: usize = 128 << 10;
+/// Plain bytes up to which libzstd takes one thread in any case (`ZSTDMT_JOBSIZE_MIN`).
+const MAX_SINGLE_SIZE: usize = 512 << 10;
+/// Levels, the likely first. Those from 20 take a window of 32 MiB and up.
+const LEVELS: [u8; 22] = [3, 19, 1, 9, 15, 12, 6, 2, 5, 4, 7, 8, 10, 11, 13, 14, 16, 17, 18, 22, 20, 21];
+/// Base-2 logarithm of the window of `--long`.
+const LONG_WINDOW_LOG: u8 = 27;
+
+/// How a frame is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// 1 to 22.
+    level: u8,
+    /// Whether the size is told first, so that the frame says it and the encoder fits itself to it.
+    has_size: bool,
+    has_checksum: bool,
+    /// Whether libzstd cuts jobs for its threads; their number does not show.
+    is_threaded: bool,
+    /// Base-2 logarithm of the window of `--long`; 0 is without it.
+    long: u8,
+}
+
+impl Plan {
+    pub(crate) fn parse(fields: &mut Fields<'_>) -> Result<Self> {
+        let (level, flags, long) = (fields.byte()?, fields.byte()?, fields.byte()?);
+        if !(1..=22).contains(&level) || flags > 7 {
+            return Err(Error::BadRecipe { reason: "no such level or flag of zstd" });
+        }
+        if long != 0 && !(10..=MAX_ZSTD_WINDOW_LOG).contains(&u32::from(long)) {
+            return Err(Error::BadRecipe { reason: "no such window of zstd" });
+        }
+        fields.end()?;
+        let [has_size, has_checksum, is_threaded] = [1, 2, 4].map(|flag| flags & flag != 0);
+        Ok(Self { level, has_size, has_checksum, is_threaded, long })
+    }
+
+    pub(crate) fn write(self, bytes: &mut Vec<u8>) {
+        let flags = [self.has_size, self.has_checksum, self.is_threaded];
+        let flags = flags.iter().rev().fold(0, |flags, flag| flags << 1 | u8::from(*flag));
+        bytes.extend([self.level, flags, self.long]);
+    }
+
+    /// Most memory that the encoder takes, in bytes: windows and tables as zstd's levels have them
+    /// (`ZSTD_defaultCParameters`), and jobs of four windows.
+    pub(crate) fn memory(self) -> u64 {
+        let window: u64 = match self.level {
+            _ if self.long != 0 => 1 << self.long,
+            0..9 => 2 << 20,
+            9..17 => 4 << 20,
+            17..20 => 8 << 20,
+            20 => 32 << 20,
+            21 => 64 << 20,
+            _ => 128 << 20,
+        };
+        let tables = if self.level < 13 { 32 << 20 } else { (80 << 20) + window * 5 };
+        window + tables + if self.is_threaded { window * 12 } else { 0 }
+    }
+
+    pub(crate) fn encode(self, plain: &mut Plain<'_>, output: &mut dyn Write) -> Result<()> {
+        let mut encoder = self.encoder(plain.left()).map_err(failed)?;
+        let (mut input, mut encoded) = (vec![0; BUFFER_SIZE], vec![0; BUFFER_SIZE]);
+        loop {
+            let read = plain.read(&mut input)?;
+            // Who knows the size ends the frame with the last bytes, who does not with none.
+            let is_end = plain.left() == 0 && (self.has_size || read == 0);
+            let mut input = InBuffer::around(&input[..read]);
+            loop {
+                let mut buffer = OutBuffer::around(encoded.as_mut_slice());
+                let directive =
+                    if is_end { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_continue };
+                let left = encoder.compress_stream2(&mut buffer, &mut input, directive).map_err(failed)?;
+                put(output, buffer.as_slice())?;
+                if if is_end { left == 0 } else { input.pos() == read } {
+                    break;
+                }
+            }
+            if is_end {
+                return Ok(());
+            }
+        }
+    }
+
+    fn encoder(self, plain_size: u64) -> Result<CCtx<'static>, usize> {
+        let mut encoder = CCtx::create();
+        encoder.set_parameter(CParameter::CompressionLevel(i32::from(self.level)))?;
+        encoder.set_parameter(CParameter::ChecksumFlag(self.has_checksum))?;
+        encoder.set_parameter(CParameter::ContentSizeFlag(self.has_size))?;
+        if self.long != 0 {
+            encoder.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
+            encoder.set_parameter(CParameter::WindowLog(u32::from(self.long)))?;
+        }
+        if self.is_threaded {
+            encoder.set_parameter(CParameter::NbWorkers(1))?;
+        }
+        if self.has_size {
+            encoder.set_pledged_src_size(Some(plain_size))?;
+        }
+        Ok(encoder)
+    }
+}
+
+fn failed(code: usize) -> Error {
+    Error::Encoder { codec: Codec::Zstd, reason: get_error_name(code).into() }
+}
+
+/// What a frame header tells (RFC 8878, 3.1.1.1).
+struct Header {
+    has_size: bool,
+    has_checksum: bool,
+    /// Base-2 logarithm of the window, rounded down; unknown if the frame is one segment.
+    window_log: Option<u8>,
+}
+
+impl Header {
+    fn read(frame: &[u8]) -> Result<Self, Refused> {
+        let [0x28, 0xb5, 0x2f, 0xfd, descriptor, window, ..] = *frame else {
+            return Err(Refused::NotTheStream);
+        };
+        if descriptor & 3 != 0 {
+            return Err(Refused::Unsupported("zstd-dictionary"));
+        }
+        let is_single = descriptor & 0x20 != 0;
+        Ok(Self {
+            has_size: is_single || descriptor >> 6 != 0,
+            has_checksum: descriptor & 4 != 0,
+            window_log: (!is_single).then_some(10 + (window >> 3)),
+        })
+    }
+}
+
+/// Finds the plan that makes a frame. `matches` says how many bytes of it a plan makes right.
+pub(crate) fn find(
+    encoded: &[u8],
+    plain_size: usize,
+    matches: impl Fn(Plan) -> usize,
+) -> Result<Plan, Refused> {
+    let Header { has_size, has_checksum, window_log } = Header::read(encoded)?;
+    let plan = |level| Plan { level, has_size, has_checksum, is_threaded: false, long: 0 };
+    let mut best = 0;
+    for level in LEVELS {
+        let plan = plan(level);
+        let matched = matches(plan);
+        if matched == encoded.len() {
+            return Ok(plan);
+        }
+        // Jobs differ from one stream where the first ends, so only behind what matched best.
+        if plain_size > MAX_SINGLE_SIZE && matched > best {
+            let plan = Plan { is_threaded: true, ..plan };
+            if matches(plan) == encoded.len() {
+                return Ok(plan);
+            }
+        }
+        best = best.max(matched);
+    }
+    let long = match window_log {
+        Some(log) if log > LONG_WINDOW_LOG => return Err(Refused::NoEncoder),
+        // A frame that says its size has a window no larger than that.
+        Some(log) if !has_size => log,
+        _ => LONG_WINDOW_LOG,
+    };
+    for is_threaded in [false, true] {
+        for level in &LEVELS[..19] {
+            let plan = Plan { is_threaded, long, ..plan(*level) };
+            if (!is_threaded || plain_size > MAX_SINGLE_SIZE) && matches(plan) == encoded.len() {
+                return Ok(plan);
+            }
+        }
+    }
+    Err(Refused::NoEncoder)
+}
