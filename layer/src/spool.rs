@@ -102,6 +102,11 @@ impl Spool {
         Ok(Self { name, file: Arc::new(spool), size, compression, blob_size: input.size })
     }
 
+    /// Reads `size` bytes of `file` as they are: a tar, or bytes of one.
+    pub fn of_file(name: String, file: File, size: u64) -> Self {
+        Self { name, file: Arc::new(file), size, compression: Compression::None, blob_size: size }
+    }
+
     /// What the layer is called in errors: the path of its file.
     pub fn name(&self) -> &str {
         &self.name

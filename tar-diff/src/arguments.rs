@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, ValueEnum};
 use layer::MergeOptions;
 use tar_diff::{DiffOptions, Method, Preset};
 
@@ -19,6 +19,8 @@ Examples:
       NEW from stdin, the delta to stdout.
   tar-diff --preset max old.tar.gz new.tar.gz delta.tardiff
       For a delta that many hosts fetch; --preset fast for a build that waits.
+  tar-diff --format tardf3 old.tar.gz new.tar.gz delta.tardiff
+      Sees through .gz, .xz, .zst, .bz2, .zip and .jar files: much smaller, for tar-patch alone.
   tar-diff --json old.tar new.tar delta.tardiff | jq .ratio
       Figures for machines.
   tar-diff explain delta.tardiff new.tar.gz old.tar.gz
@@ -58,7 +60,7 @@ pub(crate) struct Arguments {
     /// Files over this many MiB are matched in chunks and not by bsdiff; 0 is no limit
     #[arg(long, value_name = "MB", default_value_t = 192)]
     max_bsdiff_size: u64,
-    /// Directory for decompressed layers
+    /// Directory for decompressed layers and files
     #[arg(long, value_name = "DIR")]
     pub(crate) tmp_dir: Option<PathBuf>,
     /// Use only source files whose path starts with PREFIX; may be given several times
@@ -74,6 +76,10 @@ pub(crate) struct Arguments {
     /// How deltas of files are made: bsdiff writes tardf1, the others tardf2
     #[arg(long, value_enum, default_value_t, value_name = "METHOD")]
     binary_diff: Method,
+    /// Newest format that the delta may have; tardf3 sees through compression, and tar-patch alone
+    /// reads it [default: what the method needs]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
     /// Threads; the delta is the same for any number [default: all cores]
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -94,7 +100,26 @@ pub(crate) struct Arguments {
     pub(crate) generate: cli::generate::GenerateArgs,
 }
 
+/// A version of the delta format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Read by every client
+    Tardf1,
+    /// With frames of zstd, for --binary-diff zstd and auto
+    Tardf2,
+    /// Compressed files are compared by what they hold
+    Tardf3,
+}
+
 impl Arguments {
+    /// Whether the method needs a newer format than the delta may have.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        if self.format == Some(Format::Tardf1) && self.binary_diff != Method::Bsdiff {
+            anyhow::bail!("--binary-diff zstd and auto write tardf2: leave --format out, or take bsdiff");
+        }
+        Ok(())
+    }
+
     pub(crate) fn diff_options(&self) -> DiffOptions {
         let prefixes =
             |prefixes: &[String]| prefixes.iter().map(|prefix| prefix.clone().into_bytes()).collect();
@@ -106,6 +131,8 @@ impl Arguments {
                 ignored_prefixes: prefixes(&self.ignore_source_prefix),
             },
             method: self.binary_diff,
+            sees_through: self.format == Some(Format::Tardf3),
+            temp_dir: self.tmp_dir.clone().unwrap_or(preset.temp_dir),
             max_bsdiff_size: match self.max_bsdiff_size {
                 0 => u64::MAX,
                 mebibytes => mebibytes.saturating_mul(1 << 20),

@@ -21,6 +21,9 @@ pub enum Error {
         /// What zstd said.
         source: std::io::Error,
     },
+    /// The temporary file of decoded files could not be made or written.
+    #[error("cannot keep decoded files in a temporary file")]
+    Store(#[source] std::io::Error),
     /// The finished delta cannot be applied.
     #[error("the delta does not rebuild the new layer")]
     Verify(#[source] tar_patch::Error),

@@ -8,7 +8,8 @@
 //! 3. find the most similar source of each new file (`matching.rs`) and cut the new tar into
 //!    segments (`plan.rs`);
 //! 4. make the recipe of each file that is similar to its source (`bsdiff.rs` over
-//!    `gram_index.rs`, `rollsum.rs` for huge files, `zstd_dict.rs` for tardf2), in parallel;
+//!    `gram_index.rs`, `rollsum.rs` for huge files, `zstd_dict.rs` for tardf2, `views/` to see
+//!    through compression for tardf3), in parallel (`recipes.rs`);
 //! 5. write the ops in target order (`emit.rs`), leaving out steps that cost more than they save
 //!    (`weigh.rs`).
 //!
@@ -41,6 +42,7 @@ mod matching;
 mod options;
 mod plan;
 mod recipe;
+mod recipes;
 mod rollsum;
 mod sketch;
 #[cfg(feature = "bench")]
@@ -48,6 +50,7 @@ mod sketch;
 pub mod stages;
 mod stats;
 mod verify;
+mod views;
 mod weigh;
 mod workers;
 mod zstd_dict;
@@ -79,8 +82,8 @@ pub fn diff<W: Write>(
     let of_old = old.iter().map(layer::entries).collect::<layer::Result<Vec<_>>>()?;
     let of_new = layer::entries(new)?;
     let tree = MergedTree::merge(&of_old, &options.merge);
-    let plan = plan::Plan::new(&tree, old, new, &of_new, options.jobs)?;
+    let plan = plan::Plan::new(&tree, old, new, &of_new, options)?;
     let layers = emit::Layers { old, new };
-    let recipes = emit::recipes(&plan, layers, options, progress)?;
+    let recipes = recipes::recipes(&plan, layers, options, progress)?;
     emit::write(&plan, recipes, layers, options, output, progress)
 }

@@ -30,6 +30,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     if let Some(command) = &arguments.command {
         return explain_command::run(command);
     }
+    arguments.check()?;
     let started = Instant::now();
     let [old @ .., new, out] = arguments.paths.as_slice() else { unreachable!("clap asks for three paths") };
     let options = arguments.diff_options();
@@ -99,9 +100,13 @@ impl Figures<'_> {
     }
 
     fn summary(&self) -> String {
-        let Stats { same, similar, literal, .. } = self.stats;
+        let Stats { same, similar, literal, seen_through, .. } = &self.stats;
+        let seen_through = match seen_through.count {
+            0 => String::new(),
+            count => format!(" ({count} seen through)"),
+        };
         format!(
-            "delta {} bytes, {:.2}% of the {} bytes of {}; {} files unchanged, {} similar, {} bytes new; {:.1} s",
+            "delta {} bytes, {:.2}% of the {} bytes of {}; {} files unchanged, {} similar{seen_through}, {} bytes new; {:.1} s",
             self.delta_size,
             100.0 * self.ratio(),
             self.new.blob_size(),

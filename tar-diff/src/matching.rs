@@ -27,6 +27,9 @@ const MIN_SHARED: usize = 3;
 /// Sketch values that another source must share beyond those of the one that the names suggest.
 const MIN_BETTER: usize = 6;
 
+/// How the names of files end that hold one other file, compressed.
+const COMPRESSED: &[&[u8]] = &[b".gz", b".xz", b".zst", b".bz2"];
+
 /// The answer for one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Match {
@@ -46,6 +49,8 @@ type Table<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 pub(crate) struct Matcher<'f> {
     files: &'f [MergedFile],
     fingerprints: &'f [Fingerprint],
+    /// Whether `x.gz` and `x.xz` are two versions of one file.
+    sees_through: bool,
     by_content: Table<ContentDigest, Vec<usize>>,
     by_path: Table<&'f [u8], usize>,
     /// By the hash of the path without its digits: of the whole path, and of its last components.
@@ -54,10 +59,12 @@ pub(crate) struct Matcher<'f> {
 }
 
 impl<'f> Matcher<'f> {
-    pub(crate) fn new(files: &'f [MergedFile], fingerprints: &'f [Fingerprint]) -> Self {
+    /// `sees_through` says that files are compared by what their compressed streams hold.
+    pub(crate) fn new(files: &'f [MergedFile], fingerprints: &'f [Fingerprint], sees_through: bool) -> Self {
         let mut matcher = Self {
             files,
             fingerprints,
+            sees_through,
             by_content: Table::default(),
             by_path: Table::default(),
             by_stem: Table::default(),
@@ -66,7 +73,7 @@ impl<'f> Matcher<'f> {
         for (index, (file, fingerprint)) in files.iter().zip(fingerprints).enumerate() {
             matcher.by_content.entry(fingerprint.digest).or_default().push(index);
             matcher.by_path.insert(&file.path, index);
-            for stem in stems(&file.path) {
+            for stem in stems(matcher.named(&file.path)) {
                 matcher.by_stem.entry(stem).or_default().push(index);
             }
             for &value in fingerprint.sketch.values() {
@@ -103,8 +110,14 @@ impl<'f> Matcher<'f> {
         }
     }
 
+    /// What of a path tells files apart.
+    fn named<'p>(&self, path: &'p [u8]) -> &'p [u8] {
+        let compressed = COMPRESSED.iter().filter(|_| self.sees_through);
+        compressed.into_iter().find_map(|suffix| path.strip_suffix(*suffix)).unwrap_or(path)
+    }
+
     fn nearest_by_stem(&self, path: &[u8], target_size: u64) -> Option<usize> {
-        let alike = stems(path).find_map(|stem| self.by_stem.get(&stem))?;
+        let alike = stems(self.named(path)).find_map(|stem| self.by_stem.get(&stem))?;
         let above = alike.partition_point(|index| size(&self.files[*index]) < target_size);
         let nearest =
             [above.checked_sub(1), Some(above)].into_iter().flatten().filter_map(|place| alike.get(place));
@@ -196,7 +209,7 @@ mod tests {
             ("b/readme", content(6, 1000)),
             ("names/say/nothing", shared.clone()),
         ]);
-        let matcher = Matcher::new(&files, &fingerprints);
+        let matcher = Matcher::new(&files, &fingerprints, false);
         let find = |path: &str, content: &[u8]| {
             matcher.best_source(path.as_bytes(), content.len() as u64, &fingerprint(content))
         };
@@ -221,7 +234,7 @@ mod tests {
         let named: Vec<(&str, Vec<u8>)> =
             files.iter().map(|(path, content)| (path.as_str(), content.clone())).collect();
         let (files, fingerprints) = old(&named);
-        let matcher = Matcher::new(&files, &fingerprints);
+        let matcher = Matcher::new(&files, &fingerprints, false);
         let start = std::time::Instant::now();
         for index in 0..50_000u64 {
             let content = (index << 20).to_le_bytes();

@@ -1,6 +1,7 @@
 //! What a caller can choose.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use layer::MergeOptions;
 
@@ -25,6 +26,11 @@ pub struct DiffOptions {
     pub merge: MergeOptions,
     /// How deltas of similar files are made. The default is bsdiff, which every applier reads.
     pub method: Method,
+    /// Whether compressed files are compared by what they hold: the delta is tardf3 then, if that
+    /// helps any file, and this project alone reads it. The default is no.
+    pub sees_through: bool,
+    /// The directory for what compressed files hold. The default is the system's.
+    pub temp_dir: PathBuf,
     /// Largest source or target that bsdiff takes, in bytes: it is read whole, as
     /// its target is. The default is 192 MiB, as in the Go tool; `u64::MAX` is no limit.
     pub max_bsdiff_size: u64,
@@ -74,6 +80,8 @@ impl DiffOptions {
         Self {
             merge: MergeOptions::default(),
             method: Method::default(),
+            sees_through: false,
+            temp_dir: std::env::temp_dir(),
             max_bsdiff_size: 192 << 20,
             level,
             stride: at_least_one(stride),

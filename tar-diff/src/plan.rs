@@ -1,14 +1,13 @@
 //! What each byte of the new tar is made of.
 
-use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use delta_format::SourcePath;
 use layer::{Entry, EntryKind, MergedTree, Spool, clean_path};
 
-use crate::Result;
 use crate::fingerprint::fingerprint;
 use crate::matching::{Match, Matcher};
+use crate::{DiffOptions, Result, views};
 
 /// A stretch of the new tar and what it is made of.
 #[derive(Debug, Clone)]
@@ -26,6 +25,9 @@ pub(crate) enum SegmentKind {
     Same(Source),
     /// A file that is like a source.
     Similar(Source),
+    /// A file without a source that may hold compressed streams, if those are seen through: what
+    /// they hold may compress better with the rest of the delta.
+    Compressed,
 }
 
 /// A source as the differ sees it.
@@ -54,7 +56,7 @@ impl Plan {
         old: &[Spool],
         new: &Spool,
         entries: &[Entry],
-        jobs: NonZeroUsize,
+        options: &DiffOptions,
     ) -> Result<Self> {
         let targets: Vec<&Entry> = entries
             .iter()
@@ -68,9 +70,9 @@ impl Plan {
             .map(|file| (&old[file.layer], file.data.clone()))
             .chain(targets.iter().map(|entry| (new, entry.data.clone())))
             .collect();
-        let fingerprints = fingerprint(&files, tree.files().len(), jobs)?;
+        let fingerprints = fingerprint(&files, tree.files().len(), options.jobs)?;
         let (of_sources, of_targets) = fingerprints.split_at(tree.files().len());
-        let matcher = Matcher::new(tree.files(), of_sources);
+        let matcher = Matcher::new(tree.files(), of_sources, options.sees_through);
         let mut plan = Self { segments: Vec::with_capacity(2 * targets.len() + 1) };
         let mut position = 0;
         for (entry, fingerprint) in targets.iter().zip(of_targets) {
@@ -84,6 +86,9 @@ impl Plan {
             let kind = match matcher.best_source(&path, size, fingerprint) {
                 Match::Same(index) => SegmentKind::Same(source(index)),
                 Match::Similar(index) => SegmentKind::Similar(source(index)),
+                Match::None if options.sees_through && views::may_hold_streams(new, &entry.data)? => {
+                    SegmentKind::Compressed
+                }
                 Match::None => continue,
             };
             plan.push_literal(position..entry.data.start);

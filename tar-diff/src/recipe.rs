@@ -1,5 +1,11 @@
 //! How one target file is made of one source.
 
+use std::ops::Range;
+use std::sync::Arc;
+
+use delta_format::{Reencoding, SourceRef, View};
+use layer::Spool;
+
 /// How one target file is made of one source file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Recipe {
@@ -7,6 +13,31 @@ pub(crate) enum Recipe {
     Steps(Vec<Step>),
     /// A zstd frame whose prefix is the whole source.
     ZstdFrame(Vec<u8>),
+    /// Steps between both with their compressed streams decoded.
+    Viewed(Viewed),
+}
+
+/// Steps between a source and a target as they are with compressed streams decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Viewed {
+    pub(crate) steps: Vec<Step>,
+    /// Where the decoded source lies among the decoded files.
+    pub(crate) source: Range<u64>,
+    /// Its streams; `None` if it is read as it is.
+    pub(crate) view: Option<Arc<View>>,
+    /// Where the decoded target lies among the decoded files.
+    pub(crate) target: Range<u64>,
+    /// What of it is encoded again.
+    pub(crate) stretches: Vec<Reencoding>,
+}
+
+/// A target and the source that it is made of: how the source is called, and where the bytes of
+/// both lie.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pair<'p> {
+    pub(crate) name: SourceRef<'p>,
+    pub(crate) source: (&'p Spool, &'p Range<u64>),
+    pub(crate) target: (&'p Spool, &'p Range<u64>),
 }
 
 /// A stretch of the target that lies along a stretch of the source, and the literal after it.

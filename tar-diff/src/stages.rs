@@ -32,7 +32,7 @@ pub fn fingerprints(
 /// of `tree` and then of `targets`, in their order.
 pub fn match_all(tree: &MergedTree, targets: &[&Entry], fingerprints: &Fingerprints) -> usize {
     let (of_sources, of_targets) = fingerprints.0.split_at(tree.files().len());
-    let matcher = Matcher::new(tree.files(), of_sources);
+    let matcher = Matcher::new(tree.files(), of_sources, false);
     let has_source = |(entry, fingerprint): &(&&Entry, &Fingerprint)| {
         let path = clean_path(&entry.path).unwrap_or_default();
         matcher.best_source(&path, entry.data.end - entry.data.start, fingerprint) != Match::None

@@ -1,5 +1,7 @@
 //! What a delta is made of, in numbers.
 
+use std::collections::BTreeMap;
+
 use delta_format::WriterStats;
 
 /// Files, or stretches of the tar, of one kind.
@@ -20,7 +22,7 @@ impl Count {
 }
 
 /// What a delta is made of. All sizes are in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
@@ -38,6 +40,12 @@ pub struct Stats {
     pub steps: u64,
     /// Similar files that are zstd frames.
     pub zstd_dict_files: u64,
+    /// Similar files that are made from what their compressed streams hold.
+    pub seen_through: Count,
+    /// Compressed streams that are made again, those in other streams not counted.
+    pub streams: u64,
+    /// Compressed streams that were not seen through, by the reason.
+    pub refused_streams: BTreeMap<&'static str, u64>,
     /// Ops in the delta.
     pub ops: u64,
     /// The op stream before compression.
@@ -50,15 +58,21 @@ pub struct Stats {
     pub add_size: u64,
     /// Payload of `ZstdDict` ops.
     pub zstd_dict_size: u64,
+    /// Payload of `OpenView` ops.
+    pub view_size: u64,
+    /// Payload of `Reencode` ops.
+    pub reencode_size: u64,
 }
 
 impl Stats {
-    pub(crate) const fn set_written(&mut self, written: &WriterStats) {
+    pub(crate) fn set_written(&mut self, written: &WriterStats) {
         self.ops = written.ops;
         self.stream_size = written.stream_size;
         self.data_size = written.data_size;
         self.copy_size = written.copy_size;
         self.add_size = written.add_size;
         self.zstd_dict_size = written.zstd_dict_size;
+        self.view_size = written.view_size;
+        self.reencode_size = written.reencode_size;
     }
 }

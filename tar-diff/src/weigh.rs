@@ -5,15 +5,10 @@
 //! bits of both are estimated, the literal's by what a simple compressor with the history of the
 //! op stream's literals would need, and the cheaper one is taken.
 
-use std::ops::Range;
-
-use layer::Spool;
-
 use crate::Result;
 use crate::fingerprint::for_each_chunk;
 use crate::gram_index::common_prefix;
-use crate::plan::Source;
-use crate::recipe::Step;
+use crate::recipe::{Pair, Step};
 
 /// Longest step in bytes that is weighed: a longer one is worth its ops.
 const MAX_WEIGHED_SIZE: u64 = 512;
@@ -67,17 +62,12 @@ impl Weigher {
         }
     }
 
-    /// The steps of a file, with those turned to literals that cost more than they save. `target`
-    /// is the file's place in the new tar.
+    /// The steps of a file, with those turned to literals that cost more than they save.
     ///
     /// # Errors
     /// If a layer cannot be read.
-    pub(crate) fn cheapest(
-        &mut self,
-        steps: &[Step],
-        (old, source): (&Spool, &Source),
-        (new, target): (&Spool, &Range<u64>),
-    ) -> Result<Vec<Step>> {
+    pub(crate) fn cheapest(&mut self, steps: &[Step], pair: Pair<'_>) -> Result<Vec<Step>> {
+        let Pair { source: (old, source), target: (new, target), .. } = pair;
         let mut cheapest: Vec<Step> = Vec::with_capacity(steps.len());
         let mut position = target.start;
         let sniffed = new.read_range(target.start..target.end.min(target.start + SNIFFED_SIZE))?;
@@ -92,7 +82,7 @@ impl Weigher {
             }
             let is_short = (1..=MAX_WEIGHED_SIZE).contains(&step.add);
             let carried = if is_short && {
-                let from = source.data.start + step.source;
+                let from = source.start + step.source;
                 let along = old.read_range(from..from + step.add)?;
                 self.is_cheaper(&new.read_range(position..position + step.add)?, &along, ops * op_bits)
             } {

@@ -55,18 +55,22 @@ fn check(scenario: &Scenario) {
         (Method::Bsdiff, SMALL_CAP, Version::V1),
         (Method::Zstd, u64::MAX, Version::V2),
         (Method::Auto, u64::MAX, Version::V2),
+        (Method::Bsdiff, u64::MAX, Version::V3),
+        (Method::Auto, SMALL_CAP, Version::V3),
     ];
-    for (method, max_bsdiff_size, version) in methods {
+    for (method, max_bsdiff_size, newest) in methods {
         let options = |jobs| DiffOptions {
             merge: merge.clone(),
             method,
+            sees_through: newest == Version::V3,
             max_bsdiff_size,
             jobs: NonZeroUsize::new(jobs).unwrap(),
             level: 3,
             ..DiffOptions::default()
         };
         let one = delta(scenario, &options(1));
-        assert_eq!(one[..8], version.magic());
+        let version = Version::from_magic(*one.first_chunk().unwrap()).unwrap();
+        assert!(version == newest || newest == Version::V3 && version < newest);
         assert!(one == delta(scenario, &options(3)), "{}: {method:?}: jobs change the bytes", scenario.name);
         let rebuilt = apply_to(&one, tree.path());
         assert!(rebuilt == scenario.new, "{}: {method:?}: the result differs", scenario.name);
@@ -139,4 +143,48 @@ fn a_broken_header_in_the_middle_is_named() {
     let error =
         diff(&[spool(&good[..second + 700])], &spool(&good), &DiffOptions::default(), Vec::new(), &|_| ());
     assert!(error.unwrap_err().to_string().contains("cut off"));
+}
+
+/// Sizes of the delta of a scenario without and with seeing through compression, and the figures of
+/// the latter.
+fn both_ways(name: &str) -> (usize, usize, tar_diff::Stats) {
+    let scenarios = fixtures::scenarios::all();
+    let scenario = scenarios.iter().find(|scenario| scenario.name == name).unwrap();
+    let options = |sees_through| DiffOptions { sees_through, ..DiffOptions::default() };
+    let (old, new) = ([spool(&scenario.old[0])], spool(&scenario.new));
+    let (seen, stats) = diff(&old, &new, &options(true), Vec::new(), &|_| ()).unwrap();
+    verify(seen.as_slice(), &old, &new).unwrap();
+    (delta(scenario, &options(false)).len(), seen.len(), stats)
+}
+
+#[test]
+fn what_streams_hold_is_compared() {
+    for (name, streams) in [
+        ("gzip", 1),
+        ("xz", 1),
+        ("zstd", 1),
+        ("bzip2", 1),
+        ("zip", 3),
+        ("gzip-members", 2),
+        ("xz-streams", 1),
+        ("gzip-in-tar-gzip", 1),
+        ("zip-in-gzip", 1),
+        ("gzip-in-zip", 1),
+        ("other-level", 1),
+        ("other-codec", 1),
+        ("now-compressed", 1),
+        ("gzip-trailed", 1),
+    ] {
+        let (plain, seen, stats) = both_ways(name);
+        assert!(seen < plain / 4, "{name}: {seen} of {plain}");
+        assert_eq!((stats.seen_through.count, stats.streams), (1, streams), "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_made_again_stays_as_it_is() {
+    for name in ["gzip-cut-off", "zip-cut-off", "magic-alone", "identical"] {
+        let (plain, seen, stats) = both_ways(name);
+        assert_eq!((seen, stats.seen_through.count), (plain, 0), "{name}");
+    }
 }

@@ -1,0 +1,186 @@
+//! Decodes the streams of a source and of a target that are worth it.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use delta_format::wire::{MAX_REENCODED_SIZE, MAX_VIEW_DEPTH, MAX_VIEW_PAYLOAD};
+use delta_format::{Reencoding, View, ViewStream};
+use recode::Codec;
+
+use super::Refusals;
+
+/// Where tar headers have their magic, in bytes.
+const TAR_MAGIC_OFFSET: usize = 257;
+/// Files in a tar archive begin at a multiple of this, in bytes.
+const TAR_BLOCK_SIZE: usize = 512;
+
+/// A source and a target with streams decoded.
+#[derive(Debug)]
+pub(super) struct Expanded {
+    pub(super) source: Vec<u8>,
+    /// The streams of the source that are decoded in it.
+    pub(super) view: View,
+    pub(super) target: Vec<u8>,
+    /// The stretches of the target that are streams.
+    pub(super) stretches: Vec<Reencoding>,
+    /// Bytes of the streams that the stretches make.
+    pub(super) encoded_size: u64,
+}
+
+impl Expanded {
+    /// Bytes that say how the streams are made, about.
+    pub(super) fn recipe_size(&self) -> u64 {
+        fn of(stretches: &[Reencoding]) -> usize {
+            stretches.iter().map(|stretch| 4 + stretch.recipe.len() + of(&stretch.inner)).sum()
+        }
+        of(&self.stretches) as u64
+    }
+}
+
+/// A stream and those in it.
+struct Stream {
+    codec: Codec,
+    encoded: Range<usize>,
+    digest: blake3::Hash,
+    plain: Vec<u8>,
+    inner: Vec<Self>,
+}
+
+/// Decodes both files, at most `max_plain` bytes of each. `None` if no stream of the target can be
+/// made again and none of the source helps.
+pub(super) fn expand(
+    source: &[u8],
+    target: &[u8],
+    max_plain: usize,
+    refusals: &mut Refusals,
+) -> Option<Expanded> {
+    let of_target = streams(target, 1, max_plain);
+    if of_target.is_empty() {
+        return None;
+    }
+    let of_source = streams(source, 1, max_plain);
+    // What both sides have is copied as it is: it takes no time and no recipe.
+    let mut closed = digests(&of_source);
+    let in_target = digests(&of_target);
+    closed.retain(|digest| in_target.contains(digest));
+    let mut opening = Opening { closed, refusals, encoded_size: 0 };
+    let (target, stretches) = opening.target(target, &of_target);
+    let Opening { closed, encoded_size, .. } = opening;
+    let (source, view) = open_source(source, &of_source, &closed);
+    let fits = payload_size(&stretches) < MAX_VIEW_PAYLOAD && 8 * view.len() as u64 <= MAX_VIEW_PAYLOAD;
+    (!stretches.is_empty() && fits).then_some(Expanded { source, view, target, stretches, encoded_size })
+}
+
+/// The most bytes that a list of stretches can take in its op.
+fn payload_size(stretches: &[Reencoding]) -> u64 {
+    stretches.iter().map(|stretch| 31 + stretch.recipe.len() as u64 + payload_size(&stretch.inner)).sum()
+}
+
+/// The streams of a file, with those that lie in them.
+fn streams(file: &[u8], depth: usize, max_plain: usize) -> Vec<Stream> {
+    let mut left = max_plain;
+    let found = if is_tar(file) { find_in_tar(file, max_plain) } else { recode::find(file, max_plain) };
+    let streams = found.into_iter().map(|found| {
+        let recode::Found { codec, encoded, plain } = found;
+        left = left.saturating_sub(plain.len());
+        let mut inner = Vec::new();
+        if depth < MAX_VIEW_DEPTH && (is_tar(&plain) || recode::is_compressed(&plain)) {
+            inner = self::streams(&plain, depth + 1, left);
+            left = left.saturating_sub(inner.iter().map(|stream| stream.plain.len()).sum());
+        }
+        Stream { codec, digest: blake3::hash(&file[encoded.clone()]), encoded, plain, inner }
+    });
+    streams.collect()
+}
+
+/// Whether this is a tar archive, as it lies in `.tar.gz` files: POSIX.1-1988, ustar.
+fn is_tar(file: &[u8]) -> bool {
+    file.get(TAR_MAGIC_OFFSET..).is_some_and(|rest| rest.starts_with(b"ustar"))
+}
+
+/// The streams of the files in a tar archive. Files begin at block boundaries, so nothing else needs
+/// to be known of it; what looks like a stream and is one may be opened wherever it lies.
+fn find_in_tar(file: &[u8], max_plain: usize) -> Vec<recode::Found> {
+    let (mut all, mut start, mut left) = (Vec::new(), 0, max_plain);
+    while let Some(rest) = file.get(start..).filter(|rest| !rest.is_empty()) {
+        let mut end = start + 1;
+        if recode::is_compressed(rest) {
+            for mut found in recode::find(rest, left) {
+                left = left.saturating_sub(found.plain.len());
+                found.encoded = start + found.encoded.start..start + found.encoded.end;
+                end = found.encoded.end;
+                all.push(found);
+            }
+        }
+        start = end.next_multiple_of(TAR_BLOCK_SIZE);
+    }
+    all
+}
+
+fn digests(streams: &[Stream]) -> HashSet<blake3::Hash> {
+    let all = streams.iter().flat_map(|stream| std::iter::once(stream.digest).chain(digests(&stream.inner)));
+    all.collect()
+}
+
+/// The opening of a target.
+struct Opening<'r> {
+    /// Streams that stay closed, by the digest of their bytes.
+    closed: HashSet<blake3::Hash>,
+    refusals: &'r mut Refusals,
+    encoded_size: u64,
+}
+
+impl Opening<'_> {
+    /// The file with the streams decoded that can be made again, and where they are.
+    fn target(&mut self, file: &[u8], streams: &[Stream]) -> (Vec<u8>, Vec<Reencoding>) {
+        let (mut opened, mut stretches) = (Vec::new(), Vec::new());
+        // Up to here the file is done, and from there on a gap is counted.
+        let (mut done, mut stretch_end) = (0, 0);
+        for stream in streams {
+            let encoded = &file[stream.encoded.clone()];
+            if self.closed.contains(&stream.digest) {
+                continue;
+            }
+            let recipe = match recode::recipe(stream.codec, encoded, &stream.plain) {
+                Ok(recipe) => recipe.as_bytes().to_vec(),
+                Err(refused) => {
+                    *self.refusals.entry(refused.name()).or_default() += 1;
+                    // The source must show the same bytes for it.
+                    self.closed.insert(stream.digest);
+                    continue;
+                }
+            };
+            let encoded_before = self.encoded_size;
+            let (plain, inner) = self.target(&stream.plain, &stream.inner);
+            self.encoded_size = encoded_before;
+            if plain.len() as u64 > MAX_REENCODED_SIZE {
+                *self.refusals.entry("too-large").or_default() += 1;
+                self.closed.insert(stream.digest);
+                continue;
+            }
+            self.encoded_size += encoded.len() as u64;
+            opened.extend_from_slice(&file[done..stream.encoded.start]);
+            let gap = (opened.len() - stretch_end) as u64;
+            stretches.push(Reencoding { gap, size: plain.len() as u64, recipe, inner });
+            opened.extend(plain);
+            (done, stretch_end) = (stream.encoded.end, opened.len());
+        }
+        opened.extend_from_slice(&file[done..]);
+        (opened, stretches)
+    }
+}
+
+/// The file with its streams decoded, but for those that stay closed, and which they are.
+fn open_source(file: &[u8], streams: &[Stream], closed: &HashSet<blake3::Hash>) -> (Vec<u8>, View) {
+    let (mut opened, mut view, mut done) = (Vec::new(), View::new(), 0);
+    for stream in streams.iter().filter(|stream| !closed.contains(&stream.digest)) {
+        let gap = &file[done..stream.encoded.start];
+        opened.extend_from_slice(gap);
+        let (plain, inner) = open_source(&stream.plain, &stream.inner, closed);
+        opened.extend(plain);
+        view.push(ViewStream { gap: gap.len() as u64, codec: stream.codec.code(), inner });
+        done = stream.encoded.end;
+    }
+    opened.extend_from_slice(&file[done..]);
+    (opened, view)
+}

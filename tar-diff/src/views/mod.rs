@@ -1,0 +1,97 @@
+//! Seeing through compression (tardf3): compares what compressed files hold, not their bytes.
+//!
+//! ```text
+//! source file   [head][= stream =][gap][= stream =][tail]
+//!                         | decode          | decode
+//! as it is read [head][ plain ........ ][gap][ plain ... ][tail]     Op::OpenView
+//!
+//! as it is made [head][ plain ........ ][gap][ plain ... ][tail]     steps of bsdiff
+//!                         | encode          | encode
+//! target file   [head][= stream =][gap][= stream =][tail]            Op::Reencode
+//! ```
+//!
+//! A stream of the target is opened only if a recipe makes it again, bit for bit; one that the
+//! source has, too, stays closed on both sides and is copied as it is.
+
+mod expand;
+mod store;
+mod trial;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::sync::Arc;
+
+use delta_format::View;
+use delta_format::wire::MAX_VIEW_SIZE;
+use layer::Spool;
+
+use crate::options::DiffOptions;
+use crate::recipe::Viewed;
+use crate::{Result, bsdiff, budget};
+
+pub(crate) use store::Store;
+
+/// Share of the memory budget that what one file decodes to may take: source and target, what they
+/// are decoded to and what is made of that are held at once, by several threads.
+const MEMORY_SHARE: u64 = 16;
+
+/// Bytes that a byte of a compressed file holds, most often.
+const TYPICAL_RATIO: u64 = 6;
+
+/// Why streams were not opened: the reason, and how many of them.
+pub(crate) type Refusals = BTreeMap<&'static str, u64>;
+
+/// Whether the file in a range of a layer may hold streams: a look at its first bytes.
+///
+/// # Errors
+/// If the layer cannot be read.
+pub(crate) fn may_hold_streams(layer: &Spool, file: &Range<u64>) -> Result<bool> {
+    let end = file.end.min(file.start + recode::HEAD_SIZE as u64);
+    Ok(recode::is_compressed(&layer.read_range(file.start..end)?))
+}
+
+/// Most bytes that one file may decode to.
+fn max_plain(options: &DiffOptions) -> u64 {
+    MAX_VIEW_SIZE.min(options.memory / MEMORY_SHARE)
+}
+
+/// Memory in bytes that a recipe through views takes, about: what files decode to is known only
+/// once they are decoded.
+pub(crate) fn memory(source: u64, target: u64, options: &DiffOptions) -> u64 {
+    let decoded = |size: u64| (size * TYPICAL_RATIO).min(max_plain(options));
+    let (source, target) = (decoded(source), decoded(target));
+    // Streams, and the files that are made of them.
+    let held = 2 * (source + target);
+    held + budget::effort(source, target, options).map_or(0, |(_, memory)| memory)
+}
+
+/// The recipe of a target through views, if that is smaller than one of its bytes as they are.
+/// Counts in `refusals` the streams that cannot be made again.
+///
+/// # Errors
+/// If the store cannot be written.
+pub(crate) fn recipe(
+    (source, target): (&[u8], &[u8]),
+    options: &DiffOptions,
+    jobs: NonZeroUsize,
+    store: &Store,
+    refusals: &mut Refusals,
+) -> Result<Option<Viewed>> {
+    let max_plain = usize::try_from(max_plain(options)).unwrap_or(usize::MAX);
+    let Some(expanded) = expand::expand(source, target, max_plain, refusals) else { return Ok(None) };
+    let sizes = [&expanded.source, &expanded.target].map(|bytes| bytes.len() as u64);
+    let Some((effort, _)) = budget::effort(sizes[0], sizes[1], options) else { return Ok(None) };
+    let steps = bsdiff::recipe(&expanded.source, &expanded.target, effort, jobs);
+    if !trial::pays(&expanded, &steps) {
+        return Ok(None);
+    }
+    let view = (!expanded.view.is_empty()).then(|| Arc::<View>::new(expanded.view));
+    Ok(Some(Viewed {
+        steps,
+        source: store.append(&expanded.source)?,
+        view,
+        target: store.append(&expanded.target)?,
+        stretches: expanded.stretches,
+    }))
+}
