@@ -1,0 +1,170 @@
+//! tardf3: sources that are decoded, stretches that are encoded, and hostile ones of both.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+
+use delta_format::{
+    Encoding, Error as DeltaError, OpWriter, Reencoding, SourcePath, SourceRef, Version, View, ViewStream,
+};
+use tar_patch::{ApplyOptions, DirSource, Error, Fault, Result, apply};
+use tempfile::TempDir;
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+    writer.write_all(content).unwrap();
+    writer.finish().unwrap()
+}
+
+/// Bytes of the header of [`gzip`].
+const HEADER: u64 = 10;
+
+fn deflate_view() -> Arc<View> {
+    Arc::new(vec![ViewStream { gap: HEADER, codec: 0, inner: View::new() }])
+}
+
+/// The recipe of the one stream of a file.
+fn recipe(file: &[u8]) -> Vec<u8> {
+    let found = recode::find(file, usize::MAX).remove(0);
+    recode::recipe(found.codec, &file[found.encoded], &found.plain).unwrap().as_bytes().to_vec()
+}
+
+fn delta(ops: impl FnOnce(&mut OpWriter<Vec<u8>>)) -> Vec<u8> {
+    let mut writer = OpWriter::new(Vec::new(), Version::V3, Encoding::default()).unwrap();
+    ops(&mut writer);
+    writer.finish().unwrap().0
+}
+
+fn tree(content: &[u8]) -> TempDir {
+    let tree = tempfile::tempdir().unwrap();
+    std::fs::write(tree.path().join("file"), content).unwrap();
+    tree
+}
+
+fn run(delta: &[u8], tree: &Path, jobs: usize, max_output: u64) -> Result<Vec<u8>> {
+    let mut output = Vec::new();
+    let jobs = NonZeroUsize::new(jobs).unwrap();
+    let options = ApplyOptions { expected: None, max_output, jobs };
+    apply(delta, &mut DirSource::open(tree).unwrap(), options, &mut output)?;
+    Ok(output)
+}
+
+fn stretch(gap: u64, size: usize, recipe: Vec<u8>) -> Reencoding {
+    Reencoding { gap, size: size as u64, recipe, inner: Vec::new() }
+}
+
+fn path() -> SourcePath {
+    SourcePath::new(b"file").unwrap()
+}
+
+#[test]
+fn many_stretches_come_in_their_order_for_any_number_of_jobs() {
+    let content: Vec<u8> = (0..200_000u32).flat_map(|word| (word / 7).to_le_bytes()).collect();
+    let files: Vec<Vec<u8>> =
+        (1..200).map(|part| gzip(&content[part * 1000..part * 1000 + part % 7 * 9000])).collect();
+    let tree = tree(&content);
+    let delta = delta(|writer| {
+        for file in &files {
+            let found = recode::find(file, usize::MAX).remove(0);
+            writer.reencode(&[stretch(found.encoded.start as u64, found.plain.len(), recipe(file))]).unwrap();
+            writer.literal(&file[..found.encoded.start]).unwrap();
+            writer.literal(&found.plain).unwrap();
+            writer.literal(&file[found.encoded.end..]).unwrap();
+            writer.copy(&path(), 5, 300).unwrap();
+        }
+    });
+    let expected: Vec<u8> =
+        files.iter().flat_map(|file| [file.as_slice(), &content[5..305]].concat()).collect();
+    for jobs in [1, 2, 7] {
+        assert!(run(&delta, tree.path(), jobs, expected.len() as u64).unwrap() == expected, "{jobs}");
+    }
+    let over = run(&delta, tree.path(), 2, expected.len() as u64 - 1).unwrap_err();
+    assert!(matches!(over, Error::Delta(DeltaError::TooLarge { what: "the output", .. })), "{over:?}");
+}
+
+#[test]
+fn a_source_is_read_decoded() {
+    let old = gzip(&b"the quick brown fox ".repeat(500));
+    let new = gzip(&[&b"a "[..], &b"the quick brown fox ".repeat(500)].concat());
+    let view = deflate_view();
+    let source = SourceRef { path: &path(), view: Some(&view) };
+    let delta = delta(|writer| {
+        writer.reencode(&[stretch(HEADER, 10_002, recipe(&new))]).unwrap();
+        writer.copy(source, 0, HEADER).unwrap();
+        writer.literal(b"a ").unwrap();
+        writer.copy(source, HEADER, 10_000).unwrap();
+        writer.literal(&new[new.len() - 8..]).unwrap();
+    });
+    assert_eq!(run(&delta, tree(&old).path(), 2, 1 << 20).unwrap(), new);
+    for other in
+        [&b""[..], b"short", &old[..old.len() / 2], &[&old[..HEADER as usize], &[0xff; 400]].concat()]
+    {
+        let error = run(&delta, tree(other).path(), 2, 1 << 20).unwrap_err();
+        assert_eq!(error.fault(), Fault::Base, "{error:?}");
+    }
+}
+
+#[test]
+fn what_is_not_known_is_refused() {
+    let unknown_codec = Arc::new(vec![ViewStream { gap: 0, codec: 200, inner: View::new() }]);
+    let delta_of_codec = delta(|writer| {
+        writer.copy(SourceRef { path: &path(), view: Some(&unknown_codec) }, 0, 1).unwrap();
+    });
+    let error = run(&delta_of_codec, tree(b"content").path(), 1, 10).unwrap_err();
+    assert!(matches!(error, Error::Delta(DeltaError::SourceUndecodable { .. })), "{error:?}");
+    for recipe in [&[250u8, 1, 2][..], &[], &[2], &[1, 0xff, 0xff]] {
+        let delta = delta(|writer| {
+            writer.reencode(&[stretch(0, 3, recipe.to_vec())]).unwrap();
+            writer.literal(b"abc").unwrap();
+        });
+        let error = run(&delta, tree(b"").path(), 2, 1 << 20).unwrap_err();
+        assert!(matches!(error, Error::Delta(DeltaError::Reencode(_))), "{recipe:?}: {error:?}");
+        assert_eq!(error.fault(), Fault::Delta);
+    }
+}
+
+/// A gzip file of `size` zeros.
+fn bomb(size: u64) -> Vec<u8> {
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(9));
+    io::copy(&mut io::Read::take(io::repeat(0), size), &mut writer).unwrap();
+    writer.finish().unwrap()
+}
+
+#[test]
+fn bombs_end_at_their_bounds() {
+    let tree = tree(&bomb(300 << 20));
+    let view = deflate_view();
+    let source = SourceRef { path: &path(), view: Some(&view) };
+    let one = delta(|writer| writer.copy(source, 0, 1).unwrap());
+    let error = run(&one, tree.path(), 1, 100).unwrap_err();
+    assert!(matches!(error, Error::Delta(DeltaError::TooLarge { max, .. }) if max == 256 << 20), "{error:?}");
+
+    // Within the bound of one source, again and again.
+    std::fs::write(tree.path().join("file"), bomb(200 << 20)).unwrap();
+    let many = delta(|writer| {
+        for _ in 0..50 {
+            writer.copy(source, 0, 1).unwrap();
+            writer.copy(&path(), 0, 1).unwrap();
+        }
+    });
+    let error = run(&many, tree.path(), 1, 100).unwrap_err();
+    assert!(matches!(error, Error::Delta(DeltaError::TooLarge { max, .. }) if max <= 1 << 30), "{error:?}");
+}
+
+#[test]
+fn stretches_count_against_the_bound_of_what_is_encoded() {
+    let zeros = vec![0; 32 << 20];
+    let recipe = recipe(&gzip(&zeros));
+    let source = tree(&zeros);
+    let delta = delta(|writer| {
+        for _ in 0..40 {
+            writer.reencode(&[stretch(0, zeros.len(), recipe.clone())]).unwrap();
+            writer.copy(&path(), 0, zeros.len() as u64).unwrap();
+        }
+    });
+    let error = run(&delta, source.path(), 2, 16 << 20).unwrap_err();
+    assert!(matches!(error, Error::Delta(DeltaError::TooLarge { max, .. }) if max == 1 << 30), "{error:?}");
+}
