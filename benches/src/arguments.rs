@@ -18,6 +18,8 @@ const EXAMPLES: &str = "\
 Examples:
   cargo run --release -p benches -- measure --html page.html
       All tools that are installed, on a generated pair of layers.
+  cargo run --release -p benches -- growth
+      Whether time per byte stays the same for layers of growing size.
   cargo run -p benches -- guard
       Writes the figures that the tests compare with.";
 
@@ -40,11 +42,25 @@ The file of figures holds, for each pair, one object or a list:
 
 Exit status: 0 also if a tool failed, which the results say; 1 if nothing could be measured.";
 
+const GROWTH_EXAMPLES: &str = "\
+Examples (after cargo run --release -p benches --):
+  growth
+      Up to 64000 small files, then one file of up to 1 GiB; half a minute.
+  growth --preset fast --files 1000000 --file-size 0
+      Up to a million files; room for 6 GB and some minutes.
+  growth --files 0 --file-size 5120 --json growth.json
+      One file of up to 5 GiB; room for 16 GB.
+
+Exit status: 1 if CPU per byte grew too much from one step to the next, or a command failed.";
+
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Subcommand {
     /// Make deltas with every tool that is installed, apply them, compare
     #[command(after_help = MEASURE_EXAMPLES)]
     Measure(Measure),
+    /// Make and apply deltas of layers of growing size; fail if CPU per byte grows with them
+    #[command(after_help = GROWTH_EXAMPLES)]
+    Growth(Growth),
     /// Make table and page again of a report that `measure --json` wrote
     #[command(after_help = "Example:\n  benches show report.json --html page.html --baseline 'Go tar-diff'")]
     Show {
@@ -125,6 +141,37 @@ pub(crate) struct Measure {
     pub(crate) work_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) files: Files,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Growth {
+    /// Small files of the largest layer; 0 leaves this series out
+    #[arg(long, value_name = "N", default_value_t = 64_000)]
+    pub(crate) files: u64,
+    /// MiB of the largest single file; 0 leaves this series out
+    #[arg(long, value_name = "MB", default_value_t = 1024)]
+    pub(crate) file_size: u64,
+    /// Layers of each series, each four times as large as the one before
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(crate) steps: u32,
+    /// How many times the CPU per byte may be that of the layer before; what is quadratic has 4
+    #[arg(long, value_name = "FACTOR", default_value_t = 2.0)]
+    pub(crate) most: f64,
+    /// The preset of tar-diff
+    #[arg(long, value_name = "PRESET", default_value = "fast")]
+    pub(crate) preset: String,
+    /// Run each command this often and take the best
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) repeat: u32,
+    /// Where tar-diff and tar-patch are [default: built by cargo]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bin_dir: Option<PathBuf>,
+    /// Directory for the layers [default: $TMPDIR]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) work_dir: Option<PathBuf>,
+    /// Write the figures there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
 }
 
 /// Where results go, beside the table on stdout.

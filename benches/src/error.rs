@@ -42,6 +42,23 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// What should take as long for each byte of a large layer as of a small one does not.
+    #[error(
+        "{what} takes {growth:.2} times the CPU per byte at {to} bytes of what it takes at {from}; \
+         {most} times is the most"
+    )]
+    Grew {
+        /// The command.
+        what: &'static str,
+        /// How much more it takes.
+        growth: f64,
+        /// How much more it may take.
+        most: f64,
+        /// Bytes of the smaller new layer.
+        from: u64,
+        /// Bytes of the larger one.
+        to: u64,
+    },
     /// A baseline that names no tool of the run.
     #[error("no tool is called {name:?}; there are: {known}")]
     UnknownTool {

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
-use arguments::{Arguments, Files, Measure, Reference, Subcommand};
+use arguments::{Arguments, Files, Growth, Measure, Reference, Subcommand};
+use benches::growth;
 use benches::launch::{Launcher, launch};
 use benches::report::{PairReport, Report};
 use benches::tools::{self, Tool};
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
 fn run(command: Subcommand) -> Result<()> {
     match command {
         Subcommand::Measure(arguments) => measure(&arguments),
+        Subcommand::Growth(arguments) => grow(&arguments),
         Subcommand::Show { report, baseline, files } => {
             let json = fs::read(&report).with_context(|| format!("cannot read {}", report.display()))?;
             let mut report: Report = serde_json::from_slice(&json).context("this is no report")?;
@@ -50,10 +52,7 @@ fn run(command: Subcommand) -> Result<()> {
 
 fn measure(arguments: &Measure) -> Result<()> {
     let program = env::current_exe().context("cannot find this program")?;
-    let bin_dir = match &arguments.bin_dir {
-        Some(dir) => dir.clone(),
-        None => build(program.parent().unwrap_or(Path::new(".")))?,
-    };
+    let bin_dir = bin_dir(arguments.bin_dir.as_deref(), &program)?;
     let mut quoted = match &arguments.peer_figures {
         Some(path) => benches::quoted_runs(path)?,
         None => Default::default(),
@@ -85,6 +84,32 @@ fn measure(arguments: &Measure) -> Result<()> {
     show(report, &arguments.files)
 }
 
+fn grow(arguments: &Growth) -> Result<()> {
+    let program = env::current_exe().context("cannot find this program")?;
+    let bin_dir = bin_dir(arguments.bin_dir.as_deref(), &program)?;
+    let temp_dir = arguments.work_dir.clone().unwrap_or_else(env::temp_dir);
+    let work_dir = tempfile::tempdir_in(&temp_dir).context("cannot create a working directory")?;
+    let report = growth::Growth {
+        launcher: Launcher { program, timeout: 0, repeat: arguments.repeat, dir: work_dir.path() },
+        bin_dir: &bin_dir,
+        work_dir: work_dir.path(),
+        preset: &arguments.preset,
+        files: arguments.files,
+        file_size: arguments.file_size.saturating_mul(1 << 20),
+        steps: arguments.steps,
+    }
+    .run(&|pair| {
+        // Who cannot be told is not waiting.
+        let _ = writeln!(io::stderr(), "{pair}");
+    })?;
+    if let Some(path) = &arguments.json {
+        fs::write(path, serde_json::to_string_pretty(&report)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    io::stdout().write_all(report.table().as_bytes())?;
+    Ok(report.check(arguments.most)?)
+}
+
 fn chosen_tools(arguments: &Measure, program: &Path, bin_dir: &Path) -> Result<Vec<Tool>> {
     let mut tools = tools::ours(bin_dir, &arguments.with);
     tools.extend(tools::peers(program));
@@ -109,6 +134,14 @@ fn pairs(arguments: &Measure, work_dir: &Path) -> Result<Vec<Pair>> {
         pairs.push(benches::generated_pair(work_dir)?);
     }
     Ok(pairs)
+}
+
+/// Where the commands that are measured are: as told, or beside this program.
+fn bin_dir(told: Option<&Path>, program: &Path) -> Result<PathBuf> {
+    match told {
+        Some(dir) => Ok(dir.to_owned()),
+        None => build(program.parent().unwrap_or(Path::new("."))),
+    }
 }
 
 /// Builds the commands that are measured, if cargo started this one; gives their directory.

@@ -112,7 +112,7 @@ fn digits(value: f64) -> String {
 
 /// Columns of one width; the first is text, the others are numbers. A cell that no other follows
 /// (why a tool failed) does not make its column wide.
-fn aligned(rows: &[Vec<String>]) -> String {
+pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let is_last = |row: &[String], column: usize| row[column + 1..].iter().all(String::is_empty);
     let width = |column: usize| {
