@@ -5,6 +5,7 @@ pub mod oci_delta;
 
 use std::collections::HashMap;
 
+use delta_format::Version;
 use layer::Digest;
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use serde::Serialize;
@@ -12,8 +13,11 @@ use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-/// Media type of a delta.
+/// Media type of a delta, tardf1 or tardf2.
 pub const TAR_DIFF: &str = "application/vnd.tar-diff";
+/// Media type of a tardf3 delta. It is another one, since clients take what has the media type of a
+/// delta for one that they can read.
+pub const TAR_DIFF_V3: &str = "application/vnd.tar-diff.v3";
 /// Media type of a delta as flatpak-indexer writes it; it is read, never written.
 pub const TAR_DIFF_REDHAT: &str = "application/vnd.redhat.tar-diff";
 /// Media type of the config `{}` of a delta manifest in a `_deltaindex`.
@@ -25,6 +29,9 @@ pub const EMPTY_CONFIG: &str = "application/vnd.oci.empty.v1+json";
 pub const ARTIFACT_TYPE: &str = "application/vnd.io.github.containers.oci-delta.v1";
 /// artifactType that early versions of oci-delta wrote; it is read, never written.
 pub const ARTIFACT_TYPE_REDHAT: &str = "application/vnd.redhat.oci-delta.v1";
+/// artifactType of an artifact with tardf3 deltas. It is another one, since clients of oci-delta take
+/// the first artifact from their image.
+pub const ARTIFACT_TYPE_TARDF3: &str = "application/vnd.tar-diff.artifact.v3";
 /// The bytes of both configs.
 pub const EMPTY_JSON: &[u8] = b"{}";
 
@@ -113,14 +120,22 @@ pub(crate) fn digest_annotation(descriptor: &Descriptor, key: &str) -> Option<Di
     annotation(descriptor, key)?.parse().ok()
 }
 
-/// Whether a descriptor is of a delta.
+/// Whether a descriptor is of a delta that other clients read: tardf1 or tardf2.
 pub fn is_tar_diff(descriptor: &Descriptor) -> bool {
     matches!(descriptor.media_type().as_ref(), TAR_DIFF | TAR_DIFF_REDHAT)
 }
 
-/// Whether an artifactType is that of an oci-delta artifact.
-pub fn is_oci_delta(artifact_type: Option<&MediaType>) -> bool {
-    artifact_type.is_some_and(|kind| matches!(kind.as_ref(), ARTIFACT_TYPE | ARTIFACT_TYPE_REDHAT))
+/// Whether a descriptor is of a tardf3 delta.
+pub fn is_tardf3(descriptor: &Descriptor) -> bool {
+    descriptor.media_type().as_ref() == TAR_DIFF_V3
+}
+
+/// The media type of a delta of this version.
+pub const fn media_type_of(version: Version) -> &'static str {
+    match version {
+        Version::V1 | Version::V2 => TAR_DIFF,
+        Version::V3 => TAR_DIFF_V3,
+    }
 }
 
 /// Reads an image manifest; `what` names it in errors.

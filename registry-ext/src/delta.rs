@@ -1,17 +1,21 @@
 //! Makes the deltas between the layers of two images, and proves each.
 
 use std::collections::HashMap;
-use std::io::{BufWriter, Seek, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use delta_format::Version;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use layer::{DiffId, Digest, DigestWriter, MergeOptions, Spool, SpoolOptions};
+use oci_spec::image::Descriptor;
 use tar_diff::{DiffOptions, Method};
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::artifact::hex;
+use crate::artifact::{descriptor, hex, media_type_of};
 use crate::error::blocking;
 use crate::image::ImageLayer;
 use crate::repository::Repository;
@@ -23,7 +27,8 @@ use crate::{Error, Result};
 pub struct MakeOptions {
     /// The options of tar-diff. Which files may be sources is decided here: those of all layers of
     /// the old image, without what whiteouts hide and without the object store of ostree (as the Go
-    /// tool oci-delta has it). `_deltaindex` is always written with bsdiff.
+    /// tool oci-delta has it). `_deltaindex` is always written with bsdiff. With `sees_through`,
+    /// tardf3 deltas are made beside those that other clients read.
     pub diff: DiffOptions,
     /// Where downloads, unpacked layers and deltas lie meanwhile.
     pub temp_dir: PathBuf,
@@ -57,10 +62,19 @@ pub struct Delta {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
+    /// Its format.
+    pub version: Version,
     /// Its file, which goes away with the last clone.
     pub file: Arc<NamedTempFile>,
     /// How long it took to make and to apply it.
     pub seconds: f64,
+}
+
+impl Delta {
+    /// The descriptor of its blob.
+    pub fn descriptor(&self) -> Descriptor {
+        descriptor(media_type_of(self.version), self.digest, self.size)
+    }
 }
 
 /// Short names of layers, for people.
@@ -83,7 +97,7 @@ pub(crate) struct Workshop {
 struct Job {
     old: Vec<DiffId>,
     new: DiffId,
-    is_bsdiff: bool,
+    newest: Version,
 }
 
 impl Workshop {
@@ -101,6 +115,11 @@ impl Workshop {
 
     pub(crate) const fn max_layer_size(&self) -> u64 {
         self.options.max_layer_size
+    }
+
+    /// Whether tardf3 deltas are wanted too.
+    pub(crate) const fn sees_through(&self) -> bool {
+        self.options.diff.sees_through
     }
 
     /// The layers, unpacked. Each is checked against its diff_id.
@@ -142,16 +161,24 @@ impl Workshop {
         Ok((diff_id, spool.await?))
     }
 
-    /// The delta from the `old` layers, lowest first, to `new`.
+    /// The delta from the `old` layers, lowest first, to `new`, in a format up to `newest`: tardf1 is
+    /// bsdiff, tardf2 the method of the options, tardf3 sees through compression where that helps.
+    ///
+    /// A tardf3 delta that sees through nothing is none, but the very delta that would be made without:
+    /// who needs both asks for tardf3 first.
     pub(crate) async fn delta(
         &self,
         old: (&[&ImageLayer], Vec<Spool>),
         new: (&ImageLayer, Spool),
-        is_bsdiff: bool,
+        newest: Version,
     ) -> Result<Delta> {
-        let is_bsdiff = is_bsdiff || self.options.diff.method == Method::Bsdiff;
+        let without = match self.options.diff.method {
+            Method::Bsdiff => Version::V1,
+            _ => Version::V2,
+        };
+        let newest = if newest == Version::V2 { without } else { newest };
         let old_ids = old.0.iter().map(|layer| layer.diff_id).collect();
-        let job = Job { old: old_ids, new: new.0.diff_id, is_bsdiff };
+        let job = Job { old: old_ids, new: new.0.diff_id, newest };
         if let Some(made) = self.deltas.lock().unwrap_or_else(PoisonError::into_inner).get(&job) {
             return Ok(made.clone());
         }
@@ -161,14 +188,20 @@ impl Workshop {
             ignored_prefixes: vec![b"sysroot/ostree/".to_vec()],
             ..MergeOptions::default()
         };
-        if is_bsdiff {
+        if newest == Version::V1 {
             options.method = Method::Bsdiff;
         }
+        options.sees_through = newest == Version::V3;
+        options.temp_dir.clone_from(&self.options.temp_dir);
         let task = self.watch.start(format!("diff {}", short(job.new)), new.1.size());
         let (temp_dir, to) = (self.options.temp_dir.clone(), job.new);
         let advance = move |bytes| task.advance(bytes);
         let made = blocking(move || make(&old.1, &new.1, to, &options, &temp_dir, &advance)).await?;
-        self.deltas.lock().unwrap_or_else(PoisonError::into_inner).insert(job, made.clone());
+        let mut deltas = self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest == Version::V3 && made.version != Version::V3 {
+            deltas.insert(Job { newest: without, ..job.clone() }, made.clone());
+        }
+        deltas.insert(job, made.clone());
         Ok(made)
     }
 }
@@ -192,7 +225,18 @@ fn make(
     // Clients that cannot fall back are blocked by a wrong delta, so none is ever published.
     file.as_file().rewind().map_err(Error::io("read a delta in", temp_dir))?;
     tar_diff::verify(file.as_file(), old, new)?;
-    Ok(Delta { to, digest, size, file: Arc::new(file), seconds: started.elapsed().as_secs_f64() })
+    let version = version_of(file.as_file()).map_err(Error::io("read a delta in", temp_dir))?;
+    let version = version.ok_or_else(|| Error::malformed("delta", "its format is unknown"))?;
+    Ok(Delta { to, digest, size, version, file: Arc::new(file), seconds: started.elapsed().as_secs_f64() })
+}
+
+/// The format of the delta in a file; `None` if it is unknown, or the file is no delta.
+pub(crate) fn version_of(file: &File) -> io::Result<Option<Version>> {
+    let mut magic = [0; 8];
+    match file.read_exact_at(&mut magic, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        read => read.map(|()| Version::from_magic(magic)),
+    }
 }
 
 /// Compares the diff_id of a layer with the one in the config.

@@ -3,15 +3,15 @@
 //! [`discover`] gathers them from all places where they are published; what is broken there costs a
 //! warning, since a delta is never needed. [`choose`] is pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use layer::{DiffId, Digest};
 use oci_spec::image::Descriptor;
 use serde::Serialize;
 
 use crate::artifact::delta_index::{self, LayerDelta};
-use crate::artifact::oci_delta::OciDelta;
-use crate::artifact::{DELTA_INDEX_TAG, deltas_tag, digest_of, is_oci_delta, parse_index, parse_manifest};
+use crate::artifact::oci_delta::{Kind, OciDelta};
+use crate::artifact::{DELTA_INDEX_TAG, deltas_tag, digest_of, parse_index, parse_manifest};
 use crate::image::{Image, ImageLayer};
 use crate::repository::{Manifest, Name, Repository};
 use crate::store::Base;
@@ -26,6 +26,8 @@ pub enum Layout {
     DeltaIndex,
     /// In an oci-delta artifact that refers to the image.
     Artifact,
+    /// In an artifact with tardf3 deltas that refers to the image.
+    Tardf3,
     /// Under a tag `deltas-<12 hex digits>`, as an older draft had it.
     DeltasTag,
 }
@@ -36,6 +38,7 @@ impl Layout {
         match self {
             Self::DeltaIndex => "_deltaindex",
             Self::Artifact => "oci-delta",
+            Self::Tardf3 => "tardf3",
             Self::DeltasTag => "deltas-tag",
         }
     }
@@ -61,7 +64,7 @@ pub struct Candidate {
 pub struct Found {
     /// The deltas of the image's layers.
     pub candidates: Vec<Candidate>,
-    /// The oci-delta artifacts, by the digest of their manifest.
+    /// The artifacts, by the digest of their manifest. Those with tardf3 deltas come last.
     pub artifacts: Vec<(Digest, OciDelta)>,
     /// The delta manifests of `_deltaindex`, in its order.
     pub delta_manifests: Vec<(Digest, Vec<LayerDelta>)>,
@@ -105,18 +108,20 @@ async fn from_delta_index(repository: &Repository, image: &Image, found: &mut Fo
 }
 
 async fn from_referrers(repository: &Repository, image: &Image, found: &mut Found) -> Result<()> {
+    let mut artifacts = Vec::new();
     // Registries may ignore the filter, so there is none in the request.
     for entry in repository.referrers(image.manifest.digest).await? {
         // Entries that others wrote into the stand-in tag may lack the artifactType.
-        if entry.artifact_type().is_some() && !is_oci_delta(entry.artifact_type().as_ref()) {
+        if entry.artifact_type().is_some() && Kind::of(entry.artifact_type().as_ref()).is_none() {
             continue;
         }
         match read_artifact(repository, image, &entry).await {
-            Ok(Some((digest, artifact))) => found.add_artifact(image, digest, artifact),
-            Ok(None) => {}
+            Ok(artifact) => artifacts.extend(artifact),
             Err(error) => found.warnings.push(one_line(&error)),
         }
     }
+    artifacts.sort_by_key(|(_, artifact)| artifact.kind == Kind::Tardf3);
+    artifacts.into_iter().for_each(|(digest, artifact)| found.add_artifact(image, digest, artifact));
     Ok(())
 }
 
@@ -127,7 +132,7 @@ async fn read_artifact(
 ) -> Result<Option<(Digest, OciDelta)>> {
     let manifest = repository.manifest_of(entry).await?;
     let parsed = parse_manifest("referrer", &manifest.bytes)?;
-    if !is_oci_delta(parsed.artifact_type().as_ref()) {
+    if Kind::of(parsed.artifact_type().as_ref()).is_none() {
         return Ok(None);
     }
     let artifact = OciDelta::parse(&parsed)?;
@@ -169,36 +174,43 @@ impl Found {
     fn add_artifact(&mut self, image: &Image, digest: Digest, artifact: OciDelta) {
         for layer in artifact.layers.iter().filter(|layer| layer.is_delta()) {
             let Some(target) = image.layers.iter().find(|target| target.digest == layer.to) else { continue };
-            self.candidates.push(Candidate {
-                layout: Layout::Artifact,
-                base: Base::Image(artifact.source_config),
-                to: target.diff_id,
-                blob: layer.blob.clone(),
-                manifest: digest,
-            });
+            let layout = if artifact.kind == Kind::Tardf3 { Layout::Tardf3 } else { Layout::Artifact };
+            let (base, to, blob) = (Base::Image(artifact.source_config), target.diff_id, layer.blob.clone());
+            // What both artifacts share is the same delta.
+            let is_same =
+                |known: &Candidate| (known.base, known.to, known.blob.digest()) == (base, to, blob.digest());
+            if layout == Layout::Tardf3 && self.candidates.iter().any(is_same) {
+                continue;
+            }
+            self.candidates.push(Candidate { layout, base, to, blob, manifest: digest });
         }
         self.artifacts.push((digest, artifact));
     }
 }
 
-/// For each of the `missing` layers the smallest delta whose base is at hand, if it is smaller than
-/// the layer's own blob.
+/// For each of the `missing` layers the deltas whose base is at hand, if they are smaller than the
+/// layer's own blob: smallest first. The others are for the case that it fails.
 ///
-/// Of equal sizes, and so for any order of the candidates, the one with the smaller digest is taken.
+/// Of equal sizes, and so for any order of the candidates, the one with the smaller digest comes first.
 pub fn choose<'c>(
     missing: &[&ImageLayer],
     candidates: &'c [Candidate],
     has: impl Fn(Base) -> bool,
-) -> BTreeMap<DiffId, &'c Candidate> {
+) -> BTreeMap<DiffId, Vec<&'c Candidate>> {
     let mut chosen = BTreeMap::new();
     for layer in missing {
         let usable = candidates.iter().filter(|candidate| {
             candidate.to == layer.diff_id && candidate.blob.size() < layer.blob.size() && has(candidate.base)
         });
-        let best = usable.min_by_key(|candidate| {
+        let mut usable: Vec<&Candidate> = usable.collect();
+        usable.sort_by_cached_key(|candidate| {
             (candidate.blob.size(), candidate.blob.digest().to_string(), candidate.layout, candidate.base)
         });
-        chosen.extend(best.map(|best| (layer.diff_id, best)));
+        let mut seen = HashSet::new();
+        usable.retain(|candidate| seen.insert((candidate.blob.digest(), candidate.base)));
+        if !usable.is_empty() {
+            chosen.insert(layer.diff_id, usable);
+        }
     }
     chosen
 }
@@ -225,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_usable_delta_is_taken() {
+    fn the_smallest_usable_delta_comes_first() {
         let layer = |name: u8, size| ImageLayer {
             blob: descriptor("application/vnd.oci.image.layer.v1.tar+gzip", digest(name), size),
             digest: BlobDigest(digest(name)),
@@ -246,9 +258,11 @@ mod tests {
         for _ in 0..candidates.len() {
             candidates.rotate_left(1);
             let chosen = choose(&missing, &candidates, |base| base == here);
-            let blobs: Vec<_> =
-                chosen.iter().map(|(to, best)| (*to, digest_of(&best.blob).unwrap())).collect();
-            assert_eq!(blobs, [(DiffId(digest(1)), digest(13))]);
+            let blobs = |deltas: &[&Candidate]| {
+                deltas.iter().map(|delta| digest_of(&delta.blob).unwrap()).collect::<Vec<_>>()
+            };
+            let blobs: Vec<_> = chosen.iter().map(|(to, deltas)| (*to, blobs(deltas))).collect();
+            assert_eq!(blobs, [(DiffId(digest(1)), [13, 14, 12].map(digest).to_vec())]);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What deltas between two images would save, without publishing any.
 
+use delta_format::Version;
 use serde::Serialize;
 
 use crate::delta::{MakeOptions, Workshop};
@@ -30,14 +31,17 @@ pub struct MeasuredLayer {
     pub blob_size: u64,
     /// Size of its delta from the old image; `None` if the old image has the layer.
     pub delta_size: Option<u64>,
-    /// Seconds that the delta took to make and to apply.
+    /// Size of its tardf3 delta, if one was asked for and sees through something.
+    pub tardf3_size: Option<u64>,
+    /// Seconds that the deltas took to make and to apply.
     pub seconds: f64,
 }
 
 impl MeasuredLayer {
     /// What a pull fetches for it.
     pub fn fetched(&self) -> u64 {
-        self.delta_size.map_or(0, |size| size.min(self.blob_size))
+        let smallest = self.delta_size.into_iter().chain(self.tardf3_size).min();
+        smallest.map_or(0, |size| size.min(self.blob_size))
     }
 }
 
@@ -81,16 +85,30 @@ async fn measure_pair(
     let lacking = target.layers_not_in(source);
     let mut layers = Vec::new();
     for layer in &target.layers {
-        let (mut delta_size, mut seconds) = (None, 0.0);
+        let (mut delta_size, mut tardf3_size, mut seconds) = (None, None, 0.0);
         if lacking.contains(&layer) {
             let spools = workshop.spools(&old.repository, &of_old).await?;
             let spool = workshop.spools(&new.repository, &[layer]).await?;
             let spool = spool.into_iter().next().ok_or(Error::Panicked)?;
-            let delta = workshop.delta((&of_old, spools), (layer, spool), false).await?;
-            (delta_size, seconds) = (Some(delta.size), delta.seconds);
+            let delta = async |newest| {
+                workshop.delta((&of_old, spools.clone()), (layer, spool.clone()), newest).await
+            };
+            if workshop.sees_through() {
+                let delta = delta(Version::V3).await?;
+                if delta.version == Version::V3 {
+                    (tardf3_size, seconds) = (Some(delta.size), delta.seconds);
+                }
+            }
+            let delta = delta(Version::V2).await?;
+            (delta_size, seconds) = (Some(delta.size), seconds + delta.seconds);
         }
-        let blob_size = layer.blob.size();
-        layers.push(MeasuredLayer { diff_id: layer.diff_id.to_string(), blob_size, delta_size, seconds });
+        layers.push(MeasuredLayer {
+            diff_id: layer.diff_id.to_string(),
+            blob_size: layer.blob.size(),
+            delta_size,
+            tardf3_size,
+            seconds,
+        });
     }
     Ok(Measurement {
         platform: target.platform.to_string(),

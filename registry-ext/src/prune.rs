@@ -7,8 +7,8 @@ use oci_spec::image::Descriptor;
 use serde::Serialize;
 
 use crate::artifact::delta_index::{self, LayerDelta};
-use crate::artifact::oci_delta::OciDelta;
-use crate::artifact::{DELTA_INDEX_TAG, deltas_tag, digest_of, is_oci_delta, parse_index, parse_manifest};
+use crate::artifact::oci_delta::{Kind, OciDelta};
+use crate::artifact::{DELTA_INDEX_TAG, deltas_tag, digest_of, parse_index, parse_manifest};
 use crate::image::Image;
 use crate::repository::{Manifest, Name, Repository};
 use crate::{Result, shared_index};
@@ -35,7 +35,7 @@ impl Keep {
 /// What was removed, or would be.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PruneReport {
-    /// Digests of the oci-delta artifacts.
+    /// Digests of the artifacts.
     pub artifacts: Vec<String>,
     /// Deltas taken out of `_deltaindex`, each as `FROM TO`.
     pub deltas: Vec<String>,
@@ -99,9 +99,9 @@ pub async fn prune(
     Ok(report)
 }
 
-/// The config of the image that an artifact is from; `None` if it is no oci-delta artifact.
+/// The config of the image that an artifact is from; `None` if it holds no deltas.
 async fn source_config(repository: &Repository, entry: &Descriptor) -> Result<Option<Digest>> {
-    if entry.artifact_type().is_some() && !is_oci_delta(entry.artifact_type().as_ref()) {
+    if entry.artifact_type().is_some() && Kind::of(entry.artifact_type().as_ref()).is_none() {
         return Ok(None);
     }
     // A list may name what is gone.

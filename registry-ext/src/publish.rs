@@ -1,5 +1,6 @@
 //! Publishes deltas: makes them, proves them, keeps those that save something, and pushes them.
 
+mod artifact;
 mod job;
 
 use serde::Serialize;
@@ -16,7 +17,8 @@ use job::Job;
 /// What is published, and how.
 #[derive(Debug, Clone)]
 pub struct PublishOptions {
-    /// How deltas are made.
+    /// How deltas are made. With [`sees_through`](tar_diff::DiffOptions::sees_through), artifacts with
+    /// tardf3 deltas are written beside the others.
     pub make: MakeOptions,
     /// Whether `_deltaindex` is written.
     pub delta_index: bool,
@@ -48,6 +50,8 @@ pub struct PublishReport {
     pub deltas: Vec<PublishedDelta>,
     /// Digests of the oci-delta artifacts.
     pub artifacts: Vec<String>,
+    /// Digests of the artifacts with tardf3 deltas.
+    pub tardf3_artifacts: Vec<String>,
     /// Digests of the delta manifests in `_deltaindex`.
     pub delta_manifests: Vec<String>,
 }
@@ -84,6 +88,8 @@ pub enum Outcome {
     AlreadyThere,
     /// It is not smaller than the layer's blob, so nobody needs it.
     NotSmaller,
+    /// It sees through nothing, or not enough: another delta is not larger, and every client reads it.
+    NoGain,
 }
 
 /// Publishes the deltas from the `old` images to the `new` ones in the repository `to`, each
@@ -115,9 +121,7 @@ pub async fn publish(
                 watch.warn(&format!("{} is both old and new", source.manifest.digest));
                 continue;
             }
-            if options.artifact {
-                job.artifact(&images.repository, source).await?;
-            }
+            job.artifacts(&images.repository, source).await?;
             if options.delta_index {
                 deltas.extend(job.layer_deltas(&images.repository, source).await?);
             }

@@ -1,7 +1,7 @@
 //! Pulls an image: layers that are here are not fetched, others as a delta if one saves bytes.
 //!
-//! A delta is never trusted and never needed. Whatever goes wrong with one costs a warning and the
-//! layer's own blob, and each layer is compared with its diff_id, however it came.
+//! A delta is never trusted and never needed. Whatever goes wrong with one costs a warning and another
+//! delta or the layer's own blob, and each layer is compared with its diff_id, however it came.
 
 mod fetcher;
 
@@ -99,11 +99,11 @@ pub struct PulledLayer {
     pub diff_id: String,
     /// Where it came from.
     pub from: Origin,
-    /// Bytes fetched for it; with a delta that failed, those of the delta too.
+    /// Bytes fetched for it; with deltas that failed, those of the deltas too.
     pub fetched: u64,
     /// Size of its blob in bytes.
     pub blob_size: u64,
-    /// Why it was not rebuilt from the delta that was chosen.
+    /// Why it was not rebuilt from the smallest delta, and from others that were tried.
     pub delta_failed: Option<String>,
 }
 
@@ -166,8 +166,8 @@ pub async fn pull(
     let downloads = downloads.map_err(Error::io("make a directory in", to.layout.dir()))?;
     let fetcher = Fetcher { repository, layout: to.layout, downloads: downloads.path(), options, watch };
     let fetches = missing.iter().map(|layer| {
-        let delta = chosen.get(&layer.diff_id).map(|delta| (*delta, sources[bases[&delta.base]]));
-        fetcher.layer(layer, delta)
+        let deltas = chosen.get(&layer.diff_id).into_iter().flatten();
+        fetcher.layer(layer, deltas.map(|delta| (*delta, sources[bases[&delta.base]])).collect())
     });
     let fetched: Vec<Fetched> =
         stream::iter(fetches).buffer_unordered(options.concurrency.max(1)).try_collect().await?;

@@ -1,12 +1,14 @@
 //! Checks the deltas that are published for an image: fetches each, applies it, compares.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 
-use layer::DiffId;
+use delta_format::Version;
+use layer::{DiffId, Digest};
 use serde::Serialize;
 
-use crate::artifact::oci_delta::OciDelta;
-use crate::delta::{MakeOptions, Workshop};
+use crate::artifact::is_tardf3;
+use crate::delta::{MakeOptions, Workshop, version_of};
 use crate::discover::{Candidate, Found, Layout, discover, one_line};
 use crate::error::blocking;
 use crate::image::{Image, ImageLayer, resolve_all};
@@ -69,10 +71,12 @@ pub async fn verify(
     for images in old {
         sources.extend(images.images.iter().map(|image| (&images.repository, image.clone())));
     }
-    for (_, artifact) in &found.artifacts {
-        sources.extend(
-            named_sources(repository, artifact, &workshop).await.into_iter().map(|i| (repository, i)),
-        );
+    let named: BTreeSet<Digest> =
+        found.artifacts.iter().filter_map(|(_, artifact)| artifact.source).collect();
+    for source in named {
+        let images = resolve_all(repository, Some(&Name::Digest(source)), workshop.dir()).await;
+        // An artifact may name an image that the repository does not have any more.
+        sources.extend(images.unwrap_or_default().into_iter().map(|image| (repository, image)));
     }
     let mut checked = Vec::new();
     for candidate in &found.candidates {
@@ -96,12 +100,6 @@ pub async fn verify(
     Ok(checked)
 }
 
-/// The source image that an artifact names, if the repository still has it.
-async fn named_sources(repository: &Repository, artifact: &OciDelta, workshop: &Workshop) -> Vec<Image> {
-    let Some(source) = artifact.source else { return Vec::new() };
-    resolve_all(repository, Some(&Name::Digest(source)), workshop.dir()).await.unwrap_or_default()
-}
-
 /// What clients of `_deltaindex` rely on, apart from the bytes.
 fn broken_rule(candidate: &Candidate, image: &Image, found: &Found) -> Option<String> {
     if candidate.layout != Layout::DeltaIndex {
@@ -118,6 +116,23 @@ fn broken_rule(candidate: &Candidate, image: &Image, found: &Found) -> Option<St
     image.layer(from).filter(|_| from == candidate.to).map(|_| "it rebuilds its own source".into())
 }
 
+/// Which formats may stand where: what clients cannot read must not look as if they could.
+fn broken_rule_of_format(candidate: &Candidate, version: Option<Version>) -> Option<&'static str> {
+    match (candidate.layout, version) {
+        (_, None) => Some("it is no delta"),
+        (Layout::DeltaIndex, Some(version)) if version != Version::V1 => {
+            Some("it is no tardf1, which is all that clients of _deltaindex read")
+        }
+        (layout, Some(Version::V3)) if layout != Layout::Tardf3 => {
+            Some("it is a tardf3, which the clients of its layout do not read")
+        }
+        (_, Some(version)) if is_tardf3(&candidate.blob) != (version == Version::V3) => {
+            Some("its media type is that of another format")
+        }
+        _ => None,
+    }
+}
+
 async fn check(
     repository: &Repository,
     image: &Image,
@@ -128,11 +143,10 @@ async fn check(
 ) -> Result<Verdict> {
     let task = watch.start(format!("check {}", crate::delta::short(candidate.to)), candidate.blob.size());
     let path = repository.blob(&candidate.blob, workshop.dir(), &|bytes| task.advance(bytes)).await?;
-    let mut magic = [0; 8];
-    let mut delta = File::open(&path).map_err(Error::io("open", &path))?;
-    std::io::Read::read_exact(&mut delta, &mut magic).map_err(Error::io("read", &path))?;
-    if candidate.layout == Layout::DeltaIndex && magic != *b"tardf1\n\0" {
-        return Ok(Verdict::Wrong("it is no tardf1, which is all that clients of _deltaindex read".into()));
+    let file = File::open(&path).map_err(Error::io("open", &path))?;
+    if let Some(rule) = broken_rule_of_format(candidate, version_of(&file).map_err(Error::io("read", &path))?)
+    {
+        return Ok(Verdict::Wrong(rule.into()));
     }
     let Some(target) = image.layer(candidate.to) else { return Ok(Verdict::NoSource) };
     let mut base: Option<(&Repository, Vec<&ImageLayer>)> = None;

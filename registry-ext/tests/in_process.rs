@@ -139,39 +139,44 @@ async fn referrers_over_several_pages_and_without_a_filter() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_corrupt_delta_costs_a_warning_and_the_whole_blob() {
-    // Both ways of being wrong: bytes that do not have their digest, and bytes that do.
-    for (referrers, has_its_digest) in [(true, false), (false, true)] {
-        let bench = Bench::new(Switches { referrers, ..Switches::default() }).await;
-        let report = if has_its_digest {
-            bench.publish(&only_artifacts()).await.unwrap();
-            replace_deltas(&bench).await
-        } else {
-            bench.publish(&only_artifacts()).await.unwrap();
-            let image = &bench.images("v2").await.images[0];
-            for candidate in discover(&bench.repository(), image).await.candidates {
-                let digest = candidate.blob.digest().to_string();
-                bench.registry.corrupt_blob("app", &digest, |bytes| {
-                    let middle = bytes.len() / 2;
-                    bytes[middle] ^= 1;
-                });
-            }
-            None
-        };
-        assert!(report.is_none());
-        let store = bench.path("store");
-        bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
-        let (watch, seen) = warnings();
-        let report = bench.pull("v2", &store, &watch).await.unwrap();
-        assert_eq!(report.layers[1].from, Origin::Blob);
-        assert!(report.layers[1].delta_failed.is_some());
-        assert_eq!(seen.lock().unwrap().len(), 1);
-        assert_eq!(report.manifest, report.stored_manifest);
-        assert_eq!(stored_layers(&store, "v2"), bench.images.1.layers);
+    let bench = Bench::new(Switches::default()).await;
+    bench.publish(&only_artifacts()).await.unwrap();
+    let image = &bench.images("v2").await.images[0];
+    for candidate in discover(&bench.repository(), image).await.candidates {
+        let digest = candidate.blob.digest().to_string();
+        bench.registry.corrupt_blob("app", &digest, |bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        });
     }
+    let report = pull_with_a_warning(&bench).await;
+    assert_eq!(report.layers[1].from, Origin::Blob);
+    assert_eq!(report.manifest, report.stored_manifest);
 }
 
-/// Replaces the published artifact by one whose delta is a valid one of something else.
-async fn replace_deltas(bench: &Bench) -> Option<PullReport> {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_delta_costs_a_warning_and_another_delta() {
+    let bench = Bench::new(Switches { referrers: false, ..Switches::default() }).await;
+    bench.publish(&only_artifacts()).await.unwrap();
+    add_wrong_deltas(&bench).await;
+    let report = pull_with_a_warning(&bench).await;
+    assert_eq!(report.layers[1].from, Origin::Delta(Layout::Artifact));
+}
+
+/// Pulls both images, the second with one warning.
+async fn pull_with_a_warning(bench: &Bench) -> PullReport {
+    let store = bench.path("store");
+    bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
+    let (watch, seen) = warnings();
+    let report = bench.pull("v2", &store, &watch).await.unwrap();
+    assert!(report.layers[1].delta_failed.is_some());
+    assert_eq!(seen.lock().unwrap().len(), 1);
+    assert_eq!(stored_layers(&store, "v2"), bench.images.1.layers);
+    report
+}
+
+/// Publishes another artifact whose delta is smaller, valid, and of something else.
+async fn add_wrong_deltas(bench: &Bench) {
     use registry_ext::artifact::oci_delta::{ArtifactLayer, OciDelta};
     let (repository, image) = (bench.repository(), bench.images("v2").await.images.remove(0));
     let found = discover(&repository, &image).await;
@@ -182,15 +187,13 @@ async fn replace_deltas(bench: &Bench) -> Option<PullReport> {
     std::fs::write(&path, &empty).unwrap();
     let blob = registry_ext::artifact::descriptor_of("application/vnd.tar-diff", &empty);
     repository.put_blob(&blob, &path).await.unwrap();
-    let delta =
-        |layer: &ArtifactLayer| ArtifactLayer::delta(layer.to, digest_of(&blob).unwrap(), blob.size());
+    let delta = |layer: &ArtifactLayer| ArtifactLayer { to: layer.to, blob: blob.clone() };
     let wrong = OciDelta {
         layers: artifact.layers.iter().filter(|layer| layer.is_delta()).map(delta).collect(),
         ..artifact.clone()
     };
     let manifest = registry_ext::repository::Manifest::new(wrong.build(), None);
     repository.put_manifest(&manifest, None).await.unwrap();
-    None
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -379,7 +382,7 @@ async fn a_wrong_delta_is_found_and_replaced() {
     };
     use registry_ext::verify::Verdict;
     assert!(verify().await.iter().all(|checked| checked.verdict == Verdict::Right));
-    replace_deltas(&bench).await;
+    add_wrong_deltas(&bench).await;
     let wrong = verify().await.iter().filter(|checked| matches!(checked.verdict, Verdict::Wrong(_))).count();
     assert_eq!(wrong, 1);
     let force = PublishOptions { force: true, ..PublishOptions::default() };

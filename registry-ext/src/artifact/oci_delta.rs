@@ -5,15 +5,46 @@ use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType
 
 use super::{
     ANNOTATION_CONTENT, ANNOTATION_REUSED, ANNOTATION_REUSED_DIFF_ID, ANNOTATION_SOURCE,
-    ANNOTATION_SOURCE_CONFIG, ANNOTATION_TARGET, ANNOTATION_TO, ARTIFACT_TYPE, Annotations, EMPTY_CONFIG,
-    EMPTY_JSON, TAR_DIFF, annotated, annotation, descriptor, descriptor_of, digest_annotation, digest_of,
-    is_oci_delta, is_tar_diff, to_annotations, to_json,
+    ANNOTATION_SOURCE_CONFIG, ANNOTATION_TARGET, ANNOTATION_TO, ARTIFACT_TYPE, ARTIFACT_TYPE_REDHAT,
+    ARTIFACT_TYPE_TARDF3, Annotations, EMPTY_CONFIG, EMPTY_JSON, annotated, annotation, descriptor,
+    descriptor_of, digest_annotation, digest_of, is_tar_diff, is_tardf3, to_annotations, to_json,
 };
 use crate::{Error, Result};
 
-/// What one oci-delta artifact says.
+/// Who reads an artifact, by its artifactType.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// All clients of oci-delta.
+    OciDelta,
+    /// Some: the artifactType is the one of early producers, which the crate `oci-delta` and cfsctl
+    /// pass over. It is read, never written.
+    Older,
+    /// registry-ext alone: its deltas may be tardf3. The rest is as in an oci-delta artifact.
+    Tardf3,
+}
+
+impl Kind {
+    /// The kind of an artifactType; `None` if it is no artifact with deltas.
+    pub fn of(artifact_type: Option<&MediaType>) -> Option<Self> {
+        let kinds = [Self::OciDelta, Self::Older, Self::Tardf3].into_iter();
+        kinds.into_iter().find(|kind| artifact_type.is_some_and(|of| of.as_ref() == kind.artifact_type()))
+    }
+
+    /// Its artifactType.
+    pub const fn artifact_type(self) -> &'static str {
+        match self {
+            Self::OciDelta => ARTIFACT_TYPE,
+            Self::Older => ARTIFACT_TYPE_REDHAT,
+            Self::Tardf3 => ARTIFACT_TYPE_TARDF3,
+        }
+    }
+}
+
+/// What one artifact says: an oci-delta artifact, or one with tardf3 deltas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OciDelta {
+    /// Who reads it.
+    pub kind: Kind,
     /// Descriptor of the target image's manifest.
     pub target: Descriptor,
     /// Descriptor of the target image's config.
@@ -26,9 +57,6 @@ pub struct OciDelta {
     pub reused: Vec<(BlobDigest, DiffId)>,
     /// The target's other layers.
     pub layers: Vec<ArtifactLayer>,
-    /// Whether the artifactType is the older one, which the crate `oci-delta` and cfsctl pass over.
-    /// It is read, never written.
-    pub has_older_type: bool,
 }
 
 /// A layer of the target that the source lacks.
@@ -41,11 +69,6 @@ pub struct ArtifactLayer {
 }
 
 impl ArtifactLayer {
-    /// A delta that rebuilds `to`.
-    pub fn delta(to: BlobDigest, digest: Digest, size: u64) -> Self {
-        Self { to, blob: descriptor(TAR_DIFF, digest, size) }
-    }
-
     /// The layer itself: a delta of it would not be smaller.
     ///
     /// # Errors
@@ -58,7 +81,7 @@ impl ArtifactLayer {
 
     /// Whether the blob is a delta.
     pub fn is_delta(&self) -> bool {
-        is_tar_diff(&self.blob)
+        is_tar_diff(&self.blob) || is_tardf3(&self.blob)
     }
 }
 
@@ -79,7 +102,7 @@ impl OciDelta {
         let manifest = ImageManifestBuilder::default()
             .schema_version(2u32)
             .media_type(MediaType::ImageManifest)
-            .artifact_type(MediaType::from(ARTIFACT_TYPE))
+            .artifact_type(MediaType::from(self.kind.artifact_type()))
             .config(descriptor_of(EMPTY_CONFIG, EMPTY_JSON))
             .layers(layers)
             .subject(plain(&self.target))
@@ -107,16 +130,14 @@ impl OciDelta {
         annotations
     }
 
-    /// Reads the manifest of an artifact, of the older artifactType too. Layers with other contents
-    /// (signatures) are left out.
+    /// Reads the manifest of an artifact of any kind. Layers with other contents (signatures) are left
+    /// out.
     ///
     /// # Errors
     /// [`Error::Malformed`] if the artifactType is another, or a mandatory part is missing.
     pub fn parse(manifest: &ImageManifest) -> Result<Self> {
-        let broken = |reason: &str| Error::malformed("oci-delta artifact", reason);
-        if !is_oci_delta(manifest.artifact_type().as_ref()) {
-            return Err(broken("its artifactType is another"));
-        }
+        let broken = |reason: &str| Error::malformed("delta artifact", reason);
+        let kind = Kind::of(manifest.artifact_type().as_ref());
         let content = |wanted: &'static str| {
             let layers = manifest.layers().iter();
             layers.filter(move |layer| annotation(layer, ANNOTATION_CONTENT) == Some(wanted))
@@ -136,6 +157,7 @@ impl OciDelta {
             Some(ArtifactLayer { to, blob: plain(layer) })
         });
         Ok(Self {
+            kind: kind.ok_or_else(|| broken("its artifactType is another"))?,
             target: one("image-manifest").ok_or_else(|| broken("it holds no image-manifest"))?,
             target_config: one("image-config").ok_or_else(|| broken("it holds no image-config"))?,
             source: digest(ANNOTATION_SOURCE),
@@ -143,7 +165,6 @@ impl OciDelta {
                 .ok_or_else(|| broken("the digest of the source's config is missing"))?,
             reused: reused.into_iter().map(BlobDigest).zip(reused_diff_ids.into_iter().map(DiffId)).collect(),
             layers: layers.collect(),
-            has_older_type: manifest.artifact_type() != &Some(MediaType::from(ARTIFACT_TYPE)),
         })
     }
 }

@@ -3,7 +3,7 @@
 use layer::{BlobDigest, DiffId, Digest};
 
 use super::delta_index::{self, LayerDelta};
-use super::oci_delta::{ArtifactLayer, OciDelta};
+use super::oci_delta::{ArtifactLayer, Kind, OciDelta};
 use super::*;
 
 /// The JSON examples of ARTIFACT.md, in order.
@@ -93,20 +93,27 @@ fn an_artifact_is_read_as_it_was_written() {
         source_config: digest(4),
         reused: vec![(BlobDigest(digest(6)), DiffId(digest(7)))],
         layers: vec![
-            ArtifactLayer::delta(BlobDigest(digest(8)), digest(9), 10),
+            ArtifactLayer { to: BlobDigest(digest(8)), blob: descriptor(TAR_DIFF, digest(9), 10) },
+            ArtifactLayer { to: BlobDigest(digest(10)), blob: descriptor(TAR_DIFF_V3, digest(11), 10) },
             ArtifactLayer::original(&original).unwrap(),
         ],
-        has_older_type: false,
+        kind: Kind::OciDelta,
     };
     let bytes = artifact.build();
     let manifest = parse_manifest("artifact", &bytes).unwrap();
     assert_eq!(OciDelta::parse(&manifest).unwrap(), artifact);
     assert_eq!(bytes, artifact.build());
+    let deltas: Vec<bool> = artifact.layers.iter().map(ArtifactLayer::is_delta).collect();
+    assert_eq!(deltas, [true, true, false]);
 
-    let older = String::from_utf8(bytes).unwrap().replace(ARTIFACT_TYPE, ARTIFACT_TYPE_REDHAT);
-    let of_older = OciDelta { has_older_type: true, ..artifact };
-    assert_eq!(OciDelta::parse(&parse_manifest("artifact", older.as_bytes()).unwrap()).unwrap(), of_older);
-    let other = older.replace(ARTIFACT_TYPE_REDHAT, "application/vnd.example");
+    let json = String::from_utf8(bytes).unwrap();
+    for (artifact_type, kind) in [(ARTIFACT_TYPE_REDHAT, Kind::Older), (ARTIFACT_TYPE_TARDF3, Kind::Tardf3)] {
+        let of_kind = OciDelta { kind, ..artifact.clone() };
+        let changed = json.replace(ARTIFACT_TYPE, artifact_type);
+        assert_eq!(OciDelta::parse(&parse_manifest("x", changed.as_bytes()).unwrap()).unwrap(), of_kind);
+        assert_eq!(of_kind.build(), changed.as_bytes());
+    }
+    let other = json.replace(ARTIFACT_TYPE, "application/vnd.example");
     assert!(OciDelta::parse(&parse_manifest("artifact", other.as_bytes()).unwrap()).is_err());
 }
 

@@ -121,6 +121,10 @@ pub(crate) struct DiffArgs {
     /// How deltas of files are made; _deltaindex is always bsdiff, since its clients read no other
     #[arg(long, value_enum, default_value_t, value_name = "METHOD")]
     binary_diff: Method,
+    /// Newest format: with tardf3, deltas that see through .gz, .xz, .zst and .jar files are made too, in
+    /// an artifact of their own that registry-ext alone reads [default: what the method needs]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
     /// How much time the deltas are worth
     #[arg(long, value_enum, default_value_t, value_name = "PRESET")]
     preset: Preset,
@@ -137,12 +141,20 @@ impl DiffArgs {
         let preset = DiffOptions::preset(self.preset);
         DiffOptions {
             method: self.binary_diff,
+            sees_through: self.format == Some(Format::Tardf3),
             level: self.level.unwrap_or(preset.level),
             jobs: self.jobs.unwrap_or(preset.jobs),
             memory: cli::resources::memory_budget().unwrap_or(preset.memory),
             ..preset
         }
     }
+}
+
+/// The newest format of the deltas that are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Beside the deltas that other clients read, those that see through compression
+    Tardf3,
 }
 
 /// Where deltas are published.
@@ -275,6 +287,7 @@ mod tests {
         for line in [
             "publish h/a:v2 --from h/a:v1 --from oci:x:v0 --layout deltaindex --plain-http",
             "publish oci:x:v2 --from oci:x:v1 --to oci-archive:d.tar --json",
+            "publish h/a:v2 --from h/a:v1 --format tardf3 --layout artifact",
             "list h/a:v2 --plain-http=false --platform linux/arm64/v8",
             "pull h/a:v2 --into tree:x --source tree:/ --source containers-storage:",
             "verify h/a:v2 --from h/a:v1",

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use layer::Digest;
-use registry_ext::artifact::oci_delta::OciDelta;
+use registry_ext::artifact::oci_delta::{Kind, OciDelta};
 use registry_ext::discover::{Candidate, Found, Layout, discover};
 use serde::Serialize;
 
@@ -72,8 +72,9 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
 
 /// Who reads which layout.
 fn clients(candidate: &Candidate, found: &Found) -> &'static str {
-    let is_older =
-        |(digest, artifact): &(Digest, OciDelta)| *digest == candidate.manifest && artifact.has_older_type;
+    let is_older = |(digest, artifact): &(Digest, OciDelta)| {
+        *digest == candidate.manifest && artifact.kind == Kind::Older
+    };
     match candidate.layout {
         Layout::DeltaIndex => "flatpak, registry-ext",
         Layout::Artifact if !found.artifacts.iter().any(is_older) => "oci-delta, cfsctl, bootc, registry-ext",

@@ -20,12 +20,15 @@ pub(super) async fn run(context: &Context, args: &MeasureArgs) -> Result<()> {
 }
 
 fn show(measurement: &Measurement) -> Result<()> {
-    let mut table = Table::new(&["layer", ">blob", ">delta", ">ratio", ">seconds"]);
+    let mut table = Table::new(&["layer", ">blob", ">delta", ">tardf3", ">ratio", ">seconds"]);
     for layer in &measurement.layers {
         let delta = layer.delta_size.map_or_else(|| "in both".into(), |size| size.to_string());
-        let ratio = layer.delta_size.map_or_else(String::new, |size| percent(size, layer.blob_size));
+        let tardf3 = layer.tardf3_size.map_or_else(|| "-".into(), |size| size.to_string());
+        let smallest = layer.delta_size.into_iter().chain(layer.tardf3_size).min();
+        let ratio = smallest.map_or_else(String::new, |size| percent(size, layer.blob_size));
         let seconds = format!("{:.1}", layer.seconds);
-        table.row(vec![short(&layer.diff_id).into(), layer.blob_size.to_string(), delta, ratio, seconds]);
+        let (layer, blob) = (short(&layer.diff_id).into(), layer.blob_size.to_string());
+        table.row(vec![layer, blob, delta, tardf3, ratio, seconds]);
     }
     print(&format!(
         "{}\n{table}a pull fetches {} bytes with deltas, {} without ({})\n",

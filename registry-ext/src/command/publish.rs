@@ -77,6 +77,7 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
                 Outcome::Published => "published",
                 Outcome::AlreadyThere => "already there",
                 Outcome::NotSmaller => "not smaller than the blob",
+                Outcome::NoGain => "not smaller than the other delta",
                 _ => "?",
             }
             .into(),

@@ -1,14 +1,15 @@
 //! The deltas of one target.
 
+use delta_format::Version;
+
 use super::{Images, Outcome, PublishOptions, PublishReport, PublishedDelta};
 use crate::artifact::delta_index::{self, LayerDelta};
-use crate::artifact::oci_delta::{ArtifactLayer, OciDelta};
+use crate::artifact::oci_delta::ArtifactLayer;
 use crate::artifact::{
-    DELTA_CONFIG, DELTA_INDEX_TAG, EMPTY_CONFIG, EMPTY_JSON, TAR_DIFF, descriptor, descriptor_of, digest_of,
-    hex, parse_manifest,
+    DELTA_CONFIG, DELTA_INDEX_TAG, EMPTY_JSON, descriptor_of, digest_of, hex, parse_manifest,
 };
 use crate::delta::{Delta, Workshop};
-use crate::discover::{Found, Layout, discover};
+use crate::discover::{Found, Layout};
 use crate::image::{Image, ImageLayer};
 use crate::repository::{Manifest, Repository};
 use crate::{Error, Result, shared_index};
@@ -26,7 +27,7 @@ pub(super) struct Job<'p> {
 }
 
 impl Job<'_> {
-    fn note(
+    pub(super) fn note(
         &mut self,
         source: &Image,
         layer: &ImageLayer,
@@ -46,92 +47,30 @@ impl Job<'_> {
         });
     }
 
-    /// Makes the delta of `layer` and notes what becomes of it.
-    async fn make(
-        &mut self,
+    /// The delta of `layer` from the `old` layers.
+    async fn delta(
+        &self,
         repository: &Repository,
-        source: &Image,
         old: &[&ImageLayer],
         layer: &ImageLayer,
-        layout: Layout,
-    ) -> Result<Option<Delta>> {
+        newest: Version,
+    ) -> Result<Delta> {
         let spools = self.workshop.spools(repository, old).await?;
         let new = self.workshop.spools(&self.new.repository, &[layer]).await?;
         let new = new.into_iter().next().ok_or(Error::Panicked)?;
-        let is_bsdiff = layout == Layout::DeltaIndex;
-        let delta = self.workshop.delta((old, spools), (layer, new), is_bsdiff).await?;
-        let is_smaller = delta.size < layer.blob.size();
-        let outcome = if is_smaller { Outcome::Published } else { Outcome::NotSmaller };
-        self.note(source, layer, layout, Some(delta.size), outcome);
-        Ok(is_smaller.then_some(delta))
+        self.workshop.delta((old, spools), (layer, new), newest).await
     }
 
-    /// Publishes the artifact from `source`, unless it would save nothing or is there.
-    pub(super) async fn artifact(&mut self, repository: &Repository, source: &Image) -> Result<()> {
-        let target = self.target;
-        let lacking = target.layers_not_in(source);
-        let is_there = |artifact: &OciDelta| artifact.source_config == source.config_digest;
-        if self.found.artifacts.iter().any(|(_, artifact)| is_there(artifact)) {
-            for layer in lacking {
-                self.note(source, layer, Layout::Artifact, None, Outcome::AlreadyThere);
-            }
-            return Ok(());
-        }
+    /// The delta of `layer` from all layers of an image.
+    pub(super) async fn delta_of_image(
+        &self,
+        repository: &Repository,
+        source: &Image,
+        layer: &ImageLayer,
+        newest: Version,
+    ) -> Result<Delta> {
         let old: Vec<&ImageLayer> = source.layers.iter().collect();
-        let mut layers = Vec::new();
-        for layer in lacking {
-            match self.make(repository, source, &old, layer, Layout::Artifact).await? {
-                Some(delta) => {
-                    self.put_delta(&delta).await?;
-                    layers.push(ArtifactLayer::delta(layer.digest, delta.digest, delta.size));
-                }
-                None => layers.push(ArtifactLayer::original(&layer.blob)?),
-            }
-        }
-        if !layers.iter().any(ArtifactLayer::is_delta) {
-            return Ok(());
-        }
-        for layer in layers.iter().filter(|layer| !layer.is_delta()) {
-            self.put_original(layer).await?;
-        }
-        let reused = target.layers.iter().filter(|layer| source.layer(layer.diff_id).is_some());
-        let artifact = OciDelta {
-            target: target.manifest.descriptor(),
-            target_config: target.parsed.config().clone(),
-            source: Some(source.manifest.digest),
-            source_config: source.config_digest,
-            reused: reused.map(|layer| (layer.digest, layer.diff_id)).collect(),
-            layers,
-            has_older_type: false,
-        };
-        for (media_type, bytes) in [
-            (EMPTY_CONFIG, EMPTY_JSON),
-            (target.manifest.media_type.as_str(), target.manifest.bytes.as_slice()),
-            (target.parsed.config().media_type().as_ref(), target.config.as_slice()),
-        ] {
-            self.put_bytes(media_type, bytes).await?;
-        }
-        let manifest = Manifest::new(artifact.build(), None);
-        self.to.put_manifest(&manifest, None).await?;
-        self.report.artifacts.push(manifest.digest.to_string());
-        if self.options.force {
-            self.remove_older(&artifact, &manifest).await?;
-        }
-        Ok(())
-    }
-
-    /// Removes other artifacts for the same pair of images.
-    async fn remove_older(&self, artifact: &OciDelta, manifest: &Manifest) -> Result<()> {
-        let found = discover(self.to, self.target).await;
-        let older: Vec<_> = found
-            .artifacts
-            .iter()
-            .filter(|(digest, other)| {
-                *digest != manifest.digest && other.source_config == artifact.source_config
-            })
-            .map(|(digest, _)| *digest)
-            .collect();
-        crate::prune::remove_artifacts(self.to, self.target.manifest.digest, &older).await.map(|_| ())
+        self.delta(repository, &old, layer, newest).await
     }
 
     /// Makes the deltas from the last layer of `source`, and uploads them. They are listed by
@@ -152,7 +91,11 @@ impl Job<'_> {
                 self.note(source, layer, Layout::DeltaIndex, None, Outcome::AlreadyThere);
                 continue;
             }
-            if let Some(delta) = self.make(repository, source, &[last], layer, Layout::DeltaIndex).await? {
+            let delta = self.delta(repository, &[last], layer, Version::V1).await?;
+            let is_smaller = delta.size < layer.blob.size();
+            let outcome = if is_smaller { Outcome::Published } else { Outcome::NotSmaller };
+            self.note(source, layer, Layout::DeltaIndex, Some(delta.size), outcome);
+            if is_smaller {
                 self.put_delta(&delta).await?;
                 deltas.push(LayerDelta::new(pair.0, pair.1, delta.digest, delta.size));
             }
@@ -201,11 +144,11 @@ impl Job<'_> {
         Ok(())
     }
 
-    async fn put_delta(&self, delta: &Delta) -> Result<()> {
-        self.to.put_blob(&descriptor(TAR_DIFF, delta.digest, delta.size), delta.file.path()).await
+    pub(super) async fn put_delta(&self, delta: &Delta) -> Result<()> {
+        self.to.put_blob(&delta.descriptor(), delta.file.path()).await
     }
 
-    async fn put_bytes(&self, media_type: &str, bytes: &[u8]) -> Result<()> {
+    pub(super) async fn put_bytes(&self, media_type: &str, bytes: &[u8]) -> Result<()> {
         let blob = descriptor_of(media_type, bytes);
         let path = self.workshop.dir().join(format!("put-{}", hex(digest_of(&blob)?)));
         std::fs::write(&path, bytes).map_err(Error::io("write", &path))?;
@@ -213,7 +156,7 @@ impl Job<'_> {
     }
 
     /// Has the repository hold a layer itself, which it does if the new image is in it.
-    async fn put_original(&self, layer: &ArtifactLayer) -> Result<()> {
+    pub(super) async fn put_original(&self, layer: &ArtifactLayer) -> Result<()> {
         if let Repository::Registry(to) = self.to {
             if to.has_blob(layer.to).await? {
                 return Ok(());

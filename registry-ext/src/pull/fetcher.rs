@@ -1,12 +1,15 @@
 //! One layer: from a delta, or whole.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::path::Path;
 
 use layer::{DiffId, Spool, SpoolOptions};
 use oci_spec::image::Descriptor;
+use tar_patch::Fault;
 
 use super::{Origin, PullOptions, tar_blob};
+use crate::artifact::is_tardf3;
 use crate::delta::{check_diff_id, short};
 use crate::discover::{Candidate, one_line};
 use crate::error::blocking;
@@ -35,39 +38,39 @@ pub(super) struct Fetcher<'p> {
 }
 
 impl Fetcher<'_> {
+    /// Fetches a layer by the first of the `deltas` that works, or whole if none does. Deltas that fail
+    /// cost fewer bytes than the layer's blob, all together.
     pub(super) async fn layer(
         &self,
         layer: &ImageLayer,
-        delta: Option<(&Candidate, &dyn LayerStore)>,
+        deltas: Vec<(&Candidate, &dyn LayerStore)>,
     ) -> Result<Fetched> {
-        let (mut size, mut delta_failed) = (0, None);
-        if let Some((delta, source)) = delta {
-            match self.rebuild(layer, delta, source).await {
-                Ok(blob) => {
-                    let origin = Origin::Delta(delta.layout);
-                    let size = delta.blob.size();
-                    return Ok(Fetched { diff_id: layer.diff_id, blob, origin, size, delta_failed });
-                }
-                Err(error) => {
-                    let reason = one_line(&error);
-                    self.watch.warn(&format!(
-                        "the delta of layer {} cannot be used, its blob is fetched: {reason}",
-                        short(layer.diff_id)
-                    ));
-                    size += delta.blob.size();
-                    delta_failed = Some(reason);
-                }
-            }
-        }
-        self.whole(layer).await?;
-        size += layer.blob.size();
-        Ok(Fetched {
-            diff_id: layer.diff_id,
-            blob: layer.blob.clone(),
-            origin: Origin::Blob,
-            size,
-            delta_failed,
-        })
+        let mut deltas = VecDeque::from(deltas);
+        let (mut size, mut failures) = (0, Vec::new());
+        let (blob, origin) = loop {
+            let Some((delta, source)) = deltas.pop_front() else {
+                self.whole(layer).await?;
+                size += layer.blob.size();
+                break (layer.blob.clone(), Origin::Blob);
+            };
+            size += delta.blob.size();
+            let error = match self.rebuild(layer, delta, source).await {
+                Ok(blob) => break (blob, Origin::Delta(delta.layout)),
+                Err(error) => error,
+            };
+            deltas.retain(|(other, _)| {
+                may_work(other, delta, &error) && size + other.blob.size() < layer.blob.size()
+            });
+            let reason = one_line(&error);
+            let next = if deltas.is_empty() { "its blob is fetched" } else { "another is tried" };
+            self.watch.warn(&format!(
+                "the delta of layer {} cannot be used, {next}: {reason}",
+                short(layer.diff_id)
+            ));
+            failures.push(reason);
+        };
+        let delta_failed = Some(failures.join("; ")).filter(|_| !failures.is_empty());
+        Ok(Fetched { diff_id: layer.diff_id, blob, origin, size, delta_failed })
     }
 
     async fn rebuild(
@@ -108,5 +111,18 @@ impl Fetcher<'_> {
 
     fn spool_options(&self) -> SpoolOptions {
         SpoolOptions { temp_dir: self.options.temp_dir.clone(), max_size: self.options.max_layer_size }
+    }
+}
+
+/// Whether a delta may rebuild a layer although another one `failed` to. Where the files that both read
+/// are others than they should be, it will not; but only tardf3 has to decode them.
+fn may_work(delta: &Candidate, failed: &Candidate, error: &Error) -> bool {
+    match error {
+        Error::Patch(error) => match error.fault() {
+            Fault::Base => delta.base != failed.base || is_tardf3(&failed.blob),
+            Fault::System => false,
+            _ => true,
+        },
+        _ => true,
     }
 }
