@@ -21,6 +21,23 @@ fn deltas_have_exactly_the_committed_sizes() {
     );
 }
 
+/// Who waits longer must not get a larger delta.
+#[test]
+fn a_dearer_preset_is_never_larger() {
+    let committed = fs::read_to_string(guard::sizes_file()).unwrap();
+    let lines = committed.lines().filter(|line| !line.starts_with('#'));
+    let sizes: Vec<(&str, u64)> = lines
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            (words[0], words[2].parse().unwrap())
+        })
+        .collect();
+    assert_eq!(sizes.len() % guard::presets().len(), 0);
+    for pair in sizes.chunks(guard::presets().len()) {
+        assert!(pair.is_sorted_by(|cheap, dear| cheap.0 == dear.0 && cheap.1 >= dear.1), "{pair:?}");
+    }
+}
+
 #[test]
 fn a_delta_takes_the_committed_instructions() {
     if !cfg!(debug_assertions) {

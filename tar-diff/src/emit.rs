@@ -15,8 +15,10 @@ use crate::weigh::{self, Weigher};
 use crate::{Result, Stats, budget};
 
 /// Equal bytes in a row from which on they are copied and not added: shorter runs cost more as ops
-/// than as zeros.
-const MIN_COPY: usize = 256;
+/// than as zeros. At an end of a stretch a copy is one op more, inside it two, and the differences
+/// there, which often look alike for a long way, are torn apart.
+const MIN_COPY_AT_END: usize = 64;
+const MIN_COPY_INSIDE: usize = 1024;
 /// Bytes of source and target that are compared at once.
 const CHUNK_SIZE: usize = 256 << 10;
 /// Bytes of the op stream that a thread compresses at a time: little memory, and enough that what
@@ -207,9 +209,11 @@ fn write_difference<W: Write>(
             zeros += 1;
             continue;
         }
+        let run = index - zeros;
+        let at_end = run == 0 || index == along.len();
+        let min_copy = if at_end { MIN_COPY_AT_END } else { MIN_COPY_INSIDE };
         // A run that fills the chunk may go on in the next one; the writer merges copies.
-        if zeros >= MIN_COPY || zeros == along.len() && zeros > 0 {
-            let run = index - zeros;
+        if zeros >= min_copy || zeros == along.len() && zeros > 0 {
             add(writer, start, run, along)?;
             writer.copy(source, offset + run as u64, zeros as u64)?;
             start = index;

@@ -73,7 +73,7 @@ impl DiffOptions {
     pub fn preset(preset: Preset) -> Self {
         let (level, stride, max_grams, candidates) = match preset {
             Preset::Fast => (4, 8, 16 << 20, 4),
-            Preset::Default => (19, 1, 16 << 20, 8),
+            Preset::Default => (19, 1, 16 << 20, 32),
             Preset::Max => (22, 1, 128 << 20, 32),
         };
         let at_least_one = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
