@@ -17,8 +17,9 @@ pub enum Compression {
     Zstd,
 }
 
-/// Base-2 logarithm of the largest zstd window that is accepted: what `zstd --long=31` makes.
-const MAX_ZSTD_WINDOW_LOG: u32 = 31;
+/// Base-2 logarithm of the largest zstd window that is accepted: it is memory, and a layer can come
+/// from anywhere. `zstd -d` accepts 2^27 without being told, deltas may have 2^29.
+const MAX_ZSTD_WINDOW_LOG: u32 = 29;
 /// Most memory that an xz stream may ask of the decoder, in bytes: `xz -9` asks for 65 MiB, the
 /// largest dictionaries in use for 256 MiB.
 const MAX_XZ_MEMORY: u64 = 300 << 20;
