@@ -61,8 +61,8 @@ impl Plan {
 }
 
 /// The plan of a stream, whose header tells all.
-pub(crate) fn find(encoded: &[u8]) -> Result<Plan, Refused> {
-    match encoded {
+pub(crate) fn find(start: &[u8]) -> Result<Plan, Refused> {
+    match start {
         [b'B', b'Z', b'h', level @ b'1'..=b'9', ..] => Ok(Plan { level: level - b'0' }),
         _ => Err(Refused::NotTheStream),
     }

@@ -1,29 +1,97 @@
 //! Compares what an encoder makes with what it ought to make, while it is made.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 
 use crate::{Error, Result};
 
+/// A stream and its plain bytes, to be read any number of times from the start.
+pub(crate) trait Source {
+    fn encoded_size(&self) -> u64;
+
+    fn plain_size(&self) -> u64;
+
+    /// Readers of the stream and of its plain bytes.
+    fn readers(&mut self) -> io::Result<(Box<dyn Read + '_>, Box<dyn Read + '_>)>;
+
+    /// The first bytes of the stream and of the plain bytes, at most so many.
+    fn starts(&mut self, encoded: u64, plain: u64) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        let (mut starts, (of_encoded, of_plain)) = ((Vec::new(), Vec::new()), self.readers()?);
+        of_encoded.take(encoded).read_to_end(&mut starts.0)?;
+        of_plain.take(plain).read_to_end(&mut starts.1)?;
+        Ok(starts)
+    }
+}
+
+/// Both in memory.
+pub(crate) struct Slices<'s> {
+    pub(crate) encoded: &'s [u8],
+    pub(crate) plain: &'s [u8],
+}
+
+impl Source for Slices<'_> {
+    fn encoded_size(&self) -> u64 {
+        self.encoded.len() as u64
+    }
+
+    fn plain_size(&self) -> u64 {
+        self.plain.len() as u64
+    }
+
+    fn readers(&mut self) -> io::Result<(Box<dyn Read + '_>, Box<dyn Read + '_>)> {
+        Ok((Box::new(self.encoded), Box::new(self.plain)))
+    }
+}
+
+/// Both in files; they begin where the readers' positions are 0.
+pub(crate) struct Files<E, P> {
+    pub(crate) encoded: E,
+    pub(crate) encoded_size: u64,
+    pub(crate) plain: P,
+    pub(crate) plain_size: u64,
+}
+
+impl<E: Read + Seek, P: Read + Seek> Source for Files<E, P> {
+    fn encoded_size(&self) -> u64 {
+        self.encoded_size
+    }
+
+    fn plain_size(&self) -> u64 {
+        self.plain_size
+    }
+
+    fn readers(&mut self) -> io::Result<(Box<dyn Read + '_>, Box<dyn Read + '_>)> {
+        self.encoded.rewind()?;
+        self.plain.rewind()?;
+        Ok((Box::new((&mut self.encoded).take(self.encoded_size)), Box::new(&mut self.plain)))
+    }
+}
+
 /// A writer that takes only the bytes that it expects: an encoder that makes others stops at once.
-#[derive(Debug)]
 pub(crate) struct Compare<'e> {
-    rest: &'e [u8],
+    expected: &'e mut dyn Read,
+    buffer: Vec<u8>,
+    matched: u64,
 }
 
 impl<'e> Compare<'e> {
-    pub(crate) const fn new(expected: &'e [u8]) -> Self {
-        Self { rest: expected }
+    pub(crate) fn new(expected: &'e mut dyn Read) -> Self {
+        Self { expected, buffer: Vec::new(), matched: 0 }
     }
 
-    /// Bytes that are still expected.
-    pub(crate) const fn left(&self) -> usize {
-        self.rest.len()
+    /// Bytes that came as expected: whole writes only.
+    pub(crate) const fn matched(&self) -> u64 {
+        self.matched
     }
 }
 
 impl Write for Compare<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.rest = self.rest.strip_prefix(bytes).ok_or_else(|| io::Error::other("other bytes"))?;
+        self.buffer.resize(bytes.len(), 0);
+        self.expected.read_exact(&mut self.buffer)?;
+        if self.buffer != bytes {
+            return Err(io::Error::other("other bytes"));
+        }
+        self.matched += bytes.len() as u64;
         Ok(bytes.len())
     }
 

@@ -68,7 +68,8 @@ pub fn decode(
     }
 }
 
-fn read_some(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize> {
+/// Reads some bytes; none at the end only.
+pub(crate) fn read_some(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize> {
     loop {
         match input.read(buffer) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}

@@ -87,6 +87,9 @@ pub enum Refused {
     /// The stream uses something that no recipe says.
     #[error("{0} is not supported")]
     Unsupported(&'static str),
+    /// A file could not be read.
+    #[error("the stream or its plain bytes cannot be read")]
+    Unreadable,
     /// The encoded bytes are not one whole stream of these plain bytes.
     #[error("the encoded bytes are not one whole stream of the plain bytes")]
     NotTheStream,
@@ -99,6 +102,7 @@ impl Refused {
             Self::NoEncoder => "no-encoder",
             Self::CorrectionsTooLarge { .. } => "corrections-too-large",
             Self::Unsupported(what) => what,
+            Self::Unreadable => "unreadable",
             Self::NotTheStream => "not-the-stream",
         }
     }

@@ -4,7 +4,7 @@
 //! - [`find`] finds the streams of a file by its content: gzip, zip, xz, zstd, bzip2.
 //! - [`decode`] turns one stream into its plain bytes, within bounds.
 //! - [`recipe`] says how the stream is made of them, and proves it; a stream that cannot be made
-//!   again is [`Refused`] with the reason.
+//!   again is [`Refused`] with the reason. [`recipe_of_files`] does it for streams as large as layers.
 //! - [`encode`] makes the stream of a [`Recipe`] and the plain bytes.
 //!
 //! The crate knows no tars, no deltas and no files. Whatever bytes come in, from a file or as a
@@ -52,4 +52,4 @@ pub use decode::{Decoded, decode};
 pub use encode::encode;
 pub use error::{Error, Refused, Result};
 pub use find::{Found, find};
-pub use recipe::{MAX_RECIPE_SIZE, Recipe, recipe};
+pub use recipe::{MAX_RECIPE_SIZE, Recipe, recipe, recipe_of_files};

@@ -1,6 +1,8 @@
 //! The recipe of a stream: which encoder makes it, and with what parameters.
 
-use crate::compare::Compare;
+use std::io::{Read, Seek};
+
+use crate::compare::{Compare, Files, Slices, Source};
 use crate::wire::Fields;
 use crate::{Codec, Error, Refused, Result, bzip2_stream, deflate, encode, xz, zstd_frame};
 
@@ -131,23 +133,50 @@ impl Recipe {
 /// # Errors
 /// [`Refused`] with the reason, if no encoder makes these bytes.
 pub fn recipe(codec: Codec, encoded: &[u8], plain: &[u8]) -> Result<Recipe, Refused> {
-    let makes = |encoder: &Encoder| Recipe::new(encoder.clone()).makes(encoded, plain);
+    find(codec, &mut Slices { encoded, plain })
+}
+
+/// As [`recipe`], of a stream that is too large to hold, such as a layer.
+///
+/// Both are read from position 0, several times: a level that the start rules out costs little,
+/// the proof reads all. Memory is that of the encoder and a few megabytes; for xz, whose index is at
+/// the end, also that of the encoded bytes.
+///
+/// # Errors
+/// [`Refused`] with the reason, [`Refused::Unreadable`] if a file cannot be read.
+pub fn recipe_of_files(
+    codec: Codec,
+    encoded: impl Read + Seek,
+    encoded_size: u64,
+    plain: impl Read + Seek,
+    plain_size: u64,
+) -> Result<Recipe, Refused> {
+    find(codec, &mut Files { encoded, encoded_size, plain, plain_size })
+}
+
+fn find(codec: Codec, source: &mut dyn Source) -> Result<Recipe, Refused> {
+    let (start, _) = source.starts(32, 0).map_err(|_| Refused::Unreadable)?;
+    let matches = |encoder: &Encoder, source: &mut dyn Source| Recipe::new(encoder.clone()).matches(source);
+    let makes =
+        |encoder: &Encoder, source: &mut dyn Source| matches(encoder, source) == source.encoded_size();
     let encoder = match codec {
-        Codec::Deflate => {
-            let plan = deflate::find(encoded, plain, |plan| makes(&Encoder::Deflate(plan.clone())))?;
-            Encoder::Deflate(plan)
-        }
+        Codec::Deflate => Encoder::Deflate(deflate::find(source, |plan, source| {
+            makes(&Encoder::Deflate(plan.clone()), source)
+        })?),
         Codec::Xz => {
-            let plans = xz::find(encoded)?.into_iter().map(Encoder::Xz);
-            plans.into_iter().find(makes).ok_or(Refused::NoEncoder)?
+            let (encoded, _) = source.starts(u64::MAX, 0).map_err(|_| Refused::Unreadable)?;
+            let mut plans = xz::find(&encoded)?.into_iter().map(Encoder::Xz);
+            drop(encoded);
+            plans.find(|encoder| makes(encoder, source)).ok_or(Refused::NoEncoder)?
         }
         Codec::Zstd => {
-            let matches = |plan| Recipe::new(Encoder::Zstd(plan)).matches(encoded, plain);
-            Encoder::Zstd(zstd_frame::find(encoded, plain.len(), matches)?)
+            let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
+            let matches = |plan| matches(&Encoder::Zstd(plan), source);
+            Encoder::Zstd(zstd_frame::find(&start, encoded_size, plain_size, matches)?)
         }
         Codec::Bzip2 => {
-            let encoder = Encoder::Bzip2(bzip2_stream::find(encoded)?);
-            Some(encoder).filter(makes).ok_or(Refused::NoEncoder)?
+            let encoder = Encoder::Bzip2(bzip2_stream::find(&start)?);
+            Some(encoder).filter(|encoder| makes(encoder, source)).ok_or(Refused::NoEncoder)?
         }
     };
     Ok(Recipe::new(encoder))
@@ -158,19 +187,14 @@ impl Recipe {
         Self { bytes: encoder.write(), encoder }
     }
 
-    /// Whether the recipe makes `encoded` of `plain`; stops where it does not.
-    fn makes(&self, encoded: &[u8], plain: &[u8]) -> bool {
-        self.matches(encoded, plain) == encoded.len()
-    }
-
-    /// How many bytes of `encoded` the recipe makes, whole pieces of output only. All of them means
-    /// that it makes no more, either.
-    fn matches(&self, encoded: &[u8], mut plain: &[u8]) -> usize {
-        let mut output = Compare::new(encoded);
-        let size = plain.len() as u64;
-        let is_made = encode(self, &mut plain, size, &mut output).is_ok();
-        let matched = encoded.len() - output.left();
+    /// How many bytes of the stream the recipe makes, whole pieces of output only; stops where it
+    /// makes others. All of them means that it makes no more, either.
+    fn matches(&self, source: &mut dyn Source) -> u64 {
+        let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
+        let Ok((mut encoded, mut plain)) = source.readers() else { return 0 };
+        let mut output = Compare::new(&mut encoded);
+        let is_made = encode(self, &mut plain, plain_size, &mut output).is_ok();
         // An encoder that failed behind the last byte has not made the stream.
-        if is_made { matched } else { matched.min(encoded.len().saturating_sub(1)) }
+        if is_made { output.matched() } else { output.matched().min(encoded_size.saturating_sub(1)) }
     }
 }

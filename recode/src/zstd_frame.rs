@@ -16,9 +16,13 @@ use crate::{Codec, Error, Refused, Result};
 /// Bytes that are read and written at a time: a block.
 const BUFFER_SIZE: usize = 128 << 10;
 /// Plain bytes up to which libzstd takes one thread in any case (`ZSTDMT_JOBSIZE_MIN`).
-const MAX_SINGLE_SIZE: usize = 512 << 10;
+const MAX_SINGLE_SIZE: u64 = 512 << 10;
 /// Levels, the likely first. Those from 20 take a window of 32 MiB and up.
 const LEVELS: [u8; 22] = [3, 19, 1, 9, 15, 12, 6, 2, 5, 4, 7, 8, 10, 11, 13, 14, 16, 17, 18, 22, 20, 21];
+/// Levels that are tried with `--long`.
+const LONG_LEVELS: [u8; 8] = [3, 19, 1, 9, 6, 12, 15, 18];
+/// Plain bytes from which `--long` is looked for.
+const MIN_LONG_SIZE: u64 = 1 << 20;
 /// Base-2 logarithm of the window of `--long`.
 const LONG_WINDOW_LOG: u8 = 27;
 
@@ -56,18 +60,9 @@ impl Plan {
         bytes.extend([self.level, flags, self.long]);
     }
 
-    /// Most memory that the encoder takes, in bytes: windows and tables as zstd's levels have them
-    /// (`ZSTD_defaultCParameters`), and jobs of four windows.
+    /// Most memory that the encoder takes, in bytes: the window, tables, and jobs of four windows.
     pub(crate) fn memory(self) -> u64 {
-        let window: u64 = match self.level {
-            _ if self.long != 0 => 1 << self.long,
-            0..9 => 2 << 20,
-            9..17 => 4 << 20,
-            17..20 => 8 << 20,
-            20 => 32 << 20,
-            21 => 64 << 20,
-            _ => 128 << 20,
-        };
+        let window: u64 = 1 << if self.long == 0 { window_log(self.level) } else { self.long };
         let tables = if self.level < 13 { 32 << 20 } else { (80 << 20) + window * 5 };
         window + tables + if self.is_threaded { window * 12 } else { 0 }
     }
@@ -115,6 +110,20 @@ impl Plan {
     }
 }
 
+/// Base-2 logarithm of the window of a level (`ZSTD_defaultCParameters`), unless less is enough.
+const fn window_log(level: u8) -> u8 {
+    match level {
+        0 | 1 => 19,
+        2 => 20,
+        3..=8 => 21,
+        9..=16 => 22,
+        17..=19 => 23,
+        20 => 25,
+        21 => 26,
+        _ => 27,
+    }
+}
+
 fn failed(code: usize) -> Error {
     Error::Encoder { codec: Codec::Zstd, reason: get_error_name(code).into() }
 }
@@ -124,7 +133,7 @@ struct Header {
     has_size: bool,
     has_checksum: bool,
     /// Base-2 logarithm of the window, rounded down; unknown if the frame is one segment.
-    window_log: Option<u8>,
+    window: Option<u8>,
 }
 
 impl Header {
@@ -139,45 +148,47 @@ impl Header {
         Ok(Self {
             has_size: is_single || descriptor >> 6 != 0,
             has_checksum: descriptor & 4 != 0,
-            window_log: (!is_single).then_some(10 + (window >> 3)),
+            window: (!is_single).then_some(10 + (window >> 3)),
         })
     }
 }
 
-/// Finds the plan that makes a frame. `matches` says how many bytes of it a plan makes right.
+/// Finds the plan that makes a frame, of which `start` is the first bytes. `matches` says how many
+/// bytes of it a plan makes right.
 pub(crate) fn find(
-    encoded: &[u8],
-    plain_size: usize,
-    matches: impl Fn(Plan) -> usize,
+    start: &[u8],
+    encoded_size: u64,
+    plain_size: u64,
+    mut matches: impl FnMut(Plan) -> u64,
 ) -> Result<Plan, Refused> {
-    let Header { has_size, has_checksum, window_log } = Header::read(encoded)?;
+    let Header { has_size, has_checksum, window } = Header::read(start)?;
     let plan = |level| Plan { level, has_size, has_checksum, is_threaded: false, long: 0 };
+    let levels = LEVELS.iter().filter(|level| window.is_none_or(|window| window == window_log(**level)));
     let mut best = 0;
-    for level in LEVELS {
-        let plan = plan(level);
+    for level in levels {
+        let plan = plan(*level);
         let matched = matches(plan);
-        if matched == encoded.len() {
+        if matched == encoded_size {
             return Ok(plan);
         }
         // Jobs differ from one stream where the first ends, so only behind what matched best.
         if plain_size > MAX_SINGLE_SIZE && matched > best {
             let plan = Plan { is_threaded: true, ..plan };
-            if matches(plan) == encoded.len() {
+            if matches(plan) == encoded_size {
                 return Ok(plan);
             }
         }
         best = best.max(matched);
     }
-    let long = match window_log {
-        Some(log) if log > LONG_WINDOW_LOG => return Err(Refused::NoEncoder),
-        // A frame that says its size has a window no larger than that.
-        Some(log) if !has_size => log,
-        _ => LONG_WINDOW_LOG,
-    };
+    // A frame that is one segment does not tell the window. That of `--long` matters if it is large.
+    let long = window.unwrap_or(LONG_WINDOW_LOG);
+    if plain_size < MIN_LONG_SIZE || u32::from(long) > MAX_ZSTD_WINDOW_LOG {
+        return Err(Refused::NoEncoder);
+    }
     for is_threaded in [false, true] {
-        for level in &LEVELS[..19] {
-            let plan = Plan { is_threaded, long, ..plan(*level) };
-            if (!is_threaded || plain_size > MAX_SINGLE_SIZE) && matches(plan) == encoded.len() {
+        for level in LONG_LEVELS {
+            let plan = Plan { is_threaded, long, ..plan(level) };
+            if matches(plan) == encoded_size {
                 return Ok(plan);
             }
         }

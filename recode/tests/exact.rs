@@ -210,6 +210,30 @@ fn zstd_of_many_jobs_and_long_windows() {
 }
 
 #[test]
+fn members_of_zips() {
+    let program = r#"
+import sys, zipfile, io
+content, out = sys.stdin.buffer.read(), io.BytesIO()
+with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as zip:
+    for level in range(1, 10):
+        zip.writestr(str(level), content, compresslevel=level)
+sys.stdout.buffer.write(out.getvalue())
+"#;
+    for (name, content) in contents().split_off(2) {
+        for recipe in check(&format!("a Python zip of {name}"), &python(program, &content)) {
+            assert_eq!(recipe.as_bytes().len(), 5, "{name}");
+        }
+        for level in ["-1", "-6", "-9"] {
+            let file = pipe("zip", &["-q", level, "-", "-"], &content);
+            // Noise is stored.
+            if name != "noise" {
+                check(&format!("zip {level} of {name}"), &file);
+            }
+        }
+    }
+}
+
+#[test]
 fn streams_of_a_file_have_a_recipe_each() {
     for (program, arguments) in [("gzip", ["-nc"]), ("xz", ["-c"]), ("bzip2", ["-c"])] {
         let files = contents().into_iter().map(|(_, content)| pipe(program, &arguments, &content));

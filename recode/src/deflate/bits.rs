@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use crate::compare::put;
+use crate::decode::read_some;
 use crate::{Codec, Error, Result};
 
 const BUFFER_SIZE: usize = 32 << 10;
@@ -102,10 +103,7 @@ impl<'i> BitReader<'i> {
                 if self.is_at_end {
                     break;
                 }
-                self.end = self
-                    .input
-                    .read(&mut self.buffer)
-                    .map_err(|source| Error::Io { action: "read the encoded bytes", source })?;
+                self.end = read_some(self.input, &mut self.buffer)?;
                 self.at = 0;
                 self.is_at_end = self.end == 0;
                 continue;

@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 
 use super::bits::BitWriter;
-use super::parser::{Effort, Settings, Strategy};
 use super::range::{Decoder, Encoder};
 use super::reader::{Block, BlockReader, Kind};
+use super::settings::{Effort, Settings, Strategy};
 use super::trees::{static_lengths, write_tokens};
 use super::walk::Walk;
 use super::zlib::{DYNAMIC, STATIC, STORED, write_stored};
@@ -16,7 +16,7 @@ use crate::{Error, Refused, Result};
 /// A stream by its corrections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// The level of zlib that comes nearest, 1 to 9.
+    /// The effort that comes nearest: a level of zlib, 1 to 9, or one of others, 10 to 14.
     level: u8,
     /// Bytes of the stream.
     encoded_size: u64,
@@ -26,7 +26,7 @@ pub(crate) struct Plan {
 /// The parser that predicts.
 pub(super) const fn settings(level: u8) -> Settings {
     Settings {
-        effort: Effort::of_level(level),
+        effort: if level < 10 { Effort::of_level(level) } else { Effort::of_others(level - 10) },
         strategy: Strategy::Default,
         window_bits: 15,
         hash_bits: 15,
@@ -34,10 +34,29 @@ pub(super) const fn settings(level: u8) -> Settings {
     }
 }
 
+/// Largest stream of so many plain bytes that is made: corrections may say that block after block is
+/// empty, and an applier must come to an end. Who flushes zlib after every byte is within it.
+pub(super) const fn max_encoded_size(plain_size: u64) -> u64 {
+    plain_size.saturating_mul(8).saturating_add(64 << 10)
+}
+
+/// Bytes of the corrections of these blocks with an effort. The blocks need not be whole.
+pub(super) fn estimate(level: u8, blocks: &[Block], plain: &[u8]) -> usize {
+    let mut reader = plain;
+    let mut plain = Plain::new(&mut reader, plain.len() as u64);
+    let mut walk = Walk::new(Encoder::new(), level);
+    for block in blocks {
+        if walk.block(&mut plain, Some(block)).is_err() {
+            break;
+        }
+    }
+    walk.coder.finish().len()
+}
+
 impl Plan {
     pub(crate) fn parse(mut fields: Fields<'_>) -> Result<Self> {
         let level = fields.byte()?;
-        if !(1..=9).contains(&level) {
+        if !(1..=14).contains(&level) {
             return Err(Error::BadRecipe { reason: "no such level of deflate" });
         }
         let encoded_size = fields.number()?;
@@ -63,7 +82,7 @@ impl Plan {
         let mut walk = Walk::new(Encoder::new(), level);
         let mut reader = BlockReader::new(encoded);
         while let Some(block) = reader.next().map_err(|_| Refused::Unsupported("deflate-block"))? {
-            walk.block(plain, Some(block)).map_err(|_| Refused::NotTheStream)?;
+            walk.block(plain, Some(&block)).map_err(|_| Refused::NotTheStream)?;
             let size = walk.coder.size() as u64;
             if size > max_size {
                 return Err(Refused::CorrectionsTooLarge { size, max: max_size });
@@ -78,6 +97,9 @@ impl Plan {
     }
 
     pub(crate) fn encode(&self, plain: &mut Plain<'_>, output: &mut dyn Write) -> Result<()> {
+        if self.encoded_size > max_encoded_size(plain.left()) {
+            return Err(Error::Mismatch { reason: "the stream is too long for them" });
+        }
         let mut walk = Walk::new(Decoder::new(&self.corrections), self.level);
         let mut output = BitWriter::new(output);
         loop {

@@ -15,6 +15,7 @@ mod parser;
 mod range;
 mod reader;
 mod search;
+mod settings;
 mod token;
 mod trees;
 mod walk;

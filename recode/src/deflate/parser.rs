@@ -6,7 +6,8 @@
 //! [`commit`](Parser::commit) are apart. The window slides as zlib's does (deflate.c), because what
 //! it forgets, and that position 0 of it is never matched, shows in the stream.
 
-use super::token::{MAX_MATCH, MIN_MATCH, Token};
+use super::settings::{Settings, Strategy};
+use super::token::{MAX_MATCH, MIN_MATCH, Token, common};
 use crate::Result;
 use crate::compare::Plain;
 
@@ -14,67 +15,20 @@ use crate::compare::Plain;
 const MIN_LOOKAHEAD: usize = MAX_MATCH + MIN_MATCH + 1;
 /// A reference of the least size over a longer distance costs more than its literals.
 const TOO_FAR: usize = 4096;
+/// Most references that [`records`](Parser::records) gives.
+pub(super) const MAX_RECORDS: usize = 8;
 /// Bytes behind the window: GNU gzip puts zeros there at the end, and hashes them.
 const SLACK: usize = 4;
 
-/// How hard the parser looks for references.
+/// Why a literal was predicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Effort {
-    /// A reference this long makes the lazy search short.
-    good: u16,
-    /// No lazy search behind a reference this long; for a greedy parser: none longer is entered
-    /// into the chains.
-    lazy: u16,
-    /// A reference this long ends the search.
-    nice: u16,
-    /// Most strings that are looked at.
-    chain: u16,
-    is_lazy: bool,
-}
-
-impl Effort {
-    /// That of a level 1 to 9 (`configuration_table` in deflate.c).
-    pub(super) const fn of_level(level: u8) -> Self {
-        let (good, lazy, nice, chain) = match level {
-            0 | 1 => (4, 4, 8, 4),
-            2 => (4, 5, 16, 8),
-            3 => (4, 6, 32, 32),
-            4 => (4, 4, 16, 16),
-            5 => (8, 16, 32, 32),
-            6 => (8, 16, 128, 128),
-            7 => (8, 32, 128, 256),
-            8 => (32, 128, 258, 1024),
-            _ => (32, 258, 258, 4096),
-        };
-        Self { good, lazy, nice, chain, is_lazy: level > 3 }
-    }
-}
-
-/// What the parser may do (`deflateInit2` in zlib.h).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Strategy {
-    Default,
-    /// No short references.
-    Filtered,
-    /// No references.
-    Huffman,
-    /// References to the last byte only.
-    Rle,
-    /// As the default; blocks have static codes.
-    Fixed,
-}
-
-/// All that the parser depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Settings {
-    pub(super) effort: Effort,
-    pub(super) strategy: Strategy,
-    /// Base-2 logarithm of the window in bytes, 9 to 15.
-    pub(super) window_bits: u32,
-    /// Base-2 logarithm of the number of chains, 8 to 16.
-    pub(super) hash_bits: u32,
-    /// GNU gzip's ways at the end of the input, instead of zlib's.
-    pub(super) is_gnu: bool,
+pub(super) enum Reason {
+    /// No reference was found.
+    Nothing,
+    /// One was found that is too short for what it costs.
+    Short,
+    /// The next byte begins one that is longer, by so many bytes.
+    Lazy { gain: usize, is_farther: bool },
 }
 
 /// A reference that was found.
@@ -108,6 +62,8 @@ pub(super) struct Parser {
     /// The match that the prediction began with, and the one at the next byte that beats it.
     current: Option<Match>,
     next: Option<Match>,
+    /// Whether a reference was found and left as too short.
+    was_short: bool,
 }
 
 impl Parser {
@@ -127,11 +83,17 @@ impl Parser {
             pending: None,
             current: None,
             next: None,
+            was_short: false,
         }
     }
 
     const fn size(&self) -> usize {
         1 << self.settings.window_bits
+    }
+
+    /// Bytes of the strings that are in the chains.
+    const fn string_size(&self) -> usize {
+        if self.settings.effort.is_wide { MIN_MATCH + 1 } else { MIN_MATCH }
     }
 
     const fn max_distance(&self) -> usize {
@@ -170,7 +132,7 @@ impl Parser {
 
     /// The token that zlib takes next; `None` at the end.
     pub(super) fn predict(&mut self, plain: &mut Plain<'_>) -> Result<Option<Token>> {
-        (self.current, self.next) = (None, None);
+        (self.current, self.next, self.was_short) = (None, None, false);
         self.fill(0, plain)?;
         if self.lookahead == 0 {
             return Ok(None);
@@ -196,9 +158,20 @@ impl Parser {
         Ok(self.current())
     }
 
-    /// The reference that the prediction began with, be it that or not.
-    pub(super) fn current(&self) -> Option<Token> {
+    fn current(&self) -> Option<Token> {
         self.current.map(|found| Token::reference(found.size, found.distance))
+    }
+
+    /// Why the prediction was a literal.
+    pub(super) fn reason(&self) -> Reason {
+        match (self.current, self.next) {
+            (Some(current), Some(next)) => Reason::Lazy {
+                gain: next.size - current.size,
+                is_farther: next.distance > current.distance * 4,
+            },
+            _ if self.was_short => Reason::Short,
+            _ => Reason::Nothing,
+        }
     }
 
     /// Goes on behind a token, which need not be the predicted one but must fit the lookahead.
@@ -225,6 +198,33 @@ impl Parser {
         self.block_size += size;
     }
 
+    /// The references at the next token that are longer than all nearer ones, of a chain of at most
+    /// so many strings. Whatever an encoder takes, it is most likely one of them. If there are over
+    /// [`MAX_RECORDS`], the last is the longest.
+    pub(super) fn records(&self, max_chain: usize) -> Vec<Token> {
+        let mut records = Vec::with_capacity(MAX_RECORDS);
+        let size = self.lookahead.min(MAX_MATCH);
+        let Some(scan) = self.window[self.start..].first_chunk::<MAX_MATCH>() else { return records };
+        let mut best = MIN_MATCH - 1;
+        for place in self.places(max_chain) {
+            if best >= size {
+                break;
+            }
+            let Some(other) = self.window[place..].first_chunk::<MAX_MATCH>() else { break };
+            if other[best] == scan[best] {
+                let common = common(scan, other).min(size);
+                if common > best {
+                    best = common;
+                    if records.len() == MAX_RECORDS {
+                        records.pop();
+                    }
+                    records.push(Token::reference(common, self.start - place));
+                }
+            }
+        }
+        records
+    }
+
     /// The `hops`-th nearest reference of this size, of at most so many strings; nearest is 0.
     pub(super) fn hop(&self, size: usize, hops: usize, max_chain: usize) -> Option<usize> {
         self.chain(size, max_chain).nth(hops)
@@ -237,17 +237,22 @@ impl Parser {
 
     /// The distances of references of this size in the chain of the next string.
     fn chain(&self, size: usize, max_chain: usize) -> impl Iterator<Item = usize> + '_ {
+        let scan = &self.window[self.start..self.start + size];
+        self.places(max_chain)
+            .filter(move |place| self.window[*place..*place + size] == *scan)
+            .map(|place| self.start - place)
+    }
+
+    /// Where the strings of the chain of the next string are in the window, the nearest first.
+    fn places(&self, max_chain: usize) -> impl Iterator<Item = usize> + '_ {
         let (at, mask) = (self.start, self.size() - 1);
         let limit = at.saturating_sub(self.size());
-        let scan = &self.window[at..at + size];
         let first = if self.entered > at { self.previous[at & mask] } else { 0 };
         std::iter::successors(Some(usize::from(first)), move |place| {
             Some(usize::from(self.previous[place & mask])).filter(|next| next < place)
         })
         .take_while(move |place| *place > limit)
         .take(max_chain)
-        .filter(move |place| self.window[*place..*place + size] == *scan)
-        .map(move |place| at - place)
     }
 
     /// Reads ahead, for a token that begins `offset` bytes behind the next, and slides the window
@@ -288,9 +293,16 @@ impl Parser {
 
     /// Enters the string at a place into its chain; gives the one before.
     fn enter(&mut self, at: usize) -> usize {
-        let [a, b, c] = [0, 1, 2].map(|offset| usize::from(self.window[at + offset]));
-        let shift = self.settings.hash_bits.div_ceil(3);
-        let hash = ((a << (2 * shift)) ^ (b << shift) ^ c) & (self.head.len() - 1);
+        let mask = self.head.len() - 1;
+        let hash = if self.settings.effort.is_wide {
+            let bytes = self.window[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+            // Knuth's multiplicative hash.
+            (bytes.wrapping_mul(0x9e37_79b1) >> 16) as usize & mask
+        } else {
+            let [a, b, c] = [0, 1, 2].map(|offset| usize::from(self.window[at + offset]));
+            let shift = self.settings.hash_bits.div_ceil(3);
+            ((a << (2 * shift)) ^ (b << shift) ^ c) & mask
+        };
         let before = self.head[hash];
         let mask = self.previous.len() - 1;
         self.previous[at & mask] = before;
@@ -304,7 +316,7 @@ impl Parser {
         let end = if self.settings.is_gnu {
             end
         } else {
-            end.min((self.start + self.lookahead).saturating_sub(MIN_MATCH - 1))
+            end.min((self.start + self.lookahead + 1).saturating_sub(self.string_size()))
         };
         for at in self.entered.max(self.start)..end {
             self.enter(at);
@@ -318,7 +330,7 @@ impl Parser {
         let is_gnu = self.settings.is_gnu;
         let first = if self.entered > at {
             usize::from(self.previous[at & (self.size() - 1)])
-        } else if is_gnu || lookahead >= MIN_MATCH {
+        } else if is_gnu || lookahead >= self.string_size() {
             self.enter(at)
         } else {
             0
@@ -332,6 +344,7 @@ impl Parser {
             && found.size <= 5
             && (self.settings.strategy == Strategy::Filtered
                 || (found.size == MIN_MATCH && found.distance > TOO_FAR));
+        self.was_short = is_short;
         (!is_short).then_some(found)
     }
 
@@ -376,17 +389,4 @@ impl Parser {
         let size = ahead.iter().take_while(|byte| **byte == last).count();
         (size >= MIN_MATCH).then(|| Token::reference(size, 1))
     }
-}
-
-/// How many bytes are the same from the start.
-fn common(a: &[u8; MAX_MATCH], b: &[u8; MAX_MATCH]) -> usize {
-    let (a_words, a_rest) = a.as_chunks::<8>();
-    let (b_words, b_rest) = b.as_chunks::<8>();
-    for (index, (a, b)) in a_words.iter().zip(b_words).enumerate() {
-        let differing = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
-        if differing != 0 {
-            return index * 8 + differing.trailing_zeros() as usize / 8;
-        }
-    }
-    a_words.len() * 8 + a_rest.iter().zip(b_rest).take_while(|(a, b)| a == b).count()
 }

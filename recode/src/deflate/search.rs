@@ -1,12 +1,14 @@
 //! Finds what makes a deflate stream.
 
+use std::io::Read;
+
 use super::corrections;
-use super::parser::{Parser, Settings};
+use super::parser::Parser;
 use super::reader::{Block, BlockReader, Kind};
-use super::token::Token;
+use super::settings::Settings;
 use super::{Plan, zlib};
-use crate::Refused;
-use crate::compare::Plain;
+use crate::compare::{Plain, Source};
+use crate::{MAX_RECIPE_SIZE, Refused};
 
 /// Tokens at the start of a stream that tell the encoder.
 const PREFIX_TOKENS: usize = 8 << 10;
@@ -14,42 +16,49 @@ const PREFIX_TOKENS: usize = 8 << 10;
 const LEVEL_TOKENS: usize = 4 << 10;
 /// Levels, the likely first.
 const LEVELS: [u8; 9] = [6, 9, 1, 5, 4, 8, 7, 3, 2];
-/// Levels for corrections: the others differ little from them.
-const NEAR_LEVELS: [u8; 6] = [6, 9, 4, 1, 3, 8];
+/// Efforts for corrections: the others differ little from them.
+const NEAR_LEVELS: [u8; 11] = [6, 9, 4, 1, 3, 8, 10, 11, 12, 13, 14];
 /// Tokens of a block of zlib with its usual memory.
 const USUAL_BLOCK: usize = (1 << 14) - 1;
 /// Tokens of a block of GNU gzip, and of zlib with most memory.
 const LARGE_BLOCK: usize = (1 << 15) - 1;
 
+/// Plain bytes that the tokens at the start are made of, and what a parser reads ahead of them.
+const START_SIZE: u64 = PREFIX_TOKENS as u64 * 258 + (256 << 10);
+
 /// Finds a plan that `makes` the stream.
-pub(crate) fn find(encoded: &[u8], plain: &[u8], makes: impl Fn(&Plan) -> bool) -> Result<Plan, Refused> {
-    let prefix = Prefix::read(encoded)?;
+pub(crate) fn find(
+    source: &mut dyn Source,
+    makes: impl Fn(&Plan, &mut dyn Source) -> bool,
+) -> Result<Plan, Refused> {
+    let unreadable = |_| Refused::Unreadable;
+    let prefix = Prefix::read(&mut source.readers().map_err(unreadable)?.0)?;
+    let (_, start) = source.starts(0, START_SIZE).map_err(unreadable)?;
     for plan in prefix.candidates() {
-        if prefix.mispredictions(plan.settings(), plain, PREFIX_TOKENS, 0) == 0 {
+        if prefix.is_predicted(plan.settings(), &start) {
             let plan = Plan::Zlib(plan);
-            if makes(&plan) {
+            if makes(&plan, source) {
                 return Ok(plan);
             }
         }
     }
-    let (mut level, mut least) = (NEAR_LEVELS[0], usize::MAX);
-    for near in NEAR_LEVELS {
-        let settings = corrections::settings(near);
-        let count = prefix.mispredictions(settings, plain, LEVEL_TOKENS, least);
-        if count < least {
-            (level, least) = (near, count);
-        }
-    }
+    let blocks = prefix.start();
+    let level = NEAR_LEVELS.into_iter().min_by_key(|level| corrections::estimate(*level, &blocks, &start));
+    let level = level.unwrap_or(NEAR_LEVELS[0]);
+    let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
     // Recipes of a few bytes may be a large part of a tiny stream.
-    let max = (encoded.len() as u64 / 4).max(64);
-    let (mut input, mut reader) = (encoded, plain);
-    let plan =
-        corrections::Plan::make(level, &mut input, &mut Plain::new(&mut reader, plain.len() as u64), max)?;
-    if plan.encoded_size() != encoded.len() as u64 {
+    let max = (encoded_size / 4).max(64).min(MAX_RECIPE_SIZE as u64 - 32);
+    let (mut encoded, mut plain) = source.readers().map_err(unreadable)?;
+    let plan = corrections::Plan::make(level, &mut encoded, &mut Plain::new(&mut plain, plain_size), max)?;
+    drop((encoded, plain));
+    if plan.encoded_size() != encoded_size {
         return Err(Refused::NotTheStream);
     }
+    if encoded_size > corrections::max_encoded_size(plain_size) {
+        return Err(Refused::Unsupported("deflate-empty-blocks"));
+    }
     let plan = Plan::Corrections(plan);
-    if makes(&plan) { Ok(plan) } else { Err(Refused::NotTheStream) }
+    if makes(&plan, source) { Ok(plan) } else { Err(Refused::NotTheStream) }
 }
 
 /// The first blocks of a stream.
@@ -58,8 +67,8 @@ struct Prefix {
 }
 
 impl Prefix {
-    fn read(mut encoded: &[u8]) -> Result<Self, Refused> {
-        let mut reader = BlockReader::new(&mut encoded);
+    fn read(encoded: &mut dyn Read) -> Result<Self, Refused> {
+        let mut reader = BlockReader::new(encoded);
         let mut blocks = Vec::new();
         let mut count = 0;
         while count < PREFIX_TOKENS && blocks.len() < PREFIX_TOKENS {
@@ -96,28 +105,35 @@ impl Prefix {
         plans
     }
 
-    /// How many of the first tokens a parser mispredicts; gives up over `max`.
-    fn mispredictions(&self, settings: Settings, plain: &[u8], tokens: usize, max: usize) -> usize {
+    /// Whether a parser predicts the first tokens.
+    fn is_predicted(&self, settings: Settings, plain: &[u8]) -> bool {
         let mut reader = plain;
         let mut plain = Plain::new(&mut reader, plain.len() as u64);
         let mut parser = Parser::new(settings);
-        let mut count = 0;
         // What tokens zlib took before it stored a block is not told.
         let told = self.blocks.iter().take_while(|block| !matches!(block.kind, Kind::Stored { .. }));
-        for token in told.flat_map(|block| &block.tokens).take(tokens) {
-            let Ok(Some(predicted)) = parser.predict(&mut plain) else { return usize::MAX };
-            if predicted != *token {
-                count += 1;
-                if count > max || !fits(*token, &parser) {
-                    return count;
-                }
+        told.flat_map(|block| &block.tokens).take(PREFIX_TOKENS).all(|token| {
+            let is_right = matches!(parser.predict(&mut plain), Ok(Some(predicted)) if predicted == *token);
+            if is_right {
+                parser.commit(*token);
             }
-            parser.commit(*token);
-        }
-        count
+            is_right
+        })
     }
-}
 
-fn fits(token: Token, parser: &Parser) -> bool {
-    token.size() <= parser.lookahead()
+    /// The start of the stream, enough to tell which effort comes nearest.
+    fn start(&self) -> Vec<Block> {
+        let mut left = LEVEL_TOKENS;
+        let mut start = Vec::new();
+        for block in &self.blocks {
+            let mut block = Block { last: None, ..block.clone() };
+            block.tokens.truncate(left);
+            left -= block.tokens.len();
+            start.push(block);
+            if left == 0 {
+                break;
+            }
+        }
+        start
+    }
 }

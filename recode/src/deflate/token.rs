@@ -135,6 +135,19 @@ static DISTANCE_CODE: [u8; 512] = {
     table
 };
 
+/// How many bytes of two strings are the same from the start: what a reference could stand for.
+pub(super) fn common(a: &[u8; MAX_MATCH], b: &[u8; MAX_MATCH]) -> usize {
+    let (a_words, a_rest) = a.as_chunks::<8>();
+    let (b_words, b_rest) = b.as_chunks::<8>();
+    for (index, (a, b)) in a_words.iter().zip(b_words).enumerate() {
+        let differing = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differing != 0 {
+            return index * 8 + differing.trailing_zeros() as usize / 8;
+        }
+    }
+    a_words.len() * 8 + a_rest.iter().zip(b_rest).take_while(|(a, b)| a == b).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

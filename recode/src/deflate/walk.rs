@@ -6,7 +6,7 @@
 //! block gives bits of output, and the output is bounded by the caller.
 
 use super::corrections::settings;
-use super::parser::Parser;
+use super::parser::{MAX_RECORDS, Parser, Reason};
 use super::range::{Coder, Model};
 use super::reader::{Block, Kind, MAX_BLOCK_TOKENS};
 use super::token::{DISTANCE_BASE, DISTANCE_CODES, MIN_MATCH, Token, distance_extra};
@@ -42,9 +42,11 @@ struct Models {
     count: [Model; 32],
     stored_size: [Model; 32],
     has_padding: Model,
-    is_right: [[Model; 4]; 17],
-    is_literal: [Model; 15],
-    is_current_size: Model,
+    is_right: [[Model; 4]; SHAPES + 8],
+    is_literal: [Model; SHAPES],
+    is_record: [Model; MAX_RECORDS],
+    record: [[[Model; 8]; MAX_RECORDS]; MAX_RECORDS + 1],
+    is_whole: [Model; 2],
     size: [[Model; 256]; 2],
     is_in_chain: [Model; 2],
     hops: [[Model; 32]; 2],
@@ -67,9 +69,11 @@ impl Models {
             count: [NEW; 32],
             stored_size: [NEW; 32],
             has_padding: NEW,
-            is_right: [[NEW; 4]; 17],
-            is_literal: [NEW; 15],
-            is_current_size: NEW,
+            is_right: [[NEW; 4]; SHAPES + 8],
+            is_literal: [NEW; SHAPES],
+            is_record: [NEW; MAX_RECORDS],
+            record: [[[NEW; 8]; MAX_RECORDS]; MAX_RECORDS + 1],
+            is_whole: [NEW; 2],
             size: [[NEW; 256]; 2],
             is_in_chain: [NEW; 2],
             hops: [[NEW; 32]; 2],
@@ -100,11 +104,10 @@ impl<C: Coder> Walk<C> {
     }
 
     /// Codes a block, which is `actual` if the coder is an encoder. Says whether it is the last.
-    pub(super) fn block(&mut self, plain: &mut Plain<'_>, actual: Option<Block>) -> Result<bool> {
+    pub(super) fn block(&mut self, plain: &mut Plain<'_>, actual: Option<&Block>) -> Result<bool> {
         self.block.tokens.clear();
         self.stored.clear();
         self.frequencies = Frequencies::new();
-        let actual = actual.as_ref();
         let is_last =
             self.coder.bit(&mut self.models.is_last, actual.is_some_and(|block| block.last.is_some()));
         let kind = actual.map_or(0, |block| match block.kind {
@@ -208,12 +211,8 @@ impl<C: Coder> Walk<C> {
     }
 
     fn token(&mut self, predicted: Token, actual: Option<Token>) -> Result<Token> {
-        let current = self.parser.current();
-        let context = match (predicted.is_literal(), current) {
-            (true, None) => 15,
-            (true, Some(_)) => 16,
-            (false, _) => shape(predicted),
-        };
+        let context =
+            if predicted.is_literal() { literal_context(self.parser.reason()) } else { shape(predicted) };
         let is_right =
             self.coder.bit(&mut self.models.is_right[context][self.history], actual == Some(predicted));
         self.history = (self.history << 1 | usize::from(!is_right)) & 3;
@@ -226,20 +225,41 @@ impl<C: Coder> Walk<C> {
                 return Ok(Token::literal(self.parser.byte()));
             }
         }
-        let size = self.size(current, actual.map_or(0, Token::size))?;
+        let records = self.parser.records(MAX_CHAIN);
+        if let Some(distance) = self.record(&records, predicted, actual) {
+            let record = records.iter().find(|record| record.distance() == distance).ok_or(BROKEN)?;
+            let is_whole = actual == Some(*record);
+            if self.coder.bit(&mut self.models.is_whole[usize::from(*record == predicted)], is_whole) {
+                return Ok(*record);
+            }
+            let size = self.size(1, actual.map_or(0, Token::size))?;
+            return Ok(Token::reference(size, distance));
+        }
+        let size = self.size(0, actual.map_or(0, Token::size))?;
         let distance = self.distance(size, actual.map_or(0, Token::distance))?;
         Ok(Token::reference(size, distance))
     }
 
-    fn size(&mut self, current: Option<Token>, actual: usize) -> Result<usize> {
-        if let Some(current) = current
-            && self.coder.bit(&mut self.models.is_current_size, actual == current.size())
-        {
-            return Ok(current.size());
+    /// Codes which record a reference is, if it is one, by its distance; gives that.
+    fn record(&mut self, records: &[Token], predicted: Token, actual: Option<Token>) -> Option<usize> {
+        let count = records.len();
+        if count == 0 {
+            return None;
         }
-        let models = &mut self.models.size[usize::from(current.is_some())];
+        let of_predicted = records.iter().position(|record| *record == predicted).unwrap_or(MAX_RECORDS);
+        let distance = actual.map_or(0, Token::distance);
+        let index = records.iter().position(|record| record.distance() == distance);
+        if !self.coder.bit(&mut self.models.is_record[count - 1], index.is_some()) {
+            return None;
+        }
+        let models = &mut self.models.record[of_predicted][count - 1];
+        let index = self.coder.tree(models, u32::try_from(index.unwrap_or(0)).unwrap_or(0), 3);
+        records.get(index as usize).map(|record| record.distance())
+    }
+
+    fn size(&mut self, context: usize, actual: usize) -> Result<usize> {
         let number = u32::try_from(actual.saturating_sub(MIN_MATCH)).unwrap_or(0);
-        let size = self.coder.tree(models, number, 8) as usize + MIN_MATCH;
+        let size = self.coder.tree(&mut self.models.size[context], number, 8) as usize + MIN_MATCH;
         if size > self.parser.lookahead() { Err(BROKEN) } else { Ok(size) }
     }
 
@@ -313,6 +333,19 @@ impl<C: Coder> Walk<C> {
         Ok(Header { literals, distances, written, code_lengths, symbols })
     }
 }
+
+/// A number for why a literal was predicted, behind those of [`shape`].
+fn literal_context(reason: Reason) -> usize {
+    SHAPES
+        + match reason {
+            Reason::Nothing => 0,
+            Reason::Short => 1,
+            Reason::Lazy { gain, is_farther } => 2 + (gain - 1).min(2) * 2 + usize::from(is_farther),
+        }
+}
+
+/// How many numbers [`shape`] gives.
+const SHAPES: usize = 15;
 
 /// A small number for what references are alike in how often they are mispredicted.
 fn shape(reference: Token) -> usize {

@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use super::bits::BitWriter;
-use super::parser::{Effort, Parser, Settings, Strategy};
+use super::parser::Parser;
+use super::settings::{Effort, Settings, Strategy};
 use super::token::{DISTANCE_CODES, Token, distance_extra};
 use super::trees::{Frequencies, Header, static_lengths, write_tokens};
 use crate::compare::Plain;
