@@ -39,12 +39,15 @@ pub struct RegistryOptions {
     pub credentials: Credentials,
     /// What happens after a failure.
     pub retry: Retry,
+    /// How long a download may take before it must have had 1 KiB a second.
+    pub patience: Duration,
 }
 
 impl Default for RegistryOptions {
     fn default() -> Self {
         let credentials = Credentials::default();
-        Self { plain_http: None, ca_certificates: Vec::new(), credentials, retry: Retry::default() }
+        let (retry, patience) = (Retry::default(), READ_TIMEOUT);
+        Self { plain_http: None, ca_certificates: Vec::new(), credentials, retry, patience }
     }
 }
 
@@ -98,6 +101,7 @@ pub struct Repository {
     credential: Credential,
     access: Mutex<BTreeMap<Operation, Access>>,
     retry: Retry,
+    patience: Duration,
     received: AtomicU64,
     lacks_referrers: AtomicBool,
 }
@@ -149,6 +153,7 @@ impl Repository {
             credential,
             access: Mutex::default(),
             retry: options.retry,
+            patience: options.patience,
             received: AtomicU64::new(0),
             lacks_referrers: AtomicBool::new(false),
         })

@@ -214,6 +214,25 @@ async fn downloads_go_on_where_they_broke() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_drips_or_breaks_off_for_ever_is_given_up() {
+    let second = std::time::Duration::from_secs(1);
+    let bench = Bench::with(Switches::default(), RegistryOptions { patience: second, ..options() }).await;
+    let give_up = async |change: &dyn Fn(&mut Switches)| {
+        bench.registry.switch(change);
+        let began = std::time::Instant::now();
+        let store = TempDir::new_in(bench.dir.path()).unwrap();
+        let error = bench.pull("v1", store.path(), &Watch::nothing()).await.unwrap_err();
+        assert!(began.elapsed() < 20 * second, "{:?}", began.elapsed());
+        error.to_string()
+    };
+    let dripping = give_up(&|switches| switches.drips = Some(second / 200)).await;
+    assert!(dripping.contains("less than 1024 bytes a second"), "{dripping}");
+    // One byte more at each try: the bytes of a blob are as many tries.
+    let breaking = give_up(&|switches| (switches.drips, switches.cuts) = (None, vec![1; 1 << 20])).await;
+    assert!(breaking.contains("less than 1024 bytes a second"), "{breaking}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_busy_registry_is_asked_again() {
     let bench = Bench::new(Switches::default()).await;
     bench.registry.switch(|switches| switches.failures = 3);

@@ -38,6 +38,8 @@ pub(crate) struct Switches {
     pub(crate) failures: usize,
     /// Answers with a blob to come that are cut after this many bytes.
     pub(crate) cuts: Vec<usize>,
+    /// The pause after each byte of a blob.
+    pub(crate) drips: Option<Duration>,
 }
 
 impl Default for Switches {
@@ -51,6 +53,7 @@ impl Default for Switches {
             bearer: None,
             failures: 0,
             cuts: Vec::new(),
+            drips: None,
         }
     }
 }
@@ -356,6 +359,16 @@ impl Stored {
             });
             let broken = stream::iter([Ok(bytes.slice(..cut))]).chain(cut_off);
             return Some(respond(code, &headers, Body::from_stream(broken)));
+        }
+        if let Some(pause) = self.switches.drips {
+            let drops = stream::iter(0..bytes.len()).then(move |at| {
+                let drop = bytes.slice(at..at + 1);
+                async move {
+                    tokio::time::sleep(pause).await;
+                    Ok::<_, io::Error>(drop)
+                }
+            });
+            return Some(respond(code, &headers, Body::from_stream(drops)));
         }
         Some(respond(code, &headers, bytes))
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::time::Instant;
 
 use futures_util::StreamExt;
 use futures_util::stream::try_unfold;
@@ -22,17 +23,23 @@ use crate::{Error, Result};
 /// Bytes that are read from a file and sent at once.
 const CHUNK_SIZE: usize = 1 << 20;
 
+/// Bytes a second that a download has on average, once it takes longer than the patience for it: a
+/// modem had five times as many.
+const MIN_RATE: u64 = 1 << 10;
+
 /// What has been downloaded of a blob.
 struct Download<'p> {
     writer: DigestWriter<File>,
     size: u64,
     path: &'p Path,
+    /// When it began: a start from the beginning does not begin anew.
+    began: Instant,
 }
 
 impl<'p> Download<'p> {
     fn start(path: &'p Path) -> Result<Self> {
         let file = File::create(path).map_err(Error::io("create", path))?;
-        Ok(Self { writer: DigestWriter::new(file), size: 0, path })
+        Ok(Self { writer: DigestWriter::new(file), size: 0, path, began: Instant::now() })
     }
 }
 
@@ -101,7 +108,7 @@ impl Repository {
         let mut stream = match self.attempt(Operation::Pull, open).await {
             Ok(BlobResponse::Partial(stream)) => stream,
             Ok(BlobResponse::Full(stream)) => {
-                *download = Download::start(download.path)?;
+                *download = Download { began: download.began, ..Download::start(download.path)? };
                 stream
             }
             Err(error) if error.status() == Some(404) => {
@@ -140,9 +147,23 @@ impl Repository {
                 let what = format!("blob {} of {}", blob.digest(), self.name());
                 return Err(Error::SizeMismatch { what, expected: blob.size(), actual: download.size });
             }
+            self.check_rate(download, action)?;
         }
         if download.size < blob.size() {
             return Err(RegistryError::connection(action, "the connection was closed early").into());
+        }
+        Ok(())
+    }
+
+    /// Gives up on a registry that sends so little, or breaks off so often, that the download would
+    /// take for ever.
+    fn check_rate(&self, download: &Download<'_>, action: &str) -> Result<(), RegistryError> {
+        let late = download.began.elapsed().saturating_sub(self.patience);
+        if late.as_secs_f64() * MIN_RATE as f64 > download.size as f64 {
+            return Err(RegistryError::protocol(
+                action,
+                format!("it sends less than {MIN_RATE} bytes a second"),
+            ));
         }
         Ok(())
     }
