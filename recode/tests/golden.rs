@@ -1,0 +1,54 @@
+//! Recipes mean the same bytes for ever: an update of a library that makes others must not pass.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fmt::Write;
+
+use recode::{Recipe, encode};
+use sha2::{Digest, Sha256};
+
+/// The first bytes of the SHA-256 of a stream of these plain bytes, in hexadecimal.
+fn digest(recipe: &[u8], plain: &[u8]) -> String {
+    let recipe = Recipe::parse(recipe).unwrap();
+    let mut made = Vec::new();
+    encode(&recipe, &mut { plain }, plain.len() as u64, &mut made).unwrap();
+    Sha256::digest(&made)[..8].iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+#[test]
+fn recipes_mean_what_they_meant() {
+    let mut rng = fixtures::Rng::new(11);
+    let text = fixtures::contents::text(&mut rng, 400_000);
+    let code = fixtures::contents::source_code(&mut rng, 400_000);
+    let plain = [text, code].concat();
+    let xz: &[u8] = &[2, 1, 4, 0x5d, 1, 0x80, 0xea, 0x30, 1, 0, 0x21, 1, 0x10, 0, 0, 0];
+    let recipes: [(&[u8], &str); 10] = [
+        (&[0, 1, 15, 8, 0], "7ca2cfaa521567da"),
+        (&[0, 6, 15, 8, 0], "708922774c4b623e"),
+        (&[0, 9, 12, 5, 1], "ad363e6f770a5491"),
+        (&[5, 6], "62f61b4c495f68cc"),
+        (xz, "58084fd799801a78"),
+        (&[3, 3, 0, 0], "8d8e28990299c721"),
+        (&[3, 19, 3, 0], "a95f4794acebec43"),
+        (&[3, 1, 6, 0], "665880898adb2056"),
+        (&[4, 1], "91b6eb87ed9d38fb"),
+        (&[4, 9], "e4a47b2395c8cae3"),
+    ];
+    let made: Vec<_> = recipes.iter().map(|(recipe, _)| digest(recipe, &plain)).collect();
+    assert_eq!(made, recipes.map(|(_, expected)| expected));
+}
+
+#[test]
+fn corrections_mean_what_they_meant() {
+    let plain = fixtures::contents::source_code(&mut fixtures::Rng::new(12), 3000);
+    let recipe = [
+        1, 1, 149, 10, 0, 34, 164, 16, 16, 15, 255, 255, 250, 148, 91, 137, 201, 33, 209, 62, 178, 197, 93,
+        29, 107, 220, 201, 136, 66, 160, 5, 7, 103, 236, 131, 215, 152, 26, 71, 154, 198, 23, 185, 65, 87,
+        163, 167, 199, 143, 15, 254, 113, 144, 183, 38, 18, 185, 247, 9, 220, 29, 233, 125, 246, 185, 133,
+        187, 149, 56, 155, 50, 95, 63, 192, 172, 65,
+    ];
+    assert_eq!(digest(&recipe, &plain), "9734dc9370eb1cce");
+}
