@@ -163,15 +163,22 @@ pub(crate) fn find(
 ) -> Result<Plan, Refused> {
     let Header { has_size, has_checksum, window } = Header::read(start)?;
     let plan = |level| Plan { level, has_size, has_checksum, is_threaded: false, long: 0 };
-    let levels = LEVELS.iter().filter(|level| window.is_none_or(|window| window == window_log(**level)));
+    let usual = LEVELS.iter().filter(|level| window.is_none_or(|window| window == window_log(**level)));
+    let mut plans: Vec<Plan> = usual.map(|level| plan(*level)).collect();
+    // A frame that is one segment does not tell the window. That of `--long` matters if it is large.
+    let long = window.unwrap_or(LONG_WINDOW_LOG);
+    let is_long = plans.is_empty() || long == LONG_WINDOW_LOG;
+    if is_long && plain_size >= MIN_LONG_SIZE && u32::from(long) <= MAX_ZSTD_WINDOW_LOG {
+        plans.extend(LONG_LEVELS.map(|level| Plan { long, ..plan(level) }));
+    }
     let mut best = 0;
-    for level in levels {
-        let plan = plan(*level);
+    for plan in plans {
         let matched = matches(plan);
         if matched == encoded_size {
             return Ok(plan);
         }
-        // Jobs differ from one stream where the first ends, so only behind what matched best.
+        // A job differs from one stream at its end, so it is tried behind what matched best. Its
+        // bytes come when it is done, which takes long.
         if plain_size > MAX_SINGLE_SIZE && matched > best {
             let plan = Plan { is_threaded: true, ..plan };
             if matches(plan) == encoded_size {
@@ -179,19 +186,6 @@ pub(crate) fn find(
             }
         }
         best = best.max(matched);
-    }
-    // A frame that is one segment does not tell the window. That of `--long` matters if it is large.
-    let long = window.unwrap_or(LONG_WINDOW_LOG);
-    if plain_size < MIN_LONG_SIZE || u32::from(long) > MAX_ZSTD_WINDOW_LOG {
-        return Err(Refused::NoEncoder);
-    }
-    for is_threaded in [false, true] {
-        for level in LONG_LEVELS {
-            let plan = Plan { is_threaded, long, ..plan(level) };
-            if matches(plan) == encoded_size {
-                return Ok(plan);
-            }
-        }
     }
     Err(Refused::NoEncoder)
 }
