@@ -1,6 +1,7 @@
 //! Writes the ops of a plan in target order.
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use delta_format::{Encoding, OpWriter, SourceRef, Version};
@@ -33,6 +34,9 @@ const MIN_LONG_LEVEL: i32 = 16;
 const LONG_WINDOW_LOG: u32 = 25;
 /// What zstd takes at least at these levels for small inputs.
 const MIN_WINDOW_LOG: u32 = 17;
+/// When skimming: every how many bytes of the literals a string is remembered to weigh others. What
+/// is found of one is a few bytes shorter then.
+const SKIMMED_LITERALS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// Why there are decoded files.
 const DECODED: &str = "recipes through views come with the decoded files";
@@ -73,7 +77,7 @@ pub(crate) fn write<W: Write>(
         long_distance: level >= MIN_LONG_LEVEL,
     };
     let mut writer = OpWriter::new(output, version, encoding)?;
-    let mut weigher = Weigher::new();
+    let mut weigher = Weigher::new(if options.skims { SKIMMED_LITERALS } else { NonZeroUsize::MIN });
     let mut stats = Stats { target_size: layers.new.size(), refused_streams: refusals, ..Stats::default() };
     for (segment, recipe) in plan.segments.iter().zip(by_segment) {
         let size = segment.target.end - segment.target.start;

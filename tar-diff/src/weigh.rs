@@ -5,6 +5,8 @@
 //! bits of both are estimated, the literal's by what a simple compressor with the history of the
 //! op stream's literals would need, and the cheaper one is taken.
 
+use std::num::NonZeroUsize;
+
 use crate::Result;
 use crate::fingerprint::for_each_chunk;
 use crate::gram_index::common_prefix;
@@ -49,11 +51,14 @@ pub(crate) struct Weigher {
     counted: usize,
     /// Bits of each byte as a literal without a match.
     bits: [u32; 256],
+    /// Every how many bytes of the literals a string is remembered, and a byte counted.
+    stride: usize,
 }
 
 impl Weigher {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(stride: NonZeroUsize) -> Self {
         Self {
+            stride: stride.get(),
             history: Vec::new(),
             total: 0,
             table: vec![0; 1 << TABLE_LOG],
@@ -146,17 +151,15 @@ impl Weigher {
         if self.history.len() + bytes.len() > 2 * HISTORY_SIZE {
             self.history.drain(..self.history.len() - HISTORY_SIZE);
         }
-        for gram in bytes.windows(MIN_HISTORY_MATCH).filter_map(|window| window.first_chunk()) {
-            self.table[place(gram)] = self.total;
-            self.total += 1;
+        for (offset, window) in bytes.windows(MIN_HISTORY_MATCH).enumerate().step_by(self.stride) {
+            self.table[window.first_chunk().map_or(0, place)] = self.total + offset;
         }
-        // The last bytes begin no gram.
-        self.total += bytes.len().min(MIN_HISTORY_MATCH - 1);
+        self.total += bytes.len();
         self.history.extend_from_slice(bytes);
-        for &byte in bytes {
+        for &byte in bytes.iter().step_by(self.stride) {
             self.counts[usize::from(byte)] += 1;
         }
-        self.counted += bytes.len();
+        self.counted += bytes.len().div_ceil(self.stride);
         if self.counted > MAX_COUNTED {
             self.set_bits();
         }
@@ -193,7 +196,7 @@ mod tests {
     #[test]
     fn what_the_history_holds_is_cheap() {
         let content = noise(40_000);
-        let mut weigher = Weigher::new();
+        let mut weigher = Weigher::new(NonZeroUsize::MIN);
         content.chunks(999).for_each(|chunk| weigher.append(chunk));
         let repeated = &content[500..620];
         let changed: Vec<u8> = repeated.iter().map(|byte| byte ^ 0x55).collect();
@@ -205,7 +208,7 @@ mod tests {
 
     #[test]
     fn frequent_bytes_cost_less() {
-        let mut weigher = Weigher::new();
+        let mut weigher = Weigher::new(NonZeroUsize::MIN);
         for _ in 0..40 {
             weigher.append(&[b'a'; 1500]);
             weigher.append(&noise(500));
@@ -216,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_history_is_bounded() {
-        let mut weigher = Weigher::new();
+        let mut weigher = Weigher::new(NonZeroUsize::MIN);
         let chunk = noise(1 << 20);
         for _ in 0..40 {
             weigher.append(&chunk);
