@@ -55,6 +55,9 @@ pub const MAX_VIEW_STREAMS: usize = 1 << 17;
 pub const MAX_VIEW_DEPTH: usize = 2;
 /// Most bytes that are encoded as one stretch: the applier holds them in memory.
 pub const MAX_REENCODED_SIZE: u64 = 64 << 20;
+/// Most memory that the encoder of a stretch may take, in bytes: several may run at once. `xz -9`
+/// takes three times as much, and nothing that lies in layers in numbers is made that way.
+pub const MAX_ENCODER_MEMORY: u64 = 256 << 20;
 /// Most bytes that a source is read as through a view.
 pub const MAX_VIEW_SIZE: u64 = 256 << 20;
 /// Most ops in a row that emit nothing. A writer needs three (`Open`, `Seek`, an empty op); the

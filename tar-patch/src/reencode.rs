@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::Scope;
 
+use delta_format::wire::MAX_ENCODER_MEMORY;
 use delta_format::{Error, Reencoding, Result, Sink};
 use recode::Recipe;
 
@@ -167,6 +168,10 @@ impl Stretch {
     /// Reads all recipes: an encoder that is not known is told before anything is encoded.
     fn new(stretch: Reencoding) -> Result<Self> {
         let recipe = Recipe::parse(&stretch.recipe).map_err(failed)?;
+        let (what, size, max) = ("the memory of an encoder", recipe.memory(), MAX_ENCODER_MEMORY);
+        if size > max {
+            return Err(Error::TooLarge { what, size, max });
+        }
         let inner = stretch.inner.into_iter().map(Self::new).collect::<Result<_>>()?;
         Ok(Self { size: stretch.size, gap: stretch.gap, recipe, inner })
     }

@@ -155,6 +155,19 @@ fn bombs_end_at_their_bounds() {
 }
 
 #[test]
+fn an_encoder_that_takes_much_memory_is_refused() {
+    let file = std::process::Command::new("xz").args(["-9", "-c", "/proc/self/cmdline"]).output().unwrap();
+    let recipe = recipe(&file.stdout);
+    let delta = delta(|writer| {
+        writer.reencode(&[stretch(0, 1, recipe)]).unwrap();
+        writer.literal(b"x").unwrap();
+    });
+    let error = run(&delta, tree(b"").path(), 2, 1 << 20).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("the memory of an encoder is too large"), "{message}");
+}
+
+#[test]
 fn stretches_count_against_the_bound_of_what_is_encoded() {
     let zeros = vec![0; 32 << 20];
     let recipe = recipe(&gzip(&zeros));

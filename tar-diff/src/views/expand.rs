@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use delta_format::wire::{MAX_REENCODED_SIZE, MAX_VIEW_DEPTH, MAX_VIEW_PAYLOAD};
+use delta_format::wire::{MAX_ENCODER_MEMORY, MAX_REENCODED_SIZE, MAX_VIEW_DEPTH, MAX_VIEW_PAYLOAD};
 use delta_format::{Reencoding, View, ViewStream};
 use recode::Codec;
 
@@ -141,10 +141,15 @@ impl Opening<'_> {
             if self.closed.contains(&stream.digest) {
                 continue;
             }
-            let recipe = match recode::recipe(stream.codec, encoded, &stream.plain) {
-                Ok(recipe) => recipe.as_bytes().to_vec(),
-                Err(refused) => {
-                    *self.refusals.entry(refused.name()).or_default() += 1;
+            let found = match recode::recipe(stream.codec, encoded, &stream.plain) {
+                Ok(recipe) if recipe.memory() <= MAX_ENCODER_MEMORY => Ok(recipe.as_bytes().to_vec()),
+                Ok(_) => Err("too-much-memory"),
+                Err(refused) => Err(refused.name()),
+            };
+            let recipe = match found {
+                Ok(recipe) => recipe,
+                Err(reason) => {
+                    *self.refusals.entry(reason).or_default() += 1;
                     // The source must show the same bytes for it.
                     self.closed.insert(stream.digest);
                     continue;
