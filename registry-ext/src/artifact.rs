@@ -1,5 +1,6 @@
 #![doc = include_str!("../ARTIFACT.md")]
 
+pub mod blob_recipes;
 pub mod delta_index;
 pub mod oci_delta;
 
@@ -32,6 +33,10 @@ pub const ARTIFACT_TYPE_REDHAT: &str = "application/vnd.redhat.oci-delta.v1";
 /// artifactType of an artifact with tardf3 deltas. It is another one, since clients of oci-delta take
 /// the first artifact from their image.
 pub const ARTIFACT_TYPE_TARDF3: &str = "application/vnd.tar-diff.artifact.v3";
+/// Media type of the recipe of a layer's blob.
+pub const BLOB_RECIPE: &str = "application/vnd.tar-diff.blob-recipe.v1";
+/// artifactType of an artifact with the recipes of an image's blobs.
+pub const ARTIFACT_TYPE_BLOB_RECIPES: &str = "application/vnd.tar-diff.blob-recipes.v1";
 /// The bytes of both configs.
 pub const EMPTY_JSON: &[u8] = b"{}";
 

@@ -1,6 +1,6 @@
 //! Makes the deltas between the layers of two images, and proves each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
 use std::os::unix::fs::FileExt;
@@ -88,6 +88,8 @@ pub(crate) struct Workshop {
     options: MakeOptions,
     watch: Watch,
     downloads: TempDir,
+    /// Layers whose blobs are kept.
+    kept: Mutex<HashSet<DiffId>>,
     spools: Mutex<HashMap<DiffId, Spool>>,
     deltas: Mutex<HashMap<Job, Delta>>,
 }
@@ -104,8 +106,14 @@ impl Workshop {
     pub(crate) fn new(options: &MakeOptions, watch: &Watch) -> Result<Self> {
         let made = TempDir::with_prefix_in("registry-ext-", &options.temp_dir);
         let downloads = made.map_err(Error::io("make a directory in", &options.temp_dir))?;
-        let (options, watch) = (options.clone(), watch.clone());
-        Ok(Self { options, watch, downloads, spools: Mutex::default(), deltas: Mutex::default() })
+        Ok(Self {
+            options: options.clone(),
+            watch: watch.clone(),
+            downloads,
+            kept: Mutex::default(),
+            spools: Mutex::default(),
+            deltas: Mutex::default(),
+        })
     }
 
     /// The directory for downloads.
@@ -120,6 +128,21 @@ impl Workshop {
     /// Whether tardf3 deltas are wanted too.
     pub(crate) const fn sees_through(&self) -> bool {
         self.options.diff.sees_through
+    }
+
+    /// Keeps the blobs of these layers once they are fetched.
+    pub(crate) fn keep<'l>(&self, layers: impl IntoIterator<Item = &'l ImageLayer>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(layers.into_iter().map(|layer| layer.diff_id));
+    }
+
+    /// The file of a layer's blob. It is fetched again unless it was [kept](Self::keep).
+    pub(crate) async fn blob(&self, repository: &Repository, layer: &ImageLayer) -> Result<PathBuf> {
+        let kept = self.dir().join(hex(layer.digest.0));
+        match repository {
+            Repository::Registry(_) if kept.exists() => Ok(kept),
+            _ => repository.blob(&layer.blob, self.dir(), &|_| ()).await,
+        }
     }
 
     /// The layers, unpacked. Each is checked against its diff_id.
@@ -148,10 +171,11 @@ impl Workshop {
         let options =
             SpoolOptions { temp_dir: self.options.temp_dir.clone(), max_size: self.options.max_layer_size };
         let diff_id = layer.diff_id;
-        let is_download = path.starts_with(self.dir());
+        let is_kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).contains(&diff_id);
+        let is_passing = path.starts_with(self.dir()) && !is_kept;
         let spool = blocking(move || {
             let spool = Spool::open(&path, &options)?;
-            if is_download {
+            if is_passing {
                 // What is still read of it is open.
                 std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
             }

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use layer::{DiffId, Digest};
-use oci_spec::image::Descriptor;
+use layer::{BlobDigest, DiffId, Digest};
+use oci_spec::image::{Descriptor, MediaType};
 use serde::Serialize;
 
+use crate::artifact::blob_recipes::{BlobRecipes, is_blob_recipes};
 use crate::artifact::delta_index::{self, LayerDelta};
 use crate::artifact::oci_delta::{Kind, OciDelta};
 use crate::artifact::{DELTA_INDEX_TAG, deltas_tag, digest_of, parse_index, parse_manifest};
@@ -28,6 +29,8 @@ pub enum Layout {
     Artifact,
     /// In an artifact with tardf3 deltas that refers to the image.
     Tardf3,
+    /// In an artifact that refers to the image: no delta, but the recipe that makes a blob of its tar.
+    BlobRecipes,
     /// Under a tag `deltas-<12 hex digits>`, as an older draft had it.
     DeltasTag,
 }
@@ -39,6 +42,7 @@ impl Layout {
             Self::DeltaIndex => "_deltaindex",
             Self::Artifact => "oci-delta",
             Self::Tardf3 => "tardf3",
+            Self::BlobRecipes => "blob-recipes",
             Self::DeltasTag => "deltas-tag",
         }
     }
@@ -66,6 +70,10 @@ pub struct Found {
     pub candidates: Vec<Candidate>,
     /// The artifacts, by the digest of their manifest. Those with tardf3 deltas come last.
     pub artifacts: Vec<(Digest, OciDelta)>,
+    /// The recipes of the image's blobs.
+    pub blob_recipes: BTreeMap<BlobDigest, Descriptor>,
+    /// The artifacts that list them.
+    pub recipe_artifacts: Vec<Digest>,
     /// The delta manifests of `_deltaindex`, in its order.
     pub delta_manifests: Vec<(Digest, Vec<LayerDelta>)>,
     /// Why some could not be read.
@@ -112,11 +120,16 @@ async fn from_referrers(repository: &Repository, image: &Image, found: &mut Foun
     // Registries may ignore the filter, so there is none in the request.
     for entry in repository.referrers(image.manifest.digest).await? {
         // Entries that others wrote into the stand-in tag may lack the artifactType.
-        if entry.artifact_type().is_some() && Kind::of(entry.artifact_type().as_ref()).is_none() {
+        if entry.artifact_type().is_some() && !is_known(entry.artifact_type().as_ref()) {
             continue;
         }
         match read_artifact(repository, image, &entry).await {
-            Ok(artifact) => artifacts.extend(artifact),
+            Ok(Some(Artifact::Deltas(digest, deltas))) => artifacts.push((digest, deltas)),
+            Ok(Some(Artifact::BlobRecipes(digest, recipes))) => {
+                found.recipe_artifacts.push(digest);
+                found.blob_recipes.extend(recipes.recipes);
+            }
+            Ok(None) => {}
             Err(error) => found.warnings.push(one_line(&error)),
         }
     }
@@ -125,19 +138,37 @@ async fn from_referrers(repository: &Repository, image: &Image, found: &mut Foun
     Ok(())
 }
 
+/// An artifact that refers to an image, and its digest.
+enum Artifact {
+    Deltas(Digest, OciDelta),
+    BlobRecipes(Digest, BlobRecipes),
+}
+
+fn is_known(artifact_type: Option<&MediaType>) -> bool {
+    Kind::of(artifact_type).is_some() || is_blob_recipes(artifact_type)
+}
+
 async fn read_artifact(
     repository: &Repository,
     image: &Image,
     entry: &Descriptor,
-) -> Result<Option<(Digest, OciDelta)>> {
+) -> Result<Option<Artifact>> {
     let manifest = repository.manifest_of(entry).await?;
     let parsed = parse_manifest("referrer", &manifest.bytes)?;
-    if Kind::of(parsed.artifact_type().as_ref()).is_none() {
+    let artifact_type = parsed.artifact_type().as_ref();
+    if !is_known(artifact_type) {
         return Ok(None);
     }
-    let artifact = OciDelta::parse(&parsed)?;
-    let is_ours = digest_of(&artifact.target)? == image.manifest.digest;
-    Ok(is_ours.then_some((manifest.digest, artifact)))
+    let (artifact, target) = if is_blob_recipes(artifact_type) {
+        let recipes = BlobRecipes::parse(&parsed)?;
+        let target = digest_of(&recipes.target)?;
+        (Artifact::BlobRecipes(manifest.digest, recipes), target)
+    } else {
+        let deltas = OciDelta::parse(&parsed)?;
+        let target = digest_of(&deltas.target)?;
+        (Artifact::Deltas(manifest.digest, deltas), target)
+    };
+    Ok((target == image.manifest.digest).then_some(artifact))
 }
 
 async fn from_deltas_tag(repository: &Repository, image: &Image, found: &mut Found) -> Result<()> {
@@ -217,8 +248,6 @@ pub fn choose<'c>(
 
 #[cfg(test)]
 mod tests {
-    use layer::BlobDigest;
-
     use super::*;
     use crate::artifact::{TAR_DIFF, descriptor};
 

@@ -61,6 +61,14 @@ pub enum Error {
         /// The size found, in bytes. What is too long is not read to its end.
         actual: u64,
     },
+    /// The holder of the key has not signed the image.
+    #[error("{what} is not signed with the given key: {reason}")]
+    NotSigned {
+        /// The image.
+        what: String,
+        /// What was found instead.
+        reason: String,
+    },
     /// Something is larger than its limit.
     #[error("{what} is too large: {size} bytes, at most {max} are allowed")]
     TooLarge {
@@ -98,6 +106,9 @@ pub enum Error {
     /// A delta cannot be applied.
     #[error(transparent)]
     Patch(#[from] tar_patch::Error),
+    /// The compressed blob of a layer cannot be made of its tar.
+    #[error(transparent)]
+    Recode(#[from] recode::Error),
     /// Other publishers changed an index each time that it was written.
     #[error("{what} was changed by others each time that it was written; try again")]
     Contended {

@@ -17,6 +17,8 @@ use crate::{Error, Result};
 pub struct Image {
     /// Its manifest, verbatim.
     pub manifest: Manifest,
+    /// The index that it was chosen from.
+    pub index: Option<Digest>,
     /// Its manifest, read.
     pub parsed: ImageManifest,
     /// Its config, verbatim.
@@ -178,7 +180,8 @@ pub async fn resolve_all(
     let mut images = Vec::new();
     for entry in index.manifests().iter().filter(|entry| is_image(entry)) {
         let manifest = repository.manifest_of(entry).await?;
-        images.push(load(repository, manifest, temp_dir).await?);
+        let image = load(repository, manifest, temp_dir).await?;
+        images.push(Image { index: Some(top.digest), ..image });
     }
     Ok(images)
 }
@@ -211,7 +214,8 @@ pub async fn resolve(
         return Err(Error::NoPlatform { what, wanted: platform.to_string(), available });
     };
     let manifest = repository.manifest_of(entry).await?;
-    load(repository, manifest, temp_dir).await
+    let image = load(repository, manifest, temp_dir).await?;
+    Ok(Image { index: Some(top.digest), ..image })
 }
 
 async fn top(repository: &Repository, name: Option<&Name>) -> Result<(String, Manifest)> {
@@ -254,6 +258,7 @@ async fn load(repository: &Repository, manifest: Manifest, temp_dir: &Path) -> R
         config_digest: digest_of(parsed.config())?,
         platform: Platform { os: fields.os, architecture: fields.architecture, variant: fields.variant },
         manifest,
+        index: None,
         parsed,
         config,
     })

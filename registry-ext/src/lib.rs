@@ -9,6 +9,7 @@
 //! - [`pull()`] gets an image: what is here stays, what has a delta is rebuilt from it, the rest is
 //!   fetched. It compares each layer with its diff_id, and never fails because of a delta.
 //! - [`verify()`], [`prune()`] and [`measure()`] check, remove and weigh deltas.
+//! - [`blob_recipe`] makes the compressed blob of a layer of its tar, bit for bit.
 //! - [`unpack`] makes the root file system of an image from its layers.
 //! - [`store`] is where images are installed, [`repository`] where they are published: on a
 //!   registry ([`registry`], which alone knows the OCI client) or in an OCI image layout.
@@ -35,6 +36,7 @@
 //! ```
 
 pub mod artifact;
+pub mod blob_recipe;
 pub mod credentials;
 pub mod delta;
 pub mod discover;
@@ -48,6 +50,7 @@ pub mod reference;
 pub mod registry;
 pub mod repository;
 mod shared_index;
+pub mod signature;
 pub mod store;
 pub mod unpack;
 pub mod verify;

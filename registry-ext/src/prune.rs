@@ -6,6 +6,7 @@ use layer::{DiffId, Digest};
 use oci_spec::image::Descriptor;
 use serde::Serialize;
 
+use crate::artifact::blob_recipes::is_blob_recipes;
 use crate::artifact::delta_index::{self, LayerDelta};
 use crate::artifact::oci_delta::{Kind, OciDelta};
 use crate::artifact::{DELTA_INDEX_TAG, deltas_tag, digest_of, parse_index, parse_manifest};
@@ -37,6 +38,8 @@ impl Keep {
 pub struct PruneReport {
     /// Digests of the artifacts.
     pub artifacts: Vec<String>,
+    /// Digests of the artifacts with recipes of blobs: they go with the last delta.
+    pub recipe_artifacts: Vec<String>,
     /// Deltas taken out of `_deltaindex`, each as `FROM TO`.
     pub deltas: Vec<String>,
     /// Tags that are gone.
@@ -82,8 +85,12 @@ pub async fn prune(
     let keep = if is_gone { &nothing } else { keep };
     let mut report = PruneReport { deleted: true, ..PruneReport::default() };
 
-    let mut artifacts = Vec::new();
+    let (mut artifacts, mut recipes) = (Vec::new(), Vec::new());
     for entry in repository.referrers(target).await? {
+        if is_blob_recipes(entry.artifact_type().as_ref()) {
+            recipes.push(digest_of(&entry)?);
+            continue;
+        }
         match source_config(repository, &entry).await? {
             Some(config) if !keep.configs.contains(&config) => artifacts.push(digest_of(&entry)?),
             Some(_) => report.kept += 1,
@@ -96,6 +103,13 @@ pub async fn prune(
     }
     prune_index(repository, target, keep, dry_run, &mut report).await?;
     prune_tag(repository, target, keep, dry_run, &mut report).await?;
+    // Without a delta nobody makes a blob.
+    if report.kept == 0 {
+        report.recipe_artifacts = recipes.iter().map(ToString::to_string).collect();
+        if !dry_run {
+            report.deleted &= remove_artifacts(repository, target, &recipes).await?;
+        }
+    }
     Ok(report)
 }
 

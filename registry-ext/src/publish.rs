@@ -1,17 +1,19 @@
 //! Publishes deltas: makes them, proves them, keeps those that save something, and pushes them.
 
 mod artifact;
+mod exact;
 mod job;
 
 use serde::Serialize;
 
 use crate::delta::{MakeOptions, Workshop};
 use crate::discover::{Found, Layout, discover};
-use crate::image::Image;
+use crate::image::{Image, ImageLayer};
 use crate::repository::Repository;
 use crate::watch::Watch;
 use crate::{Error, Result};
 
+pub use exact::{PublishedRecipe, RecipeOutcome};
 use job::Job;
 
 /// What is published, and how.
@@ -24,13 +26,16 @@ pub struct PublishOptions {
     pub delta_index: bool,
     /// Whether oci-delta artifacts are written.
     pub artifact: bool,
+    /// Whether it is published how the blobs of the layers are made of their tars, so that
+    /// [`pull`](crate::pull()) can store them under their own digests.
+    pub exact: bool,
     /// Whether deltas that are there are made again, and replaced.
     pub force: bool,
 }
 
 impl Default for PublishOptions {
     fn default() -> Self {
-        Self { make: MakeOptions::default(), delta_index: true, artifact: true, force: false }
+        Self { make: MakeOptions::default(), delta_index: true, artifact: true, exact: false, force: false }
     }
 }
 
@@ -52,6 +57,10 @@ pub struct PublishReport {
     pub artifacts: Vec<String>,
     /// Digests of the artifacts with tardf3 deltas.
     pub tardf3_artifacts: Vec<String>,
+    /// What is known of the blobs of layers that an old image lacks.
+    pub recipes: Vec<PublishedRecipe>,
+    /// Digests of the artifacts with recipes of blobs.
+    pub recipe_artifacts: Vec<String>,
     /// Digests of the delta manifests in `_deltaindex`.
     pub delta_manifests: Vec<String>,
 }
@@ -112,7 +121,7 @@ pub async fn publish(
         let found = if options.force { Found::default() } else { discover(to, target).await };
         found.warnings.iter().for_each(|warning| watch.warn(warning));
         let mut job = Job { new, target, to, options, workshop: &workshop, found, report: &mut report };
-        let mut deltas = Vec::new();
+        let (mut deltas, mut lacking) = (Vec::new(), Vec::new());
         for images in old {
             let same = images.images.iter().find(|source| source.platform.satisfies(&target.platform));
             let Some(source) = same else { continue };
@@ -121,12 +130,19 @@ pub async fn publish(
                 watch.warn(&format!("{} is both old and new", source.manifest.digest));
                 continue;
             }
+            if options.exact {
+                let known = |layer: &&ImageLayer| !lacking.contains(layer);
+                lacking = [lacking.clone(), target.layers_not_in(source).into_iter().filter(known).collect()]
+                    .concat();
+                workshop.keep(lacking.iter().copied());
+            }
             job.artifacts(&images.repository, source).await?;
             if options.delta_index {
                 deltas.extend(job.layer_deltas(&images.repository, source).await?);
             }
         }
         job.delta_index(&deltas).await?;
+        job.blob_recipes(&lacking).await?;
     }
     if pairs == 0 && !new.images.is_empty() {
         let names = |images: &[Image]| {

@@ -3,6 +3,7 @@
 //! A delta is never trusted and never needed. Whatever goes wrong with one costs a warning and another
 //! delta or the layer's own blob, and each layer is compared with its diff_id, however it came.
 
+mod exact;
 mod fetcher;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -13,7 +14,8 @@ use oci_spec::image::{Descriptor, MediaType};
 use serde::Serialize;
 use tempfile::TempDir;
 
-use fetcher::{Fetched, Fetcher};
+use exact::{exact, other_blobs};
+use fetcher::{Fetched, Fetcher, Ways};
 
 use crate::artifact::{descriptor, digest_of, to_json};
 use crate::discover::{Candidate, Found, Layout, choose, discover, one_line};
@@ -32,6 +34,9 @@ pub const ANNOTATION_ORIGINAL: &str = "registry-ext.original-manifest";
 pub struct PullOptions {
     /// Whether deltas are used.
     pub deltas: bool,
+    /// Whether each layer is stored as the manifest has it: its blob is made again of what a delta
+    /// rebuilt, or fetched. The manifest keeps its digest then, and no layer may be elsewhere.
+    pub exact: bool,
     /// Layers at one time.
     pub concurrency: usize,
     /// Most bytes of one unpacked layer.
@@ -43,7 +48,7 @@ pub struct PullOptions {
 impl Default for PullOptions {
     fn default() -> Self {
         let max_layer_size = crate::delta::MAX_LAYER_SIZE;
-        Self { deltas: true, concurrency: 4, max_layer_size, temp_dir: std::env::temp_dir() }
+        Self { deltas: true, exact: false, concurrency: 4, max_layer_size, temp_dir: std::env::temp_dir() }
     }
 }
 
@@ -146,6 +151,10 @@ pub async fn pull(
             }
         }
     }
+    let here = match options.exact {
+        true => other_blobs(image, &mut local),
+        false => HashMap::new(),
+    };
     let mut seen = HashSet::new();
     let missing: Vec<&ImageLayer> = image
         .layers
@@ -167,7 +176,15 @@ pub async fn pull(
     let fetcher = Fetcher { repository, layout: to.layout, downloads: downloads.path(), options, watch };
     let fetches = missing.iter().map(|layer| {
         let deltas = chosen.get(&layer.diff_id).into_iter().flatten();
-        fetcher.layer(layer, deltas.map(|delta| (*delta, sources[bases[&delta.base]])).collect())
+        let deltas = deltas.map(|delta| (*delta, sources[bases[&delta.base]])).collect();
+        let ways = Ways { deltas, recipe: None, here: here.get(&layer.diff_id).cloned() };
+        fetcher.layer(
+            layer,
+            match options.exact {
+                true => exact(layer, ways, &found.blob_recipes, watch),
+                false => ways,
+            },
+        )
     });
     let fetched: Vec<Fetched> =
         stream::iter(fetches).buffer_unordered(options.concurrency.max(1)).try_collect().await?;

@@ -5,9 +5,11 @@ use std::fs::File;
 
 use delta_format::Version;
 use layer::{DiffId, Digest};
+use oci_spec::image::Descriptor;
 use serde::Serialize;
 
 use crate::artifact::is_tardf3;
+use crate::blob_recipe::BlobRecipe;
 use crate::delta::{MakeOptions, Workshop, version_of};
 use crate::discover::{Candidate, Found, Layout, discover, one_line};
 use crate::error::blocking;
@@ -40,7 +42,7 @@ pub struct Checked {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It rebuilds its layer.
+    /// It rebuilds its layer, or makes its blob.
     Right,
     /// It does not, or breaks a rule of its layout.
     Wrong(String),
@@ -49,7 +51,7 @@ pub enum Verdict {
     NoSource,
 }
 
-/// Checks all deltas for `image`. Their sources are looked for in `old`, and in the repository
+/// Checks all deltas for `image`, and the recipes of its blobs. Their sources are looked for in `old`, and in the repository
 /// itself by the digests that artifacts name.
 ///
 /// # Errors
@@ -97,7 +99,32 @@ pub async fn verify(
             verdict,
         });
     }
+    for (digest, recipe) in &found.blob_recipes {
+        let Some(layer) = image.layers.iter().find(|layer| layer.digest == *digest) else { continue };
+        let verdict = check_recipe(repository, layer, recipe, &workshop).await;
+        checked.push(Checked {
+            layout: Layout::BlobRecipes,
+            from: "its tar".into(),
+            diff_id: layer.diff_id.to_string(),
+            blob: recipe.digest().to_string(),
+            size: recipe.size(),
+            verdict: verdict.unwrap_or_else(|error| Verdict::Wrong(one_line(&error))),
+        });
+    }
     Ok(checked)
+}
+
+/// Makes the blob of a layer of its tar.
+async fn check_recipe(
+    repository: &Repository,
+    layer: &ImageLayer,
+    recipe: &Descriptor,
+    workshop: &Workshop,
+) -> Result<Verdict> {
+    let recipe = BlobRecipe::fetch(repository, recipe, workshop.dir()).await?;
+    let tar = workshop.spools(repository, &[layer]).await?.into_iter().next().ok_or(Error::Panicked)?;
+    let (digest, size) = (layer.digest.0, layer.blob.size());
+    blocking(move || recipe.make(&tar, digest, size, &mut std::io::sink()).map(|()| Verdict::Right)).await
 }
 
 /// What clients of `_deltaindex` rely on, apart from the bytes.

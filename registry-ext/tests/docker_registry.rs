@@ -5,7 +5,7 @@
 mod support;
 
 use registry_ext::store::OciLayout;
-use support::docker_registry::{DockerRegistry, Setup, run};
+use support::docker_registry::{DockerRegistry, Setup, run, skopeo_push};
 use support::images::{TestImage, pair, pair_of, stored_layers};
 use support::{json, registry_ext, sum};
 use tempfile::TempDir;
@@ -16,12 +16,6 @@ fn layout(dir: &TempDir, (old, new): &(TestImage, TestImage)) -> OciLayout {
     old.write(&layout, "v1");
     new.write(&layout, "v2");
     layout
-}
-
-/// Copies a tag with the tool that others use.
-fn skopeo_push(layout: &OciLayout, tag: &str, to: &str) {
-    let from = format!("oci:{}:{tag}", layout.dir().display());
-    run("skopeo", &["copy", "-q", "--dest-tls-verify=false", &from, &format!("docker://{to}:{tag}")]);
 }
 
 #[test]

@@ -185,6 +185,9 @@ pub(crate) struct PublishArgs {
     /// Only this platform of an index [default: all]
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<Platform>,
+    /// Publish how the compressed layers are made of their tars, for `pull --exact`
+    #[arg(long)]
+    pub(crate) exact: bool,
     /// Make and replace deltas that are published already
     #[arg(long)]
     pub(crate) force: bool,
@@ -220,6 +223,14 @@ pub(crate) struct PullArgs {
     /// Fetch layers whole
     #[arg(long)]
     pub(crate) no_deltas: bool,
+    /// Store the image under its own digest: make each compressed layer again, bit for bit, as
+    /// `publish --exact` found out, and fetch those of which it is not known; for oci: and oci-archive:
+    #[arg(long)]
+    pub(crate) exact: bool,
+    /// Pull only if the holder of the public key in FILE (PEM) has signed the image, as `cosign sign
+    /// --key` does
+    #[arg(long, value_name = "FILE")]
+    pub(crate) verify_key: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -287,8 +298,9 @@ mod tests {
         for line in [
             "publish h/a:v2 --from h/a:v1 --from oci:x:v0 --layout deltaindex --plain-http",
             "publish oci:x:v2 --from oci:x:v1 --to oci-archive:d.tar --json",
-            "publish h/a:v2 --from h/a:v1 --format tardf3 --layout artifact",
+            "publish h/a:v2 --from h/a:v1 --format tardf3 --layout artifact --exact",
             "list h/a:v2 --plain-http=false --platform linux/arm64/v8",
+            "pull h/a:v2 --into oci:x --exact --verify-key cosign.pub",
             "pull h/a:v2 --into tree:x --source tree:/ --source containers-storage:",
             "verify h/a:v2 --from h/a:v1",
             "prune h/a:v2 --keep h/a:v1 --all --dry-run",

@@ -22,6 +22,8 @@ struct Listed {
     delta_size: u64,
     blob_size: u64,
     clients: &'static str,
+    /// Whether `pull --exact` makes the layer's blob again.
+    exact: bool,
 }
 
 pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
@@ -33,6 +35,7 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
             context.warn(warning);
         }
         for candidate in &found.candidates {
+            let layer = image.layer(candidate.to);
             listed.push(Listed {
                 platform: image.platform.to_string(),
                 image: image.manifest.digest.to_string(),
@@ -41,8 +44,11 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
                 layer: candidate.to.to_string(),
                 delta: candidate.blob.digest().to_string(),
                 delta_size: candidate.blob.size(),
-                blob_size: image.layer(candidate.to).map_or(0, |layer| layer.blob.size()),
+                blob_size: layer.map_or(0, |layer| layer.blob.size()),
                 clients: clients(candidate, &found),
+                exact: layer.is_some_and(|layer| {
+                    found.blob_recipes.contains_key(&layer.digest) || layer.digest.0 == layer.diff_id.0
+                }),
             });
         }
     }
@@ -53,7 +59,7 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
         return print(&format!("no deltas for {}\n", args.image));
     }
     let mut table =
-        Table::new(&["platform", "layout", "from", "layer", ">delta", ">blob", ">saves", "clients"]);
+        Table::new(&["platform", "layout", "from", "layer", ">delta", ">blob", ">saves", "exact", "clients"]);
     for delta in &listed {
         let from = delta.from.split(' ').map(short).collect::<Vec<_>>().join(" ");
         table.row(vec![
@@ -64,6 +70,7 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
             delta.delta_size.to_string(),
             delta.blob_size.to_string(),
             percent(delta.blob_size.saturating_sub(delta.delta_size), delta.blob_size),
+            if delta.exact { "yes" } else { "no" }.into(),
             delta.clients.into(),
         ]);
     }

@@ -1,7 +1,7 @@
 //! `registry-ext publish`
 
 use anyhow::{Context as _, Result};
-use registry_ext::publish::{Outcome, PublishOptions, PublishReport, publish};
+use registry_ext::publish::{Outcome, PublishOptions, PublishReport, RecipeOutcome, publish};
 use registry_ext::reference::ImageRef;
 use registry_ext::repository::Repository;
 use registry_ext::store::OciLayout;
@@ -22,6 +22,7 @@ pub(super) async fn run(context: &Context, args: &PublishArgs) -> Result<()> {
         make: context.make_options(args.diff.options()),
         delta_index: args.layout != LayoutArg::Artifact,
         artifact: args.layout != LayoutArg::Deltaindex,
+        exact: args.exact,
         force: args.force,
     };
     let target = args.to.as_ref().unwrap_or(&args.new);
@@ -81,6 +82,25 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
                 _ => "?",
             }
             .into(),
+        ]);
+    }
+    print(&table.to_string())?;
+    if report.recipes.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(&["layer", ">blob", ">recipe", "pull --exact"]);
+    for recipe in &report.recipes {
+        table.row(vec![
+            short(&recipe.diff_id).into(),
+            recipe.blob_size.to_string(),
+            recipe.recipe_size.map_or_else(|| "-".into(), |size| size.to_string()),
+            match &recipe.outcome {
+                RecipeOutcome::Published => "makes the blob again".into(),
+                RecipeOutcome::AlreadyThere => "makes the blob again; already there".into(),
+                RecipeOutcome::NotNeeded => "needs nothing: the blob is a plain tar".into(),
+                RecipeOutcome::Refused(reason) => format!("fetches the blob: {reason}"),
+                _ => "?".into(),
+            },
         ]);
     }
     print(&table.to_string())

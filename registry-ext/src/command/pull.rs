@@ -9,6 +9,7 @@ use registry_ext::image::{Image, Platform};
 use registry_ext::pull::{Destination, Origin, PullOptions, PullReport, pull};
 use registry_ext::reference::ImageRef;
 use registry_ext::repository::Name;
+use registry_ext::signature::{self, PublicKey};
 use registry_ext::store::{
     ContainersStorage, LayerStore, OciLayout, StorageRef, StoreRef, TreeStore, TreeTarget, copy_to_storage,
 };
@@ -23,9 +24,17 @@ use super::{print, print_json};
 const PASSING_TAG: &str = "image";
 
 pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
+    if args.exact && !matches!(args.into, StoreRef::Layout(..) | StoreRef::Archive(..)) {
+        bail!("--exact is for oci: and oci-archive:, other stores keep no compressed layers");
+    }
     let repository = context.open(&args.image)?;
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let image = context.image(&repository, &args.image, &platform).await?;
+    if let Some(path) = &args.verify_key {
+        // Before anything is written.
+        let pem = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        signature::verify(&repository, &image, &PublicKey::from_pem(&pem)?, &context.temp_dir).await?;
+    }
 
     let mut layouts = Vec::new();
     let mut others: Vec<Box<dyn LayerStore>> = Vec::new();
@@ -61,6 +70,7 @@ pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
     let tag = into.tag(&args.image);
     let options = PullOptions {
         deltas: !args.no_deltas,
+        exact: args.exact,
         concurrency: context.concurrency,
         temp_dir: context.temp_dir.clone(),
         ..PullOptions::default()

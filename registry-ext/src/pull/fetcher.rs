@@ -7,6 +7,7 @@ use std::path::Path;
 use layer::{DiffId, Spool, SpoolOptions};
 use oci_spec::image::Descriptor;
 use tar_patch::Fault;
+use tempfile::NamedTempFile;
 
 use super::{Origin, PullOptions, tar_blob};
 use crate::artifact::is_tardf3;
@@ -28,6 +29,17 @@ pub(super) struct Fetched {
     pub(super) delta_failed: Option<String>,
 }
 
+/// The ways to get a layer without its blob.
+#[derive(Default)]
+pub(super) struct Ways<'p> {
+    /// Deltas, and where their sources are: best first.
+    pub(super) deltas: VecDeque<(&'p Candidate, &'p dyn LayerStore)>,
+    /// How the blob is made of the tar, if the tar alone is not enough.
+    pub(super) recipe: Option<Descriptor>,
+    /// A blob of the layer that is here, but is another one than the manifest's.
+    pub(super) here: Option<Descriptor>,
+}
+
 /// Fetches layers, each in the cheapest way that works.
 pub(super) struct Fetcher<'p> {
     pub(super) repository: &'p Repository,
@@ -38,47 +50,88 @@ pub(super) struct Fetcher<'p> {
 }
 
 impl Fetcher<'_> {
-    /// Fetches a layer by the first of the `deltas` that works, or whole if none does. Deltas that fail
-    /// cost fewer bytes than the layer's blob, all together.
-    pub(super) async fn layer(
-        &self,
-        layer: &ImageLayer,
-        deltas: Vec<(&Candidate, &dyn LayerStore)>,
-    ) -> Result<Fetched> {
-        let mut deltas = VecDeque::from(deltas);
+    /// Fetches a layer in the first way that works: of what is here, by the `deltas` in their order, whole.
+    /// Deltas that fail cost fewer bytes than the layer's blob, all together.
+    pub(super) async fn layer(&self, layer: &ImageLayer, mut ways: Ways<'_>) -> Result<Fetched> {
         let (mut size, mut failures) = (0, Vec::new());
+        let recipe = ways.recipe.as_ref();
+        if let (Some(here), Some(recipe)) = (&ways.here, recipe) {
+            size += recipe.size();
+            match self.remake_local(layer, here, recipe).await {
+                Ok(blob) => {
+                    let (diff_id, origin) = (layer.diff_id, Origin::Local);
+                    return Ok(Fetched { diff_id, blob, origin, size, delta_failed: None });
+                }
+                // Its tar would be the same if a delta made it.
+                Err(error) => {
+                    ways.deltas.clear();
+                    self.failed(layer, "what is here of", &mut failures, false, &error);
+                }
+            }
+        }
         let (blob, origin) = loop {
-            let Some((delta, source)) = deltas.pop_front() else {
+            let Some((delta, source)) = ways.deltas.pop_front() else {
                 self.whole(layer).await?;
                 size += layer.blob.size();
                 break (layer.blob.clone(), Origin::Blob);
             };
             size += delta.blob.size();
-            let error = match self.rebuild(layer, delta, source).await {
-                Ok(blob) => break (blob, Origin::Delta(delta.layout)),
-                Err(error) => error,
+            let (tar, tar_size) = match self.rebuild(layer, delta, source).await {
+                Ok(rebuilt) => rebuilt,
+                Err(error) => {
+                    ways.deltas.retain(|(other, _)| {
+                        may_work(other, delta, &error) && size + other.blob.size() < layer.blob.size()
+                    });
+                    self.failed(layer, "the delta of", &mut failures, !ways.deltas.is_empty(), &error);
+                    continue;
+                }
             };
-            deltas.retain(|(other, _)| {
-                may_work(other, delta, &error) && size + other.blob.size() < layer.blob.size()
-            });
-            let reason = one_line(&error);
-            let next = if deltas.is_empty() { "its blob is fetched" } else { "another is tried" };
-            self.watch.warn(&format!(
-                "the delta of layer {} cannot be used, {next}: {reason}",
-                short(layer.diff_id)
-            ));
-            failures.push(reason);
+            let stored = match recipe {
+                Some(recipe) => {
+                    size += recipe.size();
+                    let name = tar.path().display().to_string();
+                    let file = tar.reopen().map_err(Error::io("open", tar.path()))?;
+                    self.remake(layer, recipe, Spool::of_file(name, file, tar_size)).await
+                }
+                None => {
+                    self.layout.add_blob(layer.diff_id.0, tar)?;
+                    Ok(tar_blob(layer.diff_id, tar_size))
+                }
+            };
+            match stored {
+                Ok(blob) => break (blob, Origin::Delta(delta.layout)),
+                Err(error) => {
+                    ways.deltas.clear();
+                    self.failed(layer, "the recipe of the blob of", &mut failures, false, &error);
+                }
+            }
         };
         let delta_failed = Some(failures.join("; ")).filter(|_| !failures.is_empty());
         Ok(Fetched { diff_id: layer.diff_id, blob, origin, size, delta_failed })
     }
 
+    /// Warns of a way that failed, and notes it.
+    fn failed(
+        &self,
+        layer: &ImageLayer,
+        what: &str,
+        failures: &mut Vec<String>,
+        is_another_tried: bool,
+        error: &Error,
+    ) {
+        let reason = one_line(error);
+        let next = if is_another_tried { "another is tried" } else { "its blob is fetched" };
+        self.watch.warn(&format!("{what} layer {} cannot be used, {next}: {reason}", short(layer.diff_id)));
+        failures.push(reason);
+    }
+
+    /// Rebuilds the tar of a layer. Gives its size in bytes too.
     async fn rebuild(
         &self,
         layer: &ImageLayer,
         delta: &Candidate,
         source: &dyn LayerStore,
-    ) -> Result<Descriptor> {
+    ) -> Result<(NamedTempFile, u64)> {
         let task = self.watch.start(format!("delta {}", short(layer.diff_id)), delta.blob.size());
         let path = self.repository.blob(&delta.blob, self.downloads, &|bytes| task.advance(bytes)).await?;
         let spool = self.spool_options();
@@ -91,14 +144,13 @@ impl Fetcher<'_> {
             let options =
                 tar_patch::ApplyOptions { expected: Some(expected), max_output, ..Default::default() };
             let applied = tar_patch::apply(delta, &mut files, options, output.as_file_mut())?;
-            layout.add_blob(expected.0, output)?;
-            Ok(tar_blob(expected, applied.size))
+            Ok((output, applied.size))
         })
         .await
     }
 
     /// Fetches the layer's own blob, and stores it if it unpacks to the layer.
-    async fn whole(&self, layer: &ImageLayer) -> Result<()> {
+    pub(super) async fn whole(&self, layer: &ImageLayer) -> Result<()> {
         let task = self.watch.start(format!("layer {}", short(layer.diff_id)), layer.blob.size());
         let path = self.repository.blob(&layer.blob, self.downloads, &|bytes| task.advance(bytes)).await?;
         let (layout, layer, options) = (self.layout.clone(), layer.clone(), self.spool_options());
@@ -109,7 +161,7 @@ impl Fetcher<'_> {
         .await
     }
 
-    fn spool_options(&self) -> SpoolOptions {
+    pub(super) fn spool_options(&self) -> SpoolOptions {
         SpoolOptions { temp_dir: self.options.temp_dir.clone(), max_size: self.options.max_layer_size }
     }
 }

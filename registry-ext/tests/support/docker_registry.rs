@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use registry_ext::store::OciLayout;
 use tempfile::TempDir;
 
 /// How long a registry may take to start.
@@ -151,4 +152,10 @@ pub(crate) fn run(program: &str, args: &[&str]) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {args:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Copies a tag with the tool that others use.
+pub(crate) fn skopeo_push(layout: &OciLayout, tag: &str, to: &str) {
+    let from = format!("oci:{}:{tag}", layout.dir().display());
+    run("skopeo", &["copy", "-q", "--dest-tls-verify=false", &from, &format!("docker://{to}:{tag}")]);
 }

@@ -1,0 +1,276 @@
+//! How the compressed blob of a layer is made of its tar, bit for bit.
+//!
+//! A delta rebuilds the tar alone. With the recipe of its blob a client makes the blob too, under the
+//! digest that the manifest has: see "Blob recipes" in [`artifact`](crate::artifact).
+//!
+//! The streams of a blob are found and made again by [`recode`]; what lies around them (headers and
+//! trailers of gzip members, skippable frames of zstd) is carried as it is.
+
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
+
+use delta_format::wire::{put_uvarint, read_uvarint};
+use layer::{Digest, DigestWriter, Spool};
+use oci_spec::image::Descriptor;
+use recode::Recipe;
+
+use crate::repository::Repository;
+use crate::{Error, Result};
+
+/// Most bytes of a blob, and of its tar, for which a recipe is looked for: both are held in memory.
+pub const MAX_SEARCHED_SIZE: u64 = 512 << 20;
+/// Most bytes of a recipe, as a share of the blob in percent. More is no saving worth the name.
+pub const MAX_SHARE: u64 = 3;
+/// Most bytes of a recipe that is read: it is held in memory, and no blob that is searched has more.
+pub const MAX_SIZE: u64 = 64 << 20;
+/// Most streams of a blob: some tools make one of each file of the layer.
+const MAX_STREAMS: usize = 131_072;
+/// Most memory that a recipe may ask of an encoder, in bytes: `xz -9` takes 674 MiB.
+const MAX_MEMORY: u64 = 1 << 30;
+/// What a recipe begins with.
+const MAGIC: [u8; 8] = *b"blobrc1\n";
+
+/// How a blob is made of a tar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobRecipe {
+    streams: Vec<Stream>,
+    /// What follows the last stream.
+    rest: Vec<u8>,
+}
+
+/// One stream of a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stream {
+    /// What lies in front of it.
+    gap: Vec<u8>,
+    /// Bytes of the tar that it holds.
+    plain_size: u64,
+    recipe: Recipe,
+}
+
+/// Why there is no recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The blob or its tar is too large to be searched.
+    #[error("it has {size} bytes, and over {max} are not searched")]
+    TooLarge {
+        /// Bytes of the larger of both.
+        size: u64,
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// A stream has no recipe.
+    #[error("{} stream {index}: {refused}", codec.name())]
+    Stream {
+        /// The stream, counted from 0.
+        index: usize,
+        /// How it is compressed.
+        codec: recode::Codec,
+        /// The reason.
+        refused: recode::Refused,
+    },
+    /// The recipe would be too large a part of the blob.
+    #[error("its recipe takes {size} bytes of {blob_size}, over {MAX_SHARE}%")]
+    NotWorthIt {
+        /// Bytes of the recipe.
+        size: u64,
+        /// Bytes of the blob.
+        blob_size: u64,
+    },
+    /// The streams that were found do not hold the tar.
+    #[error("the streams that were found in it are not the layer")]
+    OtherContent,
+}
+
+impl BlobRecipe {
+    /// Finds how `blob` is made of `tar`, and proves it.
+    ///
+    /// Memory is that of the blob and of the tar, both at most [`MAX_SEARCHED_SIZE`], and of an encoder.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] if the tar cannot be read. The inner result is the verdict.
+    pub fn find(blob: &[u8], tar: &Spool) -> Result<Result<Self, Refusal>> {
+        let blob_size = blob.len() as u64;
+        let size = blob_size.max(tar.size());
+        if size > MAX_SEARCHED_SIZE {
+            return Ok(Err(Refusal::TooLarge { size, max: MAX_SEARCHED_SIZE }));
+        }
+        let max_size = blob_size / 100 * MAX_SHARE;
+        let (mut streams, mut at) = (Vec::new(), 0);
+        let mut size = 0;
+        for (index, found) in
+            recode::find(blob, usize::try_from(tar.size()).unwrap_or(0)).into_iter().enumerate()
+        {
+            let encoded = &blob[found.encoded.clone()];
+            let recipe = match recode::recipe(found.codec, encoded, &found.plain) {
+                Ok(recipe) => recipe,
+                Err(refused) => return Ok(Err(Refusal::Stream { index, codec: found.codec, refused })),
+            };
+            let gap = blob[at..found.encoded.start].to_vec();
+            at = found.encoded.end;
+            size += (gap.len() + recipe.as_bytes().len()) as u64;
+            if size > max_size {
+                break;
+            }
+            streams.push(Stream { gap, plain_size: found.plain.len() as u64, recipe });
+        }
+        let recipe = Self { streams, rest: blob[at..].to_vec() };
+        let size = size.max(recipe.to_bytes().len() as u64);
+        if size > max_size || recipe.streams.len() > MAX_STREAMS {
+            return Ok(Err(Refusal::NotWorthIt { size, blob_size }));
+        }
+        // What was read from the blob is compared with the tar by this too.
+        match recipe.make(tar, Digest::of(blob), blob_size, &mut io::sink()) {
+            Ok(()) => Ok(Ok(recipe)),
+            Err(error @ Error::Layer(_)) => Err(error),
+            Err(_) => Ok(Err(Refusal::OtherContent)),
+        }
+    }
+
+    /// Fetches a recipe; `dir` is for the download.
+    ///
+    /// # Errors
+    /// Those of the repository; [`Error::TooLarge`] over [`MAX_SIZE`]; as [`parse`](Self::parse).
+    pub(crate) async fn fetch(repository: &Repository, recipe: &Descriptor, dir: &Path) -> Result<Self> {
+        if recipe.size() > MAX_SIZE {
+            let what = format!("blob {}", recipe.digest());
+            return Err(Error::TooLarge { what, size: recipe.size(), max: MAX_SIZE });
+        }
+        let path = repository.blob(recipe, dir, &|_| ()).await?;
+        Self::parse(&std::fs::read(&path).map_err(Error::io("read", path))?)
+    }
+
+    /// The bytes for a registry.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        put_uvarint(&mut bytes, self.streams.len() as u64);
+        for stream in &self.streams {
+            put_bytes(&mut bytes, &stream.gap);
+            put_uvarint(&mut bytes, stream.plain_size);
+            put_bytes(&mut bytes, stream.recipe.as_bytes());
+        }
+        bytes.extend(&self.rest);
+        bytes
+    }
+
+    /// Reads a recipe.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`]; [`Error::Recode`] if it is for an encoder that this version lacks, or breaks
+    /// its rules.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let broken = |reason: &str| Error::malformed("blob recipe", reason);
+        let mut input = bytes.strip_prefix(&MAGIC).ok_or_else(|| broken("it begins otherwise"))?;
+        let number = |input: &mut &[u8]| read_uvarint(input).map_err(|_| broken("a number is broken"));
+        let count = number(&mut input)?;
+        if count > MAX_STREAMS as u64 {
+            return Err(broken("it has too many streams"));
+        }
+        let mut streams = Vec::new();
+        for _ in 0..count {
+            let gap_size = number(&mut input)?;
+            let gap = take(&mut input, gap_size).ok_or_else(|| broken("it is cut off"))?.to_vec();
+            let plain_size = number(&mut input)?;
+            let recipe_size = number(&mut input)?;
+            let recipe = take(&mut input, recipe_size).ok_or_else(|| broken("it is cut off"))?;
+            let recipe = Recipe::parse(recipe)?;
+            if recipe.memory() > MAX_MEMORY {
+                return Err(broken("its encoder takes too much memory"));
+            }
+            streams.push(Stream { gap, plain_size, recipe });
+        }
+        Ok(Self { streams, rest: input.to_vec() })
+    }
+
+    /// Makes the blob of the tar: `size` bytes that have the digest `expected`.
+    ///
+    /// The output is written before it is known to be right.
+    ///
+    /// # Errors
+    /// [`Error::DigestMismatch`], [`Error::SizeMismatch`] and [`Error::Recode`] if the recipe makes
+    /// something else, [`Error::Layer`] if the tar cannot be read.
+    pub fn make(&self, tar: &Spool, expected: Digest, size: u64, output: &mut dyn Write) -> Result<()> {
+        let what = || format!("the blob that was made of {}", tar.name());
+        let plain_size = self.streams.iter().try_fold(0u64, |sum, stream| sum.checked_add(stream.plain_size));
+        if plain_size != Some(tar.size()) {
+            return Err(Error::malformed("blob recipe", "it is for another tar"));
+        }
+        let mut output = DigestWriter::new(Bounded { inner: output, left: size });
+        let mut plain = BufReader::with_capacity(256 << 10, TarReader { tar, position: 0, failed: None });
+        let failed = |source| recode::Error::Io { action: "write the stream", source };
+        for stream in &self.streams {
+            output.write_all(&stream.gap).map_err(failed)?;
+            let encoded = recode::encode(&stream.recipe, &mut plain, stream.plain_size, &mut output);
+            if let Some(error) = plain.get_mut().failed.take() {
+                return Err(error.into());
+            }
+            encoded?;
+        }
+        output.write_all(&self.rest).map_err(failed)?;
+        let (_, actual, made) = output.finish();
+        if made != size {
+            return Err(Error::SizeMismatch { what: what(), expected: size, actual: made });
+        }
+        match actual == expected {
+            true => Ok(()),
+            false => Err(Error::DigestMismatch { what: what(), expected, actual }),
+        }
+    }
+}
+
+fn put_bytes(output: &mut Vec<u8>, bytes: &[u8]) {
+    put_uvarint(output, bytes.len() as u64);
+    output.extend(bytes);
+}
+
+fn take<'i>(input: &mut &'i [u8], size: u64) -> Option<&'i [u8]> {
+    let (taken, left) = input.split_at_checked(usize::try_from(size).ok()?)?;
+    *input = left;
+    Some(taken)
+}
+
+/// Takes no more bytes than it was told: a recipe can make any number of them.
+struct Bounded<'o> {
+    inner: &'o mut dyn Write,
+    left: u64,
+}
+
+impl Write for Bounded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() as u64 > self.left {
+            return Err(io::Error::other("the blob comes out too long"));
+        }
+        let written = self.inner.write(bytes)?;
+        self.left -= written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Reads a tar from its start.
+struct TarReader<'t> {
+    tar: &'t Spool,
+    position: u64,
+    /// Why it could not be read, which an [`io::Error`] cannot say.
+    failed: Option<layer::Error>,
+}
+
+impl Read for TarReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.tar.size() - self.position).unwrap_or(usize::MAX);
+        let size = buffer.len().min(left);
+        if let Err(error) = self.tar.read_exact_at(&mut buffer[..size], self.position) {
+            self.failed = Some(error);
+            return Err(io::ErrorKind::Other.into());
+        }
+        self.position += size as u64;
+        Ok(size)
+    }
+}
+
+#[cfg(test)]
+mod tests;

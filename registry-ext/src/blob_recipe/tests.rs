@@ -1,0 +1,94 @@
+use std::io::Write;
+
+use layer::SpoolOptions;
+
+use super::*;
+
+fn spool(tar: &[u8]) -> Spool {
+    Spool::read("layer.tar".into(), tar, &SpoolOptions::default()).unwrap()
+}
+
+fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A tar that is large enough for recipes to be a small part of its blob.
+fn tar() -> Vec<u8> {
+    fixtures::Corpus { files: 30, mean_size: 10 << 10, ..Default::default() }.pair().0
+}
+
+/// Blobs of the tar whose recipes are a few bytes.
+fn blobs(tar: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let (first, second) = tar.split_at(tar.len() / 3);
+    let skippable = [&[0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"toc"].concat();
+    let frame = |bytes: &[u8], level| zstd::encode_all(bytes, level).unwrap();
+    vec![
+        ("two members and a tail", [gzip(first, 6), gzip(second, 6), vec![0; 64]].concat()),
+        ("zstd", frame(tar, 3)),
+        (
+            "frames with others between",
+            [frame(first, 3), skippable.clone(), frame(second, 9), skippable].concat(),
+        ),
+    ]
+}
+
+#[test]
+fn a_recipe_makes_the_blob_after_a_round_trip() {
+    let tar = tar();
+    for (name, blob) in blobs(&tar) {
+        let recipe =
+            BlobRecipe::find(&blob, &spool(&tar)).unwrap().unwrap_or_else(|why| panic!("{name}: {why}"));
+        let bytes = recipe.to_bytes();
+        assert!(bytes.len() * 100 <= blob.len() * 3, "{name}: {} of {}", bytes.len(), blob.len());
+        let read = BlobRecipe::parse(&bytes).unwrap();
+        assert_eq!(read, recipe, "{name}");
+        let mut made = Vec::new();
+        read.make(&spool(&tar), Digest::of(&blob), blob.len() as u64, &mut made).unwrap();
+        assert!(made == blob, "{name}");
+    }
+}
+
+#[test]
+fn what_has_no_recipe_says_why() {
+    let tar = tar();
+    let of = |blob: &[u8]| BlobRecipe::find(blob, &spool(&tar)).unwrap().unwrap_err();
+    // Bytes around the streams are part of the recipe.
+    let tail = [gzip(&tar, 6), vec![7; tar.len()]].concat();
+    assert!(matches!(of(&tail), Refusal::NotWorthIt { .. }), "{}", of(&tail));
+    let other = gzip(&tar[..tar.len() - 512], 6);
+    assert_eq!(of(&other), Refusal::OtherContent);
+    // The tar itself, in no compression at all.
+    assert!(matches!(of(&tar), Refusal::NotWorthIt { .. }), "{}", of(&tar));
+}
+
+#[test]
+fn hostile_recipes_are_errors() {
+    let tar = tar();
+    let (_, blob) = blobs(&tar).remove(0);
+    let recipe = BlobRecipe::find(&blob, &spool(&tar)).unwrap().unwrap();
+    let bytes = recipe.to_bytes();
+    let (digest, size) = (Digest::of(&blob), blob.len() as u64);
+    for cut in 0..bytes.len() - 64 {
+        assert!(BlobRecipe::parse(&bytes[..cut]).is_err(), "{cut}");
+    }
+    for index in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[index] ^= 0x55;
+        let Ok(read) = BlobRecipe::parse(&changed) else { continue };
+        assert!(read.make(&spool(&tar), digest, size, &mut io::sink()).is_err(), "{index}");
+    }
+    // It is for another tar, or makes more than it may.
+    let longer = [tar.as_slice(), &[0; 512]].concat();
+    assert!(matches!(
+        recipe.make(&spool(&longer), digest, size, &mut io::sink()),
+        Err(Error::Malformed { .. })
+    ));
+    let mut made = Vec::new();
+    assert!(matches!(recipe.make(&spool(&tar), digest, size - 100, &mut made), Err(Error::Recode(_))));
+    assert!(made.len() as u64 <= size - 100);
+    let mut many = MAGIC.to_vec();
+    put_uvarint(&mut many, u64::MAX);
+    assert!(BlobRecipe::parse(&many).is_err());
+}

@@ -1,0 +1,114 @@
+//! The recipes of the target's blobs.
+
+use std::collections::BTreeMap;
+
+use layer::BlobDigest;
+use oci_spec::image::Descriptor;
+use serde::Serialize;
+
+use super::job::Job;
+use crate::artifact::blob_recipes::BlobRecipes;
+use crate::artifact::{BLOB_RECIPE, EMPTY_CONFIG, EMPTY_JSON, descriptor_of};
+use crate::blob_recipe::{BlobRecipe, MAX_SEARCHED_SIZE, Refusal};
+use crate::discover::discover;
+use crate::error::blocking;
+use crate::image::ImageLayer;
+use crate::repository::Manifest;
+use crate::{Error, Result};
+
+/// What is known of the blob of a layer.
+#[derive(Debug, Clone, Serialize)]
+pub struct PublishedRecipe {
+    /// Platform of the image.
+    pub platform: String,
+    /// Digest of the image's manifest.
+    pub new: String,
+    /// The layer.
+    pub diff_id: String,
+    /// Size of its blob in bytes.
+    pub blob_size: u64,
+    /// Size of the recipe in bytes.
+    pub recipe_size: Option<u64>,
+    /// What became of it.
+    pub outcome: RecipeOutcome,
+}
+
+/// What became of a recipe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RecipeOutcome {
+    /// It was published.
+    Published,
+    /// One was published before.
+    AlreadyThere,
+    /// The blob is the tar.
+    NotNeeded,
+    /// There is none, and so the blob cannot be made again.
+    Refused(String),
+}
+
+impl Job<'_> {
+    /// Publishes the recipes of these layers' blobs, together with what is there.
+    pub(super) async fn blob_recipes(&mut self, layers: &[&ImageLayer]) -> Result<()> {
+        let mut made = BTreeMap::new();
+        for layer in layers {
+            let (recipe_size, outcome) = match self.found.blob_recipes.get(&layer.digest) {
+                _ if layer.digest.0 == layer.diff_id.0 => (None, RecipeOutcome::NotNeeded),
+                Some(known) => (Some(known.size()), RecipeOutcome::AlreadyThere),
+                None => match self.find_recipe(layer).await? {
+                    Ok(recipe) => {
+                        let bytes = recipe.to_bytes();
+                        self.put_bytes(BLOB_RECIPE, &bytes).await?;
+                        made.insert(layer.digest, descriptor_of(BLOB_RECIPE, &bytes));
+                        (Some(bytes.len() as u64), RecipeOutcome::Published)
+                    }
+                    Err(refusal) => (None, RecipeOutcome::Refused(refusal.to_string())),
+                },
+            };
+            self.report.recipes.push(PublishedRecipe {
+                platform: self.target.platform.to_string(),
+                new: self.target.manifest.digest.to_string(),
+                diff_id: layer.diff_id.to_string(),
+                blob_size: layer.blob.size(),
+                recipe_size,
+                outcome,
+            });
+        }
+        match made.is_empty() {
+            true => Ok(()),
+            false => self.put_recipes(made).await,
+        }
+    }
+
+    async fn find_recipe(&self, layer: &ImageLayer) -> Result<Result<BlobRecipe, Refusal>> {
+        let tar = self.workshop.spools(&self.new.repository, &[layer]).await?;
+        let tar = tar.into_iter().next().ok_or(Error::Panicked)?;
+        let size = layer.blob.size().max(tar.size());
+        if size > MAX_SEARCHED_SIZE {
+            return Ok(Err(Refusal::TooLarge { size, max: MAX_SEARCHED_SIZE }));
+        }
+        let path = self.workshop.blob(&self.new.repository, layer).await?;
+        blocking(move || {
+            let blob = std::fs::read(&path).map_err(Error::io("read", &path))?;
+            BlobRecipe::find(&blob, &tar)
+        })
+        .await
+    }
+
+    /// Publishes one artifact in place of those that are there, with all that they have.
+    async fn put_recipes(&mut self, made: BTreeMap<BlobDigest, Descriptor>) -> Result<()> {
+        let found = discover(self.to, self.target).await;
+        let mut recipes = found.blob_recipes;
+        recipes.extend(made);
+        let target = self.target.manifest.descriptor();
+        let artifact = BlobRecipes { target, recipes: recipes.into_iter().collect() };
+        self.put_bytes(EMPTY_CONFIG, EMPTY_JSON).await?;
+        let manifest = Manifest::new(artifact.build(), None);
+        self.to.put_manifest(&manifest, None).await?;
+        self.report.recipe_artifacts.push(manifest.digest.to_string());
+        let older: Vec<_> =
+            found.recipe_artifacts.into_iter().filter(|digest| *digest != manifest.digest).collect();
+        crate::prune::remove_artifacts(self.to, self.target.manifest.digest, &older).await.map(|_| ())
+    }
+}

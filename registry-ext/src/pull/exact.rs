@@ -1,0 +1,91 @@
+//! Blobs of layers under their own digests, made of what was rebuilt or of what is here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufWriter, Write};
+
+use layer::{BlobDigest, DiffId, Spool};
+use oci_spec::image::Descriptor;
+
+use super::fetcher::{Fetcher, Ways};
+use crate::artifact::digest_of;
+use crate::blob_recipe::BlobRecipe;
+use crate::delta::{check_diff_id, short};
+use crate::error::blocking;
+use crate::image::{Image, ImageLayer};
+use crate::watch::Watch;
+use crate::{Error, Result};
+
+/// The recipes of an image's blobs.
+type Recipes = BTreeMap<BlobDigest, Descriptor>;
+
+/// Takes the blobs out of `local` that are not those of the image's manifest.
+pub(super) fn other_blobs(
+    image: &Image,
+    local: &mut HashMap<DiffId, Descriptor>,
+) -> HashMap<DiffId, Descriptor> {
+    let mut others = HashMap::new();
+    for layer in &image.layers {
+        let is_other = local.get(&layer.diff_id).is_some_and(|blob| blob.digest() != layer.blob.digest());
+        if is_other {
+            others.extend(local.remove_entry(&layer.diff_id));
+        }
+    }
+    others
+}
+
+/// The ways to get a layer in which its blob comes out as the manifest has it.
+pub(super) fn exact<'p>(layer: &ImageLayer, ways: Ways<'p>, recipes: &Recipes, watch: &Watch) -> Ways<'p> {
+    if layer.digest.0 == layer.diff_id.0 {
+        return Ways { here: None, ..ways };
+    }
+    let Some(recipe) = recipes.get(&layer.digest) else {
+        if ways.here.is_some() || !ways.deltas.is_empty() {
+            let name = short(layer.diff_id);
+            watch.warn(&format!("the blob of layer {name} has no recipe, so it is fetched whole"));
+        }
+        return Ways::default();
+    };
+    let mut ways = Ways { recipe: Some(recipe.clone()), ..ways };
+    ways.deltas.retain(|(delta, _)| delta.blob.size() + recipe.size() < layer.blob.size());
+    ways
+}
+
+impl Fetcher<'_> {
+    /// Makes a layer's blob of its tar and stores it.
+    pub(super) async fn remake(
+        &self,
+        layer: &ImageLayer,
+        recipe: &Descriptor,
+        tar: Spool,
+    ) -> Result<Descriptor> {
+        let recipe = BlobRecipe::fetch(self.repository, recipe, self.downloads).await?;
+        let (layout, layer) = (self.layout.clone(), layer.clone());
+        blocking(move || {
+            let mut blob = layout.temporary()?;
+            let mut output = BufWriter::with_capacity(256 << 10, blob.as_file_mut());
+            recipe.make(&tar, layer.digest.0, layer.blob.size(), &mut output)?;
+            output.flush().map_err(Error::io("write a blob in", layout.dir()))?;
+            drop(output);
+            layout.add_blob(layer.digest.0, blob)?;
+            Ok(layer.blob)
+        })
+        .await
+    }
+
+    /// Makes a layer's blob of another blob of the same layer.
+    pub(super) async fn remake_local(
+        &self,
+        layer: &ImageLayer,
+        here: &Descriptor,
+        recipe: &Descriptor,
+    ) -> Result<Descriptor> {
+        let (path, expected, options) =
+            (self.layout.blob_path(digest_of(here)?), layer.diff_id, self.spool_options());
+        let tar = blocking(move || {
+            let tar = Spool::open(&path, &options)?;
+            check_diff_id(tar.diff_id()?, expected)?;
+            Ok(tar)
+        });
+        self.remake(layer, recipe, tar.await?).await
+    }
+}

@@ -1,0 +1,250 @@
+//! `pull --exact`: the image under its own digest, although its layers came as deltas.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use fixtures::{Corpus, Ending, LayerBuilder};
+use layer::Digest;
+use registry_ext::artifact::descriptor_of;
+use registry_ext::repository::Manifest;
+use registry_ext::store::OciLayout;
+use serde_json::{Value, json as json_of};
+use support::docker_registry::{DockerRegistry, Setup, run};
+use support::images::{push, stored_layers};
+use support::server::{Registry, Switches};
+use support::{json, open, options, registry_ext, sum};
+use tempfile::TempDir;
+
+/// What a program makes of `content`.
+fn filter(program: &str, args: &[&str], content: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program} has to be installed for this test: {error}"));
+    let (mut stdin, content) = (child.stdin.take().unwrap(), content.to_vec());
+    let writer = std::thread::spawn(move || stdin.write_all(&content));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(output.status.success(), "{program} {args:?}");
+    output.stdout
+}
+
+/// How a layer is compressed.
+#[derive(Clone, Copy)]
+enum By {
+    Program(&'static str, &'static [&'static str]),
+    /// By the libzstd that is linked: another version makes other bytes.
+    Zstd(i32),
+    /// In a gzip member for each few bytes: all their checksums are more than a recipe may take.
+    Nobody,
+    Nothing,
+}
+
+impl By {
+    fn compress(self, tar: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Program(program, args) => filter(program, args, tar),
+            Self::Zstd(level) => zstd::encode_all(tar, level).unwrap(),
+            Self::Nobody => {
+                let mut file = Vec::new();
+                for (index, chunk) in tar.chunks(200).enumerate() {
+                    let level = flate2::Compression::new([0, 1, 9, 4][index % 4]);
+                    let mut encoder = flate2::write::GzEncoder::new(&mut file, level);
+                    encoder.write_all(chunk).unwrap();
+                    encoder.finish().unwrap();
+                }
+                file
+            }
+            Self::Nothing => tar.to_vec(),
+        }
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Zstd(_) => "application/vnd.oci.image.layer.v1.tar+zstd",
+            Self::Nothing => "application/vnd.oci.image.layer.v1.tar",
+            _ => "application/vnd.oci.image.layer.v1.tar+gzip",
+        }
+    }
+}
+
+/// The layers of the test: all but one can be made again.
+const LAYERS: [By; 6] = [
+    By::Program("gzip", &["-1n"]),
+    By::Program("gzip", &["-9n"]),
+    By::Zstd(3),
+    By::Zstd(19),
+    By::Nobody,
+    By::Nothing,
+];
+const NOBODY: usize = 5;
+
+/// Writes an old and a new image of these layers, on a layer that both have, as v1 and v2.
+fn write_pair(dir: &Path) -> OciLayout {
+    let layout = OciLayout::create(&dir.join("images")).unwrap();
+    let base = LayerBuilder::new().file("etc/os-release", "NAME=test\n").finish(Ending::Normal);
+    let mut images = [vec![(By::Program("gzip", &["-6n"]), base.clone())], vec![(By::Nothing, base)]];
+    images[1][0].0 = images[0][0].0;
+    for (seed, by) in (1..).zip(LAYERS) {
+        let corpus = Corpus { seed, files: 30, mean_size: 8 << 10, ..Corpus::default() };
+        let (old, new) = corpus.pair();
+        images[0].push((by, old));
+        images[1].push((by, new));
+    }
+    for (image, tag) in images.iter().zip(["v1", "v2"]) {
+        write_image(&layout, tag, image);
+    }
+    layout
+}
+
+fn write_image(layout: &OciLayout, tag: &str, layers: &[(By, Vec<u8>)]) {
+    let put = |media_type: &str, bytes: &[u8]| {
+        let mut file = layout.temporary().unwrap();
+        file.write_all(bytes).unwrap();
+        layout.add_blob(Digest::of(bytes), file).unwrap();
+        descriptor_of(media_type, bytes)
+    };
+    let diff_ids: Vec<String> = layers.iter().map(|(_, tar)| Digest::of(tar).to_string()).collect();
+    let config = json_of!({
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
+    let manifest = json_of!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": put("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes()),
+        "layers": layers.iter().map(|(by, tar)| put(by.media_type(), &by.compress(tar))).collect::<Vec<_>>(),
+    });
+    layout.put_manifest(&Manifest::new(manifest.to_string().into_bytes(), None), Some(tag)).unwrap();
+}
+
+/// The blobs and the manifest that a layout has under a tag.
+fn stored(layout: &Path, tag: &str) -> Value {
+    let raw = run("skopeo", &["inspect", "--raw", &format!("oci:{}:{tag}", layout.display())]);
+    json_of!({ "digest": Digest::of(raw.as_bytes()).to_string(), "manifest": raw })
+}
+
+fn origins(report: &Value) -> Vec<&str> {
+    let layers = report["layers"].as_array().unwrap().iter();
+    layers.map(|layer| layer["from"].as_str().unwrap_or("delta")).collect()
+}
+
+#[test]
+fn the_manifest_is_the_one_that_skopeo_gets() {
+    let registry = DockerRegistry::start(Setup::default());
+    let dir = TempDir::new().unwrap();
+    let layout = write_pair(dir.path());
+    let app = format!("{}/app", registry.address());
+    for tag in ["v1", "v2"] {
+        let from = format!("oci:{}:{tag}", layout.dir().display());
+        run("skopeo", &["copy", "-q", "--dest-tls-verify=false", &from, &format!("docker://{app}:{tag}")]);
+    }
+    let without = json(&format!("publish {app}:v2 --from {app}:v1"));
+    assert!(without["recipes"].as_array().unwrap().is_empty());
+    let published = json(&format!("publish {app}:v2 --from {app}:v1 --exact"));
+    let outcomes: Vec<&Value> =
+        published["recipes"].as_array().unwrap().iter().map(|recipe| &recipe["outcome"]).collect();
+    assert!(outcomes[..4].iter().all(|outcome| *outcome == "published"), "{published:#}");
+    // skopeo compresses what was a plain tar, as no encoder of ours does.
+    assert!(outcomes[4..].iter().all(|outcome| outcome["refused"].is_string()), "{published:#}");
+    assert!(sum(&published["recipes"], "recipe_size") < 400, "{published:#}");
+    let again = json(&format!("publish {app}:v2 --from {app}:v1 --exact"));
+    assert_eq!(again["recipes"][0]["outcome"], "already-there");
+    assert!(again["recipe_artifacts"].as_array().unwrap().is_empty());
+    let forced = json(&format!("publish {app}:v2 --from {app}:v1 --exact --force"));
+    assert_eq!(forced["recipe_artifacts"], published["recipe_artifacts"]);
+
+    let listed = json(&format!("list {app}:v2"));
+    assert_eq!(listed.as_array().unwrap().iter().filter(|delta| delta["exact"] == false).count(), 4);
+    let verified = json(&format!("verify {app}:v2"));
+    let of_recipes: Vec<&Value> = verified
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|checked| checked["layout"] == "blob-recipes")
+        .map(|checked| &checked["verdict"])
+        .collect();
+    assert_eq!(of_recipes, ["right"; 4], "{verified:#}");
+
+    let plain = dir.path().join("plain");
+    let to = format!("oci:{}:v2", plain.display());
+    run("skopeo", &["copy", "-q", "--src-tls-verify=false", &format!("docker://{app}:v2"), &to]);
+    let store = dir.path().join("store");
+    let into = format!("--into oci:{}", store.display());
+    json(&format!("pull {app}:v1 {into}"));
+    let report = json(&format!("pull {app}:v2 {into} --exact"));
+    assert_eq!(origins(&report), ["local", "delta", "delta", "delta", "delta", "blob", "blob"], "{report:#}");
+    assert_eq!(report["manifest"], report["stored_manifest"]);
+    assert_eq!(stored(&store, "v2"), stored(&plain, "v2"));
+    assert_eq!(stored_layers(&store, "v2"), stored_layers(&plain, "v2"));
+    assert!(report["fetched"].as_u64() < report["plain"].as_u64(), "{report:#}");
+    assert_eq!(report["layers"][NOBODY]["fetched"], report["layers"][NOBODY]["blob_size"]);
+
+    // What was pulled without becomes exact by the recipes alone.
+    let store = dir.path().join("later");
+    let into = format!("--into oci:{}", store.display());
+    json(&format!("pull {app}:v1 {into}"));
+    let report = json(&format!("pull {app}:v2 {into}"));
+    assert_ne!(report["manifest"], report["stored_manifest"]);
+    let report = json(&format!("pull {app}:v2 {into} --exact"));
+    assert_eq!(origins(&report), ["local", "local", "local", "local", "local", "blob", "blob"], "{report:#}");
+    assert_eq!(stored(&store, "v2"), stored(&plain, "v2"));
+
+    let kept = json(&format!("prune {app}:v2 --keep {app}:v1"));
+    assert!(kept[0]["recipe_artifacts"].as_array().unwrap().is_empty());
+    let pruned = json(&format!("prune {app}:v2"));
+    assert_eq!(pruned[0]["recipe_artifacts"], published["recipe_artifacts"]);
+    let tags = run("skopeo", &["list-tags", "--tls-verify=false", &format!("docker://{app}")]);
+    assert!(!tags.contains("sha256-"), "{tags}");
+}
+
+#[test]
+fn layouts_and_archives_are_exact_other_stores_refuse() {
+    let dir = TempDir::new().unwrap();
+    let layout = write_pair(dir.path());
+    let images = layout.dir().display();
+    json(&format!("publish oci:{images}:v2 --from oci:{images}:v1 --exact --layout artifact"));
+    let archive = dir.path().join("host.tar").display().to_string();
+    json(&format!("pull oci:{images}:v1 --into oci-archive:{archive}"));
+    let report = json(&format!("pull oci:{images}:v2 --into oci-archive:{archive} --exact"));
+    assert_eq!(report["manifest"], report["stored_manifest"]);
+    assert!(origins(&report).contains(&"delta"));
+    for store in ["tree:x", "containers-storage:x"] {
+        registry_ext(&format!("pull oci:{images}:v2 --into {store} --exact")).assert().code(1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recipe_that_fails_costs_a_warning_and_the_blob() {
+    let registry = Registry::start("127.0.0.1:0", Switches::default()).await.unwrap();
+    let dir = TempDir::new().unwrap();
+    let layout = write_pair(dir.path());
+    let app = format!("{}/app", registry.address());
+    for tag in ["v1", "v2"] {
+        push(&layout, tag, &open(&app, &options(), dir.path())).await;
+    }
+    let store: PathBuf = dir.path().join("store");
+    let run = async |line: String| tokio::task::spawn_blocking(move || json(&line)).await.unwrap();
+    run(format!("publish {app}:v2 --from {app}:v1 --exact --layout artifact")).await;
+    run(format!("pull {app}:v1 --into oci:{}", store.display())).await;
+    let verified = run(format!("verify {app}:v2")).await;
+    let recipes: Vec<&Value> =
+        verified.as_array().unwrap().iter().filter(|checked| checked["layout"] == "blob-recipes").collect();
+    for recipe in &recipes {
+        registry
+            .corrupt_blob("app", recipe["blob"].as_str().unwrap(), |bytes| *bytes.last_mut().unwrap() ^= 1);
+    }
+    let report = run(format!("pull {app}:v2 --into oci:{} --exact", store.display())).await;
+    assert_eq!(origins(&report).iter().filter(|origin| **origin == "blob").count(), 1 + recipes.len());
+    assert_eq!(report["manifest"], report["stored_manifest"]);
+    assert_eq!(
+        report["layers"].as_array().unwrap().iter().filter(|l| l["delta_failed"].is_string()).count(),
+        4
+    );
+}
