@@ -124,7 +124,7 @@ async fn from_referrers(repository: &Repository, image: &Image, found: &mut Foun
             continue;
         }
         match read_artifact(repository, image, &entry).await {
-            Ok(Some(Artifact::Deltas(digest, deltas))) => artifacts.push((digest, deltas)),
+            Ok(Some(Artifact::Deltas(digest, deltas))) => artifacts.push((digest, *deltas)),
             Ok(Some(Artifact::BlobRecipes(digest, recipes))) => {
                 found.recipe_artifacts.push(digest);
                 found.blob_recipes.extend(recipes.recipes);
@@ -140,8 +140,8 @@ async fn from_referrers(repository: &Repository, image: &Image, found: &mut Foun
 
 /// An artifact that refers to an image, and its digest.
 enum Artifact {
-    Deltas(Digest, OciDelta),
-    BlobRecipes(Digest, BlobRecipes),
+    Deltas(Digest, Box<OciDelta>),
+    BlobRecipes(Digest, Box<BlobRecipes>),
 }
 
 fn is_known(artifact_type: Option<&MediaType>) -> bool {
@@ -162,11 +162,11 @@ async fn read_artifact(
     let (artifact, target) = if is_blob_recipes(artifact_type) {
         let recipes = BlobRecipes::parse(&parsed)?;
         let target = digest_of(&recipes.target)?;
-        (Artifact::BlobRecipes(manifest.digest, recipes), target)
+        (Artifact::BlobRecipes(manifest.digest, Box::new(recipes)), target)
     } else {
         let deltas = OciDelta::parse(&parsed)?;
         let target = digest_of(&deltas.target)?;
-        (Artifact::Deltas(manifest.digest, deltas), target)
+        (Artifact::Deltas(manifest.digest, Box::new(deltas)), target)
     };
     Ok((target == image.manifest.digest).then_some(artifact))
 }

@@ -102,7 +102,6 @@ fn a_pull_that_dies_or_finds_the_disk_full_leaves_a_store_that_works() {
         assert_eq!(stored_layers(&store, "v2"), scene.images.1.layers);
     }
     assert!(struck >= 15, "{struck}");
-    println!("{struck} faults");
 }
 
 #[test]
@@ -113,7 +112,7 @@ fn a_publish_that_dies_leaves_a_registry_that_works() {
     let struck = strike_each(
         STEPS,
         Fault::Kill,
-        STRIDE,
+        stride(),
         || command(&line),
         |struck| {
             // What is listed is whole: it can be fetched and rebuilds the layers.
@@ -126,7 +125,6 @@ fn a_publish_that_dies_leaves_a_registry_that_works() {
         },
     );
     assert!(struck >= 8, "{struck}");
-    println!("{struck} faults");
     json(&line.replace(" --quiet", ""));
     assert_eq!(json(&format!("list {app}:v2")).as_array().unwrap().len(), 2);
     let store = scene.store("store");
