@@ -20,10 +20,10 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 }
 
 /// Bytes of the header of [`gzip`].
-const HEADER: u64 = 10;
+const HEADER: usize = 10;
 
 fn deflate_view() -> Arc<View> {
-    Arc::new(vec![ViewStream { gap: HEADER, codec: 0, inner: View::new() }])
+    Arc::new(vec![ViewStream { gap: HEADER as u64, codec: 0, inner: View::new() }])
 }
 
 /// The recipe of the one stream of a file.
@@ -92,16 +92,14 @@ fn a_source_is_read_decoded() {
     let view = deflate_view();
     let source = SourceRef { path: &path(), view: Some(&view) };
     let delta = delta(|writer| {
-        writer.reencode(&[stretch(HEADER, 10_002, recipe(&new))]).unwrap();
-        writer.copy(source, 0, HEADER).unwrap();
+        writer.reencode(&[stretch(HEADER as u64, 10_002, recipe(&new))]).unwrap();
+        writer.copy(source, 0, HEADER as u64).unwrap();
         writer.literal(b"a ").unwrap();
-        writer.copy(source, HEADER, 10_000).unwrap();
+        writer.copy(source, HEADER as u64, 10_000).unwrap();
         writer.literal(&new[new.len() - 8..]).unwrap();
     });
     assert_eq!(run(&delta, tree(&old).path(), 2, 1 << 20).unwrap(), new);
-    for other in
-        [&b""[..], b"short", &old[..old.len() / 2], &[&old[..HEADER as usize], &[0xff; 400]].concat()]
-    {
+    for other in [&b""[..], b"short", &old[..old.len() / 2], &[&old[..HEADER], &[0xff; 400]].concat()] {
         let error = run(&delta, tree(other).path(), 2, 1 << 20).unwrap_err();
         assert_eq!(error.fault(), Fault::Base, "{error:?}");
     }
