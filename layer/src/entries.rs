@@ -16,6 +16,9 @@ pub const BLOCK_SIZE: u64 = 512;
 /// Largest extension header (long name, PAX records) that is read, in bytes. Real ones stay below
 /// the largest extended attribute, 64 KiB.
 pub const MAX_EXTENSION_SIZE: u64 = 1 << 20;
+/// Bytes that all names together may have over the size of the tar: only a global header gives one
+/// name to many entries.
+const MAX_REPEATED_NAMES: u64 = 4 << 20;
 
 /// One entry of a tar. Extension headers are part of the entry that they describe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +59,7 @@ pub enum EntryKind {
 /// [`Error::BrokenTar`] with the offset of the header that is broken or whose data is cut off,
 /// [`Error::Io`].
 pub fn entries(spool: &Spool) -> Result<Vec<Entry>> {
-    let mut walk = Walk { spool, position: 0, global: Overrides::default() };
+    let mut walk = Walk { spool, position: 0, global: Overrides::default(), names: 0 };
     let mut entries = Vec::new();
     while let Some(entry) = walk.next_entry()? {
         entries.push(entry);
@@ -78,6 +81,8 @@ struct Walk<'s> {
     /// Offset of the next header.
     position: u64,
     global: Overrides,
+    /// Bytes of the names of all entries so far.
+    names: u64,
 }
 
 impl Walk<'_> {
@@ -154,6 +159,14 @@ impl Walk<'_> {
             },
         };
         let data = self.take_data(size, start)?;
+        let link = match &kind {
+            EntryKind::HardLink(link) | EntryKind::Symlink(link) => link.len(),
+            _ => 0,
+        };
+        self.names += (path.len() + link) as u64;
+        if self.names > self.spool.size() + MAX_REPEATED_NAMES {
+            return Err(self.broken(start, "a global header gives a long name to many entries"));
+        }
         let mode = header.mode().unwrap_or(0);
         Ok(Entry { path, kind, mode, data })
     }

@@ -110,6 +110,8 @@ struct Tree {
     files: Vec<Extracted>,
     /// A directory that no symlink and no file stands in the way of.
     clear_parent: Vec<u8>,
+    /// Bytes of the names that were looked up on the way to entries.
+    looked_up: u64,
 }
 
 impl Tree {
@@ -125,7 +127,10 @@ impl Tree {
     }
 
     fn extract(&mut self, entry: &Entry, layer: usize) {
-        let Some(path) = clean_path(&entry.path) else { return };
+        let Some(path) = clean_path(&entry.path).filter(|path| path.len() <= MAX_NAME_SIZE) else { return };
+        if self.looked_up > MAX_LOOKED_UP {
+            return;
+        }
         if let Some(real) = self.clear_the_way(&path) {
             // Which of the two names the extracting tool writes is not known: neither is used.
             self.remove(&real);
@@ -134,6 +139,8 @@ impl Tree {
         }
         let node = match &entry.kind {
             EntryKind::Directory => Node::Directory,
+            // The system makes no longer one.
+            EntryKind::Symlink(target) if target.len() > MAX_NAME_SIZE => Node::Other,
             EntryKind::Symlink(target) => Node::Symlink(target.clone()),
             EntryKind::File | EntryKind::Sparse => Node::File(self.files.len()),
             EntryKind::HardLink(target) => clean_path(target)
@@ -170,6 +177,7 @@ impl Tree {
         if parent == self.clear_parent {
             return None;
         }
+        self.looked_up += lookup_size(path);
         let ancestors = || slashes(path).map(|end| &path[..end]);
         if ancestors().any(|ancestor| self.symlinks.contains(ancestor)) {
             return Some(self.resolve(path));
@@ -185,9 +193,10 @@ impl Tree {
 
     /// Where `path` leads once the symlinks among its directories are followed; the path as far as
     /// it was resolved if they are over 40, the system's own limit.
-    fn resolve(&self, path: &[u8]) -> Vec<u8> {
+    fn resolve(&mut self, path: &[u8]) -> Vec<u8> {
         let mut path = path.to_vec();
         for _ in 0..40 {
+            self.looked_up += lookup_size(&path);
             let link = slashes(&path).find_map(|end| match self.nodes.get(&path[..end]) {
                 Some(Node::Symlink(target)) => Some((end, target)),
                 _ => None,
@@ -260,6 +269,10 @@ impl Tree {
         };
         let mut files = Vec::new();
         let mut by_name = BTreeMap::new();
+        if self.looked_up > MAX_LOOKED_UP {
+            // It was not followed to the end what overwrites what.
+            return MergedTree { files, by_name };
+        }
         for (index, extracted) in self.files.iter().enumerate().filter(|(_, file)| file.usable) {
             let mut surviving = extracted
                 .names
@@ -278,8 +291,17 @@ impl Tree {
     }
 }
 
-/// Longest name of a source in bytes: the system opens no longer path (PATH_MAX counts a NUL).
+/// Longest name of a file in bytes: the system opens no longer path (PATH_MAX counts a NUL).
 const MAX_NAME_SIZE: usize = 4095;
+/// Most bytes of names that are looked up on the way to entries: seconds. A million files ten
+/// directories deep take a gigabyte, thousands of names through chains of symlinks of greatest length
+/// would take hours.
+const MAX_LOOKED_UP: u64 = 1 << 33;
+
+/// Bytes of the names of all directories on a path.
+fn lookup_size(path: &[u8]) -> u64 {
+    slashes(path).map(|end| end as u64).sum()
+}
 
 /// Offsets of the slashes in a path.
 fn slashes(path: &[u8]) -> impl Iterator<Item = usize> + '_ {

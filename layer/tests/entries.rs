@@ -170,3 +170,14 @@ fn compressed_layers_are_spooled_and_hashed() {
     let error = Spool::read("cut".into(), &compressed[..compressed.len() - 4], &SpoolOptions::default());
     assert!(matches!(error.unwrap_err(), Error::Decompress { .. }));
 }
+
+#[test]
+fn a_global_header_does_not_multiply_its_name() {
+    let mut builder = LayerBuilder::new();
+    builder.pax_global(&[("path", &vec![b'n'; 1_000_000])]);
+    for _ in 0..3000 {
+        builder.file("a", "");
+    }
+    let error = entries(&spool(&builder.finish(Ending::Normal))).unwrap_err();
+    assert!(matches!(&error, Error::BrokenTar { reason, .. } if reason.contains("global header")), "{error}");
+}

@@ -98,3 +98,26 @@ fn an_entry_behind_a_symlink_hides_both_names() {
     let endless = vec![symlink("s", "s"), file("s/x"), file("a")];
     assert_eq!(names(&[endless], &MergeOptions::default()), ["a@0"]);
 }
+
+#[test]
+fn paths_that_no_system_opens_take_no_time() {
+    let long = "a/".repeat(500_000);
+    let layer = vec![symlink("l", "x"), file(&format!("{long}b")), symlink("s", &long), file("c")];
+    let started = std::time::Instant::now();
+    assert_eq!(names(&[layer], &MergeOptions::default()), ["c@0"]);
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+}
+
+#[test]
+fn long_chains_of_symlinks_end() {
+    // Each link leads to the next through a directory of the greatest length.
+    let deep = |index: usize| format!("{}l{index}", "a/".repeat(2000));
+    let mut layer: Vec<Entry> =
+        (0..30).map(|index| symlink(&deep(index), &format!("/{}", deep(index + 1)))).collect();
+    layer.push(file("usable"));
+    assert_eq!(names(&[layer.clone()], &MergeOptions::default()), ["usable@0"]);
+    layer.extend((0..40_000).map(|index| file(&format!("{}/{index}", deep(0)))));
+    let started = std::time::Instant::now();
+    assert_eq!(names(&[layer], &MergeOptions::default()), Vec::<String>::new());
+    assert!(started.elapsed().as_secs() < 120, "{:?}", started.elapsed());
+}
