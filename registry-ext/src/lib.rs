@@ -41,6 +41,9 @@ pub mod credentials;
 pub mod delta;
 pub mod discover;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod image;
 pub mod measure;
 pub mod prune;

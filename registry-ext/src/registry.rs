@@ -22,6 +22,8 @@ use tokio::sync::Mutex;
 
 pub use error::RegistryError;
 pub(crate) use manifests::MAX_MANIFEST_SIZE;
+#[cfg(feature = "fuzzing")]
+pub(crate) use manifests::next_page;
 
 use crate::credentials::{Credential, Credentials};
 use crate::{Error, Result};

@@ -185,7 +185,7 @@ async fn send(action: &str, request: RequestBuilder) -> Result<Response, Registr
 
 /// The URL in a `Link` header with `rel="next"` (RFC 8288), if it is of the same server: credentials
 /// go nowhere else.
-fn next_page(base: &Url, link: &str) -> Option<Url> {
+pub(crate) fn next_page(base: &Url, link: &str) -> Option<Url> {
     let (target, parameters) = link.strip_prefix('<')?.split_once('>')?;
     let is_next = parameters.split(';').any(|parameter| {
         parameter.trim().strip_prefix("rel=").is_some_and(|rel| rel.trim_matches('"') == "next")
