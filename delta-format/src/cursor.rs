@@ -18,7 +18,8 @@ pub trait SourceFiles {
     fn open(&mut self, path: &SourcePath) -> Result<Self::File>;
 
     /// Opens the file that `path` names with the streams of `view` decoded. Gives also the bytes
-    /// that they decode to, of which there may be `max_plain`: they take the applier's time.
+    /// that were read and decoded for it, of which there may be `max_plain`: they take the applier's
+    /// time.
     ///
     /// # Errors
     /// As [`open`](Self::open); [`Error::SourceUndecodable`], [`Error::TooLarge`], and

@@ -10,6 +10,8 @@ use crate::Result;
 
 /// Most source files that are listed. A delta can name any number; a layer has fewer.
 const MAX_SOURCES: usize = 1 << 18;
+/// Most bytes of their paths, which are held twice.
+const MAX_PATH_BYTES: usize = 64 << 20;
 /// Most bytes of a zstd frame header that are looked at (RFC 8878, 3.1.1: 4 + 14).
 const MAX_FRAME_HEADER_SIZE: usize = 18;
 
@@ -46,7 +48,7 @@ pub struct Summary {
     pub reencode: OpTotals,
     /// The source files, most payload first, then most bytes read.
     pub sources: Vec<SourceUse>,
-    /// `open` ops of files that are not in `sources` because it is full (2^18 files).
+    /// `open` ops of files that are not in `sources` because it is full (2^18 files, 64 MiB of paths).
     pub unlisted_opens: u64,
 }
 
@@ -195,6 +197,7 @@ impl Summary {
 struct Sources {
     uses: Vec<SourceUse>,
     by_path: HashMap<SourcePath, usize>,
+    path_bytes: usize,
     open: Option<usize>,
     unlisted_opens: u64,
 }
@@ -202,8 +205,10 @@ struct Sources {
 impl Sources {
     fn open(&mut self, path: &SourcePath) {
         self.open = self.by_path.get(path).copied();
-        if self.open.is_none() && self.uses.len() < MAX_SOURCES {
+        let has_room = self.uses.len() < MAX_SOURCES && self.path_bytes < MAX_PATH_BYTES;
+        if self.open.is_none() && has_room {
             self.open = Some(self.uses.len());
+            self.path_bytes += path.as_bytes().len();
             self.by_path.insert(path.clone(), self.uses.len());
             let path = path.clone();
             self.uses.push(SourceUse { path, opens: 0, copied: 0, added: 0, frames: 0, payload: 0 });

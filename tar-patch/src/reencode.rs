@@ -9,10 +9,16 @@ use std::thread::Scope;
 
 use delta_format::wire::MAX_ENCODER_MEMORY;
 use delta_format::{Error, Reencoding, Result, Sink};
-use recode::Recipe;
+use recode::{Codec, Recipe};
 
 /// Bytes that wait to be encoded or written, at most, beside the stretch that comes next.
 const MAX_WAITING: usize = 32 << 20;
+/// Most memory of the encoders of all stretches that wait, in bytes.
+const MAX_ENCODERS_MEMORY: u64 = 1 << 30;
+/// Memory of encoders that is set up one after the other for each byte of output, in bytes, and for
+/// any output. A stretch of a byte takes the time that it takes to clear the tables of its encoder.
+const MAX_SETUP_RATIO: u64 = 4096;
+const MIN_SETUP_LIMIT: u64 = 1 << 40;
 /// Bytes that an encoded stretch may have over twice its plain bytes: what encoders write that find
 /// nothing to compress, with room for their framing.
 const MAX_GROWTH: u64 = 1 << 20;
@@ -33,6 +39,10 @@ pub(crate) struct Reencoder<'s, 'e, 'o> {
     waiting: VecDeque<Piece>,
     /// Bytes of the pieces, as they are before they are encoded.
     waiting_size: usize,
+    /// Memory of the encoders of the stretches among them.
+    waiting_memory: u64,
+    /// Memory of encoders that may still be set up.
+    setup_left: u64,
     /// Bytes that were written, and those of them that were encoded.
     written: u64,
     encoded: u64,
@@ -44,6 +54,7 @@ enum Piece {
     /// To be encoded of so many bytes.
     Stretch {
         plain_size: usize,
+        memory: u64,
         made: Receiver<Result<Vec<u8>>>,
     },
 }
@@ -80,10 +91,13 @@ impl<'s, 'e, 'o> Reencoder<'s, 'e, 'o> {
             jobs: sender,
             waiting: VecDeque::new(),
             waiting_size: 0,
+            waiting_memory: 0,
+            setup_left: max_setup(max_output),
             written: 0,
             encoded: 0,
         }
     }
+
     /// Starts one more worker, if there may be one.
     fn start_worker(&mut self) {
         if self.workers_left == 0 {
@@ -111,17 +125,20 @@ impl<'s, 'e, 'o> Reencoder<'s, 'e, 'o> {
         self.output.write_all(bytes).map_err(Error::Output)
     }
 
-    /// Writes the pieces that come next until at most `max` bytes wait.
-    fn drain(&mut self, max: usize) -> Result<()> {
-        while self.waiting_size > max || max == 0 && !self.waiting.is_empty() {
+    /// Writes the pieces that come next until at most `max` bytes wait, with encoders of at most
+    /// `max_memory`.
+    fn drain(&mut self, max: usize, max_memory: u64) -> Result<()> {
+        let waits = |sink: &Self| sink.waiting_size > max || sink.waiting_memory > max_memory;
+        while waits(self) || max == 0 && !self.waiting.is_empty() {
             match self.waiting.pop_front() {
                 None => break,
                 Some(Piece::Bytes(bytes)) => {
                     self.waiting_size -= bytes.len();
                     self.write_out(&bytes)?;
                 }
-                Some(Piece::Stretch { plain_size, made }) => {
+                Some(Piece::Stretch { plain_size, memory, made }) => {
                     self.waiting_size -= plain_size;
+                    self.waiting_memory -= memory;
                     let bytes = made.recv().expect("a worker answers each job, and outlives the queue")?;
                     self.encoded += bytes.len() as u64;
                     self.write_out(&bytes)?;
@@ -142,24 +159,31 @@ impl Sink for Reencoder<'_, '_, '_> {
             _ => self.waiting.push_back(Piece::Bytes(bytes.to_vec())),
         }
         self.waiting_size += bytes.len();
-        self.drain(MAX_WAITING)
+        self.drain(MAX_WAITING, u64::MAX)
     }
 
     fn reencode(&mut self, stretch: Reencoding, plain: Vec<u8>) -> Result<()> {
         let stretch = Stretch::new(stretch)?;
-        let plain_size = plain.len();
+        let (plain_size, memory) = (plain.len(), stretch.memory());
+        self.setup_left = self.setup_left.checked_sub(stretch.setup()).ok_or(Error::TooLarge {
+            what: "the memory of all encoders",
+            size: max_setup(self.max_output).saturating_add(1),
+            max: max_setup(self.max_output),
+        })?;
         // First, so that what waits and this one together are bounded.
-        self.drain(MAX_WAITING.saturating_sub(plain_size).max(1))?;
+        let max_memory = MAX_ENCODERS_MEMORY.saturating_sub(memory);
+        self.drain(MAX_WAITING.saturating_sub(plain_size).max(1), max_memory)?;
         self.start_worker();
         let (made, result) = channel();
         self.jobs.send(Job { stretch, plain, made }).expect("the queue lives as long as this sink");
-        self.waiting.push_back(Piece::Stretch { plain_size, made: result });
+        self.waiting.push_back(Piece::Stretch { plain_size, memory, made: result });
         self.waiting_size += plain_size;
+        self.waiting_memory += memory;
         Ok(())
     }
 
     fn finish(&mut self) -> Result<u64> {
-        self.drain(0)?;
+        self.drain(0, 0)?;
         Ok(self.encoded)
     }
 }
@@ -174,6 +198,21 @@ impl Stretch {
         }
         let inner = stretch.inner.into_iter().map(Self::new).collect::<Result<_>>()?;
         Ok(Self { size: stretch.size, gap: stretch.gap, recipe, inner })
+    }
+
+    /// Memory that encoding takes, in bytes: one encoder after the other.
+    fn memory(&self) -> u64 {
+        self.inner.iter().map(Self::memory).fold(encoder_memory(&self.recipe), u64::max)
+    }
+
+    /// Memory of all encoders that are set up, in bytes.
+    fn setup(&self) -> u64 {
+        // Each block of xz has an encoder, and takes 9 bytes of the recipe at least.
+        let encoders = match self.recipe.codec() {
+            Codec::Xz => (self.recipe.as_bytes().len() as u64 / 9).max(1),
+            _ => 1,
+        };
+        self.inner.iter().map(Self::setup).fold(encoder_memory(&self.recipe) * encoders, u64::saturating_add)
     }
 
     /// Encodes what ops emitted, inner stretches first.
@@ -203,6 +242,15 @@ impl Stretch {
         plain.extend_from_slice(&emitted[position..]);
         Ok(plain)
     }
+}
+
+/// Memory of an encoder in bytes. What deflate takes beside its tables grows with the plain bytes.
+fn encoder_memory(recipe: &Recipe) -> u64 {
+    if recipe.codec() == Codec::Deflate { 1 << 20 } else { recipe.memory() }
+}
+
+fn max_setup(max_output: u64) -> u64 {
+    max_output.saturating_mul(MAX_SETUP_RATIO).max(MIN_SETUP_LIMIT)
 }
 
 fn failed(error: recode::Error) -> Error {

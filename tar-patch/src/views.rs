@@ -14,6 +14,9 @@ use tempfile::spooled_tempfile;
 const MAX_IN_MEMORY: usize = 32 << 20;
 /// Bytes of the source that are read at once while it is decoded.
 const READ_SIZE: usize = 64 << 10;
+/// What a stream counts as at least, in bytes: to set up a decoder takes about as long. The most
+/// streams of one view stay within any bound.
+const STREAM_WORK: u64 = 4 << 10;
 
 /// Source files that can be opened through a view.
 #[derive(Debug)]
@@ -48,15 +51,16 @@ impl<S: SourceFiles> SourceFiles for Views<'_, S> {
             path,
             bytes: spooled_tempfile(MAX_IN_MEMORY),
             size: 0,
+            work: 0,
             max: max_plain.min(MAX_VIEW_SIZE),
         };
         decoded.expand(&file, view)?;
-        let size = decoded.size;
+        let (size, work) = (decoded.size, decoded.work);
         let file = match decoded.bytes.into_inner() {
             tempfile::SpooledData::InMemory(bytes) => ViewedFile::InMemory(bytes.into_inner()),
             tempfile::SpooledData::OnDisk(file) => ViewedFile::OnDisk { file, size },
         };
-        Ok((file, size))
+        Ok((file, work))
     }
 }
 
@@ -83,6 +87,9 @@ struct Decoded<'p> {
     path: &'p SourcePath,
     bytes: SpooledTempFile,
     size: u64,
+    /// Bytes read and decoded, at every depth: a stream of empty blocks decodes to nothing, and takes
+    /// its time all the same.
+    work: u64,
     max: u64,
 }
 
@@ -108,7 +115,9 @@ impl Decoded<'_> {
                 }
                 decoded
             };
-            position = start + decoded.map_err(|error| self.failed(error))?.encoded_size;
+            let decoded = decoded.map_err(|error| self.failed(error))?;
+            self.work += decoded.encoded_size + decoded.plain_size + STREAM_WORK;
+            position = start + decoded.encoded_size;
         }
         let rest = file.size().checked_sub(position).ok_or_else(|| self.too_short(file, position))?;
         self.copy(file, position, rest)?;
@@ -120,6 +129,7 @@ impl Decoded<'_> {
         let end = offset.checked_add(size).filter(|end| *end <= file.size());
         let end = end.ok_or_else(|| self.too_short(file, offset.saturating_add(size)))?;
         self.size += size;
+        self.work += size;
         if self.size > self.max {
             return Err(self.too_large());
         }

@@ -190,6 +190,18 @@ fn random_ops_stay_within_the_limits() {
     }
 }
 
+#[test]
+fn a_summary_does_not_hold_endless_paths() {
+    let paths: Vec<Vec<u8>> =
+        (0..20_000_u32).map(|index| [index.to_string().as_bytes(), &[b'a'; 4000]].concat()).collect();
+    let ops: Vec<RawOp<'_>> =
+        paths.iter().map(|path| (OP_OPEN, path.len() as u64, path.as_slice())).collect();
+    let summary = Summary::read(raw_delta(MAGIC_V1, &ops).as_slice()).unwrap();
+    let held: usize = summary.sources.iter().map(|source| source.path.as_bytes().len()).sum();
+    assert!((64 << 20..65 << 20).contains(&held), "{held}");
+    assert_eq!(summary.sources.len() as u64 + summary.unlisted_opens, 20_000);
+}
+
 /// A file that shrank after it was opened.
 struct Shrunk;
 

@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
+use delta_format::wire::put_uvarint;
 use delta_format::{
     Encoding, Error as DeltaError, OpWriter, Reencoding, SourcePath, SourceRef, Version, View, ViewStream,
 };
@@ -177,5 +178,50 @@ fn stretches_count_against_the_bound_of_what_is_encoded() {
         }
     });
     let error = run(&delta, source.path(), 2, 16 << 20).unwrap_err();
+    assert!(matches!(error, Error::Delta(DeltaError::TooLarge { max, .. }) if max == 1 << 30), "{error:?}");
+}
+
+/// The recipe of an xz stream of blocks of a byte, with a dictionary of 16 MiB.
+fn xz_recipe(blocks: u64) -> Vec<u8> {
+    let mut recipe = vec![2, 6, 1, 0x5d];
+    put_uvarint(&mut recipe, blocks);
+    for _ in 0..blocks {
+        recipe.extend([1, 1, 0, 0x21, 1, 24, 0, 0, 0]);
+    }
+    recipe
+}
+
+#[test]
+fn encoders_that_are_set_up_for_a_byte_each_are_bounded() {
+    let encode = |recipe: Vec<u8>, size: usize| {
+        let delta = delta(|writer| {
+            writer.reencode(&[stretch(0, size, recipe)]).unwrap();
+            writer.literal(&vec![0; size]).unwrap();
+        });
+        run(&delta, tree(b"").path(), 2, 1 << 20)
+    };
+    assert!(encode(xz_recipe(1), 1).is_ok());
+    let error = encode(xz_recipe(1 << 14), 1 << 14).unwrap_err();
+    let what = "the memory of all encoders";
+    assert!(
+        matches!(&error, Error::Delta(DeltaError::TooLarge { what: of, .. }) if *of == what),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn streams_that_decode_to_nothing_count_as_what_is_read() {
+    // Stored blocks of no bytes, and the last.
+    let blocks = [&[0, 0, 0, 0xff, 0xff].repeat(6 << 20)[..], &[1, 0, 0, 0xff, 0xff]].concat();
+    let file = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], &blocks, &[0; 8]].concat();
+    let view = deflate_view();
+    let source = SourceRef { path: &path(), view: Some(&view) };
+    let delta = delta(|writer| {
+        for _ in 0..50 {
+            writer.copy(source, 0, 1).unwrap();
+            writer.copy(&path(), 0, 1).unwrap();
+        }
+    });
+    let error = run(&delta, tree(&file).path(), 1, 100).unwrap_err();
     assert!(matches!(error, Error::Delta(DeltaError::TooLarge { max, .. }) if max == 1 << 30), "{error:?}");
 }
