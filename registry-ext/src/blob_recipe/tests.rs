@@ -70,14 +70,19 @@ fn hostile_recipes_are_errors() {
     let recipe = BlobRecipe::find(&blob, &spool(&tar)).unwrap().unwrap();
     let bytes = recipe.to_bytes();
     let (digest, size) = (Digest::of(&blob), blob.len() as u64);
-    for cut in 0..bytes.len() - 64 {
+    // What follows the streams may have any size.
+    for cut in 0..bytes.len() - recipe.rest.len() {
         assert!(BlobRecipe::parse(&bytes[..cut]).is_err(), "{cut}");
     }
     for index in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[index] ^= 0x55;
         let Ok(read) = BlobRecipe::parse(&changed) else { continue };
-        assert!(read.make(&spool(&tar), digest, size, &mut io::sink()).is_err(), "{index}");
+        // Some bytes can be said in two ways: what is made, if anything, is the blob.
+        let mut made = Vec::new();
+        if read.make(&spool(&tar), digest, size, &mut made).is_ok() {
+            assert!(made == blob, "{index}");
+        }
     }
     // It is for another tar, or makes more than it may.
     let longer = [tar.as_slice(), &[0; 512]].concat();
