@@ -208,8 +208,10 @@ impl Found {
             let layout = if artifact.kind == Kind::Tardf3 { Layout::Tardf3 } else { Layout::Artifact };
             let (base, to, blob) = (Base::Image(artifact.source_config), target.diff_id, layer.blob.clone());
             // What both artifacts share is the same delta.
-            let is_same =
-                |known: &Candidate| (known.base, known.to, known.blob.digest()) == (base, to, blob.digest());
+            let is_same = |known: &Candidate| {
+                (known.base, known.to) == (base, to)
+                    && (known.blob.digest(), known.blob.media_type()) == (blob.digest(), blob.media_type())
+            };
             if layout == Layout::Tardf3 && self.candidates.iter().any(is_same) {
                 continue;
             }

@@ -1,14 +1,15 @@
 //! A repository on a registry. Nothing outside this module knows the OCI client.
 //!
-//! What the client lacks is filled here: credentials and their errors (`access.rs`), tries after a
-//! failure with growing pauses, manifests with a bound on their size, referrers over several pages
-//! and the tag that stands in for them, deletion (`manifests.rs`), downloads that resume, and digests
-//! and sizes that are checked (`blobs.rs`).
+//! The client uploads and mounts. It reads answers of any size into memory, and so what is got is got
+//! with the HTTP client below it: requests, tries after a failure and bounds (`request.rs`),
+//! credentials (`access.rs`), manifests and lists (`manifests.rs`), downloads that resume and are
+//! checked (`blobs.rs`).
 
 mod access;
 mod blobs;
 mod error;
 mod manifests;
+mod request;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,12 +22,12 @@ use oci_spec::distribution::Reference;
 use tokio::sync::Mutex;
 
 pub use error::RegistryError;
-pub(crate) use manifests::MAX_MANIFEST_SIZE;
+pub(crate) use request::MAX_MANIFEST_SIZE;
 #[cfg(feature = "fuzzing")]
-pub(crate) use manifests::next_page;
+pub(crate) use request::next_page;
 
+use crate::Result;
 use crate::credentials::{Credential, Credentials};
-use crate::{Error, Result};
 use access::{Access, Operation};
 
 /// How registries are reached.
@@ -63,12 +64,19 @@ pub struct Retry {
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
+    /// The longest pause that a registry may ask for (the header `Retry-After`).
+    pub longest_wait: Duration,
 }
 
 impl Default for Retry {
-    /// Five tries within about ten seconds.
+    /// Five tries within about ten seconds, if the registry asks for no longer pauses.
     fn default() -> Self {
-        Self { attempts: 5, first_pause: Duration::from_millis(500), longest_pause: Duration::from_secs(10) }
+        Self {
+            attempts: 5,
+            first_pause: Duration::from_millis(500),
+            longest_pause: Duration::from_secs(10),
+            longest_wait: Duration::from_secs(60),
+        }
     }
 }
 
@@ -151,7 +159,7 @@ impl Repository {
             base: format!("{scheme}://{host}/v2/{}", reference.repository()),
             reference: reference.clone(),
             client,
-            http: http_client(&options.ca_certificates)?,
+            http: request::http_client(&options.ca_certificates)?,
             credential,
             access: Mutex::default(),
             retry: options.retry,
@@ -174,48 +182,6 @@ impl Repository {
     fn count(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
-
-    /// Makes a request until it succeeds, fails for good, or was tried often enough. A refused
-    /// credential is renewed once.
-    async fn attempt<T>(
-        &self,
-        operation: Operation,
-        mut request: impl AsyncFnMut(&Access) -> Result<T, RegistryError>,
-    ) -> Result<T, RegistryError> {
-        let (mut failures, mut renewed) = (0, false);
-        loop {
-            let outcome = match self.access(operation).await {
-                Ok(access) => request(&access).await,
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Err(error) if error.is_unauthorized() && !renewed => {
-                    renewed = true;
-                    self.forget_access(operation).await;
-                }
-                Err(error) if error.is_transient() && failures + 1 < self.retry.attempts => {
-                    failures += 1;
-                    tokio::time::sleep(self.retry.pause(failures)).await;
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-}
-
-fn http_client(ca_certificates: &[Vec<u8>]) -> Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT);
-    for pem in ca_certificates {
-        let bundle = reqwest::Certificate::from_pem_bundle(pem).map_err(RegistryError::setup)?;
-        if bundle.is_empty() {
-            return Err(Error::malformed("CA file", "it holds no PEM certificate"));
-        }
-        builder = builder.tls_certs_merge(bundle);
-    }
-    Ok(builder.build().map_err(RegistryError::setup)?)
 }
 
 /// Whether a registry, given as host and port, is this machine.

@@ -186,6 +186,73 @@ fn two_publishers_at_once_lose_no_entry() {
     assert!(verified.as_array().unwrap().iter().all(|delta| delta["verdict"] == "right"), "{verified:#}");
 }
 
+/// A command that may fail, but only as one that found something changed under it.
+fn try_command(line: &str) {
+    let output = registry_ext(line).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let code = output.status.code().expect("it was not killed");
+    assert!(code == 0 || (1..=4).contains(&code) && stderr.contains("error: "), "{line}: {code}: {stderr}");
+}
+
+#[test]
+fn publishers_a_pruner_and_the_garbage_collector_at_once_leave_what_works() {
+    let registry = DockerRegistry::start(Setup::default());
+    let dir = TempDir::new().unwrap();
+    let layout = OciLayout::create(&dir.path().join("images")).unwrap();
+    let app = format!("{}/app", registry.address());
+    let (old, new) = pair();
+    let mut older = old.clone();
+    older.layers[1].extend_from_slice(&[0; 1024]);
+    for (image, tag) in [(&older, "v0"), (&old, "v1"), (&new, "v2")] {
+        image.write(&layout, tag);
+        skopeo_push(&layout, tag, &app);
+    }
+    std::thread::scope(|scope| {
+        for old in ["v0", "v1"] {
+            let app = &app;
+            scope.spawn(move || {
+                (0..4).for_each(|_| try_command(&format!("publish {app}:v2 --from {app}:{old}")))
+            });
+        }
+        scope.spawn(|| (0..8).for_each(|_| try_command(&format!("prune {app}:v2 --keep {app}:v1"))));
+        scope.spawn(|| (0..4).for_each(|_| registry.collect_garbage()));
+    });
+    for old in ["v0", "v1"] {
+        json(&format!("publish {app}:v2 --from {app}:{old}"));
+    }
+    let verified = json(&format!("verify {app}:v2 --from {app}:v0 --from {app}:v1"));
+    let verified = verified.as_array().unwrap();
+    assert!(verified.len() >= 4 && verified.iter().all(|delta| delta["verdict"] == "right"), "{verified:#?}");
+    let into = format!("--into oci:{}", dir.path().join("store").display());
+    json(&format!("pull {app}:v1 {into}"));
+    let pulled = json(&format!("pull {app}:v2 {into}"));
+    assert!(pulled["layers"].as_array().unwrap().iter().any(|layer| layer["from"]["delta"].is_string()));
+}
+
+#[test]
+fn a_registry_that_is_down_for_a_while_is_waited_for() {
+    let mut registry = DockerRegistry::start(Setup::default());
+    let dir = TempDir::new().unwrap();
+    let layout = OciLayout::create(&dir.path().join("images")).unwrap();
+    let app = format!("{}/app", registry.address());
+    let (_, image) = pair();
+    image.write(&layout, "v1");
+    skopeo_push(&layout, "v1", &app);
+    let store = dir.path().join("store");
+    let line = format!("pull {app}:v1 --into oci:{}", store.display());
+    registry.stop();
+    std::thread::scope(|scope| {
+        let pull = scope.spawn(|| json(&line));
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        registry.restart();
+        pull.join().unwrap();
+    });
+    assert_eq!(stored_layers(&store, "v1"), image.layers);
+    registry.stop();
+    let gone = registry_ext(&line.replace(":v1", ":v2")).assert().failure().get_output().stderr.clone();
+    assert!(String::from_utf8_lossy(&gone).contains("cannot log in to 127.0.0.1"), "{gone:?}");
+}
+
 #[test]
 fn what_does_not_exist_has_an_exit_code() {
     let registry = DockerRegistry::start(Setup::default());

@@ -4,95 +4,21 @@
 
 mod support;
 
-use std::path::Path;
-
-use registry_ext::artifact::digest_of;
+use registry_ext::Error;
 use registry_ext::credentials::{Credential, Credentials, Explicit};
 use registry_ext::discover::{Layout, discover};
-use registry_ext::image::{Platform, resolve, resolve_all};
+use registry_ext::image::{resolve, resolve_all};
 use registry_ext::publish::{Images, PublishOptions, publish};
-use registry_ext::pull::{Destination, Origin, PullOptions, PullReport, pull};
+use registry_ext::pull::{Origin, PullReport};
 use registry_ext::registry::RegistryOptions;
-use registry_ext::repository::{Name, Repository};
-use registry_ext::store::{LayerStore, OciLayout};
-use registry_ext::watch::{Event, Watch};
-use registry_ext::{Error, Result};
-use std::sync::{Arc, Mutex};
+use registry_ext::repository::Name;
+use registry_ext::store::OciLayout;
+use registry_ext::watch::Watch;
+use support::bench::{Bench, warnings};
 use support::images::{TestImage, pair, push, stored_layers, write_index};
 use support::server::{Registry, Switches};
 use support::{open, options};
 use tempfile::TempDir;
-
-/// A registry with the images v1 and v2, and a directory for everything else.
-struct Bench {
-    registry: Registry,
-    dir: TempDir,
-    images: (TestImage, TestImage),
-    options: RegistryOptions,
-}
-
-impl Bench {
-    async fn new(switches: Switches) -> Self {
-        Self::with(switches, options()).await
-    }
-
-    async fn with(switches: Switches, options: RegistryOptions) -> Self {
-        let registry = Registry::start("127.0.0.1:0", switches).await.unwrap();
-        let bench = Self { registry, dir: TempDir::new().unwrap(), images: pair(), options };
-        let layout = OciLayout::create(&bench.path("images")).unwrap();
-        bench.images.0.write(&layout, "v1");
-        bench.images.1.write(&layout, "v2");
-        push(&layout, "v1", &bench.repository()).await;
-        push(&layout, "v2", &bench.repository()).await;
-        bench
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn name(&self) -> String {
-        format!("{}/app", self.registry.address())
-    }
-
-    fn repository(&self) -> Repository {
-        open(&self.name(), &self.options, self.dir.path())
-    }
-
-    async fn images(&self, tag: &str) -> Images {
-        let repository = self.repository();
-        let images = resolve_all(&repository, Some(&Name::Tag(tag.into())), self.dir.path()).await.unwrap();
-        Images { repository, images }
-    }
-
-    async fn publish(&self, options: &PublishOptions) -> Result<registry_ext::publish::PublishReport> {
-        let (new, old) = (self.images("v2").await, [self.images("v1").await]);
-        publish(&new, &old, &self.repository(), options, &Watch::nothing()).await
-    }
-
-    async fn pull(&self, tag: &str, store: &Path, watch: &Watch) -> Result<PullReport> {
-        let repository = self.repository();
-        let name = Name::Tag(tag.into());
-        let image =
-            resolve(&repository, Some(&name), &"linux/amd64".parse::<Platform>()?, self.dir.path()).await?;
-        let layout = OciLayout::create(store)?;
-        let to = Destination { layout: &layout, tag: Some(tag), elsewhere: Default::default() };
-        let sources: [&dyn LayerStore; 1] = [&layout];
-        pull(&repository, &image, to, (&sources, &[]), &PullOptions::default(), watch).await
-    }
-}
-
-/// Collects warnings.
-fn warnings() -> (Watch, Arc<Mutex<Vec<String>>>) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&seen);
-    let watch = Watch::new(move |event| {
-        if let Event::Warning(text) = event {
-            kept.lock().unwrap().push(text.to_owned());
-        }
-    });
-    (watch, seen)
-}
 
 fn only_artifacts() -> PublishOptions {
     PublishOptions { delta_index: false, ..PublishOptions::default() }
@@ -316,30 +242,6 @@ async fn each_platform_has_its_own_deltas() {
     let (tag, platform) = (Name::Tag("v2".into()), "linux/s390x".parse().unwrap());
     let missing = resolve(&repository, Some(&tag), &platform, dir.path()).await;
     assert!(matches!(missing, Err(Error::NoPlatform { .. })));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn hostile_answers_are_errors() {
-    let registry = Registry::start("127.0.0.1:0", Switches::default()).await.unwrap();
-    let dir = TempDir::new().unwrap();
-    let repository = open(&format!("{}/app", registry.address()), &options(), dir.path());
-    let mut large = vec![b' '; 5 << 20];
-    large[..2].copy_from_slice(b"{}");
-    let large =
-        registry_ext::repository::Manifest::new(large, Some("application/vnd.oci.image.index.v1+json"));
-    repository.put_manifest(&large, Some("large")).await.unwrap();
-    let error = repository.manifest(&Name::Tag("large".into())).await.unwrap_err();
-    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
-    let error = repository.manifest(&Name::Digest(large.digest)).await.unwrap_err();
-    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
-    // A blob that is longer than its descriptor says is not read to its end.
-    let path = dir.path().join("blob");
-    std::fs::write(&path, vec![7; 1 << 20]).unwrap();
-    let blob = registry_ext::artifact::descriptor_of("x", &std::fs::read(&path).unwrap());
-    repository.put_blob(&blob, &path).await.unwrap();
-    let shorter = registry_ext::artifact::descriptor("x", digest_of(&blob).unwrap(), 10);
-    let error = repository.blob(&shorter, dir.path(), &|_| ()).await.unwrap_err();
-    assert!(matches!(error, Error::SizeMismatch { .. }), "{error}");
 }
 
 /// Publishes the delta of `_deltaindex` again under another tag, changed as older producers wrote it.

@@ -4,6 +4,7 @@
 
 use std::io::Write;
 
+#[path = "server.rs"]
 mod server;
 
 #[tokio::main]

@@ -1,6 +1,9 @@
 //! A registry as the OCI distribution specification 1.1 has it, in memory, with switches for what
 //! real registries and networks do differently.
 
+#[path = "exchange.rs"]
+mod exchange;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
@@ -10,11 +13,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use axum::http::{Method, Request, Response, StatusCode, header};
 use futures_util::{StreamExt, stream};
 use layer::Digest;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+
+pub(crate) use exchange::{Call, error, respond, status};
 
 /// Largest request body in bytes.
 const MAX_BODY: usize = 1 << 30;
@@ -24,7 +29,7 @@ const MAX_BODY: usize = 1 << 30;
 pub(crate) struct Switches {
     /// Whether there is a referrers API (and the header `OCI-Subject`).
     pub(crate) referrers: bool,
-    /// Entries on one page of referrers.
+    /// Entries on one page of referrers or tags.
     pub(crate) page_size: usize,
     /// Whether the filter of referrers is applied.
     pub(crate) filters: bool,
@@ -66,7 +71,10 @@ struct Repository {
     tags: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Default)]
+/// What answers in place of the registry, where it gives an answer.
+pub(crate) type Lie = Box<dyn FnMut(&Call) -> Option<Response<Body>> + Send>;
+
+#[derive(Default)]
 struct Stored {
     switches: Switches,
     repositories: HashMap<String, Repository>,
@@ -75,10 +83,10 @@ struct Stored {
     counter: u64,
     /// Method and path of each request, with the range of those that have one.
     requests: Vec<String>,
+    lie: Option<Lie>,
 }
 
 /// A running registry. It stops when it is dropped.
-#[derive(Debug)]
 pub(crate) struct Registry {
     address: SocketAddr,
     stored: Arc<Mutex<Stored>>,
@@ -111,6 +119,18 @@ impl Registry {
     #[allow(dead_code, reason = "the example does not")]
     pub(crate) fn switch(&self, change: impl FnOnce(&mut Switches)) {
         change(&mut lock(&self.stored).switches);
+    }
+
+    /// Has something else answer first.
+    #[allow(dead_code, reason = "the example does not")]
+    pub(crate) fn lie(&self, lie: impl FnMut(&Call) -> Option<Response<Body>> + Send + 'static) {
+        lock(&self.stored).lie = Some(Box::new(lie));
+    }
+
+    /// Has it be itself again.
+    #[allow(dead_code, reason = "the example does not")]
+    pub(crate) fn be_honest(&self) {
+        lock(&self.stored).lie = None;
     }
 
     /// Makes all tokens invalid.
@@ -147,48 +167,6 @@ fn lock(stored: &Mutex<Stored>) -> MutexGuard<'_, Stored> {
     stored.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One request, read whole.
-struct Call {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Call {
-    fn query(&self, key: &str) -> Option<String> {
-        let pairs = self.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.into_iter().find(|(name, _)| *name == key).map(|(_, value)| unescape(value))
-    }
-
-    fn header(&self, name: header::HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-}
-
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match (first, hex) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            (b'+', _) => {
-                bytes.push(b' ');
-                rest = after;
-            }
-            _ => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 async fn answer(State(stored): State<Arc<Mutex<Stored>>>, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, MAX_BODY).await else {
@@ -202,6 +180,9 @@ async fn answer(State(stored): State<Arc<Mutex<Stored>>>, request: Request<Body>
         stored.switches.failures -= 1;
         return status(StatusCode::SERVICE_UNAVAILABLE);
     }
+    if let Some(told) = stored.lie.as_mut().and_then(|lie| lie(&call)) {
+        return told;
+    }
     if call.uri.path() == "/token" {
         return stored.token(&call);
     }
@@ -209,27 +190,6 @@ async fn answer(State(stored): State<Arc<Mutex<Stored>>>, request: Request<Body>
         return refusal;
     }
     stored.route(&call).unwrap_or_else(|| error(StatusCode::NOT_FOUND, "NOT_FOUND"))
-}
-
-fn status(code: StatusCode) -> Response<Body> {
-    respond(code, &[], Body::empty())
-}
-
-fn respond(
-    code: StatusCode,
-    headers: &[(header::HeaderName, String)],
-    body: impl Into<Body>,
-) -> Response<Body> {
-    let mut response = Response::builder().status(code);
-    for (name, value) in headers {
-        response = response.header(name, value);
-    }
-    response.body(body.into()).expect("the headers are plain text")
-}
-
-fn error(code: StatusCode, name: &str) -> Response<Body> {
-    let body = json!({"errors": [{"code": name, "message": name.to_lowercase()}]});
-    respond(code, &[(header::CONTENT_TYPE, "application/json".into())], body.to_string())
 }
 
 const CONTENT_DIGEST: header::HeaderName = header::HeaderName::from_static("docker-content-digest");
@@ -245,7 +205,7 @@ impl Stored {
         let form = String::from_utf8_lossy(&call.body).into_owned();
         let is_identity = call.method == Method::POST && form.contains(&format!("refresh_token={password}"));
         let basic = call.header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Basic "));
-        if !is_identity && basic != Some(base64(format!("{user}:{password}").as_bytes()).as_str()) {
+        if !is_identity && basic != Some(exchange::base64(format!("{user}:{password}").as_bytes()).as_str()) {
             return error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
         }
         self.counter += 1;
@@ -276,8 +236,7 @@ impl Stored {
             return Some(status(StatusCode::OK));
         }
         if let Some(name) = path.strip_suffix("/tags/list") {
-            let tags: Vec<&String> = self.repositories.get(name)?.tags.keys().collect();
-            return Some(respond(StatusCode::OK, &[], json!({"name": name, "tags": tags}).to_string()));
+            return self.tags(call, name);
         }
         if let Some((name, upload)) = path.split_once("/blobs/uploads/") {
             return self.upload(call, name, upload);
@@ -290,6 +249,19 @@ impl Stored {
         }
         let (name, subject) = path.split_once("/referrers/")?;
         self.referrers(call, name, subject)
+    }
+
+    fn tags(&self, call: &Call, name: &str) -> Option<Response<Body>> {
+        let last = call.query("last").unwrap_or_default();
+        let mut tags: Vec<&String> = self.repositories.get(name)?.tags.keys().collect();
+        tags.retain(|tag| **tag > last);
+        let mut headers = Vec::new();
+        if tags.len() > self.switches.page_size {
+            tags.truncate(self.switches.page_size);
+            let last = tags.last()?;
+            headers.push((header::LINK, format!("</v2/{name}/tags/list?last={last}>; rel=\"next\"")));
+        }
+        Some(respond(StatusCode::OK, &headers, json!({"name": name, "tags": tags}).to_string()))
     }
 
     fn upload(&mut self, call: &Call, name: &str, upload: &str) -> Option<Response<Body>> {
@@ -463,17 +435,4 @@ impl Stored {
 
 fn subject_of(manifest: &Value) -> Option<&str> {
     manifest.get("subject")?.get("digest")?.as_str()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = (0..3).fold(0u32, |bits, at| bits << 8 | u32::from(group.get(at).copied().unwrap_or(0)));
-        for digit in 0..4 {
-            let index = (bits >> (18 - 6 * digit) & 63) as usize;
-            text.push(if digit <= group.len() { char::from(DIGITS[index]) } else { '=' });
-        }
-    }
-    text
 }

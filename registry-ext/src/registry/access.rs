@@ -1,8 +1,9 @@
 //! Who we are to a registry: basic credentials, or a token that it hands out for them.
 //!
-//! The client gets tokens itself, but hides why it got none and then goes on without. So a token is
-//! got here, ahead of the first request and again after a refusal; the client finds it in its cache.
-//! Two kinds of token it cannot get at all: those for an identity token, and those that may delete.
+//! The client could get tokens itself, but reads an answer of any size, hides why it got none and then
+//! goes on without, and cannot get those for an identity token, nor those that may delete. So a token
+//! is got here, ahead of the first request and again after a refusal; for uploads it is put into the
+//! client's cache.
 
 use oci_distribution::RegistryOperation;
 use oci_distribution::secrets::RegistryAuth;
@@ -64,38 +65,30 @@ impl Repository {
 
     async fn get_access(&self, operation: Operation) -> Result<Access, RegistryError> {
         let action = format!("log in to {}", self.reference.registry());
-        let (client_operation, scope) = match operation {
-            Operation::Pull => (RegistryOperation::Pull, "pull"),
-            Operation::Push => (RegistryOperation::Push, "pull,push"),
-            Operation::Delete => (RegistryOperation::Push, "pull,push,delete"),
-        };
-        let auth = match &self.credential {
-            Credential::Anonymous => RegistryAuth::Anonymous,
-            Credential::Basic(username, password) => RegistryAuth::Basic(username.clone(), password.clone()),
-            Credential::Identity(_) => RegistryAuth::Anonymous,
-        };
-        let is_own = operation == Operation::Delete || matches!(self.credential, Credential::Identity(_));
-        if is_own && let Some(challenge) = self.challenge(&action).await? {
-            let token = self.own_token(&challenge, scope, &action).await?;
-            if operation != Operation::Delete {
-                let kept = RegistryTokenType::Bearer(RegistryToken::Token { token: token.clone() });
-                self.client.store_auth_if_needed(self.reference.resolve_registry(), &auth).await;
-                self.client.tokens.insert(&self.reference, client_operation, kept).await;
-            }
-            return Ok(Access::Bearer(token));
-        }
-        let token = self
-            .client
-            .auth(&self.reference, &auth, client_operation)
-            .await
-            .map_err(|error| RegistryError::from_client(&action, error))?;
-        Ok(match (token, &self.credential) {
-            (Some(token), _) => Access::Bearer(token),
+        let access = match (self.challenge(&action).await?, &self.credential) {
+            (Some(challenge), _) => Access::Bearer(self.token(&challenge, operation, &action).await?),
             (None, Credential::Basic(username, password)) => {
                 Access::Basic(username.clone(), password.clone())
             }
-            (None, _) => Access::Anonymous,
-        })
+            (None, Credential::Anonymous | Credential::Identity(_)) => Access::Anonymous,
+        };
+        if operation == Operation::Push {
+            self.lend(&access).await;
+        }
+        Ok(access)
+    }
+
+    /// Gives the client what it uploads with.
+    async fn lend(&self, access: &Access) {
+        let token = match access {
+            Access::Anonymous => return,
+            Access::Basic(username, password) => RegistryTokenType::Basic(username.clone(), password.clone()),
+            Access::Bearer(token) => RegistryTokenType::Bearer(RegistryToken::Token { token: token.clone() }),
+        };
+        // It looks for tokens only where it has credentials; those would get it another token.
+        let registry = self.reference.resolve_registry();
+        self.client.store_auth_if_needed(registry, &RegistryAuth::Anonymous).await;
+        self.client.tokens.insert(&self.reference, RegistryOperation::Push, token).await;
     }
 
     async fn challenge(&self, action: &str) -> Result<Option<Challenge>, RegistryError> {
@@ -106,12 +99,20 @@ impl Repository {
         Ok(headers.filter_map(|header| header.to_str().ok()).find_map(parse_challenge))
     }
 
-    async fn own_token(
+    async fn token(
         &self,
         challenge: &Challenge,
-        actions: &str,
+        operation: Operation,
         action: &str,
     ) -> Result<String, RegistryError> {
+        if self.base.starts_with("https://") && !challenge.realm.starts_with("https://") {
+            return Err(RegistryError::protocol(action, "its token server has no TLS"));
+        }
+        let actions = match operation {
+            Operation::Pull => "pull",
+            Operation::Push => "pull,push",
+            Operation::Delete => "pull,push,delete",
+        };
         let scope = format!("repository:{}:{actions}", self.reference.repository());
         let mut fields = vec![("scope", scope.as_str())];
         fields.extend(challenge.service.as_deref().map(|service| ("service", service)));
@@ -132,14 +133,9 @@ impl Repository {
             }
             Credential::Anonymous => self.http.get(&challenge.realm).query(&fields),
         };
-        let answer = request.send().await.map_err(|error| RegistryError::from_http(action, error))?;
-        let status = answer.status();
-        let body = answer.text().await.map_err(|error| RegistryError::from_http(action, error))?;
-        if !status.is_success() {
-            return Err(RegistryError::from_status(action, status.as_u16(), &body));
-        }
+        let body = self.get_token(action, request).await?;
         let json: serde_json::Value =
-            serde_json::from_str(&body).map_err(|error| RegistryError::protocol(action, error))?;
+            serde_json::from_slice(&body).map_err(|error| RegistryError::protocol(action, error))?;
         let token = json.get("token").or_else(|| json.get("access_token")).and_then(|token| token.as_str());
         token.map(str::to_owned).ok_or_else(|| RegistryError::protocol(action, "the answer holds no token"))
     }
@@ -199,5 +195,14 @@ mod tests {
             form(&[("scope", "repository:a:pull"), ("x", "&=")]),
             "scope=repository%3Aa%3Apull&x=%26%3D"
         );
+    }
+
+    #[tokio::test]
+    async fn credentials_do_not_leave_tls_for_a_token() {
+        let reference = "registry.example/app".parse().unwrap();
+        let repository = Repository::open(&reference, &crate::registry::RegistryOptions::default()).unwrap();
+        let challenge = Challenge { realm: "http://registry.example/token".into(), service: None };
+        let error = repository.token(&challenge, Operation::Pull, "log in").await.unwrap_err();
+        assert!(error.to_string().contains("has no TLS"), "{error}");
     }
 }

@@ -5,27 +5,23 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use futures_util::StreamExt;
 use futures_util::stream::try_unfold;
 use layer::{BlobDigest, DigestWriter};
-use oci_distribution::client::{BlobResponse, SizedStream};
 use oci_distribution::errors::OciDistributionError;
-use oci_distribution::manifest::OciDescriptor;
 use oci_spec::distribution::Reference;
 use oci_spec::image::Descriptor;
+use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::io::AsyncReadExt;
 
 use super::access::Operation;
+use super::request::{next_chunk, send};
 use super::{RegistryError, Repository};
 use crate::artifact::digest_of;
 use crate::{Error, Result};
 
 /// Bytes that are read from a file and sent at once.
 const CHUNK_SIZE: usize = 1 << 20;
-
-/// Bytes a second that a download has on average, once it takes longer than the patience for it: a
-/// modem had five times as many.
-const MIN_RATE: u64 = 1 << 10;
 
 /// What has been downloaded of a blob.
 struct Download<'p> {
@@ -60,15 +56,17 @@ impl Repository {
         let expected = digest_of(blob)?;
         let action = format!("get the blob {expected} of {}", self.name());
         let mut download = Download::start(path)?;
+        let mut failures = 0;
         loop {
             let before = download.size;
-            match self.resume(blob, &mut download, &action, progress).await {
-                Ok(()) => break,
-                // A step that got further makes the next one a first try.
-                Err(Error::Registry(error)) if error.is_transient() && download.size > before => {
-                    tokio::time::sleep(self.retry.pause(1)).await;
+            let Err(error) = self.resume(blob, &mut download, &action, progress).await else { break };
+            // A step that got further makes the next one a first try.
+            failures = if download.size > before { 1 } else { failures + 1 };
+            match error {
+                Error::Registry(error) if error.is_transient() && failures < self.retry.attempts => {
+                    tokio::time::sleep(self.retry.pause(failures)).await;
                 }
-                Err(error) => return Err(error),
+                error => return Err(error),
             }
         }
         let (file, actual, size) = download.writer.finish();
@@ -95,50 +93,56 @@ impl Repository {
         if download.size == blob.size() {
             return Ok(());
         }
-        let wanted = OciDescriptor {
-            digest: blob.digest().to_string(),
-            urls: self.other_places(blob),
-            ..OciDescriptor::default()
-        };
+        let url = format!("{}/blobs/{}", self.base, blob.digest());
         let offset = download.size;
-        let open = async |_: &super::Access| {
-            let opened = self.client.pull_blob_stream_partial(&self.reference, &wanted, offset, None).await;
-            opened.map_err(|error| RegistryError::from_client(action, error))
-        };
-        let mut stream = match self.attempt(Operation::Pull, open).await {
-            Ok(BlobResponse::Partial(stream)) => stream,
-            Ok(BlobResponse::Full(stream)) => {
-                *download = Download { began: download.began, ..Download::start(download.path)? };
-                stream
+        let mut opened = self.send(Operation::Pull, action, || self.get_from(&url, offset)).await;
+        for place in self.other_places(blob) {
+            if opened.is_ok() {
+                break;
             }
+            if let Ok(elsewhere) = send(action, self.get_from(place, offset)).await {
+                opened = Ok(elsewhere);
+            }
+        }
+        let mut answer = match opened {
+            Ok(answer) => answer,
             Err(error) if error.status() == Some(404) => {
                 return Err(Error::NotFound { what: format!("blob {} of {}", blob.digest(), self.name()) });
             }
             Err(error) => return Err(error.into()),
         };
-        self.receive(&mut stream, blob, download, action, progress).await
+        if answer.status() != StatusCode::PARTIAL_CONTENT {
+            *download = Download { began: download.began, ..Download::start(download.path)? };
+        } else if !starts_at(&answer, offset) {
+            return Err(RegistryError::protocol(action, "it sent another range than it was asked for").into());
+        }
+        self.receive(&mut answer, blob, download, action, progress).await
+    }
+
+    fn get_from(&self, url: &str, offset: u64) -> RequestBuilder {
+        let request = self.http.get(url);
+        if offset == 0 { request } else { request.header(RANGE, format!("bytes={offset}-")) }
     }
 
     /// Where else a blob may be, by its `urls`: asked without credentials, and only if the
     /// repository does not have it. An https registry cannot send us to plain http.
-    fn other_places(&self, blob: &Descriptor) -> Option<Vec<String>> {
-        let is_allowed = |url: &&String| {
-            url.starts_with("https://") || self.base.starts_with("http://") && url.starts_with("http://")
-        };
-        let places: Vec<String> = blob.urls().iter().flatten().filter(is_allowed).cloned().collect();
-        (!places.is_empty()).then_some(places)
+    fn other_places<'b>(&self, blob: &'b Descriptor) -> impl Iterator<Item = &'b String> {
+        let plain_http = self.base.starts_with("http://");
+        blob.urls()
+            .iter()
+            .flatten()
+            .filter(move |url| url.starts_with("https://") || plain_http && url.starts_with("http://"))
     }
 
     async fn receive(
         &self,
-        stream: &mut SizedStream,
+        answer: &mut Response,
         blob: &Descriptor,
         download: &mut Download<'_>,
         action: &str,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<()> {
-        while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(|error| RegistryError::connection(action, error))?;
+        while let Some(chunk) = next_chunk(action, answer).await? {
             self.count(chunk.len());
             progress(chunk.len() as u64);
             download.writer.write_all(&chunk).map_err(Error::io("write", download.path))?;
@@ -147,23 +151,10 @@ impl Repository {
                 let what = format!("blob {} of {}", blob.digest(), self.name());
                 return Err(Error::SizeMismatch { what, expected: blob.size(), actual: download.size });
             }
-            self.check_rate(download, action)?;
+            self.check_rate(download.began, download.size, action)?;
         }
         if download.size < blob.size() {
             return Err(RegistryError::connection(action, "the connection was closed early").into());
-        }
-        Ok(())
-    }
-
-    /// Gives up on a registry that sends so little, or breaks off so often, that the download would
-    /// take for ever.
-    fn check_rate(&self, download: &Download<'_>, action: &str) -> Result<(), RegistryError> {
-        let late = download.began.elapsed().saturating_sub(self.patience);
-        if late.as_secs_f64() * MIN_RATE as f64 > download.size as f64 {
-            return Err(RegistryError::protocol(
-                action,
-                format!("it sends less than {MIN_RATE} bytes a second"),
-            ));
         }
         Ok(())
     }
@@ -174,12 +165,12 @@ impl Repository {
     /// [`Error::Registry`].
     pub async fn has_blob(&self, digest: BlobDigest) -> Result<bool> {
         let action = format!("look for the blob {digest} in {}", self.name());
-        let text = digest.to_string();
-        let look = async |_: &super::Access| {
-            let found = self.client.blob_exists(&self.reference, &text).await;
-            found.map_err(|error| RegistryError::from_client(&action, error))
-        };
-        Ok(self.attempt(Operation::Pull, look).await?)
+        let url = format!("{}/blobs/{digest}", self.base);
+        match self.send(Operation::Pull, &action, || self.http.head(&url)).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.status() == Some(404) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Stores the blob in a file, unless the repository has it.
@@ -230,31 +221,11 @@ impl Repository {
         };
         self.attempt(Operation::Push, mount).await.is_ok()
     }
+}
 
-    /// All tags.
-    ///
-    /// # Errors
-    /// [`Error::Registry`].
-    pub async fn tags(&self) -> Result<Vec<String>> {
-        let action = format!("list the tags of {}", self.name());
-        let auth = oci_distribution::secrets::RegistryAuth::Anonymous;
-        let mut tags: Vec<String> = Vec::new();
-        loop {
-            let last = tags.last().cloned();
-            let page = async |_: &super::Access| {
-                let page = self.client.list_tags(&self.reference, &auth, None, last.as_deref()).await;
-                page.map_err(|error| RegistryError::from_client(&action, error))
-            };
-            let page = match self.attempt(Operation::Pull, page).await {
-                Ok(page) => page.tags,
-                Err(error) if error.status() == Some(404) => Vec::new(),
-                Err(error) => return Err(error.into()),
-            };
-            let known = tags.len();
-            tags.extend(page.into_iter().filter(|tag| last.as_ref().is_none_or(|last| tag > last)));
-            if tags.len() == known {
-                return Ok(tags);
-            }
-        }
-    }
+/// Whether a part of a blob is the one from `offset` (RFC 9110, 14.4).
+fn starts_at(answer: &Response, offset: u64) -> bool {
+    let range = answer.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
+    let start = range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
+    start == Some(offset)
 }

@@ -1,5 +1,7 @@
 //! What a registry, or the way to it, can do wrong.
 
+use std::time::Duration;
+
 use oci_distribution::errors::{OciDistributionError, OciErrorCode};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -25,6 +27,8 @@ pub enum RegistryError {
         status: u16,
         /// What the registry said, at most 1000 characters.
         message: String,
+        /// How long it wants to be left alone.
+        retry_after: Option<Duration>,
     },
     /// The connection could not be made, or broke.
     #[error("cannot {action}")]
@@ -74,6 +78,22 @@ impl RegistryError {
         }
     }
 
+    /// How long the registry wants to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The same with what the registry said of when to come again.
+    pub(super) fn after(mut self, wait: Option<Duration>) -> Self {
+        if let Self::Status { retry_after, .. } = &mut self {
+            *retry_after = wait;
+        }
+        self
+    }
+
     pub(super) fn setup(source: impl Into<Cause>) -> Self {
         Self::Setup { source: source.into() }
     }
@@ -92,7 +112,7 @@ impl RegistryError {
         let message: String = body.trim().chars().take(1000).collect();
         match status {
             401 | 403 => Self::Unauthorized { action, reason: format!("HTTP status {status}: {message}") },
-            _ => Self::Status { action, status, message },
+            _ => Self::Status { action, status, message, retry_after: None },
         }
     }
 
@@ -115,8 +135,13 @@ impl RegistryError {
 
     /// Sorts the errors of the HTTP client below it.
     pub(super) fn from_http(action: &str, error: reqwest::Error) -> Self {
+        use std::error::Error as _;
         match error.status() {
             Some(status) => Self::from_status(action, status.as_u16(), ""),
+            None if error.is_redirect() => {
+                let reason = error.source().map_or_else(|| "a redirect".into(), ToString::to_string);
+                Self::protocol(action, reason)
+            }
             // The URL is in `action` in a form that people know, and could hold a signature.
             None => Self::connection(action, error.without_url()),
         }

@@ -1,15 +1,13 @@
-//! Manifests, indexes and referrers.
+//! Manifests, indexes, and lists of referrers and tags.
 //!
-//! These requests are made with the HTTP client itself: the OCI client reads a manifest of any size
-//! into memory, does not tell whether a registry knows what a subject is, reads one page of
-//! referrers, and cannot delete.
+//! The OCI client reads a manifest of any size into memory, does not tell whether a registry knows
+//! what a subject is, reads one page of referrers, and cannot delete.
 
-use futures_util::StreamExt;
+use std::sync::atomic::Ordering;
+
 use layer::Digest;
 use oci_spec::image::Descriptor;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, LINK};
-use reqwest::{RequestBuilder, Response, StatusCode, Url};
-use std::sync::atomic::Ordering;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 
 use super::access::Operation;
 use super::{RegistryError, Repository};
@@ -17,11 +15,8 @@ use crate::artifact::{parse_index, referrers_tag};
 use crate::repository::{Manifest, Name};
 use crate::{Error, Result};
 
-/// Largest manifest or index in bytes: what registries accept (OCI distribution specification,
-/// "Pushing Manifests").
-pub(crate) const MAX_MANIFEST_SIZE: u64 = 4 << 20;
-/// Most pages of referrers that are read.
-const MAX_PAGES: usize = 1000;
+/// Tags that are asked for at once. Registries have limits of their own.
+const TAGS_PER_PAGE: usize = 1000;
 /// What we understand.
 const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, \
@@ -36,8 +31,8 @@ impl Repository {
         let action = format!("get the manifest {name} of {}", self.name());
         let url = format!("{}/manifests/{name}", self.base);
         let request = || self.http.get(&url).header(ACCEPT, ACCEPTED);
-        let Some((media_type, bytes, _)) = self.get(&action, request).await? else { return Ok(None) };
-        let manifest = Manifest::new(bytes, media_type.as_deref());
+        let Some(document) = self.get(&action, request).await? else { return Ok(None) };
+        let manifest = Manifest::new(document.bytes, document.media_type.as_deref());
         match name {
             Name::Digest(expected) if manifest.digest != *expected => Err(Error::DigestMismatch {
                 what: format!("manifest {name} of {}", self.name()),
@@ -102,111 +97,49 @@ impl Repository {
             return Ok(None);
         }
         let action = format!("list the referrers of {subject} in {}", self.name());
-        let first = format!("{}/referrers/{subject}", self.base);
-        let mut next = Some(Url::parse(&first).map_err(|error| RegistryError::protocol(&action, error))?);
         let mut referrers = Vec::new();
-        for _ in 0..MAX_PAGES {
-            let Some(url) = next.take() else { break };
-            let page = self.get(&action, || self.http.get(url.clone())).await;
-            let page = match page {
-                Err(Error::Registry(error)) if matches!(error.status(), Some(400 | 405 | 501)) => None,
-                page => page?,
-            };
-            let Some((_, bytes, link)) = page else {
-                self.lacks_referrers.store(true, Ordering::Relaxed);
-                return Ok(None);
-            };
-            let Ok(index) = parse_index("referrers", &bytes) else {
-                // Servers that serve a page for any path answer 200 here.
-                self.lacks_referrers.store(true, Ordering::Relaxed);
-                return Ok(None);
-            };
-            referrers.extend_from_slice(index.manifests());
-            next = link.and_then(|link| next_page(&url, &link));
-        }
-        Ok(Some(referrers))
-    }
-
-    /// Gets a bounded document: media type, bytes, and the header `Link`. `None` for status 404.
-    async fn get(
-        &self,
-        action: &str,
-        request: impl Fn() -> RequestBuilder,
-    ) -> Result<Option<(Option<String>, Vec<u8>, Option<String>)>> {
-        let read = async |access: &super::Access| {
-            let answer = send(action, access.apply(request())).await?;
-            let header =
-                |name| answer.headers().get(name).and_then(|value| value.to_str().ok().map(str::to_owned));
-            let (media_type, link) = (header(CONTENT_TYPE), header(LINK));
-            let mut bytes = Vec::new();
-            let mut stream = answer.bytes_stream();
-            while let Some(chunk) = stream.next().await {
-                let chunk = chunk.map_err(|error| RegistryError::from_http(action, error))?;
-                self.count(chunk.len());
-                bytes.extend_from_slice(&chunk);
-                if bytes.len() as u64 > MAX_MANIFEST_SIZE {
-                    break;
-                }
-            }
-            Ok((media_type, bytes, link))
+        let first = format!("{}/referrers/{subject}", self.base);
+        // Servers that serve a page for any path answer 200 here.
+        let take = |page: &[u8]| {
+            referrers.extend_from_slice(parse_index("referrers", page).ok()?.manifests());
+            Some(())
         };
-        let read = self.attempt(Operation::Pull, read).await;
-        match read {
-            Ok((_, bytes, _)) if bytes.len() as u64 > MAX_MANIFEST_SIZE => Err(Error::TooLarge {
-                what: format!("what the registry sent to {action}"),
-                size: bytes.len() as u64,
-                max: MAX_MANIFEST_SIZE,
-            }),
-            Ok(read) => Ok(Some(read)),
-            Err(error) if error.status() == Some(StatusCode::NOT_FOUND.as_u16()) => Ok(None),
-            Err(error) => Err(error.into()),
+        let listed = match self.get_pages(&action, &first, take).await {
+            Err(Error::Registry(error)) if matches!(error.status(), Some(400 | 405 | 501)) => None,
+            listed => listed?,
+        };
+        if listed.is_none() {
+            self.lacks_referrers.store(true, Ordering::Relaxed);
         }
+        Ok(listed.map(|()| referrers))
     }
 
-    async fn send(
-        &self,
-        operation: Operation,
-        action: &str,
-        request: impl Fn() -> RequestBuilder,
-    ) -> Result<Response, RegistryError> {
-        self.attempt(operation, async |access| send(action, access.apply(request())).await).await
-    }
-}
-
-async fn send(action: &str, request: RequestBuilder) -> Result<Response, RegistryError> {
-    let answer = request.send().await.map_err(|error| RegistryError::from_http(action, error))?;
-    let status = answer.status();
-    if status.is_success() {
-        return Ok(answer);
-    }
-    let body = answer.text().await.unwrap_or_default();
-    Err(RegistryError::from_status(action, status.as_u16(), &body))
-}
-
-/// The URL in a `Link` header with `rel="next"` (RFC 8288), if it is of the same server: credentials
-/// go nowhere else.
-pub(crate) fn next_page(base: &Url, link: &str) -> Option<Url> {
-    let (target, parameters) = link.strip_prefix('<')?.split_once('>')?;
-    let is_next = parameters.split(';').any(|parameter| {
-        parameter.trim().strip_prefix("rel=").is_some_and(|rel| rel.trim_matches('"') == "next")
-    });
-    let url = base.join(target).ok()?;
-    (is_next && url.origin() == base.origin()).then_some(url)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn next_pages_stay_on_the_server() {
-        let base = Url::parse("https://a:5000/v2/x/referrers/sha256:1").unwrap();
-        let next = |link| next_page(&base, link).map(String::from);
-        let wanted = Some("https://a:5000/v2/x/referrers/sha256:1?page=2".to_owned());
-        assert_eq!(next(r#"</v2/x/referrers/sha256:1?page=2>; rel="next""#), wanted);
-        assert_eq!(next("<?page=2>; rel=next"), wanted);
-        assert_eq!(next(r#"<https://b/v2/x>; rel="next""#), None);
-        assert_eq!(next(r#"</v2/x>; rel="prev""#), None);
-        assert_eq!(next("nonsense"), None);
+    /// All tags.
+    ///
+    /// # Errors
+    /// [`Error::Registry`]; [`Error::TooLarge`] for a list of over 32 MiB or 1000 pages.
+    pub async fn tags(&self) -> Result<Vec<String>> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            // Some registries have null for none.
+            tags: Option<Vec<String>>,
+        }
+        let action = format!("list the tags of {}", self.name());
+        let (mut tags, mut broken) = (Vec::new(), None);
+        let take = |page: &[u8]| match serde_json::from_slice::<Page>(page) {
+            Ok(page) => {
+                tags.extend(page.tags.unwrap_or_default());
+                Some(())
+            }
+            Err(error) => {
+                broken = Some(error);
+                None
+            }
+        };
+        self.get_pages(&action, &format!("{}/tags/list?n={TAGS_PER_PAGE}", self.base), take).await?;
+        match broken {
+            Some(error) => Err(RegistryError::protocol(&action, error).into()),
+            None => Ok(tags),
+        }
     }
 }

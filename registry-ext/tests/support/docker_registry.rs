@@ -77,9 +77,18 @@ impl DockerRegistry {
         self.process = spawn(self.dir.path(), self.port);
     }
 
-    fn stop(&mut self) {
+    /// Stops it.
+    pub(crate) fn stop(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Removes what no tag leads to, while it runs.
+    pub(crate) fn collect_garbage(&self) {
+        let config = self.dir.path().join("config.yml").display().to_string();
+        // It may fail where something is written at the same moment.
+        let collected = Command::new("docker-registry").args(["garbage-collect", &config]).output();
+        collected.expect("docker-registry is installed");
     }
 }
 

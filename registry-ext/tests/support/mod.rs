@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod bench;
 pub(crate) mod docker_registry;
 pub(crate) mod images;
 pub(crate) mod kinds;
@@ -34,7 +35,7 @@ pub(crate) fn json(line: &str) -> Value {
 /// Options with short pauses, so that tests of failures are quick.
 pub(crate) fn options() -> RegistryOptions {
     let pause = std::time::Duration::from_millis(5);
-    let retry = Retry { attempts: 4, first_pause: pause, longest_pause: pause };
+    let retry = Retry { attempts: 4, first_pause: pause, longest_pause: pause, longest_wait: 200 * pause };
     RegistryOptions { retry, ..RegistryOptions::default() }
 }
 

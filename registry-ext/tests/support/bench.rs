@@ -1,0 +1,89 @@
+//! The registry in process with an update in it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use registry_ext::Result;
+use registry_ext::image::{Platform, resolve, resolve_all};
+use registry_ext::publish::{Images, PublishOptions, PublishReport, publish};
+use registry_ext::pull::{Destination, PullOptions, PullReport, pull};
+use registry_ext::registry::RegistryOptions;
+use registry_ext::repository::{Name, Repository};
+use registry_ext::store::{LayerStore, OciLayout};
+use registry_ext::watch::{Event, Watch};
+use tempfile::TempDir;
+
+use super::images::{TestImage, pair, push};
+use super::server::{Registry, Switches};
+use super::{open, options};
+
+/// A registry with the images v1 and v2, and a directory for everything else.
+pub(crate) struct Bench {
+    pub(crate) registry: Registry,
+    pub(crate) dir: TempDir,
+    pub(crate) images: (TestImage, TestImage),
+    pub(crate) options: RegistryOptions,
+}
+
+impl Bench {
+    pub(crate) async fn new(switches: Switches) -> Self {
+        Self::with(switches, options()).await
+    }
+
+    pub(crate) async fn with(switches: Switches, options: RegistryOptions) -> Self {
+        let registry = Registry::start("127.0.0.1:0", switches).await.unwrap();
+        let bench = Self { registry, dir: TempDir::new().unwrap(), images: pair(), options };
+        let layout = OciLayout::create(&bench.path("images")).unwrap();
+        bench.images.0.write(&layout, "v1");
+        bench.images.1.write(&layout, "v2");
+        push(&layout, "v1", &bench.repository()).await;
+        push(&layout, "v2", &bench.repository()).await;
+        bench
+    }
+
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!("{}/app", self.registry.address())
+    }
+
+    pub(crate) fn repository(&self) -> Repository {
+        open(&self.name(), &self.options, self.dir.path())
+    }
+
+    pub(crate) async fn images(&self, tag: &str) -> Images {
+        let repository = self.repository();
+        let images = resolve_all(&repository, Some(&Name::Tag(tag.into())), self.dir.path()).await.unwrap();
+        Images { repository, images }
+    }
+
+    pub(crate) async fn publish(&self, options: &PublishOptions) -> Result<PublishReport> {
+        let (new, old) = (self.images("v2").await, [self.images("v1").await]);
+        publish(&new, &old, &self.repository(), options, &Watch::nothing()).await
+    }
+
+    pub(crate) async fn pull(&self, tag: &str, store: &Path, watch: &Watch) -> Result<PullReport> {
+        let repository = self.repository();
+        let name = Name::Tag(tag.into());
+        let image =
+            resolve(&repository, Some(&name), &"linux/amd64".parse::<Platform>()?, self.dir.path()).await?;
+        let layout = OciLayout::create(store)?;
+        let to = Destination { layout: &layout, tag: Some(tag), elsewhere: Default::default() };
+        let sources: [&dyn LayerStore; 1] = [&layout];
+        pull(&repository, &image, to, (&sources, &[]), &PullOptions::default(), watch).await
+    }
+}
+
+/// Collects warnings.
+pub(crate) fn warnings() -> (Watch, Arc<Mutex<Vec<String>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    let watch = Watch::new(move |event| {
+        if let Event::Warning(text) = event {
+            kept.lock().unwrap().push(text.to_owned());
+        }
+    });
+    (watch, seen)
+}
