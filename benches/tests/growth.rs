@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -14,14 +15,23 @@ fn growth(line: &str, cargo: Option<&str>) -> Output {
     command.envs(cargo.map(|cargo| ("CARGO", cargo))).output().unwrap()
 }
 
-/// Small layers, the tools as they are: cargo builds them.
+/// The tools that the workspace's tests run, if they are built; without, cargo builds them.
+fn bin_dir() -> Option<PathBuf> {
+    let dir = Path::new(env!("CARGO_BIN_EXE_benches")).parent()?;
+    ["tar-diff", "tar-patch"].iter().all(|tool| dir.join(tool).exists()).then(|| dir.to_owned())
+}
+
+/// Small layers, the tools as they are.
 #[test]
 fn time_per_byte_stays_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let json = dir.path().join("growth.json");
     // In layers this small the noise of a busy machine weighs; what is quadratic would still show.
-    let line =
+    let mut line =
         format!("--files 4000 --file-size 16 --steps 2 --repeat 2 --most 2.5 --json {}", json.display());
+    if let Some(dir) = bin_dir() {
+        line += &format!(" --bin-dir {}", dir.display());
+    }
     let output = growth(&line, Some(env!("CARGO")));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
