@@ -105,11 +105,14 @@ pub(crate) struct Plain<'p> {
     reader: &'p mut dyn Read,
     size: u64,
     left: u64,
+    /// Bytes that were looked at and not read, from `ahead_start` on.
+    ahead: Vec<u8>,
+    ahead_start: usize,
 }
 
 impl<'p> Plain<'p> {
     pub(crate) fn new(reader: &'p mut dyn Read, size: u64) -> Self {
-        Self { reader, size, left: size }
+        Self { reader, size, left: size, ahead: Vec::new(), ahead_start: 0 }
     }
 
     /// Bytes that were not read yet.
@@ -117,14 +120,41 @@ impl<'p> Plain<'p> {
         self.left
     }
 
+    /// The bytes that come next, at most `size`. They stay to be read.
+    pub(crate) fn look_ahead(&mut self, size: usize) -> Result<&[u8]> {
+        let known = self.ahead.len() - self.ahead_start;
+        let want = usize::try_from(self.left).unwrap_or(usize::MAX).min(size);
+        if known < want {
+            self.ahead.drain(..self.ahead_start);
+            self.ahead_start = 0;
+            let mut ahead = std::mem::take(&mut self.ahead);
+            ahead.resize(want, 0);
+            self.fetch(&mut ahead[known..], known)?;
+            self.ahead = ahead;
+        }
+        Ok(&self.ahead[self.ahead_start..self.ahead_start + want])
+    }
+
     /// Fills `buffer`, but for what is behind the end; gives the bytes read.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let want = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let known = &self.ahead[self.ahead_start..];
+        let known = &known[..known.len().min(want)];
+        buffer[..known.len()].copy_from_slice(known);
+        let known = known.len();
+        self.ahead_start += known;
+        self.fetch(&mut buffer[known..want], known)?;
+        self.left -= want as u64;
+        Ok(want)
+    }
+
+    /// Fills `buffer` with what is `offset` bytes ahead.
+    fn fetch(&mut self, buffer: &mut [u8], offset: usize) -> Result<()> {
         let mut got = 0;
-        while got < want {
-            match self.reader.read(&mut buffer[got..want]) {
+        while got < buffer.len() {
+            match self.reader.read(&mut buffer[got..]) {
                 Ok(0) => {
-                    let size = self.size - self.left + got as u64;
+                    let size = self.size - self.left + (offset + got) as u64;
                     return Err(Error::PlainTooShort { size, expected: self.size });
                 }
                 Ok(size) => got += size,
@@ -132,8 +162,7 @@ impl<'p> Plain<'p> {
                 Err(source) => return Err(Error::Io { action: "read the plain bytes", source }),
             }
         }
-        self.left -= got as u64;
-        Ok(got)
+        Ok(())
     }
 }
 

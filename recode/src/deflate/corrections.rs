@@ -16,17 +16,25 @@ use crate::{Error, Refused, Result};
 /// A stream by its corrections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// The effort that comes nearest: a level of zlib, 1 to 9, or one of others, 10 to 14.
+    /// The effort that comes nearest: a level of zlib, 1 to 9, one of others, 10 to 14, or pgzip.
     level: u8,
     /// Bytes of the stream.
     encoded_size: u64,
     corrections: Vec<u8>,
 }
 
+/// The level that stands for pgzip.
+pub(super) const PGZIP: u8 = 15;
+
 /// The parser that predicts.
 pub(super) const fn settings(level: u8) -> Settings {
     Settings {
-        effort: if level < 10 { Effort::of_level(level) } else { Effort::of_others(level - 10) },
+        effort: match level {
+            ..10 => Effort::of_level(level),
+            PGZIP => Effort::of_others(2),
+            _ => Effort::of_others(level - 10),
+        },
+        is_pgzip: level == PGZIP,
         strategy: Strategy::Default,
         window_bits: 15,
         hash_bits: 15,
@@ -56,7 +64,7 @@ pub(super) fn estimate(level: u8, blocks: &[Block], plain: &[u8]) -> usize {
 impl Plan {
     pub(crate) fn parse(mut fields: Fields<'_>) -> Result<Self> {
         let level = fields.byte()?;
-        if !(1..=14).contains(&level) {
+        if !(1..=PGZIP).contains(&level) {
             return Err(Error::BadRecipe { reason: "no such level of deflate" });
         }
         let encoded_size = fields.number()?;

@@ -12,6 +12,7 @@
 mod bits;
 mod corrections;
 mod parser;
+mod pgzip;
 mod range;
 mod reader;
 mod search;

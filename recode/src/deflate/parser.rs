@@ -6,6 +6,7 @@
 //! [`commit`](Parser::commit) are apart. The window slides as zlib's does (deflate.c), because what
 //! it forgets, and that position 0 of it is never matched, shows in the stream.
 
+use super::pgzip::{CHUNK_SIZE, DICTIONARY_SIZE, Pgzip};
 use super::settings::{Settings, Strategy};
 use super::token::{MAX_MATCH, MIN_MATCH, Token, common};
 use crate::Result;
@@ -64,6 +65,8 @@ pub(super) struct Parser {
     next: Option<Match>,
     /// Whether a reference was found and left as too short.
     was_short: bool,
+    /// Another parser, asked first.
+    ahead: Option<Box<Pgzip>>,
 }
 
 impl Parser {
@@ -84,6 +87,7 @@ impl Parser {
             current: None,
             next: None,
             was_short: false,
+            ahead: settings.is_pgzip.then(|| Box::new(Pgzip::new())),
         }
     }
 
@@ -127,15 +131,19 @@ impl Parser {
 
     /// Reads ahead as for the next prediction.
     pub(super) fn read_on(&mut self, plain: &mut Plain<'_>) -> Result<()> {
-        self.fill(0, plain)
+        self.fill(0, plain)?;
+        self.look_ahead(plain)
     }
 
     /// The token that zlib takes next; `None` at the end.
     pub(super) fn predict(&mut self, plain: &mut Plain<'_>) -> Result<Option<Token>> {
         (self.current, self.next, self.was_short) = (None, None, false);
-        self.fill(0, plain)?;
+        self.read_on(plain)?;
         if self.lookahead == 0 {
             return Ok(None);
+        }
+        if let Some(token) = self.token_ahead() {
+            return Ok(Some(token));
         }
         let literal = Token::literal(self.byte());
         match self.settings.strategy {
@@ -156,6 +164,39 @@ impl Parser {
             }
         }
         Ok(self.current())
+    }
+
+    /// Has the parser that runs ahead be ahead.
+    fn look_ahead(&mut self, plain: &mut Plain<'_>) -> Result<()> {
+        let Some(ahead) = &mut self.ahead else { return Ok(()) };
+        if ahead.wants_dictionary() {
+            ahead.restart(&self.window[self.start.saturating_sub(DICTIONARY_SIZE)..self.start]);
+        }
+        if let Some(before) = ahead.wants() {
+            let known = &self.window[self.start.saturating_sub(before)..self.start + self.lookahead];
+            let mut chunk = known[..known.len().min(CHUNK_SIZE)].to_vec();
+            chunk.extend_from_slice(plain.look_ahead(CHUNK_SIZE - chunk.len())?);
+            ahead.parse(&chunk);
+        }
+        Ok(())
+    }
+
+    /// What the parser that runs ahead takes here.
+    fn token_ahead(&self) -> Option<Token> {
+        let token = self.ahead.as_ref()?.token()?;
+        let is_possible = if token.is_literal() {
+            token == Token::literal(self.byte())
+        } else {
+            token.size() <= self.lookahead
+        };
+        is_possible.then_some(token)
+    }
+
+    /// The encoder flushed what it had.
+    pub(super) fn flush(&mut self) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.flush();
+        }
     }
 
     fn current(&self) -> Option<Token> {
@@ -191,6 +232,9 @@ impl Parser {
             if effort.is_lazy || (is_short && (self.settings.is_gnu || left >= MIN_MATCH)) {
                 self.enter_until(end);
             }
+        }
+        if let Some(ahead) = &mut self.ahead {
+            ahead.step(size);
         }
         self.entered = self.entered.max(end);
         self.start = end;

@@ -17,7 +17,7 @@ const LEVEL_TOKENS: usize = 4 << 10;
 /// Levels, the likely first.
 const LEVELS: [u8; 9] = [6, 9, 1, 5, 4, 8, 7, 3, 2];
 /// Efforts for corrections: the others differ little from them.
-const NEAR_LEVELS: [u8; 11] = [6, 9, 4, 1, 3, 8, 10, 11, 12, 13, 14];
+const NEAR_LEVELS: [u8; 12] = [6, 9, 4, 1, 3, 8, 10, 11, 12, 13, 14, corrections::PGZIP];
 /// Tokens of a block of zlib with its usual memory.
 const USUAL_BLOCK: usize = (1 << 14) - 1;
 /// Tokens of a block of GNU gzip, and of zlib with most memory.

@@ -73,4 +73,6 @@ pub(super) struct Settings {
     pub(super) hash_bits: u32,
     /// GNU gzip's ways at the end of the input, instead of zlib's.
     pub(super) is_gnu: bool,
+    /// pgzip is asked first; the effort is for where it says nothing.
+    pub(super) is_pgzip: bool,
 }

@@ -148,6 +148,9 @@ impl<C: Coder> Walk<C> {
         let padding = self.padding(padding);
         let size = self.coder.number(&mut self.models.stored_size, u32::from(size));
         let size = u16::try_from(size).map_err(|_| BROKEN)?;
+        if size == 0 {
+            self.parser.flush();
+        }
         for _ in 0..size {
             self.parser.read_on(plain)?;
             if self.parser.lookahead() == 0 {

@@ -86,6 +86,7 @@ impl Plan {
             window_bits: u32::from(self.window_bits),
             hash_bits: if self.is_gnu { 15 } else { u32::from(self.mem_level) + 7 },
             is_gnu: self.is_gnu,
+            is_pgzip: false,
         }
     }
 

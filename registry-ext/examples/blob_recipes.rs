@@ -1,0 +1,31 @@
+//! Which blobs of layers can be made again of their tars, and what their recipes take.
+//!
+//! ```sh
+//! cargo run --release -p registry-ext --example blob_recipes -- BLOB...
+//! ```
+//!
+//! Prints for each its size, that of its recipe, and their share in percent, or why there is none;
+//! separated by tabs.
+
+use std::io::Write;
+use std::path::Path;
+
+use layer::{Spool, SpoolOptions};
+use registry_ext::blob_recipe::BlobRecipe;
+
+fn main() -> anyhow::Result<()> {
+    let mut output = std::io::stdout().lock();
+    for path in std::env::args().skip(1) {
+        let blob = std::fs::read(&path)?;
+        let tar = Spool::open(Path::new(&path), &SpoolOptions::default())?;
+        match BlobRecipe::find(&blob, &tar)? {
+            Ok(recipe) => {
+                let size = recipe.to_bytes().len();
+                let share = 100.0 * size as f64 / blob.len() as f64;
+                writeln!(output, "{path}\t{}\t{size}\t{share:.4}%\texact", blob.len())?;
+            }
+            Err(refusal) => writeln!(output, "{path}\t{}\t\t\t{refusal}", blob.len())?,
+        }
+    }
+    Ok(())
+}
