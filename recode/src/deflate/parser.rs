@@ -6,6 +6,10 @@
 //! [`commit`](Parser::commit) are apart. The window slides as zlib's does (deflate.c), because what
 //! it forgets, and that position 0 of it is never matched, shows in the stream.
 
+mod records;
+
+pub(super) use records::MAX_RECORDS;
+
 use super::pgzip::{CHUNK_SIZE, DICTIONARY_SIZE, Pgzip};
 use super::settings::{Settings, Strategy};
 use super::token::{MAX_MATCH, MIN_MATCH, Token, common};
@@ -16,8 +20,6 @@ use crate::compare::Plain;
 const MIN_LOOKAHEAD: usize = MAX_MATCH + MIN_MATCH + 1;
 /// A reference of the least size over a longer distance costs more than its literals.
 const TOO_FAR: usize = 4096;
-/// Most references that [`records`](Parser::records) gives.
-pub(super) const MAX_RECORDS: usize = 8;
 /// Bytes behind the window: GNU gzip puts zeros there at the end, and hashes them.
 const SLACK: usize = 4;
 
@@ -240,63 +242,6 @@ impl Parser {
         self.start = end;
         self.lookahead -= size;
         self.block_size += size;
-    }
-
-    /// The references at the next token that are longer than all nearer ones, of a chain of at most
-    /// so many strings. Whatever an encoder takes, it is most likely one of them. If there are over
-    /// [`MAX_RECORDS`], the last is the longest.
-    pub(super) fn records(&self, max_chain: usize) -> Vec<Token> {
-        let mut records = Vec::with_capacity(MAX_RECORDS);
-        let size = self.lookahead.min(MAX_MATCH);
-        let Some(scan) = self.window[self.start..].first_chunk::<MAX_MATCH>() else { return records };
-        let mut best = MIN_MATCH - 1;
-        for place in self.places(max_chain) {
-            if best >= size {
-                break;
-            }
-            let Some(other) = self.window[place..].first_chunk::<MAX_MATCH>() else { break };
-            if other[best] == scan[best] {
-                let common = common(scan, other).min(size);
-                if common > best {
-                    best = common;
-                    if records.len() == MAX_RECORDS {
-                        records.pop();
-                    }
-                    records.push(Token::reference(common, self.start - place));
-                }
-            }
-        }
-        records
-    }
-
-    /// The `hops`-th nearest reference of this size, of at most so many strings; nearest is 0.
-    pub(super) fn hop(&self, size: usize, hops: usize, max_chain: usize) -> Option<usize> {
-        self.chain(size, max_chain).nth(hops)
-    }
-
-    /// How many references of this size are nearer than this distance.
-    pub(super) fn hops(&self, size: usize, distance: usize, max_chain: usize) -> Option<usize> {
-        self.chain(size, max_chain).position(|near| near == distance)
-    }
-
-    /// The distances of references of this size in the chain of the next string.
-    fn chain(&self, size: usize, max_chain: usize) -> impl Iterator<Item = usize> + '_ {
-        let scan = &self.window[self.start..self.start + size];
-        self.places(max_chain)
-            .filter(move |place| self.window[*place..*place + size] == *scan)
-            .map(|place| self.start - place)
-    }
-
-    /// Where the strings of the chain of the next string are in the window, the nearest first.
-    fn places(&self, max_chain: usize) -> impl Iterator<Item = usize> + '_ {
-        let (at, mask) = (self.start, self.size() - 1);
-        let limit = at.saturating_sub(self.size());
-        let first = if self.entered > at { self.previous[at & mask] } else { 0 };
-        std::iter::successors(Some(usize::from(first)), move |place| {
-            Some(usize::from(self.previous[place & mask])).filter(|next| next < place)
-        })
-        .take_while(move |place| *place > limit)
-        .take(max_chain)
     }
 
     /// Reads ahead, for a token that begins `offset` bytes behind the next, and slides the window

@@ -106,10 +106,12 @@ impl RegistryError {
         Self::Protocol { action: action.into(), reason: reason.to_string() }
     }
 
-    /// The error for a status that is no success.
+    /// The error for a status that is no success. What the registry said goes to a terminal: without
+    /// what would move its cursor.
     pub(super) fn from_status(action: &str, status: u16, body: &str) -> Self {
         let action = action.to_owned();
-        let message: String = body.trim().chars().take(1000).collect();
+        let plain = |text: char| if text.is_control() { ' ' } else { text };
+        let message: String = body.trim().chars().take(1000).map(plain).collect();
         match status {
             401 | 403 => Self::Unauthorized { action, reason: format!("HTTP status {status}: {message}") },
             _ => Self::Status { action, status, message, retry_after: None },
@@ -161,5 +163,21 @@ fn status_of(code: &OciErrorCode) -> u16 {
         OciErrorCode::Unsupported => 405,
         OciErrorCode::Toomanyrequests => 429,
         _ => 400,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_registry_says_does_not_steer_the_terminal() {
+        for status in [404, 401] {
+            let error = RegistryError::from_status("get it", status, "\x1b[2Jgone\r\nroot# \u{9b}1m");
+            assert!(!error.to_string().contains(char::is_control), "{error:?}");
+            assert!(error.to_string().contains("gone"));
+        }
+        let endless = "x".repeat(100_000);
+        assert!(RegistryError::from_status("get it", 500, &endless).to_string().len() < 1100);
     }
 }
