@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 /// Every how many calls of a kind one is struck. All of them take many minutes: `FAULT_STRIDE=1`.
 fn stride() -> usize {
-    std::env::var("FAULT_STRIDE").ok().and_then(|stride| stride.parse().ok()).unwrap_or(40)
+    std::env::var("FAULT_STRIDE").ok().and_then(|stride| stride.parse().ok()).unwrap_or(100)
 }
 
 /// A registry with v1 and v2 of an image, and a delta if it is asked for.

@@ -46,7 +46,7 @@ fn run_at_once(commands: Vec<Command>) -> u64 {
 
 #[test]
 fn many_hosts_pull_one_delta_at_once() {
-    let pulls = number("LOAD_PULLS", 20);
+    let pulls = number("LOAD_PULLS", 10);
     let registry = DockerRegistry::start(Setup::default());
     let dir = TempDir::new().unwrap();
     let layout = OciLayout::create(&dir.path().join("images")).unwrap();
@@ -78,7 +78,7 @@ fn many_hosts_pull_one_delta_at_once() {
 
 #[test]
 fn a_repository_with_many_tags_is_published_to_and_pruned() {
-    let tags = number("LOAD_TAGS", 12);
+    let tags = number("LOAD_TAGS", 6);
     let registry = DockerRegistry::start(Setup::default());
     let dir = TempDir::new().unwrap();
     let layout = OciLayout::create(&dir.path().join("images")).unwrap();
