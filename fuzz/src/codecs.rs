@@ -6,6 +6,7 @@ use layer::Compression;
 use recode::{Codec, Found, Recipe, encode, find};
 
 use crate::Input;
+use crate::ops::Bounded;
 
 /// Most plain bytes of a stream here.
 const MAX_PLAIN: usize = 1 << 20;
@@ -113,23 +114,6 @@ pub fn recipe(data: &[u8]) {
     if recipe.memory() > MAX_ENCODER_MEMORY {
         return;
     }
-    let mut output = Bounded { size: 0, max: 2 * plain.len() + (1 << 20) };
+    let mut output = Bounded { bytes: Vec::new(), max: 2 * plain.len() + (1 << 20) };
     let _ = encode(&recipe, &mut &plain[..], plain.len() as u64, &mut output);
-}
-
-/// An output of which only the size counts.
-struct Bounded {
-    size: usize,
-    max: usize,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.size += bytes.len();
-        if self.size > self.max { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes.len()) }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -173,9 +173,9 @@ impl DeltaDataSource for Sources<'_> {
 }
 
 /// An output that refuses to grow past a bound, as ours does.
-struct Bounded {
-    bytes: Vec<u8>,
-    max: usize,
+pub(crate) struct Bounded {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) max: usize,
 }
 
 impl Write for Bounded {

@@ -83,6 +83,16 @@ pub enum Refusal {
     OtherContent,
 }
 
+impl Refusal {
+    /// Refuses a blob or tar of so many bytes, if it is too large to be searched.
+    pub(crate) const fn of_size(size: u64) -> Result<(), Self> {
+        if size > MAX_SEARCHED_SIZE {
+            return Err(Self::TooLarge { size, max: MAX_SEARCHED_SIZE });
+        }
+        Ok(())
+    }
+}
+
 impl BlobRecipe {
     /// Finds how `blob` is made of `tar`, and proves it.
     ///
@@ -92,9 +102,8 @@ impl BlobRecipe {
     /// [`Error::Layer`] if the tar cannot be read. The inner result is the verdict.
     pub fn find(blob: &[u8], tar: &Spool) -> Result<Result<Self, Refusal>> {
         let blob_size = blob.len() as u64;
-        let size = blob_size.max(tar.size());
-        if size > MAX_SEARCHED_SIZE {
-            return Ok(Err(Refusal::TooLarge { size, max: MAX_SEARCHED_SIZE }));
+        if let Err(refusal) = Refusal::of_size(blob_size.max(tar.size())) {
+            return Ok(Err(refusal));
         }
         let max_size = blob_size / 100 * MAX_SHARE;
         let (mut streams, mut at) = (Vec::new(), 0);
@@ -133,12 +142,7 @@ impl BlobRecipe {
     /// # Errors
     /// Those of the repository; [`Error::TooLarge`] over [`MAX_SIZE`]; as [`parse`](Self::parse).
     pub(crate) async fn fetch(repository: &Repository, recipe: &Descriptor, dir: &Path) -> Result<Self> {
-        if recipe.size() > MAX_SIZE {
-            let what = format!("blob {}", recipe.digest());
-            return Err(Error::TooLarge { what, size: recipe.size(), max: MAX_SIZE });
-        }
-        let path = repository.blob(recipe, dir, &|_| ()).await?;
-        Self::parse(&std::fs::read(&path).map_err(Error::io("read", path))?)
+        Self::parse(&repository.small_blob(recipe, MAX_SIZE, dir).await?)
     }
 
     /// The bytes for a registry.

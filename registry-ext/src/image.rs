@@ -9,6 +9,7 @@ use oci_spec::image::{Descriptor, ImageManifest};
 use serde::Deserialize;
 
 use crate::artifact::{digest_of, parse_index, parse_json, parse_manifest};
+use crate::registry::MAX_MANIFEST_SIZE;
 use crate::repository::{Manifest, Name, Repository};
 use crate::{Error, Result};
 
@@ -40,6 +41,13 @@ pub struct ImageLayer {
     pub digest: BlobDigest,
     /// Digest of the uncompressed tar.
     pub diff_id: DiffId,
+}
+
+impl ImageLayer {
+    /// Whether the blob is the tar itself.
+    pub fn is_plain_tar(&self) -> bool {
+        self.digest.0 == self.diff_id.0
+    }
 }
 
 impl Image {
@@ -242,7 +250,7 @@ fn is_image(entry: &Descriptor) -> bool {
 async fn load(repository: &Repository, manifest: Manifest, temp_dir: &Path) -> Result<Image> {
     let what = format!("{}@{}", repository.name(), manifest.digest);
     let parsed = parse_manifest(&what, &manifest.bytes)?;
-    let config = repository.small_blob(parsed.config(), temp_dir).await?;
+    let config = repository.small_blob(parsed.config(), MAX_MANIFEST_SIZE, temp_dir).await?;
     let fields = ConfigFields::parse(&format!("config of {what}"), &config)?;
     let diff_ids = fields.diff_ids()?;
     if diff_ids.len() != parsed.layers().len() {

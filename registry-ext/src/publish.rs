@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::delta::{MakeOptions, Workshop};
 use crate::discover::{Found, Layout, discover};
-use crate::image::{Image, ImageLayer};
+use crate::image::Image;
 use crate::repository::Repository;
 use crate::watch::Watch;
 use crate::{Error, Result};
@@ -131,9 +131,11 @@ pub async fn publish(
                 continue;
             }
             if options.exact {
-                let known = |layer: &&ImageLayer| !lacking.contains(layer);
-                lacking = [lacking.clone(), target.layers_not_in(source).into_iter().filter(known).collect()]
-                    .concat();
+                for layer in target.layers_not_in(source) {
+                    if !lacking.contains(&layer) {
+                        lacking.push(layer);
+                    }
+                }
                 workshop.keep(lacking.iter().copied());
             }
             job.artifacts(&images.repository, source).await?;

@@ -230,12 +230,11 @@ impl Repository {
         }
     }
 
-    /// The bytes of a small blob: a config.
+    /// The bytes of a blob that is held in memory: of at most `max`.
     ///
     /// # Errors
-    /// As [`blob`](Self::blob); [`Error::TooLarge`] over 4 MiB.
-    pub async fn small_blob(&self, blob: &Descriptor, dir: &Path) -> Result<Vec<u8>> {
-        let max = registry::MAX_MANIFEST_SIZE;
+    /// As [`blob`](Self::blob); [`Error::TooLarge`] over `max`.
+    pub async fn small_blob(&self, blob: &Descriptor, max: u64, dir: &Path) -> Result<Vec<u8>> {
         if blob.size() > max {
             return Err(Error::TooLarge { what: format!("blob {}", blob.digest()), size: blob.size(), max });
         }

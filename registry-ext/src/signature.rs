@@ -24,7 +24,7 @@ use p256::ecdsa::{Signature, VerifyingKey};
 use p256::pkcs8::DecodePublicKey;
 use serde::Deserialize;
 
-use crate::artifact::{ANNOTATION_CONTENT, hex, parse_manifest};
+use crate::artifact::{ANNOTATION_CONTENT, annotation, hex, parse_manifest};
 use crate::image::Image;
 use crate::repository::{Name, Repository};
 use crate::{Error, Result};
@@ -153,7 +153,7 @@ async fn candidates(repository: &Repository, digest: Digest, temp_dir: &Path) ->
             collect(repository, &manifest, layers, temp_dir, &mut found).await?;
         }
         for embedded in layers.iter().filter(|layer| content(layer) == Some(EMBEDDED_MANIFEST)) {
-            let bytes = small(repository, embedded, temp_dir).await?;
+            let bytes = repository.small_blob(embedded, MAX_PAYLOAD_SIZE, temp_dir).await?;
             let signature = parse_manifest("embedded signature", &bytes)?;
             let payloads: Vec<Descriptor> =
                 layers.iter().filter(|layer| content(layer) == Some(EMBEDDED_PAYLOAD)).cloned().collect();
@@ -164,7 +164,7 @@ async fn candidates(repository: &Repository, digest: Digest, temp_dir: &Path) ->
 }
 
 fn content(layer: &Descriptor) -> Option<&str> {
-    layer.annotations().as_ref()?.get(ANNOTATION_CONTENT).map(String::as_str)
+    annotation(layer, ANNOTATION_CONTENT)
 }
 
 /// Adds the payloads of a signature's manifest, as far as they are among `blobs`.
@@ -176,22 +176,14 @@ async fn collect(
     found: &mut Vec<Candidate>,
 ) -> Result<()> {
     for layer in manifest.layers() {
-        let signature = layer.annotations().as_ref().and_then(|of| of.get(ANNOTATION_SIGNATURE));
+        let signature = annotation(layer, ANNOTATION_SIGNATURE);
         let blob = blobs.iter().find(|blob| blob.digest() == layer.digest());
         let (Some(signature), Some(blob)) = (signature, blob) else { continue };
         if found.len() == MAX_SIGNATURES {
             break;
         }
-        let payload = small(repository, blob, temp_dir).await?;
-        found.push(Candidate { payload, signature: signature.clone() });
+        let payload = repository.small_blob(blob, MAX_PAYLOAD_SIZE, temp_dir).await?;
+        found.push(Candidate { payload, signature: signature.to_owned() });
     }
     Ok(())
-}
-
-async fn small(repository: &Repository, blob: &Descriptor, temp_dir: &Path) -> Result<Vec<u8>> {
-    if blob.size() > MAX_PAYLOAD_SIZE {
-        let what = format!("signature {}", blob.digest());
-        return Err(Error::TooLarge { what, size: blob.size(), max: MAX_PAYLOAD_SIZE });
-    }
-    repository.small_blob(blob, temp_dir).await
 }

@@ -51,8 +51,8 @@ pub enum Verdict {
     NoSource,
 }
 
-/// Checks all deltas for `image`, and the recipes of its blobs. Their sources are looked for in `old`, and in the repository
-/// itself by the digests that artifacts name.
+/// Checks all deltas for `image`, and the recipes of its blobs. The deltas' sources are looked for in
+/// `old`, and in the repository itself by the digests that artifacts name.
 ///
 /// # Errors
 /// Those of the repositories, where they concern more than one delta; [`Error::Malformed`] for what

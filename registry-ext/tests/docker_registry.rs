@@ -5,17 +5,14 @@
 mod support;
 
 use registry_ext::store::OciLayout;
-use support::docker_registry::{DockerRegistry, Setup, run, skopeo_push};
-use support::images::{TestImage, pair, pair_of, stored_layers};
+use support::docker_registry::{DockerRegistry, Setup, push_images, run};
+use support::images::{TestImage, pair, pair_of, stored_layers, write_images};
 use support::{json, registry_ext, sum};
 use tempfile::TempDir;
 
-/// A layout with the tags v1 and v2 of a pair.
-fn layout(dir: &TempDir, (old, new): &(TestImage, TestImage)) -> OciLayout {
-    let layout = OciLayout::create(&dir.path().join("images")).unwrap();
-    old.write(&layout, "v1");
-    new.write(&layout, "v2");
-    layout
+/// Puts a pair into a repository as v1 and v2.
+fn push_pair(dir: &TempDir, (old, new): &(TestImage, TestImage), app: &str) -> OciLayout {
+    push_images(dir.path(), &[(old, "v1"), (new, "v2")], app)
 }
 
 #[test]
@@ -23,10 +20,8 @@ fn publish_list_pull_verify_prune() {
     let mut registry = DockerRegistry::start(Setup::default());
     let dir = TempDir::new().unwrap();
     let images = pair();
-    let layout = layout(&dir, &images);
     let app = format!("{}/team/app", registry.address());
-    skopeo_push(&layout, "v1", &app);
-    skopeo_push(&layout, "v2", &app);
+    push_pair(&dir, &images, &app);
 
     let published = json(&format!("publish {app}:v2 --from {app}:v1"));
     let outcomes: Vec<&str> = published["deltas"]
@@ -87,10 +82,8 @@ fn publish_list_pull_verify_prune() {
 fn a_registry_that_keeps_everything_is_pruned_as_far_as_it_goes() {
     let registry = DockerRegistry::start(Setup { keeps: true, ..Setup::default() });
     let dir = TempDir::new().unwrap();
-    let layout = layout(&dir, &pair());
     let app = format!("{}/app", registry.address());
-    skopeo_push(&layout, "v1", &app);
-    skopeo_push(&layout, "v2", &app);
+    push_pair(&dir, &pair(), &app);
     json(&format!("publish {app}:v2 --from {app}:v1"));
     let pruned = json(&format!("prune {app}:v2"));
     assert_eq!(pruned[0]["deleted"], false);
@@ -101,7 +94,8 @@ fn a_registry_that_keeps_everything_is_pruned_as_far_as_it_goes() {
 fn basic_credentials_from_a_file_and_from_stdin() {
     let registry = DockerRegistry::start(Setup { user: Some(("ci", "secret")), ..Setup::default() });
     let dir = TempDir::new().unwrap();
-    let layout = layout(&dir, &pair());
+    let (old, new) = pair();
+    let layout = write_images(dir.path(), &[(&old, "v1"), (&new, "v2")]);
     let app = format!("{}/app", registry.address());
     let authfile = dir.path().join("auth.json");
     // `ci:secret` in base64.
@@ -132,11 +126,8 @@ fn basic_credentials_from_a_file_and_from_stdin() {
 fn tls_with_a_ca_of_its_own() {
     let registry = DockerRegistry::start(Setup { tls: true, ..Setup::default() });
     let dir = TempDir::new().unwrap();
-    let layout = layout(&dir, &pair());
     let app = format!("{}/app", registry.address());
-    for tag in ["v1", "v2"] {
-        skopeo_push(&layout, tag, &app);
-    }
+    push_pair(&dir, &pair(), &app);
     let ca = format!("--ca-file {}", registry.ca_file().display());
     json(&format!("publish {app}:v2 --from {app}:v1 {ca}"));
     assert_eq!(json(&format!("list {app}:v2 {ca}")).as_array().unwrap().len(), 2);
@@ -149,11 +140,9 @@ fn tls_with_a_ca_of_its_own() {
 fn two_publishers_at_once_lose_no_entry() {
     let registry = DockerRegistry::start(Setup::default());
     let dir = TempDir::new().unwrap();
-    let layout = OciLayout::create(&dir.path().join("images")).unwrap();
     let app = format!("{}/app", registry.address());
     let (_, new) = pair();
-    new.write(&layout, "new");
-    skopeo_push(&layout, "new", &app);
+    push_images(dir.path(), &[(&new, "new")], &app);
     // Old images that differ, so that each publisher adds a source of its own.
     let olds = ["a", "b", "c"];
     for (seed, tag) in (10..).zip(olds) {
@@ -162,8 +151,7 @@ fn two_publishers_at_once_lose_no_entry() {
         old.layers[0] = other.layers[0].clone();
         old.layers[1].extend_from_slice(&[0; 512]);
         old.layers[1].extend_from_slice(tag.as_bytes());
-        old.write(&layout, tag);
-        skopeo_push(&layout, tag, &app);
+        push_images(dir.path(), &[(&old, tag)], &app);
     }
     std::thread::scope(|scope| {
         for old in olds {
@@ -198,15 +186,11 @@ fn try_command(line: &str) {
 fn publishers_a_pruner_and_the_garbage_collector_at_once_leave_what_works() {
     let registry = DockerRegistry::start(Setup::default());
     let dir = TempDir::new().unwrap();
-    let layout = OciLayout::create(&dir.path().join("images")).unwrap();
     let app = format!("{}/app", registry.address());
     let (old, new) = pair();
     let mut older = old.clone();
     older.layers[1].extend_from_slice(&[0; 1024]);
-    for (image, tag) in [(&older, "v0"), (&old, "v1"), (&new, "v2")] {
-        image.write(&layout, tag);
-        skopeo_push(&layout, tag, &app);
-    }
+    push_images(dir.path(), &[(&older, "v0"), (&old, "v1"), (&new, "v2")], &app);
     std::thread::scope(|scope| {
         for old in ["v0", "v1"] {
             let app = &app;
@@ -233,11 +217,9 @@ fn publishers_a_pruner_and_the_garbage_collector_at_once_leave_what_works() {
 fn a_registry_that_is_down_for_a_while_is_waited_for() {
     let mut registry = DockerRegistry::start(Setup::default());
     let dir = TempDir::new().unwrap();
-    let layout = OciLayout::create(&dir.path().join("images")).unwrap();
     let app = format!("{}/app", registry.address());
     let (_, image) = pair();
-    image.write(&layout, "v1");
-    skopeo_push(&layout, "v1", &app);
+    push_images(dir.path(), &[(&image, "v1")], &app);
     let store = dir.path().join("store");
     let line = format!("pull {app}:v1 --into oci:{}", store.display());
     registry.stop();

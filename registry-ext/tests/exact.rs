@@ -6,35 +6,16 @@ mod support;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use fixtures::{Corpus, Ending, LayerBuilder};
+use fixtures::{Corpus, Ending, LayerBuilder, filter};
 use layer::Digest;
-use registry_ext::artifact::descriptor_of;
-use registry_ext::repository::Manifest;
 use registry_ext::store::OciLayout;
 use serde_json::{Value, json as json_of};
 use support::docker_registry::{DockerRegistry, Setup, run};
-use support::images::{push, stored_layers};
+use support::images::{push, stored_layers, write_blobs};
 use support::server::{Registry, Switches};
 use support::{json, open, options, registry_ext};
 use tempfile::TempDir;
-
-/// What a program makes of `content`.
-fn filter(program: &str, args: &[&str], content: &[u8]) -> Vec<u8> {
-    let mut child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{program} has to be installed for this test: {error}"));
-    let (mut stdin, content) = (child.stdin.take().unwrap(), content.to_vec());
-    let writer = std::thread::spawn(move || stdin.write_all(&content));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
-    assert!(output.status.success(), "{program} {args:?}");
-    output.stdout
-}
 
 /// How a layer is compressed.
 #[derive(Clone, Copy)]
@@ -108,23 +89,9 @@ fn write_pair(dir: &Path) -> OciLayout {
 }
 
 fn write_image(layout: &OciLayout, tag: &str, layers: &[(By, Vec<u8>)]) {
-    let put = |media_type: &str, bytes: &[u8]| {
-        let mut file = layout.temporary().unwrap();
-        file.write_all(bytes).unwrap();
-        layout.add_blob(Digest::of(bytes), file).unwrap();
-        descriptor_of(media_type, bytes)
-    };
-    let diff_ids: Vec<String> = layers.iter().map(|(_, tar)| Digest::of(tar).to_string()).collect();
-    let config = json_of!({
-        "architecture": "amd64", "os": "linux", "config": {},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-    });
-    let manifest = json_of!({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": put("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes()),
-        "layers": layers.iter().map(|(by, tar)| put(by.media_type(), &by.compress(tar))).collect::<Vec<_>>(),
-    });
-    layout.put_manifest(&Manifest::new(manifest.to_string().into_bytes(), None), Some(tag)).unwrap();
+    let blobs = layers.iter().map(|(by, tar)| (by.media_type(), by.compress(tar))).collect();
+    let tars: Vec<Vec<u8>> = layers.iter().map(|(_, tar)| tar.clone()).collect();
+    layout.put_manifest(&write_blobs(layout, "amd64", &tars, blobs), Some(tag)).unwrap();
 }
 
 /// The blobs and the manifest that a layout has under a tag.

@@ -11,8 +11,7 @@ use std::process::Command;
 
 use fixtures::faults::{Fault, STEPS, WRITES, strike_each};
 use layer::Digest;
-use registry_ext::store::OciLayout;
-use support::docker_registry::{DockerRegistry, Setup, skopeo_push};
+use support::docker_registry::{DockerRegistry, Setup, push_images};
 use support::images::{TestImage, pair, stored_layers};
 use support::{json, registry_ext};
 use tempfile::TempDir;
@@ -36,11 +35,8 @@ impl Scene {
             dir: TempDir::new().unwrap(),
             images: pair(),
         };
-        let layout = OciLayout::create(&scene.path("images")).unwrap();
-        scene.images.0.write(&layout, "v1");
-        scene.images.1.write(&layout, "v2");
-        skopeo_push(&layout, "v1", &scene.app());
-        skopeo_push(&layout, "v2", &scene.app());
+        let (old, new) = &scene.images;
+        push_images(scene.dir.path(), &[(old, "v1"), (new, "v2")], &scene.app());
         scene
     }
 

@@ -22,7 +22,7 @@ use registry_ext::discover::discover;
 use registry_ext::publish::PublishOptions;
 use registry_ext::pull::Origin;
 use registry_ext::registry::RegistryOptions;
-use registry_ext::repository::Name;
+use registry_ext::repository::{Name, Repository};
 use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
 use support::bench::{Bench, warnings};
@@ -34,6 +34,11 @@ use tempfile::TempDir;
 /// A registry that has nothing, and a directory.
 async fn empty() -> (Registry, TempDir) {
     (Registry::start("127.0.0.1:0", Switches::default()).await.unwrap(), TempDir::new().unwrap())
+}
+
+/// Its repository.
+fn app(registry: &Registry, dir: &TempDir, options: &RegistryOptions) -> Repository {
+    open(&format!("{}/app", registry.address()), options, dir.path())
 }
 
 /// A body that goes on until nobody reads, and how many bytes of it were sent.
@@ -105,7 +110,7 @@ async fn redirects_in_a_circle_end() {
         Some(respond(StatusCode::FOUND, &[(header::LOCATION, next)], Body::empty()))
     });
     registry.take_requests();
-    let repository = open(&format!("{}/app", registry.address()), &options(), dir.path());
+    let repository = app(&registry, &dir, &options());
     let error = repository.manifest(&Name::Tag("v1".into())).await.unwrap_err();
     assert!(error.to_string().contains("redirect"), "{error}");
     assert!(registry.take_requests().len() <= 24);
@@ -127,7 +132,7 @@ async fn what_comes_with_an_error_or_as_a_token_has_a_bound() {
             kept.lock().unwrap().push(count);
             Some(respond(code, &[], body))
         });
-        let repository = open(&format!("{}/app", registry.address()), &options(), dir.path());
+        let repository = app(&registry, &dir, &options());
         let manifest = repository.manifest(&Name::Tag("v1".into())).await;
         assert!(matches!(&manifest, Err(_) | Ok(None)), "{code}");
         let sent = sent.lock().unwrap();
@@ -170,7 +175,7 @@ async fn lists_have_an_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_and_blobs_have_the_size_that_is_known() {
     let (registry, dir) = empty().await;
-    let repository = open(&format!("{}/app", registry.address()), &options(), dir.path());
+    let repository = app(&registry, &dir, &options());
     let mut large = vec![b' '; 5 << 20];
     large[..2].copy_from_slice(b"{}");
     let large =
@@ -203,7 +208,7 @@ async fn deep_documents_are_errors() {
             let (registry, dir) = empty().await;
             let body = Bytes::from(text);
             registry.lie(move |_| Some(respond(StatusCode::OK, &[], body.clone())));
-            let repository = open(&format!("{}/app", registry.address()), &options(), dir.path());
+            let repository = app(&registry, &dir, &options());
             let resolved = registry_ext::image::resolve_all(&repository, None, dir.path()).await;
             assert!(matches!(resolved, Err(Error::Malformed { .. })), "{:?}", resolved.err());
             let _ = repository.tags().await;
@@ -335,7 +340,7 @@ async fn documents_that_drip_are_given_up() {
         Some(respond(StatusCode::OK, &[], body))
     });
     let options = RegistryOptions { patience: Duration::from_secs(1), ..options() };
-    let repository = open(&format!("{}/app", registry.address()), &options, dir.path());
+    let repository = app(&registry, &dir, &options);
     let began = Instant::now();
     let error = repository.manifest(&Name::Tag("v1".into())).await.unwrap_err();
     assert!(error.to_string().contains("less than 1024 bytes a second"), "{error}");

@@ -12,9 +12,8 @@ mod support;
 
 use std::process::{Command, Stdio};
 
-use registry_ext::store::OciLayout;
 use serde_json::Value;
-use support::docker_registry::{DockerRegistry, Setup, run, skopeo_push};
+use support::docker_registry::{DockerRegistry, Setup, push_images, run};
 use support::images::{TestImage, pair, stored_layers};
 use support::{json, registry_ext};
 use tempfile::TempDir;
@@ -49,13 +48,9 @@ fn many_hosts_pull_one_delta_at_once() {
     let pulls = number("LOAD_PULLS", 10);
     let registry = DockerRegistry::start(Setup::default());
     let dir = TempDir::new().unwrap();
-    let layout = OciLayout::create(&dir.path().join("images")).unwrap();
     let (old, new) = pair();
     let app = format!("{}/app", registry.address());
-    for (image, tag) in [(&old, "v1"), (&new, "v2")] {
-        image.write(&layout, tag);
-        skopeo_push(&layout, tag, &app);
-    }
+    push_images(dir.path(), &[(&old, "v1"), (&new, "v2")], &app);
     json(&format!("publish {app}:v2 --from {app}:v1"));
     let stores: Vec<_> = (0..pulls).map(|host| dir.path().join(format!("host-{host}"))).collect();
     let pull = |tag: &str| {
@@ -81,11 +76,9 @@ fn a_repository_with_many_tags_is_published_to_and_pruned() {
     let tags = number("LOAD_TAGS", 6);
     let registry = DockerRegistry::start(Setup::default());
     let dir = TempDir::new().unwrap();
-    let layout = OciLayout::create(&dir.path().join("images")).unwrap();
     let app = format!("{}/app", registry.address());
     let (old, new) = pair();
-    old.write(&layout, "v0");
-    skopeo_push(&layout, "v0", &app);
+    push_images(dir.path(), &[(&old, "v0")], &app);
     for tag in 1..=tags {
         // One more small layer makes another image with another target.
         let mut layer = fixtures::LayerBuilder::new();
@@ -93,8 +86,7 @@ fn a_repository_with_many_tags_is_published_to_and_pruned() {
         let layer = layer.finish(fixtures::Ending::Normal);
         let image = TestImage { layers: [new.layers.clone(), vec![layer]].concat(), ..new.clone() };
         let tag = format!("v{tag}");
-        image.write(&layout, &tag);
-        skopeo_push(&layout, &tag, &app);
+        push_images(dir.path(), &[(&image, &tag)], &app);
         json(&format!("publish {app}:{tag} --from {app}:v0"));
     }
     let deltas = |tag: usize| json(&format!("list {app}:v{tag}")).as_array().unwrap().len();

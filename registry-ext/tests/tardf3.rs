@@ -5,12 +5,10 @@
 
 mod support;
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use delta_format::{Encoding, OpWriter, Reencoding, Version};
-use fixtures::{Corpus, Ending, LayerBuilder, Rng, contents};
+use fixtures::{Corpus, Ending, LayerBuilder, Rng, contents, filter};
 use layer::Digest;
 use registry_ext::artifact::oci_delta::{ArtifactLayer, Kind, OciDelta};
 use registry_ext::artifact::{
@@ -22,26 +20,10 @@ use registry_ext::repository::{Manifest, Name, Repository};
 use registry_ext::store::OciLayout;
 use serde_json::Value;
 use support::docker_registry::{DockerRegistry, Setup, run};
-use support::images::{TestImage, push, stored_layers};
+use support::images::{TestImage, push, stored_layers, write_images};
 use support::server::{Registry, Switches};
 use support::{json, open, options};
 use tempfile::TempDir;
-
-/// What a program makes of `content`.
-fn filter(program: &str, args: &[&str], content: &[u8]) -> Vec<u8> {
-    let mut child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{program} has to be installed for this test: {error}"));
-    let (mut stdin, content) = (child.stdin.take().unwrap(), content.to_vec());
-    let writer = std::thread::spawn(move || stdin.write_all(&content));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
-    assert!(output.status.success(), "{program} {args:?}");
-    output.stdout
-}
 
 /// A layer with compressed files, as distributions ship them. `changes` are made in each.
 fn compressed(changes: usize) -> Vec<u8> {
@@ -68,10 +50,7 @@ fn pair() -> (TestImage, TestImage) {
 }
 
 fn layout(dir: &Path, images: &(TestImage, TestImage)) -> OciLayout {
-    let layout = OciLayout::create(&dir.join("images")).unwrap();
-    images.0.write(&layout, "v1");
-    images.1.write(&layout, "v2");
-    layout
+    write_images(dir, &[(&images.0, "v1"), (&images.1, "v2")])
 }
 
 /// The values of a key over a JSON array.

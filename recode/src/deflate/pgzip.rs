@@ -168,8 +168,7 @@ impl Pgzip {
             if next > limit {
                 return None;
             }
-            let (of_four, of_seven) = (self.of_four[self.hash_four(at)], self.of_seven[self.hash_seven(at)]);
-            self.enter(at);
+            let (of_four, of_seven) = self.enter(at);
             let found = |source, size| Some(Candidate { at_match: at, source, size, next });
             if let Some(last) = self.near(of_seven[0], at) {
                 let before = self.near(of_seven[1], at).filter(|before| self.is_four(*before, at));
@@ -187,8 +186,7 @@ impl Pgzip {
             }
             if let Some(last) = self.near(of_four, at).filter(|last| self.is_four(*last, at)) {
                 let size = self.bounded_size(last, at);
-                let ahead = self.of_seven[self.hash_seven(next)];
-                self.enter(next);
+                let (_, ahead) = self.enter(next);
                 // A string of 7 bytes at the next place, if it is longer.
                 if let Some(source) = self.near(ahead[0], next) {
                     let sources = [Some(source), self.near(ahead[1], next)];
@@ -218,7 +216,7 @@ impl Pgzip {
         if source >= at || at - source >= MAX_DISTANCE {
             return;
         }
-        let size = self.common(source, at, usize::MAX);
+        let size = self.size(source, at);
         if size > found.size {
             *found = Candidate { at_match: at, source, size, next: found.next };
         }
@@ -239,20 +237,21 @@ impl Pgzip {
         }
     }
 
-    fn enter(&mut self, at: usize) {
-        self.enter_four(at);
-        self.enter_seven(at);
+    /// Enters the strings at a place into both tables; gives what was there.
+    fn enter(&mut self, at: usize) -> (i64, [i64; 2]) {
+        (self.enter_four(at), self.enter_seven(at))
     }
 
-    fn enter_four(&mut self, at: usize) {
+    fn enter_four(&mut self, at: usize) -> i64 {
         let hash = self.hash_four(at);
-        self.of_four[hash] = self.base + at as i64;
+        std::mem::replace(&mut self.of_four[hash], self.base + at as i64)
     }
 
-    fn enter_seven(&mut self, at: usize) {
+    fn enter_seven(&mut self, at: usize) -> [i64; 2] {
         let hash = self.hash_seven(at);
-        let places = &mut self.of_seven[hash];
-        *places = [self.base + at as i64, places[0]];
+        let before = self.of_seven[hash];
+        self.of_seven[hash] = [self.base + at as i64, before[0]];
+        before
     }
 
     fn four(&self, at: usize) -> u32 {

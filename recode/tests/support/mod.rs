@@ -1,26 +1,13 @@
 //! What the tests share: the tools of the system, and contents to compress.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part, and fails by panicking")]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    reason = "each test uses a part, and fails by panicking"
+)]
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
-/// What a program writes when it reads `input`.
-pub(crate) fn pipe(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{program}: {error}"));
-    let mut stdin = child.stdin.take().unwrap();
-    let output = std::thread::scope(|scope| {
-        scope.spawn(move || stdin.write_all(input).unwrap());
-        child.wait_with_output().unwrap()
-    });
-    assert!(output.status.success(), "{program} {arguments:?}");
-    output.stdout
-}
+pub(crate) use fixtures::filter as pipe;
 
 /// The output of a Python program that reads `input`.
 pub(crate) fn python(program: &str, input: &[u8]) -> Vec<u8> {

@@ -47,7 +47,7 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
                 blob_size: layer.map_or(0, |layer| layer.blob.size()),
                 clients: clients(candidate, &found),
                 exact: layer.is_some_and(|layer| {
-                    found.blob_recipes.contains_key(&layer.digest) || layer.digest.0 == layer.diff_id.0
+                    layer.is_plain_tar() || found.blob_recipes.contains_key(&layer.digest)
                 }),
             });
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::job::Job;
 use crate::artifact::blob_recipes::BlobRecipes;
 use crate::artifact::{BLOB_RECIPE, EMPTY_CONFIG, EMPTY_JSON, descriptor_of};
-use crate::blob_recipe::{BlobRecipe, MAX_SEARCHED_SIZE, Refusal};
+use crate::blob_recipe::{BlobRecipe, Refusal};
 use crate::discover::discover;
 use crate::error::blocking;
 use crate::image::ImageLayer;
@@ -54,7 +54,7 @@ impl Job<'_> {
         let mut made = BTreeMap::new();
         for layer in layers {
             let (recipe_size, outcome) = match self.found.blob_recipes.get(&layer.digest) {
-                _ if layer.digest.0 == layer.diff_id.0 => (None, RecipeOutcome::NotNeeded),
+                _ if layer.is_plain_tar() => (None, RecipeOutcome::NotNeeded),
                 Some(known) => (Some(known.size()), RecipeOutcome::AlreadyThere),
                 None => match self.find_recipe(layer).await? {
                     Ok(recipe) => {
@@ -84,9 +84,9 @@ impl Job<'_> {
     async fn find_recipe(&self, layer: &ImageLayer) -> Result<Result<BlobRecipe, Refusal>> {
         let tar = self.workshop.spools(&self.new.repository, &[layer]).await?;
         let tar = tar.into_iter().next().ok_or(Error::Panicked)?;
-        let size = layer.blob.size().max(tar.size());
-        if size > MAX_SEARCHED_SIZE {
-            return Ok(Err(Refusal::TooLarge { size, max: MAX_SEARCHED_SIZE }));
+        // Before the blob is read.
+        if let Err(refusal) = Refusal::of_size(layer.blob.size().max(tar.size())) {
+            return Ok(Err(refusal));
         }
         let path = self.workshop.blob(&self.new.repository, layer).await?;
         blocking(move || {

@@ -35,7 +35,7 @@ pub(super) fn other_blobs(
 
 /// The ways to get a layer in which its blob comes out as the manifest has it.
 pub(super) fn exact<'p>(layer: &ImageLayer, ways: Ways<'p>, recipes: &Recipes, watch: &Watch) -> Ways<'p> {
-    if layer.digest.0 == layer.diff_id.0 {
+    if layer.is_plain_tar() {
         return Ways { here: None, ..ways };
     }
     let Some(recipe) = recipes.get(&layer.digest) else {

@@ -117,7 +117,7 @@ impl Repository {
     /// All tags.
     ///
     /// # Errors
-    /// [`Error::Registry`]; [`Error::TooLarge`] for a list of over 32 MiB or 1000 pages.
+    /// [`Error::Registry`], also for a list of over 1000 pages; [`Error::TooLarge`] for one of over 32 MiB.
     pub async fn tags(&self) -> Result<Vec<String>> {
         #[derive(serde::Deserialize)]
         struct Page {

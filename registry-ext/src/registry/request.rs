@@ -3,6 +3,7 @@
 //! A registry is not trusted: documents and messages of errors are read up to a bound, and neither
 //! they nor blobs may come slower than [`MIN_RATE`] for ever.
 
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, HeaderName, LINK, RETRY_AFTER};
@@ -106,7 +107,8 @@ impl Repository {
     /// `None`, at a page that is not there or that `take` refuses.
     ///
     /// # Errors
-    /// As [`get`](Self::get); [`Error::TooLarge`] for a list of over 32 MiB or 1000 pages.
+    /// As [`get`](Self::get); [`Error::TooLarge`] for a list of over 32 MiB, [`RegistryError::Protocol`]
+    /// for one of over 1000 pages.
     pub(super) async fn get_pages(
         &self,
         action: &str,
@@ -204,7 +206,7 @@ pub(super) async fn send(action: &str, request: RequestBuilder) -> Result<Respon
 pub(super) async fn next_chunk(
     action: &str,
     answer: &mut Response,
-) -> Result<Option<impl AsRef<[u8]> + std::ops::Deref<Target = [u8]> + use<>>, RegistryError> {
+) -> Result<Option<impl Deref<Target = [u8]> + use<>>, RegistryError> {
     answer.chunk().await.map_err(|error| RegistryError::from_http(action, error))
 }
 

@@ -13,7 +13,7 @@ use registry_ext::store::{LayerStore, OciLayout};
 use registry_ext::watch::{Event, Watch};
 use tempfile::TempDir;
 
-use super::images::{TestImage, pair, push};
+use super::images::{TestImage, pair, push, write_images};
 use super::server::{Registry, Switches};
 use super::{open, options};
 
@@ -33,9 +33,8 @@ impl Bench {
     pub(crate) async fn with(switches: Switches, options: RegistryOptions) -> Self {
         let registry = Registry::start("127.0.0.1:0", switches).await.unwrap();
         let bench = Self { registry, dir: TempDir::new().unwrap(), images: pair(), options };
-        let layout = OciLayout::create(&bench.path("images")).unwrap();
-        bench.images.0.write(&layout, "v1");
-        bench.images.1.write(&layout, "v2");
+        let (old, new) = &bench.images;
+        let layout = write_images(bench.dir.path(), &[(old, "v1"), (new, "v2")]);
         push(&layout, "v1", &bench.repository()).await;
         push(&layout, "v2", &bench.repository()).await;
         bench

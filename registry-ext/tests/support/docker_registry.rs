@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use registry_ext::store::OciLayout;
 use tempfile::TempDir;
 
+use super::images::{TestImage, write_images};
+
 /// How long a registry may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -167,4 +169,13 @@ pub(crate) fn run(program: &str, args: &[&str]) -> String {
 pub(crate) fn skopeo_push(layout: &OciLayout, tag: &str, to: &str) {
     let from = format!("oci:{}:{tag}", layout.dir().display());
     run("skopeo", &["copy", "-q", "--dest-tls-verify=false", &from, &format!("docker://{to}:{tag}")]);
+}
+
+/// Writes images to a layout in a directory, and copies them to a repository with their tags.
+pub(crate) fn push_images(dir: &Path, images: &[(&TestImage, &str)], to: &str) -> OciLayout {
+    let layout = write_images(dir, images);
+    for (_, tag) in images {
+        skopeo_push(&layout, tag, to);
+    }
+    layout
 }

@@ -30,37 +30,53 @@ impl TestImage {
     }
 
     fn manifest(&self, layout: &OciLayout) -> Manifest {
-        let put = |media_type: &str, bytes: &[u8]| {
-            let mut file = layout.temporary().unwrap();
-            file.write_all(bytes).unwrap();
-            layout.add_blob(Digest::of(bytes), file).unwrap();
-            descriptor_of(media_type, bytes)
+        let blob = |(index, tar): (usize, &Vec<u8>)| match index {
+            0 | 1 => ("application/vnd.oci.image.layer.v1.tar+gzip", gzip(tar)),
+            // So well compressed that no delta of new files is smaller.
+            _ => {
+                let frame = zstd::encode_all(tar.as_slice(), 22).unwrap();
+                ("application/vnd.oci.image.layer.v1.tar+zstd", frame)
+            }
         };
-        let diff_ids: Vec<String> = self.layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
-        let layers: Vec<_> = self
-            .layers
-            .iter()
-            .enumerate()
-            .map(|(index, layer)| match index {
-                0 | 1 => put("application/vnd.oci.image.layer.v1.tar+gzip", &gzip(layer)),
-                // So well compressed that no delta of new files is smaller.
-                _ => put(
-                    "application/vnd.oci.image.layer.v1.tar+zstd",
-                    &zstd::encode_all(layer.as_slice(), 22).unwrap(),
-                ),
-            })
-            .collect();
-        let config = json!({
-            "architecture": self.architecture, "os": "linux", "config": {},
-            "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        });
-        let config = put("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
-        let manifest = json!({
-            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": config, "layers": layers,
-        });
-        Manifest::new(manifest.to_string().into_bytes(), None)
+        let blobs = self.layers.iter().enumerate().map(blob).collect();
+        write_blobs(layout, self.architecture, &self.layers, blobs)
     }
+}
+
+/// Writes the blobs and the config of an image to a layout: each layer, and its blob with a media type.
+/// Gives its manifest.
+pub(crate) fn write_blobs(
+    layout: &OciLayout,
+    architecture: &str,
+    layers: &[Vec<u8>],
+    blobs: Vec<(&str, Vec<u8>)>,
+) -> Manifest {
+    let put = |media_type: &str, bytes: &[u8]| {
+        let mut file = layout.temporary().unwrap();
+        file.write_all(bytes).unwrap();
+        layout.add_blob(Digest::of(bytes), file).unwrap();
+        descriptor_of(media_type, bytes)
+    };
+    let diff_ids: Vec<String> = layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
+    let config = json!({
+        "architecture": architecture, "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": put("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes()),
+        "layers": blobs.iter().map(|(media_type, blob)| put(media_type, blob)).collect::<Vec<_>>(),
+    });
+    Manifest::new(manifest.to_string().into_bytes(), None)
+}
+
+/// Writes images under their tags to the layout `images` in a directory.
+pub(crate) fn write_images(dir: &Path, images: &[(&TestImage, &str)]) -> OciLayout {
+    let layout = OciLayout::create(&dir.join("images")).unwrap();
+    for (image, tag) in images {
+        image.write(&layout, tag);
+    }
+    layout
 }
 
 /// Writes an index of images for several platforms.
