@@ -1,15 +1,16 @@
 //! A repository on a registry. Nothing outside this module knows the OCI client.
 //!
-//! The client uploads and mounts. It reads answers of any size into memory, and so what is got is got
-//! with the HTTP client below it: requests, tries after a failure and bounds (`request.rs`),
-//! credentials (`access.rs`), manifests and lists (`manifests.rs`), downloads that resume and are
-//! checked (`blobs.rs`).
+//! The client uploads and mounts (`uploads.rs`). It reads answers of any size into memory, and so what
+//! is got is got with the HTTP client below it: requests, tries after a failure and bounds
+//! (`request.rs`), credentials (`access.rs`), manifests and lists (`manifests.rs`), downloads that
+//! resume and are checked (`blobs.rs`).
 
 mod access;
 mod blobs;
 mod error;
 mod manifests;
 mod request;
+mod uploads;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,9 +18,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use oci_distribution::Client;
-use oci_distribution::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
 use oci_spec::distribution::Reference;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 pub use error::RegistryError;
 pub(crate) use request::MAX_MANIFEST_SIZE;
@@ -106,8 +106,9 @@ pub struct Repository {
     reference: Reference,
     /// `http://127.0.0.1:5000/v2/app`
     base: String,
-    client: Client,
     http: reqwest::Client,
+    uploads: OnceCell<Client>,
+    ca_certificates: Vec<Vec<u8>>,
     credential: Credential,
     access: Mutex<BTreeMap<Operation, Access>>,
     retry: Retry,
@@ -135,31 +136,19 @@ impl Repository {
     /// # Errors
     /// [`RegistryError::Setup`] if a certificate is broken; as [`Credentials::find`].
     pub fn open(reference: &Reference, options: &RegistryOptions) -> Result<Self> {
+        // For all TLS of the process; a program that has chosen before keeps its choice.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let host = reference.resolve_registry();
         let plain_http =
             options.plain_http.unwrap_or_else(|| options.ca_certificates.is_empty() && is_loopback(host));
         let credential = options.credentials.find(reference.registry(), reference.repository())?;
-        let protocol = if plain_http { ClientProtocol::Http } else { ClientProtocol::Https };
-        let certificate =
-            |pem: &Vec<u8>| Certificate { encoding: CertificateEncoding::Pem, data: pem.clone() };
-        let config = ClientConfig {
-            protocol,
-            use_monolithic_push: true,
-            extra_root_certificates: options.ca_certificates.iter().map(certificate).collect(),
-            read_timeout: Some(READ_TIMEOUT),
-            connect_timeout: Some(CONNECT_TIMEOUT),
-            user_agent: USER_AGENT,
-            platform_resolver: None,
-            ..ClientConfig::default()
-        };
-        // Not `Client::new`: it hides errors and falls back to defaults.
-        let client = Client::try_from(config).map_err(RegistryError::setup)?;
         let scheme = if plain_http { "http" } else { "https" };
         Ok(Self {
             base: format!("{scheme}://{host}/v2/{}", reference.repository()),
             reference: reference.clone(),
-            client,
             http: request::http_client(&options.ca_certificates)?,
+            uploads: OnceCell::new(),
+            ca_certificates: options.ca_certificates.clone(),
             credential,
             access: Mutex::default(),
             retry: options.retry,

@@ -1,13 +1,9 @@
 //! Who we are to a registry: basic credentials, or a token that it hands out for them.
 //!
-//! The client could get tokens itself, but reads an answer of any size, hides why it got none and then
+//! The OCI client could get tokens itself, but reads an answer of any size, hides why it got none and then
 //! goes on without, and cannot get those for an identity token, nor those that may delete. So a token
-//! is got here, ahead of the first request and again after a refusal; for uploads it is put into the
-//! client's cache.
+//! is got here, ahead of the first request and again after a refusal; for uploads the client is given it.
 
-use oci_distribution::RegistryOperation;
-use oci_distribution::secrets::RegistryAuth;
-use oci_distribution::token_cache::{RegistryToken, RegistryTokenType};
 use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{RequestBuilder, Url};
 
@@ -72,23 +68,7 @@ impl Repository {
             }
             (None, Credential::Anonymous | Credential::Identity(_)) => Access::Anonymous,
         };
-        if operation == Operation::Push {
-            self.lend(&access).await;
-        }
         Ok(access)
-    }
-
-    /// Gives the client what it uploads with.
-    async fn lend(&self, access: &Access) {
-        let token = match access {
-            Access::Anonymous => return,
-            Access::Basic(username, password) => RegistryTokenType::Basic(username.clone(), password.clone()),
-            Access::Bearer(token) => RegistryTokenType::Bearer(RegistryToken::Token { token: token.clone() }),
-        };
-        // It looks for tokens only where it has credentials; those would get it another token.
-        let registry = self.reference.resolve_registry();
-        self.client.store_auth_if_needed(registry, &RegistryAuth::Anonymous).await;
-        self.client.tokens.insert(&self.reference, RegistryOperation::Push, token).await;
     }
 
     async fn challenge(&self, action: &str) -> Result<Option<Challenge>, RegistryError> {

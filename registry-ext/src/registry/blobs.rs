@@ -1,27 +1,20 @@
-//! Blobs, which go from and to files.
+//! Blobs that are downloaded, to files.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use futures_util::stream::try_unfold;
 use layer::{BlobDigest, DigestWriter};
-use oci_distribution::errors::OciDistributionError;
-use oci_spec::distribution::Reference;
 use oci_spec::image::Descriptor;
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{RequestBuilder, Response, StatusCode};
-use tokio::io::AsyncReadExt;
 
 use super::access::Operation;
 use super::request::{next_chunk, send};
 use super::{RegistryError, Repository};
 use crate::artifact::digest_of;
 use crate::{Error, Result};
-
-/// Bytes that are read from a file and sent at once.
-const CHUNK_SIZE: usize = 1 << 20;
 
 /// What has been downloaded of a blob.
 struct Download<'p> {
@@ -171,55 +164,6 @@ impl Repository {
             Err(error) if error.status() == Some(404) => Ok(false),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Stores the blob in a file, unless the repository has it.
-    ///
-    /// # Errors
-    /// [`Error::Registry`], [`Error::Io`].
-    pub async fn put_blob(&self, blob: &Descriptor, path: &Path) -> Result<()> {
-        let digest = digest_of(blob)?;
-        if self.has_blob(BlobDigest(digest)).await? {
-            return Ok(());
-        }
-        let action = format!("put the blob {digest} to {}", self.name());
-        let text = digest.to_string();
-        let put = async |_: &super::Access| {
-            let file = tokio::fs::File::open(path)
-                .await
-                .map_err(|error| RegistryError::connection(&action, error))?;
-            let chunks = try_unfold(file, async |mut file| {
-                let mut chunk = Vec::with_capacity(CHUNK_SIZE);
-                (&mut file).take(CHUNK_SIZE as u64).read_to_end(&mut chunk).await?;
-                Ok::<_, OciDistributionError>((!chunk.is_empty()).then(|| (chunk.into(), file)))
-            });
-            let put = self.client.push_blob_stream(&self.reference, chunks, &text, Some(blob.size())).await;
-            match put {
-                // The blob is there: a registry that stores elsewhere need not say where.
-                Ok(_) | Err(OciDistributionError::RegistryNoLocationError) => Ok(()),
-                Err(error) => Err(RegistryError::from_client(&action, error)),
-            }
-        };
-        Ok(self.attempt(Operation::Push, put).await?)
-    }
-
-    /// Has the registry take a blob over from another of its repositories. Gives false if it does
-    /// not, for whatever reason: the blob then has to be uploaded.
-    pub async fn mount_blob(&self, digest: BlobDigest, from: &Self) -> bool {
-        if from.reference.registry() != self.reference.registry() {
-            return false;
-        }
-        let source = Reference::with_tag(
-            from.reference.registry().to_owned(),
-            from.reference.repository().to_owned(),
-            "latest".into(),
-        );
-        let text = digest.to_string();
-        let mount = async |_: &super::Access| {
-            let mounted = self.client.mount_blob(&self.reference, &source, &text).await;
-            mounted.map_err(|error| RegistryError::from_client("mount a blob", error))
-        };
-        self.attempt(Operation::Push, mount).await.is_ok()
     }
 }
 

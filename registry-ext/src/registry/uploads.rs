@@ -1,0 +1,111 @@
+//! Uploads of blobs, the part of the protocol that the OCI client does.
+//!
+//! It is made for the first upload: to read the certificates of the system takes longer than many a
+//! pull.
+
+use std::path::Path;
+
+use futures_util::stream::try_unfold;
+use layer::BlobDigest;
+use oci_distribution::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
+use oci_distribution::errors::OciDistributionError;
+use oci_distribution::secrets::RegistryAuth;
+use oci_distribution::token_cache::{RegistryToken, RegistryTokenType};
+use oci_distribution::{Client, RegistryOperation};
+use oci_spec::distribution::Reference;
+use oci_spec::image::Descriptor;
+use tokio::io::AsyncReadExt;
+
+use super::access::{Access, Operation};
+use super::{CONNECT_TIMEOUT, READ_TIMEOUT, RegistryError, Repository, USER_AGENT};
+use crate::Result;
+use crate::artifact::digest_of;
+
+/// Bytes that are read from a file and sent at once.
+const CHUNK_SIZE: usize = 1 << 20;
+
+impl Repository {
+    /// Stores the blob in a file, unless the repository has it.
+    ///
+    /// # Errors
+    /// [`Error::Registry`](crate::Error::Registry), [`Error::Io`](crate::Error::Io).
+    pub async fn put_blob(&self, blob: &Descriptor, path: &Path) -> Result<()> {
+        let digest = digest_of(blob)?;
+        if self.has_blob(BlobDigest(digest)).await? {
+            return Ok(());
+        }
+        let action = format!("put the blob {digest} to {}", self.name());
+        let text = digest.to_string();
+        let put = async |access: &Access| {
+            let file = tokio::fs::File::open(path)
+                .await
+                .map_err(|error| RegistryError::connection(&action, error))?;
+            let chunks = try_unfold(file, async |mut file| {
+                let mut chunk = Vec::with_capacity(CHUNK_SIZE);
+                (&mut file).take(CHUNK_SIZE as u64).read_to_end(&mut chunk).await?;
+                Ok::<_, OciDistributionError>((!chunk.is_empty()).then(|| (chunk.into(), file)))
+            });
+            let client = self.upload_client(access).await?;
+            let put = client.push_blob_stream(&self.reference, chunks, &text, Some(blob.size())).await;
+            match put {
+                // The blob is there: a registry that stores elsewhere need not say where.
+                Ok(_) | Err(OciDistributionError::RegistryNoLocationError) => Ok(()),
+                Err(error) => Err(RegistryError::from_client(&action, error)),
+            }
+        };
+        Ok(self.attempt(Operation::Push, put).await?)
+    }
+
+    /// Has the registry take a blob over from another of its repositories. Gives false if it does
+    /// not, for whatever reason: the blob then has to be uploaded.
+    pub async fn mount_blob(&self, digest: BlobDigest, from: &Self) -> bool {
+        if from.reference.registry() != self.reference.registry() {
+            return false;
+        }
+        let source = Reference::with_tag(
+            from.reference.registry().to_owned(),
+            from.reference.repository().to_owned(),
+            "latest".into(),
+        );
+        let text = digest.to_string();
+        let mount = async |access: &Access| {
+            let client = self.upload_client(access).await?;
+            let mounted = client.mount_blob(&self.reference, &source, &text).await;
+            mounted.map_err(|error| RegistryError::from_client("mount a blob", error))
+        };
+        self.attempt(Operation::Push, mount).await.is_ok()
+    }
+
+    /// The client, with what it needs to be let in.
+    async fn upload_client(&self, access: &Access) -> Result<&Client, RegistryError> {
+        let client = self.uploads.get_or_try_init(async || self.make_upload_client()).await?;
+        let token = match access {
+            Access::Anonymous => return Ok(client),
+            Access::Basic(username, password) => RegistryTokenType::Basic(username.clone(), password.clone()),
+            Access::Bearer(token) => RegistryTokenType::Bearer(RegistryToken::Token { token: token.clone() }),
+        };
+        // It looks for tokens only where it has credentials; those would get it another token.
+        let registry = self.reference.resolve_registry();
+        client.store_auth_if_needed(registry, &RegistryAuth::Anonymous).await;
+        client.tokens.insert(&self.reference, RegistryOperation::Push, token).await;
+        Ok(client)
+    }
+
+    fn make_upload_client(&self) -> Result<Client, RegistryError> {
+        let is_plain = self.base.starts_with("http:");
+        let certificate =
+            |pem: &Vec<u8>| Certificate { encoding: CertificateEncoding::Pem, data: pem.clone() };
+        // Not `Client::new`: it hides errors and falls back to defaults.
+        Client::try_from(ClientConfig {
+            protocol: if is_plain { ClientProtocol::Http } else { ClientProtocol::Https },
+            use_monolithic_push: true,
+            extra_root_certificates: self.ca_certificates.iter().map(certificate).collect(),
+            read_timeout: Some(READ_TIMEOUT),
+            connect_timeout: Some(CONNECT_TIMEOUT),
+            user_agent: USER_AGENT,
+            platform_resolver: None,
+            ..ClientConfig::default()
+        })
+        .map_err(RegistryError::setup)
+    }
+}
