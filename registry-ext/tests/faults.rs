@@ -5,20 +5,21 @@
 
 mod support;
 
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fixtures::faults::{Fault, STEPS, WRITES, strike_each};
+use fixtures::faults::{Fault, READS, STEPS, Struck, WRITES, outgrow, strike_each};
 use layer::Digest;
-use support::docker_registry::{DockerRegistry, Setup, push_images};
+use support::docker_registry::{DockerRegistry, Setup, push_images, run};
 use support::images::{TestImage, pair, stored_layers};
 use support::{json, registry_ext};
 use tempfile::TempDir;
 
-/// Every how many calls of a kind one is struck. All of them take many minutes: `FAULT_STRIDE=1`.
-fn stride() -> usize {
-    std::env::var("FAULT_STRIDE").ok().and_then(|stride| stride.parse().ok()).unwrap_or(100)
+/// How many of the calls of a kind are struck. All of them take hours: `FAULT_RUNS=1000000`.
+fn runs() -> usize {
+    std::env::var("FAULT_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(1)
 }
 
 /// A registry with v1 and v2 of an image, and a delta if it is asked for.
@@ -62,69 +63,103 @@ fn command(line: &str) -> Command {
     command
 }
 
-/// Every blob of a layout is what its name says, and the index names only what is there.
+/// Every blob of a layout is what its name says, nothing else is there, and the index names only what
+/// is there.
 fn assert_consistent(store: &Path) {
     for blob in fs::read_dir(store.join("blobs/sha256")).unwrap() {
         let blob = blob.unwrap();
         let digest = Digest::of(&fs::read(blob.path()).unwrap()).to_string();
         assert_eq!(digest, format!("sha256:{}", blob.file_name().to_str().unwrap()));
     }
-    let index: serde_json::Value =
-        serde_json::from_slice(&fs::read(store.join("index.json")).unwrap()).unwrap();
-    for manifest in index["manifests"].as_array().unwrap() {
-        let digest = manifest["digest"].as_str().unwrap().replace(':', "/");
-        let manifest: serde_json::Value =
-            serde_json::from_slice(&fs::read(store.join("blobs").join(digest)).unwrap()).unwrap();
-        for layer in manifest["layers"].as_array().unwrap() {
-            let digest = layer["digest"].as_str().unwrap().replace(':', "/");
-            assert!(store.join("blobs").join(&digest).exists(), "{digest} is missing");
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(store.join(name)).unwrap()).unwrap()
+    };
+    let blob = |descriptor: &serde_json::Value| {
+        format!("blobs/{}", descriptor["digest"].as_str().unwrap().replace(':', "/"))
+    };
+    for manifest in read("index.json")["manifests"].as_array().unwrap() {
+        let manifest = read(&blob(manifest));
+        for layer in manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]) {
+            assert!(store.join(blob(layer)).exists(), "{layer} is missing");
         }
     }
 }
 
-#[test]
-fn a_pull_that_dies_or_finds_the_disk_full_leaves_a_store_that_works() {
-    let scene = Scene::new();
-    json(&format!("publish {0}:v2 --from {0}:v1", scene.app()));
+/// Strikes commands by errors, death and Ctrl-C at their calls, and by a lack of room for files.
+/// `check` sees each run that was struck. Gives the number of those runs.
+fn strike_all(mut command: impl FnMut() -> Command, mut check: impl FnMut(&Struck)) -> usize {
+    // Their threads wake each other by `write`, which is not what a full disk breaks.
+    let writes: Vec<_> = WRITES.iter().copied().filter(|call| *call != "write").collect();
+    let faults = [
+        (STEPS, Fault::Kill),
+        (STEPS, Fault::Interrupt),
+        (&writes, Fault::Error("ENOSPC")),
+        (READS, Fault::Error("EIO")),
+    ];
     let mut struck = 0;
-    for (round, (calls, fault)) in
-        [(STEPS, Fault::Kill), (WRITES, Fault::Error("ENOSPC"))].into_iter().enumerate()
-    {
-        let store = scene.store(&format!("store-{round}"));
-        let line = format!("pull {}:v2 --quiet --into oci:{}", scene.app(), store.display());
-        struck += strike_each(calls, fault, stride(), || command(&line), |_| assert_consistent(&store));
-        json(&line.replace(" --quiet", ""));
-        assert_consistent(&store);
-        assert_eq!(stored_layers(&store, "v2"), scene.images.1.layers);
+    for (calls, fault) in faults {
+        struck += strike_each(calls, fault, runs(), &mut command, &mut check);
     }
-    assert!(struck >= 5, "{struck}");
+    let mut named = 0;
+    let outgrown = outgrow(command, |struck| {
+        named += usize::from(struck.stderr.contains("File too large"));
+        check(struck);
+    });
+    assert_eq!(named, outgrown, "the reason is named");
+    struck + outgrown
 }
 
 #[test]
-fn a_publish_that_dies_leaves_a_registry_that_works() {
+fn a_pull_that_fails_or_dies_leaves_a_store_that_works() {
     let scene = Scene::new();
     let app = scene.app();
-    let line = format!("publish {app}:v2 --from {app}:v1 --quiet");
-    let struck = strike_each(
-        STEPS,
-        Fault::Kill,
-        stride(),
-        || command(&line),
-        |struck| {
-            // What is listed is whole: it can be fetched and rebuilds the layers.
-            let listed = json(&format!("list {app}:v2"));
-            if !listed.as_array().unwrap().is_empty() {
-                let verified = json(&format!("verify {app}:v2 --from {app}:v1"));
-                let verdicts = verified.as_array().unwrap();
-                assert!(verdicts.iter().all(|delta| delta["verdict"] == "right"), "{struck:?}: {verified}");
-            }
-        },
-    );
-    assert!(struck >= 4, "{struck}");
-    json(&line.replace(" --quiet", ""));
-    assert_eq!(json(&format!("list {app}:v2")).as_array().unwrap().len(), 2);
-    let store = scene.store("store");
-    let pulled = json(&format!("pull {app}:v2 --into oci:{}", store.display()));
-    assert!(pulled["layers"].as_array().unwrap().iter().any(|layer| layer["from"]["delta"].is_string()));
-    registry_ext(&format!("prune {app} --all")).assert().success();
+    json(&format!("publish {app}:v2 --from {app}:v1"));
+    let (old, store) = (scene.store("old"), scene.path("store"));
+    let line = format!("pull {app}:v2 --into oci:{}", store.display());
+    // Each pull of v2 has its own store, with v1.
+    let fresh = || {
+        drop(fs::remove_dir_all(&store));
+        run("cp", &["-r", &old.display().to_string(), &store.display().to_string()]);
+        command(&format!("{line} --quiet"))
+    };
+    let struck = strike_all(fresh, |struck| {
+        assert_consistent(&store);
+        if struck.status.success() {
+            assert_eq!(stored_layers(&store, "v2"), scene.images.1.layers, "{struck:?}");
+        }
+        json(&line);
+        assert_consistent(&store);
+        assert_eq!(stored_layers(&store, "v2"), scene.images.1.layers, "{struck:?}");
+    });
+    assert!(struck >= 20, "{struck}");
+}
+
+#[test]
+fn a_publish_that_fails_or_dies_leaves_a_registry_that_works() {
+    let scene = Scene::new();
+    let (count, app) = (Cell::new(0), RefCell::new(String::new()));
+    let publish = || format!("publish {0}:v2 --from {0}:v1", app.borrow());
+    // Nothing is published where a publish begins.
+    let fresh = || {
+        count.set(count.get() + 1);
+        let name = format!("app-{}", count.get());
+        scene.registry.copy_repository("app", &name);
+        app.replace(format!("{}/{name}", scene.registry.address()));
+        command(&format!("{} --quiet", publish()))
+    };
+    let listed = || json(&format!("list {}:v2", app.borrow())).as_array().unwrap().len();
+    let struck = strike_all(fresh, |struck| {
+        // What is listed is whole: it can be fetched and rebuilds the layers.
+        let deltas = listed();
+        if deltas > 0 {
+            let verified = json(&format!("verify {0}:v2 --from {0}:v1", app.borrow()));
+            let verdicts = verified.as_array().unwrap();
+            assert!(verdicts.iter().all(|delta| delta["verdict"] == "right"), "{struck:?}: {verified}");
+        }
+        assert!(deltas == 2 || !struck.status.success(), "{struck:?}: {deltas} deltas");
+        json(&publish());
+        assert_eq!(listed(), 2, "{struck:?}");
+    });
+    assert!(struck >= 18, "{struck}");
+    registry_ext(&format!("prune {} --all", app.borrow())).assert().success();
 }

@@ -54,36 +54,33 @@ fn strike(calls: &[&str], fault: Fault, at_least: usize, mut look: impl FnMut(&S
     let scene = Scene::new();
     assert!(scene.command().status().unwrap().success());
     let right = fs::read(scene.delta()).unwrap();
-    fs::write(scene.delta(), "the delta before").unwrap();
-    let struck = strike_each(
-        calls,
-        fault,
-        1,
-        || scene.command(),
-        |struck| {
-            let found = fs::read(scene.delta()).unwrap();
-            assert!(
-                found == b"the delta before" || found == right,
-                "{fault:?} {struck:?}: a delta that is not whole"
-            );
-            if found != right {
-                assert!(!struck.status.success(), "{fault:?} {struck:?}: no delta, and no failure");
-            }
-            // To replace a file, the new one, whole, has a temporary name for the moment before it is
-            // renamed: between two system calls.
-            let left = names(scene.out.path());
-            assert!(
-                left.len() == 1 || matches!(fault, Fault::Kill | Fault::Interrupt) && left.len() == 2,
-                "{fault:?} {struck:?}: {left:?}"
-            );
-            left.iter()
-                .filter(|name| *name != "delta")
-                .for_each(|name| fs::remove_file(scene.out.path().join(name)).unwrap());
-            fs::write(scene.delta(), "the delta before").unwrap();
-            look(struck);
-        },
-    );
+    let command = || {
+        fs::write(scene.delta(), "the delta before").unwrap();
+        scene.command()
+    };
+    let struck = strike_each(calls, fault, usize::MAX, command, |struck| {
+        let found = fs::read(scene.delta()).unwrap();
+        assert!(
+            found == b"the delta before" || found == right,
+            "{fault:?} {struck:?}: a delta that is not whole"
+        );
+        if found != right {
+            assert!(!struck.status.success(), "{fault:?} {struck:?}: no delta, and no failure");
+        }
+        // To replace a file, the new one, whole, has a temporary name for the moment before it is
+        // renamed: between two system calls.
+        let left = names(scene.out.path());
+        assert!(
+            left.len() == 1 || matches!(fault, Fault::Kill | Fault::Interrupt) && left.len() == 2,
+            "{fault:?} {struck:?}: {left:?}"
+        );
+        left.iter()
+            .filter(|name| *name != "delta")
+            .for_each(|name| fs::remove_file(scene.out.path().join(name)).unwrap());
+        look(struck);
+    });
     assert!(struck >= at_least, "{fault:?} struck only {struck} times");
+    assert!(scene.command().status().unwrap().success());
     assert_eq!(fs::read(scene.delta()).unwrap(), right, "the run that no fault struck");
 }
 

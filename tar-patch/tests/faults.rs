@@ -17,14 +17,14 @@ fn strike(calls: &[&str], fault: Fault, at_least: usize, mut look: impl FnMut(&S
     let (delta, target) = small_delta();
     let (delta_path, out) = (files.path().join("delta"), outputs.path().join("out.tar"));
     fs::write(&delta_path, delta).expect("a delta");
-    fs::write(&out, "the output before").expect("an output");
     let command = || {
+        fs::write(&out, "the output before").expect("an output");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tar-patch"));
         command.args(["--quiet", "--diff-id", &Digest::of(&target).to_string()]);
         command.args([&delta_path, tree.path(), &out]);
         command
     };
-    let struck = strike_each(calls, fault, 1, command, |struck| {
+    let struck = strike_each(calls, fault, usize::MAX, command, |struck| {
         let found = fs::read(&out).expect("an output");
         assert!(found == b"the output before" || found == target, "{fault:?} {struck:?}: not whole");
         assert!(
@@ -41,10 +41,10 @@ fn strike(calls: &[&str], fault: Fault, at_least: usize, mut look: impl FnMut(&S
             );
             fs::remove_file(path).expect("removed");
         }
-        fs::write(&out, "the output before").expect("an output");
         look(struck);
     });
     assert!(struck >= at_least, "{fault:?} struck only {struck} times");
+    assert!(command().status().expect("it starts").success());
     assert_eq!(fs::read(&out).expect("an output"), target, "the run that no fault struck");
 }
 

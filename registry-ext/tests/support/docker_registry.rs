@@ -85,6 +85,13 @@ impl DockerRegistry {
         self.process.wait().unwrap();
     }
 
+    /// Gives what a repository has another name, too.
+    pub(crate) fn copy_repository(&self, from: &str, to: &str) {
+        let repositories = self.dir.path().join("storage/docker/registry/v2/repositories");
+        let path = |name: &str| repositories.join(name).display().to_string();
+        run("cp", &["-r", &path(from), &path(to)]);
+    }
+
     /// Removes what no tag leads to, while it runs.
     pub(crate) fn collect_garbage(&self) {
         let config = self.dir.path().join("config.yml").display().to_string();
