@@ -12,9 +12,10 @@ pub(crate) const VERSIONS: [Version; 3] = [Version::V1, Version::V2, Version::V3
 /// A delta of these ops, good or bad. Its zstd blocks are not compressed, so that to change a byte of
 /// the input is to change a byte of an op.
 pub(crate) fn delta(version: Version, ops: &[u8]) -> Vec<u8> {
-    const BLOCK_SIZE: usize = 128 << 10;
-    // Magic, no size, no checksum, a window of a block (RFC 8878, 3.1.1).
-    let mut delta = [&version.magic()[..], &[0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3]].concat();
+    const BLOCK_SIZE: usize = 16 << 10;
+    // Magic, no size, no checksum, a window of a block (RFC 8878, 3.1.1), small because its memory is
+    // taken for every input.
+    let mut delta = [&version.magic()[..], &[0x28, 0xb5, 0x2f, 0xfd, 0, 4 << 3]].concat();
     let mut rest = ops;
     loop {
         let (block, later) = rest.split_at(rest.len().min(BLOCK_SIZE));
