@@ -13,12 +13,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use layer::{DiffId, Digest, DigestWriter, MergeOptions, Spool, SpoolOptions};
 use oci_spec::image::Descriptor;
 use tar_diff::{DiffOptions, Method};
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::NamedTempFile;
 
 use crate::artifact::{descriptor, hex, media_type_of};
 use crate::error::blocking;
 use crate::image::ImageLayer;
 use crate::repository::Repository;
+use crate::scratch::ScratchDir;
 use crate::watch::Watch;
 use crate::{Error, Result};
 
@@ -87,7 +88,7 @@ pub(crate) fn short(diff_id: DiffId) -> String {
 pub(crate) struct Workshop {
     options: MakeOptions,
     watch: Watch,
-    downloads: TempDir,
+    downloads: ScratchDir,
     /// Layers whose blobs are kept.
     kept: Mutex<HashSet<DiffId>>,
     spools: Mutex<HashMap<DiffId, Spool>>,
@@ -104,8 +105,7 @@ struct Job {
 
 impl Workshop {
     pub(crate) fn new(options: &MakeOptions, watch: &Watch) -> Result<Self> {
-        let made = TempDir::with_prefix_in("registry-ext-", &options.temp_dir);
-        let downloads = made.map_err(Error::io("make a directory in", &options.temp_dir))?;
+        let downloads = ScratchDir::new_in(&options.temp_dir)?;
         Ok(Self {
             options: options.clone(),
             watch: watch.clone(),
@@ -218,9 +218,9 @@ impl Workshop {
         options.sees_through = newest == Version::V3;
         options.temp_dir.clone_from(&self.options.temp_dir);
         let task = self.watch.start(format!("diff {}", short(job.new)), new.1.size());
-        let (temp_dir, to) = (self.options.temp_dir.clone(), job.new);
+        let (dir, to) = (self.dir().to_owned(), job.new);
         let advance = move |bytes| task.advance(bytes);
-        let made = blocking(move || make(&old.1, &new.1, to, &options, &temp_dir, &advance)).await?;
+        let made = blocking(move || make(&old.1, &new.1, to, &options, &dir, &advance)).await?;
         let mut deltas = self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
         if newest == Version::V3 && made.version != Version::V3 {
             deltas.insert(Job { newest: without, ..job.clone() }, made.clone());
@@ -235,21 +235,21 @@ fn make(
     new: &Spool,
     to: DiffId,
     options: &DiffOptions,
-    temp_dir: &Path,
+    dir: &Path,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Delta> {
     let started = Instant::now();
-    let file = NamedTempFile::with_prefix_in("delta-", temp_dir);
-    let mut file = file.map_err(Error::io("make a file in", temp_dir))?;
+    let file = NamedTempFile::with_prefix_in("delta-", dir);
+    let mut file = file.map_err(Error::io("make a file in", dir))?;
     let output = DigestWriter::new(BufWriter::new(file.as_file_mut()));
     let (output, _) = tar_diff::diff(old, new, options, output, progress)?;
     let (mut output, digest, size) = output.finish();
-    output.flush().map_err(Error::io("write a delta in", temp_dir))?;
+    output.flush().map_err(Error::io("write a delta in", dir))?;
     drop(output);
     // Clients that cannot fall back are blocked by a wrong delta, so none is ever published.
-    file.as_file().rewind().map_err(Error::io("read a delta in", temp_dir))?;
+    file.as_file().rewind().map_err(Error::io("read a delta in", dir))?;
     tar_diff::verify(file.as_file(), old, new)?;
-    let version = version_of(file.as_file()).map_err(Error::io("read a delta in", temp_dir))?;
+    let version = version_of(file.as_file()).map_err(Error::io("read a delta in", dir))?;
     let version = version.ok_or_else(|| Error::malformed("delta", "its format is unknown"))?;
     Ok(Delta { to, digest, size, version, file: Arc::new(file), seconds: started.elapsed().as_secs_f64() })
 }

@@ -10,6 +10,7 @@
 //!   fetched. It compares each layer with its diff_id, and never fails because of a delta.
 //! - [`verify()`], [`prune()`] and [`measure()`] check, remove and weigh deltas.
 //! - [`blob_recipe`] makes the compressed blob of a layer of its tar, bit for bit.
+//! - [`scratch`] has the temporary directories; a program that is told to end removes them all.
 //! - [`unpack`] makes the root file system of an image from its layers.
 //! - [`store`] is where images are installed, [`repository`] where they are published: on a
 //!   registry ([`registry`], which alone knows the OCI client) or in an OCI image layout.
@@ -52,6 +53,7 @@ pub mod pull;
 pub mod reference;
 pub mod registry;
 pub mod repository;
+pub mod scratch;
 mod shared_index;
 pub mod signature;
 pub mod store;

@@ -12,7 +12,6 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use layer::DiffId;
 use oci_spec::image::{Descriptor, MediaType};
 use serde::Serialize;
-use tempfile::TempDir;
 
 use exact::{exact, other_blobs};
 use fetcher::{Fetched, Fetcher, Ways};
@@ -21,6 +20,7 @@ use crate::artifact::{descriptor, digest_of, to_json};
 use crate::discover::{Candidate, Found, Layout, choose, discover, one_line};
 use crate::image::{Image, ImageLayer};
 use crate::repository::{Manifest, Repository};
+use crate::scratch::ScratchDir;
 use crate::store::{Base, LayerStore, OciLayout};
 use crate::watch::Watch;
 use crate::{Error, Result};
@@ -171,8 +171,7 @@ pub async fn pull(
     let chosen = choose(&missing, &found.candidates, |base| bases.contains_key(&base));
 
     // In the layout's own directory, so that what is downloaded can be renamed to its place.
-    let downloads = TempDir::with_prefix_in(".tmp-", to.layout.dir());
-    let downloads = downloads.map_err(Error::io("make a directory in", to.layout.dir()))?;
+    let downloads = ScratchDir::new_in(to.layout.dir())?;
     let fetcher = Fetcher { repository, layout: to.layout, downloads: downloads.path(), options, watch };
     let fetches = missing.iter().map(|layer| {
         let deltas = chosen.get(&layer.diff_id).into_iter().flatten();

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::artifact::{digest_of, hex, parse_manifest, to_json};
 use crate::reference::ImageRef;
 use crate::registry::{self, RegistryOptions};
+use crate::scratch::ScratchDir;
 use crate::store::OciLayout;
 use crate::{Error, Result};
 
@@ -239,8 +240,7 @@ impl Repository {
             return Err(Error::TooLarge { what: format!("blob {}", blob.digest()), size: blob.size(), max });
         }
         // In a directory of its own: `dir` may be shared with others, and the blob's name is known.
-        let private = tempfile::TempDir::with_prefix_in("registry-ext-", dir)
-            .map_err(Error::io("make a directory in", dir))?;
+        let private = ScratchDir::new_in(dir)?;
         let path = self.blob(blob, private.path(), &|_| ()).await?;
         std::fs::read(&path).map_err(Error::io("read", path))
     }

@@ -7,6 +7,7 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -49,6 +50,13 @@ impl Scene {
         format!("{}/app", self.registry.address())
     }
 
+    /// An empty directory for what is there for a time.
+    fn temp_dir(&self) -> PathBuf {
+        let dir = self.path("temp");
+        fs::create_dir(&dir).unwrap();
+        dir
+    }
+
     /// A store that has v1.
     fn store(&self, name: &str) -> PathBuf {
         let store = self.path(name);
@@ -85,6 +93,18 @@ fn assert_consistent(store: &Path) {
     }
 }
 
+/// Nothing is left of a command in directories, but where it was killed, or cannot list them.
+fn assert_tidy(struck: &Struck, dirs: &[&Path]) {
+    for dir in dirs {
+        let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+        let names: Vec<_> = names.filter(|name| name.to_str().unwrap().starts_with('.')).collect();
+        let is_killed = struck.status.code() == Some(137) || struck.status.signal() == Some(9);
+        let excused = is_killed || struck.call.starts_with("getdents64");
+        assert!(names.is_empty() || excused, "{struck:?}: {names:?} in {}", dir.display());
+        names.iter().for_each(|name| fs::remove_dir_all(dir.join(name)).unwrap());
+    }
+}
+
 /// Strikes commands by errors, death and Ctrl-C at their calls, and by a lack of room for files.
 /// `check` sees each run that was struck. Gives the number of those runs.
 fn strike_all(mut command: impl FnMut() -> Command, mut check: impl FnMut(&Struck)) -> usize {
@@ -115,7 +135,8 @@ fn a_pull_that_fails_or_dies_leaves_a_store_that_works() {
     let app = scene.app();
     json(&format!("publish {app}:v2 --from {app}:v1"));
     let (old, store) = (scene.store("old"), scene.path("store"));
-    let line = format!("pull {app}:v2 --into oci:{}", store.display());
+    let temp = scene.temp_dir();
+    let line = format!("pull {app}:v2 --into oci:{} --tmp-dir {}", store.display(), temp.display());
     // Each pull of v2 has its own store, with v1.
     let fresh = || {
         drop(fs::remove_dir_all(&store));
@@ -123,6 +144,7 @@ fn a_pull_that_fails_or_dies_leaves_a_store_that_works() {
         command(&format!("{line} --quiet"))
     };
     let struck = strike_all(fresh, |struck| {
+        assert_tidy(struck, &[&store, &temp]);
         assert_consistent(&store);
         if struck.status.success() {
             assert_eq!(stored_layers(&store, "v2"), scene.images.1.layers, "{struck:?}");
@@ -138,7 +160,8 @@ fn a_pull_that_fails_or_dies_leaves_a_store_that_works() {
 fn a_publish_that_fails_or_dies_leaves_a_registry_that_works() {
     let scene = Scene::new();
     let (count, app) = (Cell::new(0), RefCell::new(String::new()));
-    let publish = || format!("publish {0}:v2 --from {0}:v1", app.borrow());
+    let temp = scene.temp_dir();
+    let publish = || format!("publish {0}:v2 --from {0}:v1 --tmp-dir {1}", app.borrow(), temp.display());
     // Nothing is published where a publish begins.
     let fresh = || {
         count.set(count.get() + 1);
@@ -149,6 +172,7 @@ fn a_publish_that_fails_or_dies_leaves_a_registry_that_works() {
     };
     let listed = || json(&format!("list {}:v2", app.borrow())).as_array().unwrap().len();
     let struck = strike_all(fresh, |struck| {
+        assert_tidy(struck, &[&temp]);
         // What is listed is whole: it can be fetched and rebuilds the layers.
         let deltas = listed();
         if deltas > 0 {

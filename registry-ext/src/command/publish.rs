@@ -1,9 +1,10 @@
 //! `registry-ext publish`
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use registry_ext::publish::{Outcome, PublishOptions, PublishReport, RecipeOutcome, publish};
 use registry_ext::reference::ImageRef;
 use registry_ext::repository::Repository;
+use registry_ext::scratch::ScratchDir;
 use registry_ext::store::OciLayout;
 
 use super::args::{LayoutArg, PublishArgs, short};
@@ -37,8 +38,7 @@ pub(super) async fn run(context: &Context, args: &PublishArgs) -> Result<()> {
         }
         ImageRef::Archive(archive) => {
             // What a layout in an archive has stays in it.
-            let dir = tempfile::TempDir::with_prefix_in("registry-ext-", &context.temp_dir)
-                .with_context(|| format!("cannot make a directory in {}", context.temp_dir.display()))?;
+            let dir = ScratchDir::new_in(&context.temp_dir)?;
             let layout = match archive.path.exists() {
                 true => OciLayout::unpack(&archive.path, &context.temp_dir)?,
                 false => OciLayout::create(dir.path())?,

@@ -9,11 +9,11 @@ use registry_ext::image::{Image, Platform};
 use registry_ext::pull::{Destination, Origin, PullOptions, PullReport, pull};
 use registry_ext::reference::ImageRef;
 use registry_ext::repository::Name;
+use registry_ext::scratch::ScratchDir;
 use registry_ext::signature::{self, PublicKey};
 use registry_ext::store::{
     ContainersStorage, LayerStore, OciLayout, StorageRef, StoreRef, TreeStore, TreeTarget, copy_to_storage,
 };
-use tempfile::TempDir;
 
 use super::args::{PullArgs, short};
 use super::context::{Context, default_storage_root};
@@ -96,14 +96,13 @@ struct Into {
     tree: Option<TreeTarget>,
     tag: Option<String>,
     passes: bool,
-    _dir: Option<TempDir>,
+    _dir: Option<ScratchDir>,
 }
 
 impl Into {
     fn open(context: &Context, store: &StoreRef) -> Result<Self> {
-        let passing = || -> Result<(TempDir, OciLayout)> {
-            let dir = TempDir::with_prefix_in("registry-ext-", &context.temp_dir)
-                .with_context(|| format!("cannot make a directory in {}", context.temp_dir.display()))?;
+        let passing = || -> Result<(ScratchDir, OciLayout)> {
+            let dir = ScratchDir::new_in(&context.temp_dir)?;
             let layout = OciLayout::create(dir.path())?;
             Ok((dir, layout))
         };

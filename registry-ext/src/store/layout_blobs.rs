@@ -62,13 +62,13 @@ impl OciLayout {
         self.persist(copy, &blob)
     }
 
-    /// A file in the layout's own directory, to become a blob by [`add_blob`](Self::add_blob).
+    /// A file in the layout's file system, to become a blob by [`add_blob`](Self::add_blob).
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn temporary(&self) -> Result<NamedTempFile> {
-        NamedTempFile::with_prefix_in(".tmp-", self.dir())
-            .map_err(Error::io("make a temporary file in", self.dir()))
+        let dir = self.scratch()?;
+        NamedTempFile::new_in(dir).map_err(Error::io("make a temporary file in", dir))
     }
 
     /// Gives a finished file its place as the blob with this digest.

@@ -7,9 +7,10 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use layer::{EntryKind, Spool, SpoolOptions, clean_path, entries};
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::NamedTempFile;
 
 use super::OciLayout;
+use crate::scratch::ScratchDir;
 use crate::{Error, Result};
 
 impl OciLayout {
@@ -21,7 +22,7 @@ impl OciLayout {
     pub fn unpack(archive: &Path, temp_dir: &Path) -> Result<Self> {
         let options = SpoolOptions { temp_dir: temp_dir.to_owned(), ..SpoolOptions::default() };
         let spool = Spool::open(archive, &options)?;
-        let dir = TempDir::new_in(temp_dir).map_err(Error::io("make a directory in", temp_dir))?;
+        let dir = ScratchDir::new_in(temp_dir)?;
         let blobs = dir.path().join("blobs/sha256");
         std::fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
         for entry in entries(&spool)? {
@@ -46,7 +47,8 @@ impl OciLayout {
         let failed = |source| Error::Io { action: "write", path: archive.to_owned(), source };
         let parent =
             archive.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = NamedTempFile::new_in(parent).map_err(failed)?;
+        let scratch = ScratchDir::new_in(parent)?;
+        let file = NamedTempFile::new_in(scratch.path()).map_err(failed)?;
         let mut builder = tar::Builder::new(file);
         builder.mode(tar::HeaderMode::Deterministic);
         for name in ["oci-layout", "index.json"] {

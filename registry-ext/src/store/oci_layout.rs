@@ -7,16 +7,16 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use layer::Digest;
 use oci_spec::image::{Descriptor, ImageIndex};
-use tempfile::TempDir;
 
 use super::layout_blobs::read_bounded;
 use crate::artifact::{self, annotation, digest_of, index, parse_index, parse_manifest, to_json};
 use crate::registry::MAX_MANIFEST_SIZE;
 use crate::repository::{Manifest, Name, is_index};
+use crate::scratch::ScratchDir;
 use crate::{Error, Result};
 
 /// Annotation of an entry of `index.json`: its tag.
@@ -30,7 +30,9 @@ pub struct OciLayout {
     dir: PathBuf,
     name: String,
     /// Keeps the directory of an unpacked archive.
-    _unpacked: Option<Arc<TempDir>>,
+    _unpacked: Option<Arc<ScratchDir>>,
+    /// For blobs in the making. There from the first one on.
+    scratch: Arc<OnceLock<ScratchDir>>,
 }
 
 impl OciLayout {
@@ -42,7 +44,12 @@ impl OciLayout {
         if !dir.join(LAYOUT_FILE).is_file() {
             return Err(Error::NotFound { what: format!("OCI image layout {}", dir.display()) });
         }
-        Ok(Self { dir: dir.to_owned(), name: format!("oci:{}", dir.display()), _unpacked: None })
+        Ok(Self::at(dir))
+    }
+
+    fn at(dir: &Path) -> Self {
+        let name = format!("oci:{}", dir.display());
+        Self { dir: dir.to_owned(), name, _unpacked: None, scratch: Arc::default() }
     }
 
     /// Opens a layout, and makes an empty one first if there is none.
@@ -52,7 +59,7 @@ impl OciLayout {
     pub fn create(dir: &Path) -> Result<Self> {
         let blobs = dir.join("blobs/sha256");
         fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
-        let layout = Self { dir: dir.to_owned(), name: format!("oci:{}", dir.display()), _unpacked: None };
+        let layout = Self::at(dir);
         if !dir.join(LAYOUT_FILE).exists() {
             layout.write_file(&dir.join(LAYOUT_FILE), LAYOUT_JSON)?;
         }
@@ -64,7 +71,7 @@ impl OciLayout {
     }
 
     /// A layout that is unpacked from an archive, under the archive's name.
-    pub(super) fn unpacked(dir: TempDir, name: String) -> Result<Self> {
+    pub(super) fn unpacked(dir: ScratchDir, name: String) -> Result<Self> {
         let layout = Self::open(dir.path())?;
         Ok(Self { name, _unpacked: Some(Arc::new(dir)), ..layout })
     }
@@ -72,6 +79,14 @@ impl OciLayout {
     /// The directory.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    pub(super) fn scratch(&self) -> Result<&Path> {
+        if let Some(dir) = self.scratch.get() {
+            return Ok(dir.path());
+        }
+        let made = ScratchDir::new_in(&self.dir)?;
+        Ok(self.scratch.get_or_init(|| made).path())
     }
 
     /// The entries of `index.json`.

@@ -16,6 +16,7 @@ use tar_patch::{DirSource, LayerSource};
 use tempfile::NamedTempFile;
 
 use super::{Base, LayerStore, Sources};
+use crate::scratch::ScratchDir;
 use crate::{Error, Result};
 
 pub use record::{TreeLayer, TreeRecord};
@@ -63,8 +64,9 @@ impl LayerStore for TreeStore {
             return Ok(Sources::Dir(dir));
         };
         // Files of the layer may be hidden by those of higher ones, so the layer itself is read.
-        let file = NamedTempFile::new_in(&options.temp_dir);
-        let mut file = file.map_err(Error::io("make a file in", &options.temp_dir))?;
+        let scratch = ScratchDir::new_in(&options.temp_dir)?;
+        let file = NamedTempFile::new_in(scratch.path());
+        let mut file = file.map_err(Error::io("make a file in", scratch.path()))?;
         record.rebuild(diff_id, dir, options.max_size, file.as_file_mut())?;
         let spool = Spool::open(file.path(), options)?;
         Ok(Sources::Layers(LayerSource::new(vec![spool])?))

@@ -26,6 +26,7 @@ use crate::delta::short;
 use crate::discover::one_line;
 use crate::image::Image;
 use crate::repository::Name;
+use crate::scratch::Listed;
 use crate::store::OciLayout;
 use crate::unpack::{LeftOut, Unpacker, remove_path};
 use crate::watch::Watch;
@@ -44,6 +45,7 @@ pub struct TreeTarget {
     state: PathBuf,
     /// Of the image that is there.
     record: Option<TreeRecord>,
+    _work: Listed,
     _lock: File,
 }
 
@@ -71,11 +73,11 @@ impl TreeTarget {
             There::Ours(record) => Some(record),
             There::Nothing | There::Empty => None,
         };
-        let target = Self { dir, state, record, _lock: lock };
-        target.tidy()?;
-        let work = target.state.join(WORK);
-        fs::create_dir(&work).map_err(Error::io("create", work))?;
-        Ok(target)
+        tidy(&dir, &state)?;
+        let work = state.join(WORK);
+        let make = || fs::create_dir(&work).map(|()| &work);
+        let (_, listed) = Listed::make(make, |work| work).map_err(Error::io("create", &work))?;
+        Ok(Self { dir, state, record, _work: listed, _lock: lock })
     }
 
     /// The image that is there.
@@ -167,7 +169,7 @@ impl TreeTarget {
         let synced = sys::open(&self.state, flags, Mode::empty()).and_then(sys::syncfs);
         synced.map_err(|error| Error::io("sync the file system of", &self.state)(error.into()))?;
         self.replace(&tree)?;
-        if let Err(error) = self.tidy() {
+        if let Err(error) = tidy(&self.dir, &self.state) {
             watch.warn(&format!("the next pull will try again to remove the old tree: {}", one_line(&error)));
         }
         Ok(())
@@ -188,26 +190,6 @@ impl TreeTarget {
             error => Error::io("put the tree in its place,", &self.dir)(error.into()),
         })
     }
-
-    /// Removes everything but the record of the tree that is there: the work of runs that were killed,
-    /// the old tree.
-    fn tidy(&self) -> Result<()> {
-        let failed =
-            |path: &Path, error| Error::Io { action: "remove", path: path.to_owned(), source: error };
-        let current = match name_of(&self.dir) {
-            Ok(name) => OsString::from(name),
-            Err(_) => OsString::new(),
-        };
-        let listed = fs::read_dir(&self.state).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        for entry in listed.map_err(Error::io("list", &self.state))? {
-            let (name, path) = (entry.file_name(), entry.path());
-            if name == LOCK || name == current {
-                continue;
-            }
-            remove_path(&path).map_err(|error| failed(&path, error.into()))?;
-        }
-        Ok(())
-    }
 }
 
 impl Drop for TreeTarget {
@@ -215,6 +197,25 @@ impl Drop for TreeTarget {
         // What is left is removed by the next run.
         let _ = remove_path(&self.state.join(WORK));
     }
+}
+
+/// Removes everything but the record of the tree that is there: the work of runs that were killed,
+/// the old tree.
+fn tidy(dir: &Path, state: &Path) -> Result<()> {
+    let failed = |path: &Path, error| Error::Io { action: "remove", path: path.to_owned(), source: error };
+    let current = match name_of(dir) {
+        Ok(name) => OsString::from(name),
+        Err(_) => OsString::new(),
+    };
+    let listed = fs::read_dir(state).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    for entry in listed.map_err(Error::io("list", state))? {
+        let (name, path) = (entry.file_name(), entry.path());
+        if name == LOCK || name == current {
+            continue;
+        }
+        remove_path(&path).map_err(|error| failed(&path, error.into()))?;
+    }
+    Ok(())
 }
 
 /// The files of the layers of an image in a layout, lowest first.

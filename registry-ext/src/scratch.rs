@@ -1,0 +1,156 @@
+//! Directories that are there for the time of a run: for downloads, and for blobs in the making.
+//!
+//! What is in them has names, since it is passed on by its path. A directory goes away when it is
+//! dropped; when the process is told to end ([`remove_all`]); and, if the process was killed, when a
+//! later one makes such a directory in the same place. A process that lives is known by its locks
+//! (flock(2)), one on each of its directories.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::{Error, Result};
+
+const PREFIX: &str = ".registry-ext-";
+/// A directory that is younger and has no lock may be just in the making.
+const MIN_AGE: Duration = Duration::from_secs(60);
+
+/// What this process has to remove; `None` once it ends.
+static LISTED: Mutex<Option<BTreeSet<PathBuf>>> = Mutex::new(Some(BTreeSet::new()));
+
+fn listed() -> MutexGuard<'static, Option<BTreeSet<PathBuf>>> {
+    LISTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A directory that nobody else can enter, removed on drop.
+#[derive(Debug)]
+pub struct ScratchDir {
+    dir: TempDir,
+    _listed: Listed,
+    /// `None` where the file system has no locks: then nothing is removed there later, either.
+    _lock: Option<File>,
+}
+
+impl ScratchDir {
+    /// Makes a directory in `parent`, and removes those there whose processes are gone.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn new_in(parent: &Path) -> Result<Self> {
+        remove_stale(parent);
+        let private = Permissions::from_mode(0o700);
+        let make = || tempfile::Builder::new().prefix(PREFIX).permissions(private).tempdir_in(parent);
+        let (dir, listed) =
+            Listed::make(make, TempDir::path).map_err(Error::io("make a directory in", parent))?;
+        let lock = File::open(dir.path()).ok().filter(|dir| dir.try_lock().is_ok());
+        Ok(Self { dir, _listed: listed, _lock: lock })
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// A directory that [`remove_all`] removes, as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Listed(PathBuf);
+
+impl Listed {
+    /// Makes a directory and lists it, in one step as [`remove_all`] sees it.
+    pub(crate) fn make<T>(
+        make: impl FnOnce() -> io::Result<T>,
+        path: impl FnOnce(&T) -> &Path,
+    ) -> io::Result<(T, Self)> {
+        let mut listed = listed();
+        let listed = listed.as_mut().ok_or(io::ErrorKind::Interrupted)?;
+        let made = make()?;
+        let path = path(&made).to_owned();
+        listed.insert(path.clone());
+        Ok((made, Self(path)))
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        if let Some(listed) = listed().as_mut() {
+            listed.remove(&self.0);
+        }
+    }
+}
+
+/// Removes the directories of this process, which is about to end, and lets none be made any more.
+pub fn remove_all() {
+    for path in listed().take().into_iter().flatten() {
+        // Threads that go on until the end find no path any more to make files in.
+        let mut gone = path.clone().into_os_string();
+        gone.push(".gone");
+        let gone = fs::rename(&path, &gone).map_or(path, |()| gone.into());
+        // Nobody is left to tell.
+        drop(fs::remove_dir_all(gone));
+    }
+}
+
+/// Removes the directories of processes that are gone.
+fn remove_stale(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        if !entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+            continue;
+        }
+        let is_old_and_own = entry.metadata().is_ok_and(|found| {
+            let age = found.modified().ok().and_then(|modified| modified.elapsed().ok());
+            let is_own = found.uid() == rustix::process::geteuid().as_raw();
+            found.is_dir() && is_own && age.is_some_and(|age| age >= MIN_AGE)
+        });
+        if is_old_and_own && File::open(entry.path()).is_ok_and(|dir| dir.try_lock().is_ok()) {
+            // Another process may remove it at the same moment.
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn age(dir: &Path) {
+        let past = SystemTime::now() - 2 * MIN_AGE;
+        File::open(dir).unwrap().set_modified(past).unwrap();
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_removed_and_nothing_else() {
+        let parent = tempfile::tempdir().unwrap();
+        let in_use = ScratchDir::new_in(parent.path()).unwrap();
+        assert_eq!(fs::metadata(in_use.path()).unwrap().mode() & 0o777, 0o700);
+        age(in_use.path());
+        let path = |name: &str| parent.path().join(format!("{PREFIX}{name}"));
+        for name in ["stale", "new"] {
+            fs::create_dir(path(name)).unwrap();
+            fs::write(path(name).join("blob"), "half").unwrap();
+        }
+        age(&path("stale"));
+        fs::create_dir(parent.path().join("kept")).unwrap();
+        age(&parent.path().join("kept"));
+        std::os::unix::fs::symlink(parent.path().join("kept"), path("link")).unwrap();
+
+        let another = ScratchDir::new_in(parent.path()).unwrap();
+        assert!(!path("stale").exists());
+        assert!(path("new").exists() && path("link").exists() && parent.path().join("kept").exists());
+        assert!(in_use.path().exists());
+        let paths = [in_use.path().to_owned(), another.path().to_owned()];
+        assert!(paths.iter().all(|path| listed().as_ref().unwrap().contains(path)));
+        drop((in_use, another));
+        assert!(paths.iter().all(|path| !path.exists() && !listed().as_ref().unwrap().contains(path)));
+    }
+}
