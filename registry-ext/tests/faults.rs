@@ -7,9 +7,11 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use fixtures::faults::{Fault, READS, STEPS, Struck, WRITES, outgrow, strike_each};
 use layer::Digest;
@@ -186,4 +188,34 @@ fn a_publish_that_fails_or_dies_leaves_a_registry_that_works() {
     });
     assert!(struck >= 18, "{struck}");
     registry_ext(&format!("prune {} --all", app.borrow())).assert().success();
+}
+
+#[test]
+fn a_signal_ends_a_pull_that_waits_and_leaves_nothing() {
+    let dir = TempDir::new().unwrap();
+    let (store, temp) = (dir.path().join("store"), dir.path().join("temp"));
+    fs::create_dir(&temp).unwrap();
+    // It takes connections and says nothing.
+    let registry = TcpListener::bind("127.0.0.1:0").unwrap();
+    registry.set_nonblocking(true).unwrap();
+    let address = registry.local_addr().unwrap();
+    let line = format!("pull {address}/app:v1 --into oci:{} --tmp-dir {}", store.display(), temp.display());
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
+        let mut pull = command(&line).stderr(Stdio::null()).spawn().unwrap();
+        let _connection = loop {
+            match registry.accept() {
+                Ok(connection) => break connection,
+                Err(_) => assert!(pull.try_wait().unwrap().is_none(), "it asks nobody"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        run("kill", &[&format!("-{signal}"), &pull.id().to_string()]);
+        let status = pull.wait().unwrap();
+        assert_eq!(status.code(), Some(code), "{signal}");
+        let struck = Struck { call: signal.into(), status, stderr: String::new() };
+        assert_tidy(&struck, &[&temp]);
+        if store.exists() {
+            assert_tidy(&struck, &[&store]);
+        }
+    }
 }

@@ -29,6 +29,7 @@ Exit status:
   3    verify: a published delta is wrong
   4    the image, or something that it consists of, does not exist
   5    the registry wants other credentials
+  130  ended by Ctrl-C; 129 and 143 by SIGHUP and SIGTERM
   141  stdout was closed";
 
 /// Deltas in a container registry: publishes them, and pulls images with them
