@@ -17,7 +17,11 @@ use tempfile::TempDir;
 
 use crate::{Error, Result};
 
-const PREFIX: &str = ".registry-ext-";
+/// What the names begin with, before [`RANDOM`] letters and digits.
+const PREFIX: &str = ".registry-ext-tmp-";
+const RANDOM: usize = 6;
+/// What the name of one ends with that [`remove_all`] is removing.
+const GONE: &str = ".gone";
 /// A directory that is younger and has no lock may be just in the making.
 const MIN_AGE: Duration = Duration::from_secs(60);
 
@@ -45,7 +49,10 @@ impl ScratchDir {
     pub fn new_in(parent: &Path) -> Result<Self> {
         remove_stale(parent);
         let private = Permissions::from_mode(0o700);
-        let make = || tempfile::Builder::new().prefix(PREFIX).permissions(private).tempdir_in(parent);
+        let make = || {
+            let mut builder = tempfile::Builder::new();
+            builder.prefix(PREFIX).rand_bytes(RANDOM).permissions(private).tempdir_in(parent)
+        };
         let (dir, listed) =
             Listed::make(make, TempDir::path).map_err(Error::io("make a directory in", parent))?;
         let lock = File::open(dir.path()).ok().filter(|dir| dir.try_lock().is_ok());
@@ -90,7 +97,7 @@ pub fn remove_all() {
     for path in listed().take().into_iter().flatten() {
         // Threads that go on until the end find no path any more to make files in.
         let mut gone = path.clone().into_os_string();
-        gone.push(".gone");
+        gone.push(GONE);
         let gone = fs::rename(&path, &gone).map_or(path, |()| gone.into());
         // Nobody is left to tell.
         drop(fs::remove_dir_all(gone));
@@ -100,7 +107,7 @@ pub fn remove_all() {
 /// Removes the directories of processes that are gone.
 fn remove_stale(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        if !entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+        if !entry.file_name().to_str().is_some_and(is_ours) {
             continue;
         }
         let is_old_and_own = entry.metadata().is_ok_and(|found| {
@@ -113,6 +120,14 @@ fn remove_stale(parent: &Path) {
             drop(fs::remove_dir_all(entry.path()));
         }
     }
+}
+
+/// Whether a name is one of those that are given here, and no other that somebody else may have chosen.
+fn is_ours(name: &str) -> bool {
+    let name = name.strip_suffix(GONE).unwrap_or(name);
+    name.strip_prefix(PREFIX).is_some_and(|random| {
+        random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
 }
 
 #[cfg(test)]
@@ -135,18 +150,21 @@ mod tests {
         assert_eq!(fs::metadata(in_use.path()).unwrap().mode() & 0o777, 0o700);
         age(in_use.path());
         let path = |name: &str| parent.path().join(format!("{PREFIX}{name}"));
-        for name in ["stale", "new"] {
+        let kept = ["newnew", "others", "kepttoo", "a.kept"];
+        for name in ["stale1", "stale2.gone"].into_iter().chain(kept) {
             fs::create_dir(path(name)).unwrap();
             fs::write(path(name).join("blob"), "half").unwrap();
+            if name != "newnew" {
+                age(&path(name));
+            }
         }
-        age(&path("stale"));
-        fs::create_dir(parent.path().join("kept")).unwrap();
-        age(&parent.path().join("kept"));
-        std::os::unix::fs::symlink(parent.path().join("kept"), path("link")).unwrap();
+        let other = parent.path().join("other");
+        fs::rename(path("others"), &other).unwrap();
+        std::os::unix::fs::symlink(&other, path("others")).unwrap();
 
         let another = ScratchDir::new_in(parent.path()).unwrap();
-        assert!(!path("stale").exists());
-        assert!(path("new").exists() && path("link").exists() && parent.path().join("kept").exists());
+        assert!(!path("stale1").exists() && !path("stale2.gone").exists());
+        assert!(kept.iter().all(|name| path(name).join("blob").exists()));
         assert!(in_use.path().exists());
         let paths = [in_use.path().to_owned(), another.path().to_owned()];
         assert!(paths.iter().all(|path| listed().as_ref().unwrap().contains(path)));
