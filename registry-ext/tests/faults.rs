@@ -201,7 +201,11 @@ fn a_signal_ends_a_pull_that_waits_and_leaves_nothing() {
     let address = registry.local_addr().unwrap();
     let line = format!("pull {address}/app:v1 --into oci:{} --tmp-dir {}", store.display(), temp.display());
     for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
-        let mut pull = command(&line).stderr(Stdio::null()).spawn().unwrap();
+        // A test may run where signals are ignored, as under nohup; then the pull would ignore them, too.
+        let pull = command(&line);
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP,INT,TERM").arg(pull.get_program()).args(pull.get_args());
+        let mut pull = command.stderr(Stdio::null()).spawn().unwrap();
         let _connection = loop {
             match registry.accept() {
                 Ok(connection) => break connection,
