@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fixtures::faults::{Fault, READS, STEPS, Struck, WRITES, outgrow, strike_each};
+use fixtures::faults::{Fault, READS, STEPS, Struck, WRITES, behind, outgrow, strike_each};
 use layer::Digest;
 use support::docker_registry::{DockerRegistry, Setup, push_images, run};
 use support::images::{TestImage, pair, stored_layers};
@@ -202,10 +202,8 @@ fn a_signal_ends_a_pull_that_waits_and_leaves_nothing() {
     let line = format!("pull {address}/app:v1 --into oci:{} --tmp-dir {}", store.display(), temp.display());
     for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
         // A test may run where signals are ignored, as under nohup; then the pull would ignore them, too.
-        let pull = command(&line);
-        let mut command = Command::new("env");
-        command.arg("--default-signal=HUP,INT,TERM").arg(pull.get_program()).args(pull.get_args());
-        let mut pull = command.stderr(Stdio::null()).spawn().unwrap();
+        let mut pull = behind(&["env", "--default-signal=HUP,INT,TERM"], &command(&line));
+        let mut pull = pull.stderr(Stdio::null()).spawn().unwrap();
         let _connection = loop {
             match registry.accept() {
                 Ok(connection) => break connection,

@@ -6,12 +6,14 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use fixtures::faults::behind;
 use registry_ext::store::OciLayout;
 use serde_json::Value;
 use support::docker_registry::run;
@@ -311,6 +313,22 @@ fn two_pulls_take_turns() {
         }
         bench.assert_tidy("tree");
     }
+}
+
+#[test]
+fn ctrl_c_ends_a_pull_that_waits_for_another() {
+    let bench = Bench::with_all_kinds();
+    assert!(pull_process(&bench, "v1", "tree").status().unwrap().success());
+    let lock = fs::File::open(bench.path(".tree.registry-ext/lock")).unwrap();
+    lock.lock().unwrap();
+    let mut pull = behind(&["env", "--default-signal=INT"], &pull_process(&bench, "v2", "tree"));
+    let mut pull = pull.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(pull.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("waiting for another pull"), "{said}");
+    run("kill", &["-INT", &pull.id().to_string()]);
+    assert_eq!(pull.wait().unwrap().code(), Some(130));
+    bench.assert_tidy("tree");
 }
 
 #[test]

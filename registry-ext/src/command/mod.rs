@@ -46,7 +46,18 @@ pub(crate) fn run(args: Args) -> Result<u8> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let work = async {
+    let told = {
+        let _runtime = runtime.enter();
+        told_to_end().context("cannot watch for signals")?
+    };
+    // Apart from the work, which may block its thread, as by waiting for a lock.
+    runtime.spawn(async {
+        let signal = told.await;
+        scratch::remove_all();
+        // At once: threads that diff or apply a delta would go on to their ends.
+        std::process::exit(128 + signal)
+    });
+    runtime.block_on(async {
         match &command {
             Command::Publish(args) => publish::run(&context, args).await.map(|()| 0),
             Command::List(args) => list::run(&context, args).await.map(|()| 0),
@@ -54,17 +65,6 @@ pub(crate) fn run(args: Args) -> Result<u8> {
             Command::Verify(args) => verify::run(&context, args).await,
             Command::Prune(args) => prune::run(&context, args).await.map(|()| 0),
             Command::Measure(args) => measure::run(&context, args).await.map(|()| 0),
-        }
-    };
-    runtime.block_on(async {
-        let told = told_to_end().context("cannot watch for signals")?;
-        tokio::select! {
-            done = work => done,
-            signal = told => {
-                scratch::remove_all();
-                // At once: threads that diff or apply a delta would go on to their ends.
-                std::process::exit(128 + signal)
-            }
         }
     })
 }
