@@ -53,8 +53,7 @@ impl ScratchDir {
             let mut builder = tempfile::Builder::new();
             builder.prefix(PREFIX).rand_bytes(RANDOM).permissions(private).tempdir_in(parent)
         };
-        let (dir, listed) =
-            Listed::make(make, TempDir::path).map_err(Error::io("make a directory in", parent))?;
+        let (dir, listed) = Listed::make(make).map_err(Error::io("make a directory in", parent))?;
         let lock = File::open(dir.path()).ok().filter(|dir| dir.try_lock().is_ok());
         Ok(Self { dir, _listed: listed, _lock: lock })
     }
@@ -71,14 +70,11 @@ pub(crate) struct Listed(PathBuf);
 
 impl Listed {
     /// Makes a directory and lists it, in one step as [`remove_all`] sees it.
-    pub(crate) fn make<T>(
-        make: impl FnOnce() -> io::Result<T>,
-        path: impl FnOnce(&T) -> &Path,
-    ) -> io::Result<(T, Self)> {
+    pub(crate) fn make<D: AsRef<Path>>(make: impl FnOnce() -> io::Result<D>) -> io::Result<(D, Self)> {
         let mut listed = listed();
         let listed = listed.as_mut().ok_or(io::ErrorKind::Interrupted)?;
         let made = make()?;
-        let path = path(&made).to_owned();
+        let path = made.as_ref().to_owned();
         listed.insert(path.clone());
         Ok((made, Self(path)))
     }

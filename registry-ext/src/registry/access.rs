@@ -61,14 +61,13 @@ impl Repository {
 
     async fn get_access(&self, operation: Operation) -> Result<Access, RegistryError> {
         let action = format!("log in to {}", self.reference.registry());
-        let access = match (self.challenge(&action).await?, &self.credential) {
+        Ok(match (self.challenge(&action).await?, &self.credential) {
             (Some(challenge), _) => Access::Bearer(self.token(&challenge, operation, &action).await?),
             (None, Credential::Basic(username, password)) => {
                 Access::Basic(username.clone(), password.clone())
             }
             (None, Credential::Anonymous | Credential::Identity(_)) => Access::Anonymous,
-        };
-        Ok(access)
+        })
     }
 
     async fn challenge(&self, action: &str) -> Result<Option<Challenge>, RegistryError> {

@@ -81,6 +81,7 @@ impl OciLayout {
         &self.dir
     }
 
+    /// The directory for blobs in the making.
     pub(super) fn scratch(&self) -> Result<&Path> {
         if let Some(dir) = self.scratch.get() {
             return Ok(dir.path());

@@ -13,10 +13,8 @@ use std::path::{Path, PathBuf};
 
 use layer::{Digest, Spool, SpoolOptions};
 use tar_patch::{DirSource, LayerSource};
-use tempfile::NamedTempFile;
 
 use super::{Base, LayerStore, Sources};
-use crate::scratch::ScratchDir;
 use crate::{Error, Result};
 
 pub use record::{TreeLayer, TreeRecord};
@@ -64,11 +62,11 @@ impl LayerStore for TreeStore {
             return Ok(Sources::Dir(dir));
         };
         // Files of the layer may be hidden by those of higher ones, so the layer itself is read.
-        let scratch = ScratchDir::new_in(&options.temp_dir)?;
-        let file = NamedTempFile::new_in(scratch.path());
-        let mut file = file.map_err(Error::io("make a file in", scratch.path()))?;
-        record.rebuild(diff_id, dir, options.max_size, file.as_file_mut())?;
-        let spool = Spool::open(file.path(), options)?;
+        let failed = Error::io("make a file in", &options.temp_dir);
+        let mut file = tempfile::tempfile_in(&options.temp_dir).map_err(failed)?;
+        record.rebuild(diff_id, dir, options.max_size, &mut file)?;
+        let size = file.metadata().map_err(Error::io("read a file in", &options.temp_dir))?.len();
+        let spool = Spool::of_file(self.to_string(), file, size);
         Ok(Sources::Layers(LayerSource::new(vec![spool])?))
     }
 }

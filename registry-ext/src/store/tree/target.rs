@@ -76,7 +76,7 @@ impl TreeTarget {
         tidy(&dir, &state)?;
         let work = state.join(WORK);
         let make = || fs::create_dir(&work).map(|()| &work);
-        let (_, listed) = Listed::make(make, |work| work).map_err(Error::io("create", &work))?;
+        let (_, listed) = Listed::make(make).map_err(Error::io("create", &work))?;
         Ok(Self { dir, state, record, _work: listed, _lock: lock })
     }
 
