@@ -4,6 +4,10 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::http::{Method, StatusCode};
 use registry_ext::Error;
 use registry_ext::credentials::{Credential, Credentials, Explicit};
 use registry_ext::discover::{Layout, discover};
@@ -16,7 +20,7 @@ use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
 use support::bench::{Bench, warnings};
 use support::images::{TestImage, pair, push, stored_layers, write_index};
-use support::server::{Registry, Switches};
+use support::server::{Registry, Switches, error};
 use support::{open, options};
 use tempfile::TempDir;
 
@@ -166,6 +170,31 @@ async fn a_busy_registry_is_asked_again() {
     bench.registry.switch(|switches| switches.failures = 100);
     let error = bench.pull("v1", &bench.path("other"), &Watch::nothing()).await.unwrap_err();
     assert!(matches!(&error, Error::Registry(error) if error.status() == Some(503)), "{error}");
+}
+
+/// What docker-registry answers while another publisher puts the same blob.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_is_put_again_whose_blobs_another_publisher_puts_too() {
+    let bench = Bench::new(Switches::default()).await;
+    let refusals = Arc::new(AtomicUsize::new(3));
+    let left = Arc::clone(&refusals);
+    bench.registry.lie(move |call| {
+        let is_put = call.method == Method::PUT && call.uri.path().contains("/manifests/");
+        let refuses = is_put
+            && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        refuses.then(|| error(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN"))
+    });
+    bench.publish(&only_artifacts()).await.unwrap();
+    assert_eq!(refusals.load(Ordering::Relaxed), 0);
+    let store = bench.path("store");
+    bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
+    let report = bench.pull("v2", &store, &Watch::nothing()).await.unwrap();
+    assert_eq!(report.layers[1].from, Origin::Delta(Layout::Artifact));
+    // A blob that stays away is an error.
+    refusals.store(usize::MAX, Ordering::Relaxed);
+    let error = bench.publish(&PublishOptions { force: true, ..only_artifacts() }).await.unwrap_err();
+    assert!(error.to_string().contains("MANIFEST_BLOB_UNKNOWN"), "{error}");
+    assert_eq!(refusals.load(Ordering::Relaxed), usize::MAX - 4);
 }
 
 fn with_credential(registry: &str, user: &str, password: &str) -> RegistryOptions {

@@ -6,6 +6,9 @@ use oci_distribution::errors::{OciDistributionError, OciErrorCode};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
+/// What a registry says that lacks a blob of a manifest (OCI distribution specification, "Error Codes").
+const MANIFEST_BLOB_UNKNOWN: &str = "MANIFEST_BLOB_UNKNOWN";
+
 /// Why a registry did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -60,7 +63,10 @@ impl RegistryError {
         match self {
             Self::Connection { .. } => true,
             // RFC 9110 and RFC 6585: request timeout, too many requests, and what servers say under load.
-            Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502..=504),
+            Self::Status { status: 408 | 429 | 500 | 502..=504, .. } => true,
+            // Manifests are put after their blobs. docker-registry says this too while another client
+            // puts the same blob: it reads the link to the blob that it is writing anew.
+            Self::Status { message, .. } => message.contains(MANIFEST_BLOB_UNKNOWN),
             Self::Unauthorized { .. } | Self::Protocol { .. } | Self::Setup { .. } => false,
         }
     }
