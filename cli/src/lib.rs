@@ -5,6 +5,7 @@
 //! - [`mod@report`]: an error and its causes on one line of stderr.
 //! - [`progress`]: bars, where somebody is looking.
 //! - [`generate`]: shell completions and the manual page.
+//! - [`interrupt`]: what Ctrl-C does.
 //! - [`resources`]: what the process has used.
 //!
 //! Only the `main.rs` side of a command uses this crate; the libraries do not know that there is a
@@ -12,12 +13,14 @@
 
 pub mod args;
 pub mod generate;
+pub mod interrupt;
 pub mod output;
 pub mod progress;
 pub mod report;
 pub mod resources;
 
 pub use args::go_style;
+pub use interrupt::on_interrupt;
 pub use output::Output;
 pub use progress::{Bar, Progress};
 pub use report::report;

@@ -3,27 +3,28 @@
 //! The bytes go to a file without a name (`O_TMPFILE`, open(2)) in the directory of the output;
 //! [`commit`](Output::commit) links it and renames it over the output. However the process ends
 //! before that, nothing is left behind. Where the file system has no such files, a file with a
-//! temporary name is used, which is removed on drop.
+//! temporary name is used, which is removed on drop and by [`on_interrupt`](crate::on_interrupt).
 //!
 //! Nothing is synced unless it is asked for: after a power failure a file that was renamed but not
 //! synced may be empty, and most outputs can be made again. The crate `atomic-write-file` does the
 //! same but always syncs.
 
-use std::ffi::OsString;
+mod temporary;
+
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self as sys, AtFlags, CWD, Mode, OFlags};
+use rustix::fs as sys;
 use rustix::io::Errno;
+pub(crate) use temporary::remove_all;
+use temporary::{Temporary, directory_of};
 
 /// Symlinks that are followed to find the output: the kernel's own limit (path_resolution(7)).
 const MAX_LINKS: usize = 40;
-/// Temporary names that are tried.
-const MAX_NAMES: u32 = 1000;
 
 /// An output that is written first and gets its name last.
 ///
@@ -42,15 +43,6 @@ enum Kind {
     /// A device, a pipe, or what is behind a descriptor: nothing to rename.
     InPlace,
     Temporary(Temporary),
-}
-
-#[derive(Debug)]
-struct Temporary {
-    directory: OwnedFd,
-    /// The name to appear under.
-    name: OsString,
-    /// The name until then, if it has one.
-    temporary_name: Option<OsString>,
 }
 
 /// Stdout has no reader any more: the cause inside the [`io::Error`] of a write to it.
@@ -143,7 +135,7 @@ impl Output {
             synced => synced.map_err(sync_failed)?,
         }
         let Kind::Temporary(temporary) = kind else { return Ok(()) };
-        let directory = temporary.directory.try_clone().map_err(sync_failed)?;
+        let directory = temporary.directory();
         temporary.publish(&file).map_err(|error| failed("rename the finished file to", &path, error))?;
         // btrfs ignores a sync of a file without a name, so the file is synced under its name too.
         file.sync_all().map_err(sync_failed)?;
@@ -208,104 +200,6 @@ fn destination(path: &Path) -> io::Result<Destination> {
         path = directory.join(fs::read_link(&path)?);
     }
     Err(Errno::LOOP.into())
-}
-
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) => Path::new("."),
-        None => path,
-    }
-}
-
-impl Temporary {
-    /// A file without a name where that is possible, else one with a temporary name.
-    fn create(destination: &Path) -> io::Result<(File, Self)> {
-        // Whatever the reason for the refusal is, the error of the second way says it better.
-        Self::create_unnamed(destination).or_else(|_| Self::create_named(destination))
-    }
-
-    fn create_unnamed(destination: &Path) -> io::Result<(File, Self)> {
-        let temporary = Self::prepare(destination)?;
-        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = File::from(sys::openat(&temporary.directory, ".", flags, Mode::from_raw_mode(0o666))?);
-        // Publishing needs this link: without /proc the file could never get a name.
-        sys::statat(CWD, descriptor_path(&file), AtFlags::empty())?;
-        temporary.keep_permissions(&file)?;
-        Ok((file, temporary))
-    }
-
-    fn create_named(destination: &Path) -> io::Result<(File, Self)> {
-        let mut temporary = Self::prepare(destination)?;
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        let (file, name) = with_free_name(|name| {
-            sys::openat(&temporary.directory, name, flags, Mode::from_raw_mode(0o666)).map(File::from)
-        })?;
-        temporary.temporary_name = Some(name);
-        temporary.keep_permissions(&file)?;
-        Ok((file, temporary))
-    }
-
-    fn prepare(destination: &Path) -> io::Result<Self> {
-        let name = destination.file_name().ok_or(Errno::ISDIR)?.to_owned();
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = sys::openat(CWD, directory_of(destination), flags, Mode::empty())?;
-        Ok(Self { directory, name, temporary_name: None })
-    }
-
-    /// Gives `file` the permission bits of the file that it will replace.
-    fn keep_permissions(&self, file: &File) -> io::Result<()> {
-        match sys::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(replaced) => file.set_permissions(fs::Permissions::from_mode(replaced.st_mode & 0o777)),
-            Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn publish(mut self, file: &File) -> io::Result<()> {
-        if self.temporary_name.is_none() {
-            let from = descriptor_path(file);
-            let follow = AtFlags::SYMLINK_FOLLOW;
-            // linkat(2) never replaces: a free name is taken at once, any other by way of a rename.
-            match sys::linkat(CWD, &from, &self.directory, &self.name, follow) {
-                Err(Errno::EXIST) => {}
-                linked => return Ok(linked?),
-            }
-            let ((), name) = with_free_name(|name| sys::linkat(CWD, &from, &self.directory, name, follow))?;
-            self.temporary_name = Some(name);
-        }
-        if let Some(temporary_name) = &self.temporary_name {
-            sys::renameat(&self.directory, temporary_name, &self.directory, &self.name)?;
-        }
-        self.temporary_name = None;
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(name) = &self.temporary_name {
-            // It may be gone already; there is nobody to tell.
-            let _ = sys::unlinkat(&self.directory, name, AtFlags::empty());
-        }
-    }
-}
-
-/// The path by which linkat(2) reaches an open file: `AT_EMPTY_PATH` would need a capability.
-fn descriptor_path(file: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
-}
-
-/// Calls `make` with names of this process until one is free.
-fn with_free_name<T>(mut make: impl FnMut(&OsString) -> rustix::io::Result<T>) -> io::Result<(T, OsString)> {
-    for attempt in 0..MAX_NAMES {
-        let name = OsString::from(format!(".{}.{attempt}.tmp", std::process::id()));
-        match make(&name) {
-            Err(Errno::EXIST) => {}
-            made => return Ok((made?, name)),
-        }
-    }
-    Err(Errno::EXIST.into())
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     if arguments.generate.run(Arguments::command())? {
         return Ok(());
     }
+    cli::on_interrupt(|| ()).context("cannot watch for signals")?;
     if let Some(command) = &arguments.command {
         return explain_command::run(command);
     }

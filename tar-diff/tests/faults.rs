@@ -70,10 +70,7 @@ fn strike(calls: &[&str], fault: Fault, at_least: usize, mut look: impl FnMut(&S
         // To replace a file, the new one, whole, has a temporary name for the moment before it is
         // renamed: between two system calls.
         let left = names(scene.out.path());
-        assert!(
-            left.len() == 1 || matches!(fault, Fault::Kill | Fault::Interrupt) && left.len() == 2,
-            "{fault:?} {struck:?}: {left:?}"
-        );
+        assert!(left.len() == 1 || fault == Fault::Kill && left.len() == 2, "{fault:?} {struck:?}: {left:?}");
         left.iter()
             .filter(|name| *name != "delta")
             .for_each(|name| fs::remove_file(scene.out.path().join(name)).unwrap());

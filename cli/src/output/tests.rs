@@ -1,4 +1,10 @@
-use std::os::unix::fs::symlink;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::*;
 
@@ -58,6 +64,49 @@ fn leaves_nothing_when_dropped() {
         let mut output = Output::create_with(&directory.path().join("out"), create).unwrap();
         output.write_all(b"half").unwrap();
         drop(output);
+        assert!(names(directory.path()).is_empty());
+    }
+}
+
+/// Where the next but one writes to.
+const INTERRUPTED: &str = "INTERRUPTED_OUTPUT";
+
+#[test]
+#[ignore = "the next one starts it, and it never ends"]
+fn writes_and_waits() {
+    crate::on_interrupt(|| ()).unwrap();
+    let path = std::env::var_os(INTERRUPTED).unwrap();
+    let mut output = Output::create_with(Path::new(&path), Temporary::create_named).unwrap();
+    output.write_all(b"half").unwrap();
+    loop {
+        thread::park();
+    }
+}
+
+#[test]
+fn leaves_nothing_when_interrupted() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let directory = tempfile::tempdir().unwrap();
+        // The signals may be ignored where this runs. One that is stays ignored.
+        let ignored = if signal == Signal::HUP { "INT" } else { "HUP" };
+        let mut process = Command::new("env")
+            .args(["--default-signal=INT,TERM,HUP", &format!("--ignore-signal={ignored}")])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "output::tests::writes_and_waits"])
+            .env(INTERRUPTED, directory.path().join("out"))
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let id = Pid::from_child(&process);
+        while names(directory.path()).is_empty() {
+            assert!(process.try_wait().unwrap().is_none(), "it ends before it writes");
+            thread::sleep(Duration::from_millis(10));
+        }
+        kill_process(id, if ignored == "INT" { Signal::INT } else { Signal::HUP }).unwrap();
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!((process.try_wait().unwrap(), names(directory.path()).len()), (None, 1));
+        kill_process(id, signal).unwrap();
+        assert_eq!(process.wait().unwrap().code(), Some(code), "{signal:?}");
         assert!(names(directory.path()).is_empty());
     }
 }

@@ -11,13 +11,11 @@ mod table;
 mod verify;
 
 use std::io::Write;
-use std::task::Poll;
 
 use anyhow::{Context as _, Result};
 use clap::CommandFactory;
 use cli::Output;
 use registry_ext::{Error, scratch};
-use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) use args::Args;
 use args::Command;
@@ -46,17 +44,7 @@ pub(crate) fn run(args: Args) -> Result<u8> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let told = {
-        let _runtime = runtime.enter();
-        told_to_end().context("cannot watch for signals")?
-    };
-    // Apart from the work, which may block its thread, as by waiting for a lock.
-    runtime.spawn(async {
-        let signal = told.await;
-        scratch::remove_all();
-        // At once: threads that diff or apply a delta would go on to their ends.
-        std::process::exit(128 + signal)
-    });
+    cli::on_interrupt(scratch::remove_all).context("cannot watch for signals")?;
     runtime.block_on(async {
         match &command {
             Command::Publish(args) => publish::run(&context, args).await.map(|()| 0),
@@ -67,27 +55,6 @@ pub(crate) fn run(args: Args) -> Result<u8> {
             Command::Measure(args) => measure::run(&context, args).await.map(|()| 0),
         }
     })
-}
-
-/// The signal by which somebody tells the process to end. One that it ignores, as what a shell runs in
-/// the background ignores Ctrl-C, stays ignored.
-fn told_to_end() -> std::io::Result<impl Future<Output = i32>> {
-    let ignored = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
-        u64::from_str_radix(mask.trim(), 16).ok()
-    });
-    let mut signals = Vec::new();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
-        if ignored.unwrap_or(0) >> (kind.as_raw_value() - 1) & 1 == 0 {
-            signals.push((kind.as_raw_value(), signal(kind)?));
-        }
-    }
-    Ok(std::future::poll_fn(move |context| {
-        let came = signals.iter_mut().find_map(|(number, signal)| {
-            matches!(signal.poll_recv(context), Poll::Ready(Some(()))).then_some(*number)
-        });
-        came.map_or(Poll::Pending, Poll::Ready)
-    }))
 }
 
 /// The exit code for an error, as the help lists them.

@@ -20,6 +20,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.generate.run(Args::command())? {
         return Ok(());
     }
+    cli::on_interrupt(|| ()).context("cannot watch for signals")?;
     match &args.command {
         Some(Subcommand::Inspect(inspect)) => inspect::run(inspect),
         None => apply::run(args),
