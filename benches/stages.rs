@@ -109,7 +109,7 @@ fn encoding(criterion: &mut Criterion) {
     let (delta, stats) = tar_diff::diff(&old, &new, &options, Vec::new(), &|_| ()).unwrap();
     let calls = calls(&delta);
     let mut group = criterion.benchmark_group("encode");
-    group.throughput(Throughput::Bytes(stats.stream_size));
+    group.throughput(Throughput::Bytes(stats.written.stream_size));
     for level in [1, 3, 9, 15, 19] {
         group.bench_function(BenchmarkId::from_parameter(level), |bencher| {
             bencher.iter(|| {

@@ -13,6 +13,7 @@ use crate::{Error, Reencoding, Result, SourcePath, Version, View};
 
 /// What a writer wrote, in bytes and ops.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct WriterStats {
     /// Ops of all kinds.
     pub ops: u64,

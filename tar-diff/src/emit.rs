@@ -129,8 +129,7 @@ pub(crate) fn write<W: Write>(
         }
     }
     let (output, written) = writer.finish()?;
-    stats.set_written(&written);
-    Ok((output, stats))
+    Ok((output, Stats { written, ..stats }))
 }
 
 /// Base-2 logarithm of the window for an op stream of a layer of `size` bytes, which is rarely longer:

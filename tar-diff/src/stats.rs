@@ -46,33 +46,7 @@ pub struct Stats {
     pub streams: u64,
     /// Compressed streams that were not seen through, by the reason.
     pub refused_streams: BTreeMap<&'static str, u64>,
-    /// Ops in the delta.
-    pub ops: u64,
-    /// The op stream before compression.
-    pub stream_size: u64,
-    /// Output of `Data` ops.
-    pub data_size: u64,
-    /// Output of `Copy` ops.
-    pub copy_size: u64,
-    /// Output of `AddData` ops.
-    pub add_size: u64,
-    /// Payload of `ZstdDict` ops.
-    pub zstd_dict_size: u64,
-    /// Payload of `OpenView` ops.
-    pub view_size: u64,
-    /// Payload of `Reencode` ops.
-    pub reencode_size: u64,
-}
-
-impl Stats {
-    pub(crate) fn set_written(&mut self, written: &WriterStats) {
-        self.ops = written.ops;
-        self.stream_size = written.stream_size;
-        self.data_size = written.data_size;
-        self.copy_size = written.copy_size;
-        self.add_size = written.add_size;
-        self.zstd_dict_size = written.zstd_dict_size;
-        self.view_size = written.view_size;
-        self.reencode_size = written.reencode_size;
-    }
+    /// The ops of the delta.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub written: WriterStats,
 }

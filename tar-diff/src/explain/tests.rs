@@ -20,11 +20,11 @@ fn explained(old: &[Vec<u8>], new: &[u8], method: Method) -> Explanation {
     assert!(alone.hints.is_empty() && !alone.has_old);
     let explanation = check(&explain(delta.as_slice(), &new, &old).unwrap(), delta.len());
     let made = || explanation.files.iter().chain([&explanation.headers]).map(|file| &file.made);
-    assert_eq!(made().map(|made| made.ops).sum::<u64>(), stats.ops);
-    assert_eq!(made().map(|made| made.data).sum::<u64>(), stats.data_size);
-    assert_eq!(made().map(|made| made.copied).sum::<u64>(), stats.copy_size);
-    assert_eq!(made().map(|made| made.added).sum::<u64>(), stats.add_size);
-    assert_eq!(made().map(|made| made.frames).sum::<u64>(), stats.zstd_dict_size);
+    assert_eq!(made().map(|made| made.ops).sum::<u64>(), stats.written.ops);
+    assert_eq!(made().map(|made| made.data).sum::<u64>(), stats.written.data_size);
+    assert_eq!(made().map(|made| made.copied).sum::<u64>(), stats.written.copy_size);
+    assert_eq!(made().map(|made| made.added).sum::<u64>(), stats.written.add_size);
+    assert_eq!(made().map(|made| made.frames).sum::<u64>(), stats.written.zstd_dict_size);
     explanation
 }
 
