@@ -42,7 +42,7 @@ pub struct RegistryOptions {
     pub credentials: Credentials,
     /// What happens after a failure.
     pub retry: Retry,
-    /// How long a download may take before it must have had 1 KiB a second.
+    /// How long a download may take before it must have had 1 KiB a second, and an upload may stand still.
     pub patience: Duration,
 }
 
@@ -125,8 +125,7 @@ impl std::fmt::Debug for Repository {
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long to wait for the next bytes of an answer. A registry checks the digest of an upload
-/// before it answers.
+/// How long to wait for the next bytes of an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 const USER_AGENT: &str = concat!("registry-ext/", env!("CARGO_PKG_VERSION"));
 

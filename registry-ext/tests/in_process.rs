@@ -6,15 +6,17 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
 use registry_ext::Error;
+use registry_ext::artifact::descriptor_of;
 use registry_ext::credentials::{Credential, Credentials, Explicit};
 use registry_ext::discover::{Layout, discover};
 use registry_ext::image::{resolve, resolve_all};
 use registry_ext::publish::{Images, PublishOptions, publish};
 use registry_ext::pull::{Origin, PullReport};
-use registry_ext::registry::RegistryOptions;
+use registry_ext::registry::{RegistryOptions, Retry};
 use registry_ext::repository::Name;
 use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
@@ -145,7 +147,7 @@ async fn downloads_go_on_where_they_broke() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_drips_or_breaks_off_for_ever_is_given_up() {
-    let second = std::time::Duration::from_secs(1);
+    let second = Duration::from_secs(1);
     let bench = Bench::with(Switches::default(), RegistryOptions { patience: second, ..options() }).await;
     let give_up = async |change: &dyn Fn(&mut Switches)| {
         bench.registry.switch(change);
@@ -195,6 +197,32 @@ async fn a_manifest_is_put_again_whose_blobs_another_publisher_puts_too() {
     let error = bench.publish(&PublishOptions { force: true, ..only_artifacts() }).await.unwrap_err();
     assert!(error.to_string().contains("MANIFEST_BLOB_UNKNOWN"), "{error}");
     assert_eq!(refusals.load(Ordering::Relaxed), usize::MAX - 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_may_take_an_upload_slowly_but_not_stop() {
+    let bench = Bench::new(Switches::default()).await;
+    // More than what lies in buffers on the way.
+    let content = vec![7; 32 << 20];
+    let path = bench.path("blob");
+    std::fs::write(&path, &content).unwrap();
+    let blob = descriptor_of("application/octet-stream", &content);
+    let put = async |pause: Duration, patience: Duration| {
+        bench.registry.switch(|switches| switches.sips = Some(pause));
+        let retry = Retry { attempts: 1, ..options().retry };
+        let options = RegistryOptions { patience, retry, ..options() };
+        let began = Instant::now();
+        let put = open(&bench.name(), &options, bench.dir.path()).put_blob(&blob, &path).await;
+        (put, began.elapsed())
+    };
+    let (put_never, _) = put(Duration::from_secs(3600), Duration::from_millis(100)).await;
+    let error = anyhow::Error::from(put_never.unwrap_err());
+    assert!(format!("{error:#}").contains("neither takes anything nor answers"), "{error:#}");
+
+    // For a blob of this size it is two seconds more.
+    let (put_slowly, time) = put(Duration::from_millis(45), Duration::ZERO).await;
+    put_slowly.unwrap();
+    assert!(time > Duration::from_secs(3), "{time:?} says nothing");
 }
 
 fn with_credential(registry: &str, user: &str, password: &str) -> RegistryOptions {

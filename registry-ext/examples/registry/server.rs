@@ -16,6 +16,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{Method, Request, Response, StatusCode, header};
+use futures_util::StreamExt;
 use layer::Digest;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -46,6 +47,8 @@ pub(crate) struct Switches {
     pub(crate) cuts: Vec<usize>,
     /// The pause after each byte of a blob.
     pub(crate) drips: Option<Duration>,
+    /// The pause before each part of what it is sent.
+    pub(crate) sips: Option<Duration>,
 }
 
 impl Default for Switches {
@@ -60,6 +63,7 @@ impl Default for Switches {
             failures: 0,
             cuts: Vec::new(),
             drips: None,
+            sips: None,
         }
     }
 }
@@ -170,7 +174,14 @@ fn lock(stored: &Mutex<Stored>) -> MutexGuard<'_, Stored> {
 
 async fn answer(State(stored): State<Arc<Mutex<Stored>>>, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, MAX_BODY).await else {
+    let sips = lock(&stored).switches.sips;
+    let body = body.into_data_stream().then(move |part| async move {
+        if let Some(pause) = sips {
+            tokio::time::sleep(pause).await;
+        }
+        part
+    });
+    let Ok(body) = axum::body::to_bytes(Body::from_stream(body), MAX_BODY).await else {
         return status(StatusCode::BAD_REQUEST);
     };
     let call = Call { method: parts.method, uri: parts.uri, headers: parts.headers, body };

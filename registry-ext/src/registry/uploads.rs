@@ -4,6 +4,8 @@
 //! pull.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::try_unfold;
 use layer::BlobDigest;
@@ -15,17 +17,23 @@ use oci_distribution::{Client, RegistryOperation};
 use oci_spec::distribution::Reference;
 use oci_spec::image::Descriptor;
 use tokio::io::AsyncReadExt;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::access::{Access, Operation};
-use super::{CONNECT_TIMEOUT, READ_TIMEOUT, RegistryError, Repository, USER_AGENT};
+use super::{CONNECT_TIMEOUT, RegistryError, Repository, USER_AGENT};
 use crate::Result;
 use crate::artifact::digest_of;
 
-/// Bytes that are read from a file and sent at once.
-const CHUNK_SIZE: usize = 1 << 20;
+/// Bytes that are read from a file and sent at once: what a registry takes at least in the time that it
+/// has for them.
+const CHUNK_SIZE: usize = 64 << 10;
+/// Bytes that a registry checks and stores in a second at least before it answers.
+const STORE_RATE: u64 = 16 << 20;
 
 impl Repository {
-    /// Stores the blob in a file, unless the repository has it.
+    /// Stores the blob in a file, unless the repository has it. An upload may take any time, as long as
+    /// the registry goes on taking it.
     ///
     /// # Errors
     /// [`Error::Registry`](crate::Error::Registry), [`Error::Io`](crate::Error::Io).
@@ -36,17 +44,23 @@ impl Repository {
         }
         let action = format!("put the blob {digest} to {}", self.name());
         let text = digest.to_string();
+        let patience = self.patience + Duration::from_secs(blob.size() / STORE_RATE);
         let put = async |access: &Access| {
             let file = tokio::fs::File::open(path)
                 .await
                 .map_err(|error| RegistryError::connection(&action, error))?;
-            let chunks = try_unfold(file, async |mut file| {
+            let moved = Arc::new(Notify::new());
+            let chunks = try_unfold((file, Arc::clone(&moved)), async |(mut file, moved)| {
+                moved.notify_one();
                 let mut chunk = Vec::with_capacity(CHUNK_SIZE);
                 (&mut file).take(CHUNK_SIZE as u64).read_to_end(&mut chunk).await?;
-                Ok::<_, OciDistributionError>((!chunk.is_empty()).then(|| (chunk.into(), file)))
+                Ok::<_, OciDistributionError>((!chunk.is_empty()).then(|| (chunk.into(), (file, moved))))
             });
             let client = self.upload_client(access).await?;
-            let put = client.push_blob_stream(&self.reference, chunks, &text, Some(blob.size())).await;
+            let put = tokio::select! {
+                put = client.push_blob_stream(&self.reference, chunks, &text, Some(blob.size())) => put,
+                () = stands_still(&moved, patience) => return Err(stalled(&action)),
+            };
             match put {
                 // The blob is there: a registry that stores elsewhere need not say where.
                 Ok(_) | Err(OciDistributionError::RegistryNoLocationError) => Ok(()),
@@ -70,8 +84,10 @@ impl Repository {
         let text = digest.to_string();
         let mount = async |access: &Access| {
             let client = self.upload_client(access).await?;
-            let mounted = client.mount_blob(&self.reference, &source, &text).await;
-            mounted.map_err(|error| RegistryError::from_client("mount a blob", error))
+            let mounted = timeout(self.patience, client.mount_blob(&self.reference, &source, &text)).await;
+            mounted
+                .map_err(|_| stalled("mount a blob"))?
+                .map_err(|error| RegistryError::from_client("mount a blob", error))
         };
         self.attempt(Operation::Push, mount).await.is_ok()
     }
@@ -100,7 +116,8 @@ impl Repository {
             protocol: if is_plain { ClientProtocol::Http } else { ClientProtocol::Https },
             use_monolithic_push: true,
             extra_root_certificates: self.ca_certificates.iter().map(certificate).collect(),
-            read_timeout: Some(READ_TIMEOUT),
+            // It would count from the start of an upload, however long that takes.
+            read_timeout: None,
             connect_timeout: Some(CONNECT_TIMEOUT),
             user_agent: USER_AGENT,
             platform_resolver: None,
@@ -108,4 +125,13 @@ impl Repository {
         })
         .map_err(RegistryError::setup)
     }
+}
+
+/// Returns once nothing has moved for so long.
+async fn stands_still(moved: &Notify, patience: Duration) {
+    while timeout(patience, moved.notified()).await.is_ok() {}
+}
+
+fn stalled(action: &str) -> RegistryError {
+    RegistryError::connection(action, "the registry neither takes anything nor answers")
 }
