@@ -145,7 +145,7 @@ impl Repository {
         Ok(Self {
             base: format!("{scheme}://{host}/v2/{}", reference.repository()),
             reference: reference.clone(),
-            http: request::http_client(&options.ca_certificates)?,
+            http: request::http_client(&options.ca_certificates, is_loopback(host))?,
             uploads: OnceCell::new(),
             ca_certificates: options.ca_certificates.clone(),
             credential,

@@ -123,6 +123,22 @@ fn basic_credentials_from_a_file_and_from_stdin() {
 }
 
 #[test]
+fn a_registry_on_this_machine_is_reached_without_a_proxy() {
+    let registry = DockerRegistry::start(Setup::default());
+    let dir = TempDir::new().unwrap();
+    let app = format!("{}/app", registry.address());
+    push_pair(&dir, &pair(), &app);
+    let publish = registry_ext(&format!("publish {app}:v2 --from {app}:v1 --json"))
+        .envs(
+            ["http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"].map(|name| (name, "http://127.0.0.1:9")),
+        )
+        .assert()
+        .success();
+    let published: serde_json::Value = serde_json::from_slice(&publish.get_output().stdout).unwrap();
+    assert_eq!(published["artifacts"].as_array().unwrap().len(), 1, "{published}");
+}
+
+#[test]
 fn tls_with_a_ca_of_its_own() {
     let registry = DockerRegistry::start(Setup { tls: true, ..Setup::default() });
     let dir = TempDir::new().unwrap();

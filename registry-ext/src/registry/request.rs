@@ -211,8 +211,8 @@ pub(super) async fn next_chunk(
 }
 
 /// The client for requests. It follows redirects, takes credentials to no other host, and leaves TLS
-/// for plain http nowhere.
-pub(super) fn http_client(ca_certificates: &[Vec<u8>]) -> Result<reqwest::Client> {
+/// for plain http nowhere. Proxies are those of the environment, but none for `this_machine`.
+pub(super) fn http_client(ca_certificates: &[Vec<u8>], this_machine: bool) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_TIMEOUT)
@@ -221,6 +221,9 @@ pub(super) fn http_client(ca_certificates: &[Vec<u8>]) -> Result<reqwest::Client
             Some(reason) => attempt.error(reason),
             None => attempt.follow(),
         }));
+    if this_machine {
+        builder = builder.no_proxy();
+    }
     for pem in ca_certificates {
         let bundle = reqwest::Certificate::from_pem_bundle(pem).map_err(RegistryError::setup)?;
         if bundle.is_empty() {

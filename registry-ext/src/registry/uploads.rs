@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::access::{Access, Operation};
-use super::{CONNECT_TIMEOUT, RegistryError, Repository, USER_AGENT};
+use super::{CONNECT_TIMEOUT, RegistryError, Repository, USER_AGENT, is_loopback};
 use crate::Result;
 use crate::artifact::digest_of;
 
@@ -109,6 +109,8 @@ impl Repository {
 
     fn make_upload_client(&self) -> Result<Client, RegistryError> {
         let is_plain = self.base.starts_with("http:");
+        // Only another proxy keeps it from those of the environment: one that is never used.
+        let no_proxy = is_loopback(self.reference.resolve_registry()).then(|| "http://unused".to_owned());
         let certificate =
             |pem: &Vec<u8>| Certificate { encoding: CertificateEncoding::Pem, data: pem.clone() };
         // Not `Client::new`: it hides errors and falls back to defaults.
@@ -120,6 +122,9 @@ impl Repository {
             read_timeout: None,
             connect_timeout: Some(CONNECT_TIMEOUT),
             user_agent: USER_AGENT,
+            http_proxy: no_proxy.clone(),
+            https_proxy: no_proxy,
+            no_proxy: Some("localhost,127.0.0.0/8,::1".to_owned()),
             platform_resolver: None,
             ..ClientConfig::default()
         })
