@@ -60,11 +60,19 @@ impl Plan {
         bytes.extend([self.level, flags, self.long]);
     }
 
-    /// Most memory that the encoder takes, in bytes: the window, tables, and jobs of four windows.
+    /// Most memory that the encoder takes, in bytes: the window, tables, and three jobs of four windows.
     pub(crate) fn memory(self) -> u64 {
-        let window: u64 = 1 << if self.long == 0 { window_log(self.level) } else { self.long };
-        let tables = if self.level < 13 { 32 << 20 } else { (80 << 20) + window * 5 };
-        window + tables + if self.is_threaded { window * 12 } else { 0 }
+        let own: u64 = 1 << window_log(self.level);
+        let window: u64 = if self.long == 0 { own } else { 1 << self.long };
+        // Another window does not make the tables of a level smaller, unless the size is known.
+        let tables = if self.level < 13 { 64 << 20 } else { (80 << 20) + window.max(own) * 5 };
+        let jobs = match (self.is_threaded, self.long) {
+            (false, _) => 0,
+            (true, 0) => own * 12,
+            // They are cut by the tables, too.
+            (true, _) => (8 << 20) + window.max(own) * 24,
+        };
+        window + tables + jobs
     }
 
     pub(crate) fn encode(self, plain: &mut Plain<'_>, output: &mut dyn Write) -> Result<()> {
@@ -188,4 +196,54 @@ pub(crate) fn find(
         best = best.max(matched);
     }
     Err(Refused::NoEncoder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Recipe;
+
+    /// What an applier grants; it encodes with no recipe that says more.
+    const GRANTED: u64 = 256 << 20;
+
+    /// The tables of level 22 take 640 MiB, whatever the window.
+    #[test]
+    fn a_small_window_does_not_hide_the_tables_of_a_level() {
+        let recipe = Recipe::parse(&[3, 22, 0, 16]).expect("level 22 with a window of 64 KiB");
+        assert_eq!(recipe.codec(), Codec::Zstd);
+        assert!(recipe.memory() > 640 << 20, "{}", recipe.memory());
+    }
+
+    #[test]
+    fn no_encoder_takes_more_than_it_says() {
+        let plain = vec![7; 4 * BUFFER_SIZE];
+        let mut granted = 0;
+        for level in 1..=22 {
+            for long in [0, 10, 16, 22, 25, 27] {
+                for flags in [0_u8, 1, 4, 5] {
+                    let plan = Plan {
+                        level,
+                        has_size: flags & 1 != 0,
+                        has_checksum: false,
+                        is_threaded: flags & 4 != 0,
+                        long,
+                    };
+                    if plan.memory() > GRANTED {
+                        continue;
+                    }
+                    let mut encoder = plan.encoder(plain.len() as u64).expect("parameters of libzstd");
+                    let mut made = vec![0; plain.len()];
+                    let (mut input, mut output) =
+                        (InBuffer::around(&plain), OutBuffer::around(made.as_mut_slice()));
+                    encoder
+                        .compress_stream2(&mut output, &mut input, ZSTD_EndDirective::ZSTD_e_continue)
+                        .expect("there is room");
+                    let size = encoder.sizeof() as u64;
+                    assert!(size <= plan.memory(), "{plan:?}: {size}, not {}", plan.memory());
+                    granted += 1;
+                }
+            }
+        }
+        assert!(granted > 200, "{granted}");
+    }
 }
