@@ -68,7 +68,7 @@ fn leaves_nothing_when_dropped() {
     }
 }
 
-/// Where the next but one writes to.
+/// The variable that says where [`writes_and_waits`] writes.
 const INTERRUPTED: &str = "INTERRUPTED_OUTPUT";
 
 #[test]
