@@ -110,13 +110,14 @@ impl<F: SourceFile> Cursor<F> {
         Ok(bytes)
     }
 
-    /// Gives back `size` if that many bytes follow the position.
+    /// Gives back `size` if that many bytes follow the position. No bytes follow it anywhere: also past
+    /// the end, where a seek may go.
     fn check_range(&self, size: u64, delta: &OpReader<'_>) -> Result<u64> {
         let wanted = self
             .position
             .checked_add(size)
             .ok_or_else(|| delta.corrupt_here(CorruptKind::PositionOverflow))?;
-        if wanted > self.file.size() {
+        if size > 0 && wanted > self.file.size() {
             return Err(Error::SourceTooShort { path: self.path.clone(), size: self.file.size(), wanted });
         }
         Ok(size)

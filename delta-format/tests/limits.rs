@@ -100,6 +100,12 @@ fn positions() {
     assert!(matches!(copy(90, 11), Err(Error::SourceTooShort { size: 100, wanted: 101, .. })));
     assert!(matches!(copy(u64::MAX - 2, 2), Err(Error::SourceTooShort { .. })));
     assert_eq!(kind(copy(u64::MAX, 2)), CorruptKind::PositionOverflow);
+    for position in [100, 101, u64::MAX] {
+        for code in [wire::OP_COPY, wire::OP_ADD_DATA] {
+            let ops = [open(b"f"), op(wire::OP_SEEK, position, b""), op(code, 0, b"")];
+            assert_eq!(run(1, &ops, 100).unwrap(), 0, "no byte is read past the end");
+        }
+    }
     for code in [wire::OP_COPY, wire::OP_SEEK, wire::OP_ADD_DATA] {
         assert_eq!(kind(run(1, &[op(code, 1, b"x")], 100)), CorruptKind::NoSource);
     }
