@@ -133,4 +133,12 @@ pub enum CorruptKind {
     /// A `ZstdDict` payload is no valid frame.
     #[error("the zstd frame of a zstd_dict op is broken: {0}")]
     Frame(String),
+    /// A `ZstdDict` payload is a frame whose header says another size, in bytes, than it decodes to.
+    #[error("the zstd frame of a zstd_dict op says {declared} bytes and holds {size}")]
+    FrameSize {
+        /// What the header says.
+        declared: u64,
+        /// What its blocks hold.
+        size: u64,
+    },
 }

@@ -124,6 +124,18 @@ fn op_codes() {
 }
 
 #[test]
+fn a_frame_that_says_another_size_is_refused() {
+    // Magic, a single segment, the size in 2 bytes (less 256) or in 4, and one empty block.
+    let small = [&[0x28, 0xb5, 0x2f, 0xfd, 0x60][..], &[0, 0], &[1, 0, 0]].concat();
+    let large = [&[0x28, 0xb5, 0x2f, 0xfd, 0xa0][..], &[0, 0, 0x10, 0], &[1, 0, 0]].concat();
+    for (frame, declared) in [(small, 256), (large, 1 << 20)] {
+        let dict = op(wire::OP_ZSTD_DICT, frame.len() as u64, &frame);
+        let said = kind(run(2, &[open(b"f"), dict], 10));
+        assert_eq!(said, CorruptKind::FrameSize { declared, size: 0 });
+    }
+}
+
+#[test]
 fn sources_that_are_read_whole_for_little_are_bounded() {
     // Each op reads its source from start to end, and emits one byte.
     let frame = zstd::encode_all(&b"x"[..], 1).unwrap();

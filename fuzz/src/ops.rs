@@ -109,11 +109,15 @@ pub fn differential(data: &[u8]) {
 }
 
 /// What FORMAT.md forbids and oci-delta leaves to its sources, does not bound, or does not see: that a
-/// delta ends inside a zstd_dict op, but behind its frame.
+/// delta ends inside a zstd_dict op, but behind its frame, and that such a frame says a false size.
 fn is_stricter(error: &Error, delta: &[u8]) -> bool {
-    let Error::Delta(DeltaError::Corrupt { kind, .. }) = error else { return false };
+    let kind = match error {
+        Error::Delta(DeltaError::Corrupt { kind, .. }) => kind,
+        Error::Delta(DeltaError::TooLarge { what, .. }) => return *what == "the frame of a zstd_dict op",
+        _ => return false,
+    };
     match kind {
-        CorruptKind::Path(_) | CorruptKind::Idle => true,
+        CorruptKind::Path(_) | CorruptKind::Idle | CorruptKind::FrameSize { .. } => true,
         CorruptKind::Truncated => matches!(last_op(delta), Some(Op::ZstdDict { .. })),
         _ => false,
     }
