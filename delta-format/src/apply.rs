@@ -92,23 +92,17 @@ fn copy_payload(delta: &mut OpReader<'_>, size: u64, target: &mut Target<'_>) ->
     Ok(())
 }
 
-/// Most bytes that the header of a zstd frame takes, with its magic (RFC 8878, 3.1.1).
-const MAX_FRAME_HEADER_SIZE: u64 = 18;
-
 /// Decodes the frame that is the payload of the last op, with `dictionary` as its prefix. The
 /// output is bounded as it grows.
 fn decode_frame(dictionary: &[u8], target: &mut Target<'_>, delta: &mut OpReader<'_>) -> Result<()> {
     let broken =
         |op_index, error: io::Error| Error::Corrupt { op_index, kind: CorruptKind::Frame(error.to_string()) };
     let op_index = delta.op_index();
-    let (mut header, mut payload) = (Vec::new(), delta.payload());
-    let read = payload.by_ref().take(MAX_FRAME_HEADER_SIZE).read_to_end(&mut header);
-    read.map_err(|error| broken(op_index, error))?;
-    let declared = zstd::zstd_safe::get_frame_content_size(&header).ok().flatten();
+    let header = delta.read_frame_header().map_err(|error| broken(op_index, error))?;
     // libzstd looks closer at a frame that it gets in one piece. With the magic on its own it never does,
     // so that what is refused does not depend on how the delta is buffered.
-    let (magic, header) = header.split_at(header.len().min(4));
-    let frame = magic.chain(header).chain(payload);
+    let (magic, rest) = header.bytes.split_at(header.bytes.len().min(4));
+    let frame = magic.chain(rest).chain(delta.payload());
     let mut decoder = zstd::Decoder::with_ref_prefix(frame, dictionary)
         .map_err(|error| broken(op_index, error))?
         .single_frame();
@@ -125,7 +119,7 @@ fn decode_frame(dictionary: &[u8], target: &mut Target<'_>, delta: &mut OpReader
         target.write(&decoded[..read])?;
     }
     // libzstd compares the two only if the last block is not empty.
-    match declared {
+    match header.content_size {
         Some(declared) if declared != size => {
             Err(Error::Corrupt { op_index, kind: CorruptKind::FrameSize { declared, size } })
         }

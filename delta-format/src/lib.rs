@@ -17,7 +17,7 @@ pub use compressor::Encoding;
 pub use cursor::{SourceFile, SourceFiles};
 pub use error::{CorruptKind, Error, Result};
 pub use op::{Op, Version};
-pub use reader::OpReader;
+pub use reader::{FrameHeader, OpReader};
 pub use source_path::{PathError, SourcePath, escape_path};
 pub use target::Sink;
 pub use view::{Reencoding, View, ViewStream};

@@ -108,6 +108,17 @@ impl<'a> OpReader<'a> {
         Payload { stream: &mut self.stream, unread: &mut self.unread }
     }
 
+    /// Reads the header of the frame that is the payload of a `ZstdDict` op.
+    ///
+    /// # Errors
+    /// Those of the stream. A header that is cut off or broken announces no size.
+    pub fn read_frame_header(&mut self) -> io::Result<FrameHeader> {
+        let mut bytes = Vec::new();
+        self.payload().take(MAX_FRAME_HEADER_SIZE).read_to_end(&mut bytes)?;
+        let content_size = zstd::zstd_safe::get_frame_content_size(&bytes).ok().flatten();
+        Ok(FrameHeader { bytes, content_size })
+    }
+
     /// Fills `out` from the payload of the op that [`next_op`](Self::next_op) gave last.
     ///
     /// # Errors
@@ -233,6 +244,18 @@ impl<R: Read> Read for Counted<R> {
         Ok(read)
     }
 }
+
+/// The start of a zstd frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Its first bytes: at least the header, at most the longest one.
+    pub bytes: Vec<u8>,
+    /// What the frame decodes to, in bytes, if the header says it.
+    pub content_size: Option<u64>,
+}
+
+/// Most bytes of a zstd frame header (RFC 8878, 3.1.1: 4 + 14).
+const MAX_FRAME_HEADER_SIZE: u64 = 18;
 
 /// What is left of one op's payload.
 struct Payload<'r, S> {

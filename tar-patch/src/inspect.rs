@@ -12,8 +12,6 @@ use crate::Result;
 const MAX_SOURCES: usize = 1 << 18;
 /// Most bytes of their paths, which are held twice.
 const MAX_PATH_BYTES: usize = 64 << 20;
-/// Most bytes of a zstd frame header that are looked at (RFC 8878, 3.1.1: 4 + 14).
-const MAX_FRAME_HEADER_SIZE: usize = 18;
 
 /// What a delta is made of. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -157,7 +155,8 @@ impl Summary {
             }
             Op::Seek { .. } => (&mut self.seek, 0),
             Op::ZstdDict { size } => {
-                let output = announced_size(reader).map_err(|error| stream_error(reader, error))?;
+                let header = reader.read_frame_header().map_err(|error| stream_error(reader, error))?;
+                let output = header.content_size.unwrap_or(0);
                 sources.current(|file| {
                     file.frames += 1;
                     file.payload += size;
@@ -239,13 +238,6 @@ fn count_zeros(mut payload: impl BufRead) -> io::Result<u64> {
         zeros += bytes.iter().map(|&byte| u64::from(byte == 0)).sum::<u64>();
         payload.consume(size);
     }
-}
-
-/// The size that the header of the op's frame announces; 0 if it announces none.
-fn announced_size(reader: &mut OpReader<'_>) -> io::Result<u64> {
-    let mut header = Vec::with_capacity(MAX_FRAME_HEADER_SIZE);
-    reader.payload().take(MAX_FRAME_HEADER_SIZE as u64).read_to_end(&mut header)?;
-    Ok(zstd::zstd_safe::get_frame_content_size(&header).ok().flatten().unwrap_or(0))
 }
 
 /// Counts what is read through it.

@@ -14,8 +14,6 @@ use crate::{Error, Result};
 const MAX_SOURCES: usize = 4;
 /// Most bytes of source paths that are remembered. A delta can name any number.
 const MAX_PATH_BYTES: usize = 64 << 20;
-/// Most bytes of a zstd frame header (RFC 8878, 3.1.1: 4 + 14).
-const MAX_FRAME_HEADER_SIZE: u64 = 18;
 
 /// What one file, or all headers together, are made of. Sizes are in bytes.
 #[derive(Debug, Clone, Default)]
@@ -214,17 +212,15 @@ impl<R: Read> Walk<'_, R> {
     fn frame(&mut self, size: u64, reader: &mut OpReader<'_>) -> Result<()> {
         let op_index = reader.op_index();
         let failed = |source| DeltaError::Stream { op_index, source };
-        let mut header = Vec::new();
-        reader.payload().take(MAX_FRAME_HEADER_SIZE).read_to_end(&mut header).map_err(failed)?;
+        let header = reader.read_frame_header().map_err(failed)?;
         let rest = io::copy(&mut reader.payload(), &mut io::sink()).map_err(failed)?;
-        if header.len() as u64 + rest < size {
+        if header.bytes.len() as u64 + rest < size {
             return Err(DeltaError::Corrupt { op_index, kind: CorruptKind::Truncated }.into());
         }
         let (item, room) = self.layout.item(self.new.size());
         self.tallies[item].frames += size;
         self.attribution.charge(item, Part::Frames, size).map_err(failed)?;
-        let announced = zstd::zstd_safe::get_frame_content_size(&header).ok().flatten();
-        let output = announced.unwrap_or(room);
+        let output = header.content_size.unwrap_or(room);
         self.check_room(output)?;
         self.advance(output, |tally, size| tally.framed += size);
         Ok(())
