@@ -87,6 +87,12 @@ pub enum Refused {
     /// The stream uses something that no recipe says.
     #[error("{0} is not supported")]
     Unsupported(&'static str),
+    /// The search ended before every encoder was tried.
+    #[error("the search for its encoder takes too long")]
+    OverBudget,
+    /// An encoder was not tried that takes more memory than is granted.
+    #[error("its encoder takes too much memory")]
+    TooMuchMemory,
     /// A file could not be read.
     #[error("the stream or its plain bytes cannot be read")]
     Unreadable,
@@ -102,6 +108,8 @@ impl Refused {
             Self::NoEncoder => "no-encoder",
             Self::CorrectionsTooLarge { .. } => "corrections-too-large",
             Self::Unsupported(what) => what,
+            Self::OverBudget => "over-budget",
+            Self::TooMuchMemory => "too-much-memory",
             Self::Unreadable => "unreadable",
             Self::NotTheStream => "not-the-stream",
         }

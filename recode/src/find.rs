@@ -3,7 +3,13 @@
 use std::ops::Range;
 
 use crate::codec::Container;
-use crate::{Codec, decode, zip};
+use crate::{Budget, Codec, decode, zip};
+
+/// Units of work that setting up a decoder costs, or looking at a header.
+const SETUP_WORK: u64 = 8 << 10;
+/// Longest name or comment in the header of a gzip member, in bytes: longer ones are no names of files, and
+/// a file may hold a header at every few bytes.
+const MAX_GZIP_NAME: usize = 4 << 10;
 
 /// A compressed stream that was found in a file, and its plain bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +32,16 @@ pub struct Found {
 /// What lies between and behind them is left alone. `max_plain` is the most plain bytes of all
 /// streams together: one that would go over it is left out, and what comes behind it in a file
 /// that has no directory is not found.
+///
+/// The search takes the work of [`Budget::of_file`] at most.
 pub fn find(file: &[u8], max_plain: usize) -> Vec<Found> {
-    let mut finder = Finder { file, left: max_plain, found: Vec::new() };
+    find_within(file, max_plain, &mut Budget::of_file(file.len() as u64))
+}
+
+/// Finds the streams of a file as [`find`] does, and charges each byte that it looks at to `budget`, also
+/// where it finds nothing. Streams for which the budget is too small are left out.
+pub fn find_within(file: &[u8], max_plain: usize, budget: &mut Budget) -> Vec<Found> {
+    let mut finder = Finder { file, left: max_plain, budget, found: Vec::new() };
     match Container::detect(file) {
         Some(Container::Gzip) => finder.gzip(),
         Some(Container::Zip) => finder.zip(),
@@ -43,16 +57,32 @@ struct Finder<'f> {
     file: &'f [u8],
     /// Plain bytes that may still be found.
     left: usize,
+    budget: &'f mut Budget,
     found: Vec<Found>,
 }
 
 impl Finder<'_> {
     /// Takes the stream at `start`, at most `max` plain bytes of it; gives the offset of its end.
     fn take(&mut self, codec: Codec, start: usize, end: Option<usize>, max: usize) -> Option<usize> {
-        let max = max.min(self.left);
+        if !self.budget.charge(SETUP_WORK) {
+            return None;
+        }
+        let affordable = usize::try_from(self.budget.work()).unwrap_or(usize::MAX);
+        let max = max.min(self.left).min(affordable);
         let mut plain = Vec::new();
-        let mut encoded = self.file.get(start..end.unwrap_or(self.file.len()))?;
-        let decoded = decode(codec, &mut encoded, max as u64, &mut plain).ok()?;
+        let encoded = self.file.get(start..end.unwrap_or(self.file.len()))?;
+        // Bytes of a stream can decode to nothing.
+        let encoded = &encoded[..encoded.len().min(affordable)];
+        let mut rest = encoded;
+        let decoded = decode(codec, &mut rest, max as u64, &mut plain);
+        let read = encoded.len() - rest.len();
+        // What stopped for want of work would have taken all of it.
+        let is_stopped = decoded.is_err() && (max == affordable || encoded.len() == affordable);
+        let work = if is_stopped { u64::MAX } else { (read + plain.len()) as u64 };
+        if !self.budget.charge(work) {
+            return None;
+        }
+        let decoded = decoded.ok()?;
         let found_end = start.checked_add(usize::try_from(decoded.encoded_size).ok()?)?;
         if end.is_some_and(|end| end != found_end) {
             return None;
@@ -77,7 +107,7 @@ impl Finder<'_> {
 
     fn zip(&mut self) {
         let mut end = 0;
-        for member in zip::members(self.file) {
+        for member in zip::members(self.file, self.budget) {
             // A directory may list one stretch of bytes many times: each is decoded at most once.
             if member.encoded.start < end {
                 continue;
@@ -93,7 +123,7 @@ impl Finder<'_> {
     fn streams(&mut self, codec: Codec) {
         let mut at = 0;
         loop {
-            at += padding(codec, &self.file[at..]);
+            at += padding(codec, &self.file[at..], self.budget);
             let detected = Container::detect(&self.file[at..]);
             let is_next = matches!(
                 (codec, detected),
@@ -110,17 +140,23 @@ impl Finder<'_> {
     }
 }
 
-/// Bytes between two streams: zeros after an xz stream, skippable frames of zstd.
-fn padding(codec: Codec, bytes: &[u8]) -> usize {
+/// Bytes between two streams: zeros after an xz stream, skippable frames of zstd. All of them if the budget
+/// is spent.
+fn padding(codec: Codec, bytes: &[u8], budget: &mut Budget) -> usize {
+    /// Units of work that the header of a skippable frame costs.
+    const HEADER_WORK: u64 = 8;
     match codec {
-        Codec::Xz => bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len()),
+        Codec::Xz => {
+            let zeros = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+            if budget.charge(zeros as u64) { zeros } else { bytes.len() }
+        }
         Codec::Zstd => {
             let mut at = 0;
             while let Some([0x50..=0x5f, 0x2a, 0x4d, 0x18, a, b, c, d]) = bytes.get(at..at + 8) {
                 let size = u32::from_le_bytes([*a, *b, *c, *d]);
                 let end = usize::try_from(size).ok().and_then(|size| (at + 8).checked_add(size));
                 match end {
-                    Some(end) if end <= bytes.len() => at = end,
+                    Some(end) if end <= bytes.len() && budget.charge(HEADER_WORK) => at = end,
                     _ => return bytes.len(),
                 }
             }
@@ -144,7 +180,7 @@ fn gzip_header(bytes: &[u8]) -> Option<usize> {
         at += 2 + usize::from(u16::from_le_bytes([size[0], size[1]]));
     }
     for _ in 0..u8::from(has_name) + u8::from(has_comment) {
-        at += bytes.get(at..)?.iter().position(|byte| *byte == 0)? + 1;
+        at += bytes.get(at..)?.iter().take(MAX_GZIP_NAME).position(|byte| *byte == 0)? + 1;
     }
     if has_crc {
         at += 2;

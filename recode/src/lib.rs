@@ -5,6 +5,7 @@
 //! - [`decode`] turns one stream into its plain bytes, within bounds.
 //! - [`recipe`] says how the stream is made of them, and proves it; a stream that cannot be made
 //!   again is [`Refused`] with the reason. [`recipe_of_files`] does it for streams as large as layers.
+//! - Searching costs what a [`Budget`] grants, also where nothing is found.
 //! - [`encode`] makes the stream of a [`Recipe`] and the plain bytes.
 //!
 //! The crate knows no tars, no deltas and no files. Whatever bytes come in, from a file or as a
@@ -33,6 +34,7 @@
 //! ```
 #![doc = include_str!("../RECIPES.md")]
 
+mod budget;
 mod bzip2_stream;
 mod codec;
 mod compare;
@@ -47,9 +49,10 @@ mod xz;
 mod zip;
 mod zstd_frame;
 
+pub use budget::Budget;
 pub use codec::{Codec, HEAD_SIZE, is_compressed};
 pub use decode::{Decoded, decode};
 pub use encode::encode;
 pub use error::{Error, Refused, Result};
-pub use find::{Found, find};
-pub use recipe::{MAX_RECIPE_SIZE, Recipe, recipe, recipe_of_files};
+pub use find::{Found, find, find_within};
+pub use recipe::{MAX_RECIPE_SIZE, Recipe, recipe, recipe_of_files, recipe_within};

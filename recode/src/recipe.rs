@@ -2,9 +2,9 @@
 
 use std::io::{Read, Seek};
 
-use crate::compare::{Compare, Files, Slices, Source};
+use crate::compare::{Charged, Compare, Files, Slices, Source};
 use crate::wire::Fields;
-use crate::{Codec, Error, Refused, Result, bzip2_stream, deflate, encode, xz, zstd_frame};
+use crate::{Budget, Codec, Error, Refused, Result, bzip2_stream, deflate, encode, xz, zstd_frame};
 
 /// Largest recipe in bytes: what an applier must hold in memory.
 pub const MAX_RECIPE_SIZE: usize = 64 << 20;
@@ -123,6 +123,29 @@ impl Recipe {
         }
     }
 
+    /// Units of work of a [`Budget`] that the encoder costs before it takes a byte.
+    fn setup_work(&self) -> u64 {
+        /// Bytes of an encoder's memory that are cleared or filled in a unit of work, about.
+        const BYTES_PER_UNIT: u64 = 256;
+        let encoders = match &self.encoder {
+            // Its tables are far smaller than what it may hold of a block.
+            Encoder::Deflate(_) => return 16 << 10,
+            Encoder::Xz(plan) => plan.block_count(),
+            Encoder::Zstd(_) | Encoder::Bzip2(_) => 1,
+        };
+        encoders.saturating_mul(self.memory() / BYTES_PER_UNIT + (4 << 10))
+    }
+
+    /// Units of work of a [`Budget`] that a plain byte costs.
+    fn byte_work(&self) -> u64 {
+        match &self.encoder {
+            Encoder::Deflate(plan) => plan.byte_work(),
+            Encoder::Xz(_) => 80,
+            Encoder::Zstd(plan) => plan.byte_work(),
+            Encoder::Bzip2(_) => 40,
+        }
+    }
+
     pub(crate) const fn encoder(&self) -> &Encoder {
         &self.encoder
     }
@@ -130,15 +153,32 @@ impl Recipe {
 
 /// Finds how `encoded` is made of `plain`, and proves it: the stream was made and compared.
 ///
+/// The search takes the work of [`Budget::of_file`] at most.
+///
 /// # Errors
 /// [`Refused`] with the reason, if no encoder makes these bytes.
 pub fn recipe(codec: Codec, encoded: &[u8], plain: &[u8]) -> Result<Recipe, Refused> {
-    find(codec, &mut Slices { encoded, plain })
+    recipe_within(codec, encoded, plain, &mut Budget::of_file(encoded.len() as u64))
 }
 
-/// As [`recipe`], of a stream that is too large to hold, such as a layer.
+/// Finds how `encoded` is made of `plain` as [`recipe`] does, and charges what each encoder costs that is
+/// tried to `budget`.
 ///
-/// Both are read from position 0, several times: a level that the start rules out costs little,
+/// # Errors
+/// [`Refused`] with the reason; [`Refused::OverBudget`] and [`Refused::TooMuchMemory`] if an encoder that
+/// might make these bytes was not tried to the end.
+pub fn recipe_within(
+    codec: Codec,
+    encoded: &[u8],
+    plain: &[u8],
+    budget: &mut Budget,
+) -> Result<Recipe, Refused> {
+    find(codec, &mut Slices { encoded, plain }, budget)
+}
+
+/// Finds how a stream is made that is too large to hold, such as a layer.
+///
+/// Both files are read from position 0, several times: a level that the start rules out costs little,
 /// the proof reads all. Memory is that of the encoder and a few megabytes; for xz, whose index is at
 /// the end, also that of the encoded bytes.
 ///
@@ -151,50 +191,93 @@ pub fn recipe_of_files(
     plain: impl Read + Seek,
     plain_size: u64,
 ) -> Result<Recipe, Refused> {
-    find(codec, &mut Files { encoded, encoded_size, plain, plain_size })
+    let budget = &mut Budget::of_file(encoded_size);
+    find(codec, &mut Files { encoded, encoded_size, plain, plain_size }, budget)
 }
 
-fn find(codec: Codec, source: &mut dyn Source) -> Result<Recipe, Refused> {
-    let (start, _) = source.starts(32, 0).map_err(|_| Refused::Unreadable)?;
-    let matches = |encoder: &Encoder, source: &mut dyn Source| Recipe::new(encoder.clone()).matches(source);
-    let makes =
-        |encoder: &Encoder, source: &mut dyn Source| matches(encoder, source) == source.encoded_size();
-    let encoder = match codec {
-        Codec::Deflate => Encoder::Deflate(deflate::find(source, |plan, source| {
-            makes(&Encoder::Deflate(plan.clone()), source)
-        })?),
-        Codec::Xz => {
-            let (encoded, _) = source.starts(u64::MAX, 0).map_err(|_| Refused::Unreadable)?;
-            let mut plans = xz::find(&encoded)?.into_iter().map(Encoder::Xz);
-            drop(encoded);
-            plans.find(|encoder| makes(encoder, source)).ok_or(Refused::NoEncoder)?
+fn find(codec: Codec, source: &mut dyn Source, budget: &mut Budget) -> Result<Recipe, Refused> {
+    let mut search = Search { source, budget, lacked_memory: false };
+    let found = search.encoder(codec);
+    let lacked_memory = search.lacked_memory;
+    found.map(Recipe::new).map_err(|refused| match refused {
+        // Each attempt fails once the budget is spent, whatever it says of the stream.
+        _ if budget.is_spent() => Refused::OverBudget,
+        Refused::NoEncoder if lacked_memory => Refused::TooMuchMemory,
+        refused => refused,
+    })
+}
+
+/// A search for what makes a stream.
+struct Search<'s> {
+    source: &'s mut dyn Source,
+    budget: &'s mut Budget,
+    /// Whether an encoder was not tried that takes more memory than the budget has.
+    lacked_memory: bool,
+}
+
+impl Search<'_> {
+    fn encoder(&mut self, codec: Codec) -> Result<Encoder, Refused> {
+        let (start, _) = self.source.starts(32, 0).map_err(|_| Refused::Unreadable)?;
+        Ok(match codec {
+            Codec::Deflate => return self.deflate(),
+            Codec::Xz => {
+                let (encoded, _) = self.source.starts(u64::MAX, 0).map_err(|_| Refused::Unreadable)?;
+                let mut plans = xz::find(&encoded)?.into_iter().map(Encoder::Xz);
+                drop(encoded);
+                plans.find(|encoder| self.makes(encoder)).ok_or(Refused::NoEncoder)?
+            }
+            Codec::Zstd => {
+                let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
+                let matches = |plan| self.matched(&Encoder::Zstd(plan));
+                Encoder::Zstd(zstd_frame::find(&start, encoded_size, plain_size, matches)?)
+            }
+            Codec::Bzip2 => {
+                let encoder = Encoder::Bzip2(bzip2_stream::find(&start)?);
+                Some(encoder).filter(|encoder| self.makes(encoder)).ok_or(Refused::NoEncoder)?
+            }
+        })
+    }
+
+    fn deflate(&mut self) -> Result<Encoder, Refused> {
+        let mut candidates = deflate::Candidates::read(self.source)?;
+        while let Some(plan) = candidates.next_of_zlib(self.budget) {
+            let encoder = Encoder::Deflate(plan);
+            if self.makes(&encoder) {
+                return Ok(encoder);
+            }
         }
-        Codec::Zstd => {
-            let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
-            let matches = |plan| matches(&Encoder::Zstd(plan), source);
-            Encoder::Zstd(zstd_frame::find(&start, encoded_size, plain_size, matches)?)
+        let encoder = Encoder::Deflate(candidates.corrections(self.source, self.budget)?);
+        if self.makes(&encoder) { Ok(encoder) } else { Err(Refused::NotTheStream) }
+    }
+
+    /// Whether the encoder makes the stream.
+    fn makes(&mut self, encoder: &Encoder) -> bool {
+        self.matched(encoder) == self.source.encoded_size()
+    }
+
+    /// Returns the number of bytes of the stream that the encoder makes, whole pieces of output only; it is
+    /// stopped where it makes others. All of them means that it makes no more, either.
+    fn matched(&mut self, encoder: &Encoder) -> u64 {
+        let recipe = Recipe::new(encoder.clone());
+        if recipe.memory() > self.budget.memory() {
+            self.lacked_memory = true;
+            return 0;
         }
-        Codec::Bzip2 => {
-            let encoder = Encoder::Bzip2(bzip2_stream::find(&start)?);
-            Some(encoder).filter(|encoder| makes(encoder, source)).ok_or(Refused::NoEncoder)?
+        let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
+        if !self.budget.charge(recipe.setup_work()) {
+            return 0;
         }
-    };
-    Ok(Recipe::new(encoder))
+        let Ok((mut encoded, plain)) = self.source.readers() else { return 0 };
+        let mut plain = Charged::new(plain, recipe.byte_work(), self.budget);
+        let mut output = Compare::new(&mut encoded);
+        let is_made = encode(&recipe, &mut plain, plain_size, &mut output).is_ok();
+        // An encoder that failed behind the last byte has not made the stream.
+        if is_made { output.matched() } else { output.matched().min(encoded_size.saturating_sub(1)) }
+    }
 }
 
 impl Recipe {
     fn new(encoder: Encoder) -> Self {
         Self { bytes: encoder.write(), encoder }
-    }
-
-    /// How many bytes of the stream the recipe makes, whole pieces of output only; stops where it
-    /// makes others. All of them means that it makes no more, either.
-    fn matches(&self, source: &mut dyn Source) -> u64 {
-        let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
-        let Ok((mut encoded, mut plain)) = source.readers() else { return 0 };
-        let mut output = Compare::new(&mut encoded);
-        let is_made = encode(self, &mut plain, plain_size, &mut output).is_ok();
-        // An encoder that failed behind the last byte has not made the stream.
-        if is_made { output.matched() } else { output.matched().min(encoded_size.saturating_sub(1)) }
     }
 }

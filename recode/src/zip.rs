@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use crate::Budget;
+
 /// Size of the end record without its comment, in bytes.
 const END_SIZE: usize = 22;
 /// Longest comment behind the end record, in bytes.
@@ -11,6 +13,8 @@ const MAX_COMMENT_SIZE: usize = 0xffff;
 /// Size of the zip64 locator, which lies before the end record, in bytes.
 const LOCATOR_SIZE: usize = 20;
 const DEFLATED: u16 = 8;
+/// Units of work that an entry of the directory costs.
+const ENTRY_WORK: u64 = 64;
 
 /// A deflated member.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +26,15 @@ pub(crate) struct Member {
 }
 
 /// The deflated members, in the order in which they lie in the file. What does not fit the file
-/// is left out; without a directory there are none.
-pub(crate) fn members(zip: &[u8]) -> Vec<Member> {
+/// is left out; without a directory there are none. What the budget does not cover is not read.
+pub(crate) fn members(zip: &[u8], budget: &mut Budget) -> Vec<Member> {
     let mut members = Vec::new();
+    if !budget.charge(zip.len().min(END_SIZE + MAX_COMMENT_SIZE) as u64) {
+        return members;
+    }
     if let Some((mut at, count)) = directory(zip) {
         for _ in 0..count {
-            let Some((member, size)) = entry(zip, at) else { break };
+            let Some((member, size)) = entry(zip, at).filter(|_| budget.charge(ENTRY_WORK)) else { break };
             members.extend(member);
             at += size;
         }

@@ -75,6 +75,16 @@ impl Plan {
         window + tables + jobs
     }
 
+    /// Units of work of a [`Budget`](crate::Budget) that a plain byte costs.
+    pub(crate) const fn byte_work(self) -> u64 {
+        match self.level {
+            ..=5 => 2,
+            6..=12 => 8,
+            13..=15 => 24,
+            _ => 80,
+        }
+    }
+
     pub(crate) fn encode(self, plain: &mut Plain<'_>, output: &mut dyn Write) -> Result<()> {
         let mut encoder = self.encoder(plain.left()).map_err(failed)?;
         let (mut input, mut encoded) = (vec![0; BUFFER_SIZE], vec![0; BUFFER_SIZE]);

@@ -39,10 +39,11 @@ pub(crate) fn recipes(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Recipes> {
     let store = options.sees_through.then(|| views::Store::new(&options.temp_dir)).transpose()?;
-    let maker = Maker { layers, options, store: store.as_ref(), refusals: Mutex::default() };
+    let mut maker = Maker { layers, options, store: store.as_ref(), viewed: 0, refusals: Mutex::default() };
     let mut made_of_source = Vec::new();
     for (index, segment) in plan.segments.iter().enumerate() {
         if matches!(segment.kind, SegmentKind::Similar(_) | SegmentKind::Compressed) {
+            maker.viewed += u64::from(maker.may_be_viewed(segment)?);
             made_of_source.push((maker.memory(segment)?, index));
         }
     }
@@ -79,6 +80,8 @@ struct Maker<'m> {
     options: &'m DiffOptions,
     /// Where decoded files go; `None` if no file is seen through.
     store: Option<&'m views::Store>,
+    /// The targets that may be made through views, which share what that may cost.
+    viewed: u64,
     refusals: Mutex<Refusals>,
 }
 
@@ -94,9 +97,14 @@ impl Maker<'_> {
             }
             _ => (0, 0),
         };
-        let sees_through = self.store.is_some() && views::may_hold_streams(self.layers.new, &segment.target)?;
-        let viewed = if sees_through { views::memory(source, target, self.options) } else { 0 };
+        let viewed =
+            if self.may_be_viewed(segment)? { views::memory(source, target, self.options) } else { 0 };
         Ok(plain.max(viewed))
+    }
+
+    /// Returns whether the target of a segment may hold streams that are to be seen through.
+    fn may_be_viewed(&self, segment: &Segment) -> Result<bool> {
+        Ok(self.store.is_some() && views::may_hold_streams(self.layers.new, &segment.target)?)
     }
 
     fn recipe(&self, segment: &Segment, jobs: NonZeroUsize) -> Result<Option<Recipe>> {
@@ -146,7 +154,8 @@ impl Maker<'_> {
     fn viewed(&self, source: &[u8], target: &[u8], jobs: NonZeroUsize) -> Result<Option<Viewed>> {
         let Some(store) = self.store.filter(|_| recode::is_compressed(target)) else { return Ok(None) };
         let mut refusals = Refusals::new();
-        let viewed = views::recipe((source, target), self.options, jobs, store, &mut refusals)?;
+        let mut work = views::budget_of((source.len() + target.len()) as u64, self.viewed);
+        let viewed = views::recipe((source, target), self.options, jobs, store, &mut work, &mut refusals)?;
         let mut all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         refusals.into_iter().for_each(|(reason, count)| *all.entry(reason).or_default() += count);
         Ok(viewed)

@@ -48,17 +48,25 @@ pub(super) const fn max_encoded_size(plain_size: u64) -> u64 {
     plain_size.saturating_mul(8).saturating_add(64 << 10)
 }
 
-/// Bytes of the corrections of these blocks with an effort. The blocks need not be whole.
-pub(super) fn estimate(level: u8, blocks: &[Block], plain: &[u8]) -> usize {
+/// Units of work of a [`Budget`](crate::Budget) that a plain byte costs: the parser, and the coder of
+/// each decision.
+pub(super) const fn byte_work(level: u8) -> u64 {
+    32 + settings(level).byte_work()
+}
+
+/// Returns the bytes of the corrections of these blocks with an effort, and the plain bytes that were read
+/// for it. The blocks need not be whole.
+pub(super) fn estimate(level: u8, blocks: &[Block], plain: &[u8]) -> (usize, u64) {
+    let size = plain.len() as u64;
     let mut reader = plain;
-    let mut plain = Plain::new(&mut reader, plain.len() as u64);
+    let mut plain = Plain::new(&mut reader, size);
     let mut walk = Walk::new(Encoder::new(), level);
     for block in blocks {
         if walk.block(&mut plain, Some(block)).is_err() {
             break;
         }
     }
-    walk.coder.finish().len()
+    (walk.coder.finish().len(), size - plain.left())
 }
 
 impl Plan {
@@ -97,6 +105,11 @@ impl Plan {
             }
         }
         Ok(Self { level, encoded_size: reader.size(), corrections: walk.coder.finish() })
+    }
+
+    /// Units of work of a [`Budget`](crate::Budget) that a plain byte costs.
+    pub(super) const fn byte_work(&self) -> u64 {
+        byte_work(self.level)
     }
 
     /// Bytes of the stream that it is for.

@@ -24,7 +24,7 @@ mod zlib;
 
 use std::io::Write;
 
-pub(crate) use self::search::find;
+pub(crate) use self::search::Candidates;
 use crate::Result;
 use crate::compare::Plain;
 use crate::wire::Fields;
@@ -49,6 +49,14 @@ impl Plan {
         match self {
             Self::Zlib(plan) => plan.write(bytes),
             Self::Corrections(plan) => plan.write(bytes),
+        }
+    }
+
+    /// Units of work of a [`Budget`](crate::Budget) that a plain byte costs.
+    pub(crate) const fn byte_work(&self) -> u64 {
+        match self {
+            Self::Zlib(plan) => plan.settings().byte_work(),
+            Self::Corrections(plan) => plan.byte_work(),
         }
     }
 

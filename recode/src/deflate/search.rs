@@ -7,8 +7,8 @@ use super::parser::Parser;
 use super::reader::{Block, BlockReader, Kind};
 use super::settings::Settings;
 use super::{Plan, zlib};
-use crate::compare::{Plain, Source};
-use crate::{MAX_RECIPE_SIZE, Refused};
+use crate::compare::{Charged, Plain, Source};
+use crate::{Budget, MAX_RECIPE_SIZE, Refused};
 
 /// Tokens at the start of a stream that tell the encoder.
 const PREFIX_TOKENS: usize = 8 << 10;
@@ -18,6 +18,8 @@ const LEVEL_TOKENS: usize = 4 << 10;
 const LEVELS: [u8; 9] = [6, 9, 1, 5, 4, 8, 7, 3, 2];
 /// Efforts for corrections: the others differ little from them.
 const NEAR_LEVELS: [u8; 12] = [6, 9, 4, 1, 3, 8, 10, 11, 12, 13, 14, corrections::PGZIP];
+/// Units of work that setting up a parser costs.
+const SETUP_WORK: u64 = 16 << 10;
 /// Tokens of a block of zlib with its usual memory.
 const USUAL_BLOCK: usize = (1 << 14) - 1;
 /// Tokens of a block of GNU gzip, and of zlib with most memory.
@@ -26,39 +28,70 @@ const LARGE_BLOCK: usize = (1 << 15) - 1;
 /// Plain bytes that the tokens at the start are made of, and what a parser reads ahead of them.
 const START_SIZE: u64 = PREFIX_TOKENS as u64 * 258 + (256 << 10);
 
-/// Finds a plan that `makes` the stream.
-pub(crate) fn find(
-    source: &mut dyn Source,
-    makes: impl Fn(&Plan, &mut dyn Source) -> bool,
-) -> Result<Plan, Refused> {
-    let unreadable = |_| Refused::Unreadable;
-    let prefix = Prefix::read(&mut source.readers().map_err(unreadable)?.0)?;
-    let (_, start) = source.starts(0, START_SIZE).map_err(unreadable)?;
-    for plan in prefix.candidates() {
-        if prefix.is_predicted(plan.settings(), &start) {
-            let plan = Plan::Zlib(plan);
-            if makes(&plan, source) {
-                return Ok(plan);
+/// The plans that may make a stream, by its first tokens.
+pub(crate) struct Candidates {
+    prefix: Prefix,
+    /// The plain bytes of those tokens.
+    start: Vec<u8>,
+    /// The plans of zlib and GNU gzip that were not looked at yet.
+    of_zlib: std::vec::IntoIter<zlib::Plan>,
+}
+
+impl Candidates {
+    /// Reads the start of a stream.
+    ///
+    /// # Errors
+    /// [`Refused`] if it is no stream or cannot be read.
+    pub(crate) fn read(source: &mut dyn Source) -> Result<Self, Refused> {
+        let prefix = Prefix::read(&mut source.readers().map_err(unreadable)?.0)?;
+        let (_, start) = source.starts(0, START_SIZE).map_err(unreadable)?;
+        let of_zlib = prefix.candidates().into_iter();
+        Ok(Self { prefix, start, of_zlib })
+    }
+
+    /// Returns the next plan of zlib or GNU gzip that makes the first tokens; `None` if there is none or the
+    /// budget is spent.
+    pub(crate) fn next_of_zlib(&mut self, budget: &mut Budget) -> Option<Plan> {
+        self.of_zlib.find_map(|plan| {
+            self.prefix.is_predicted(plan.settings(), &self.start, budget).then_some(Plan::Zlib(plan))
+        })
+    }
+
+    /// Makes the plan that says how the stream differs from what zlib would have made.
+    ///
+    /// # Errors
+    /// [`Refused`] if the differences take too much, or if the budget is spent.
+    pub(crate) fn corrections(self, source: &mut dyn Source, budget: &mut Budget) -> Result<Plan, Refused> {
+        let blocks = self.prefix.start();
+        let estimate = |level: &u8| {
+            if budget.is_spent() {
+                return usize::MAX;
             }
+            let (size, read) = corrections::estimate(*level, &blocks, &self.start);
+            budget.charge(SETUP_WORK + read.saturating_mul(corrections::byte_work(*level)));
+            size
+        };
+        let level = NEAR_LEVELS.into_iter().min_by_key(estimate).unwrap_or(NEAR_LEVELS[0]);
+        let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
+        // Recipes of a few bytes may be a large part of a tiny stream.
+        let max = (encoded_size / 4).max(64).min(MAX_RECIPE_SIZE as u64 - 32);
+        let (mut encoded, plain) = source.readers().map_err(unreadable)?;
+        let byte_work = corrections::byte_work(level);
+        let mut plain = Charged::new(plain, byte_work, budget);
+        let plan =
+            corrections::Plan::make(level, &mut encoded, &mut Plain::new(&mut plain, plain_size), max)?;
+        if plan.encoded_size() != encoded_size {
+            return Err(Refused::NotTheStream);
         }
+        if encoded_size > corrections::max_encoded_size(plain_size) {
+            return Err(Refused::Unsupported("deflate-empty-blocks"));
+        }
+        Ok(Plan::Corrections(plan))
     }
-    let blocks = prefix.start();
-    let level = NEAR_LEVELS.into_iter().min_by_key(|level| corrections::estimate(*level, &blocks, &start));
-    let level = level.unwrap_or(NEAR_LEVELS[0]);
-    let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
-    // Recipes of a few bytes may be a large part of a tiny stream.
-    let max = (encoded_size / 4).max(64).min(MAX_RECIPE_SIZE as u64 - 32);
-    let (mut encoded, mut plain) = source.readers().map_err(unreadable)?;
-    let plan = corrections::Plan::make(level, &mut encoded, &mut Plain::new(&mut plain, plain_size), max)?;
-    drop((encoded, plain));
-    if plan.encoded_size() != encoded_size {
-        return Err(Refused::NotTheStream);
-    }
-    if encoded_size > corrections::max_encoded_size(plain_size) {
-        return Err(Refused::Unsupported("deflate-empty-blocks"));
-    }
-    let plan = Plan::Corrections(plan);
-    if makes(&plan, source) { Ok(plan) } else { Err(Refused::NotTheStream) }
+}
+
+fn unreadable(_: std::io::Error) -> Refused {
+    Refused::Unreadable
 }
 
 /// The first blocks of a stream.
@@ -105,9 +138,12 @@ impl Prefix {
         plans
     }
 
-    /// Whether a parser predicts the first tokens.
-    fn is_predicted(&self, settings: Settings, plain: &[u8]) -> bool {
-        let mut reader = plain;
+    /// Returns whether a parser predicts the first tokens, and the budget was enough to see it.
+    fn is_predicted(&self, settings: Settings, plain: &[u8], budget: &mut Budget) -> bool {
+        if !budget.charge(SETUP_WORK) {
+            return false;
+        }
+        let mut reader = Charged::new(plain, settings.byte_work(), budget);
         let mut plain = Plain::new(&mut reader, plain.len() as u64);
         let mut parser = Parser::new(settings);
         // What tokens zlib took before it stored a block is not told.

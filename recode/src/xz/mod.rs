@@ -98,6 +98,11 @@ impl Plan {
         u64::from(dictionary) * 12 + (8 << 20)
     }
 
+    /// Encoders that are set up.
+    pub(crate) const fn block_count(&self) -> u64 {
+        self.blocks.len() as u64
+    }
+
     /// The options of LZMA2 for a dictionary. `None` if liblzma does not take them.
     fn options(&self, dictionary: u32) -> Option<LzmaOptions> {
         let extreme = if self.preset & EXTREME == 0 { 0 } else { liblzma::stream::PRESET_EXTREME };

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use delta_format::wire::{MAX_ENCODER_MEMORY, MAX_REENCODED_SIZE, MAX_VIEW_DEPTH, MAX_VIEW_PAYLOAD};
+use delta_format::wire::{MAX_REENCODED_SIZE, MAX_VIEW_DEPTH, MAX_VIEW_PAYLOAD};
 use delta_format::{Reencoding, View, ViewStream};
-use recode::Codec;
+use recode::{Budget, Codec};
 
 use super::Refusals;
 
@@ -46,24 +46,25 @@ struct Stream {
     inner: Vec<Self>,
 }
 
-/// Decodes both files, at most `max_plain` bytes of each. `None` if no stream of the target can be
-/// made again and none of the source helps.
+/// Decodes both files, at most `max_plain` bytes of each and within the budget. `None` if no stream of the
+/// target can be made again and none of the source helps.
 pub(super) fn expand(
     source: &[u8],
     target: &[u8],
     max_plain: usize,
+    budget: &mut Budget,
     refusals: &mut Refusals,
 ) -> Option<Expanded> {
-    let of_target = streams(target, 1, max_plain);
+    let of_target = streams(target, 1, max_plain, budget);
     if of_target.is_empty() {
         return None;
     }
-    let of_source = streams(source, 1, max_plain);
+    let of_source = streams(source, 1, max_plain, budget);
     // What both sides have is copied as it is: it takes no time and no recipe.
     let mut closed = digests(&of_source);
     let in_target = digests(&of_target);
     closed.retain(|digest| in_target.contains(digest));
-    let mut opening = Opening { closed, refusals, encoded_size: 0 };
+    let mut opening = Opening { closed, budget, refusals, encoded_size: 0 };
     let (target, stretches) = opening.target(target, &of_target);
     let Opening { closed, encoded_size, .. } = opening;
     let (source, view) = open_source(source, &of_source, &closed);
@@ -77,15 +78,19 @@ fn payload_size(stretches: &[Reencoding]) -> u64 {
 }
 
 /// The streams of a file, with those that lie in them.
-fn streams(file: &[u8], depth: usize, max_plain: usize) -> Vec<Stream> {
+fn streams(file: &[u8], depth: usize, max_plain: usize, budget: &mut Budget) -> Vec<Stream> {
     let mut left = max_plain;
-    let found = if is_tar(file) { find_in_tar(file, max_plain) } else { recode::find(file, max_plain) };
+    let found = if is_tar(file) {
+        find_in_tar(file, max_plain, budget)
+    } else {
+        recode::find_within(file, max_plain, budget)
+    };
     let streams = found.into_iter().map(|found| {
         let recode::Found { codec, encoded, plain } = found;
         left = left.saturating_sub(plain.len());
         let mut inner = Vec::new();
         if depth < MAX_VIEW_DEPTH && (is_tar(&plain) || recode::is_compressed(&plain)) {
-            inner = self::streams(&plain, depth + 1, left);
+            inner = self::streams(&plain, depth + 1, left, budget);
             left = left.saturating_sub(inner.iter().map(|stream| stream.plain.len()).sum());
         }
         Stream { codec, digest: blake3::hash(&file[encoded.clone()]), encoded, plain, inner }
@@ -100,12 +105,12 @@ fn is_tar(file: &[u8]) -> bool {
 
 /// The streams of the files in a tar archive. Files begin at block boundaries, so nothing else needs
 /// to be known of it; what looks like a stream and is one may be opened wherever it lies.
-fn find_in_tar(file: &[u8], max_plain: usize) -> Vec<recode::Found> {
+fn find_in_tar(file: &[u8], max_plain: usize, budget: &mut Budget) -> Vec<recode::Found> {
     let (mut all, mut start, mut left) = (Vec::new(), 0, max_plain);
     while let Some(rest) = file.get(start..).filter(|rest| !rest.is_empty()) {
         let mut end = start + 1;
         if recode::is_compressed(rest) {
-            for mut found in recode::find(rest, left) {
+            for mut found in recode::find_within(rest, left, budget) {
                 left = left.saturating_sub(found.plain.len());
                 found.encoded = start + found.encoded.start..start + found.encoded.end;
                 end = found.encoded.end;
@@ -126,6 +131,7 @@ fn digests(streams: &[Stream]) -> HashSet<blake3::Hash> {
 struct Opening<'r> {
     /// Streams that stay closed, by the digest of their bytes.
     closed: HashSet<blake3::Hash>,
+    budget: &'r mut Budget,
     refusals: &'r mut Refusals,
     encoded_size: u64,
 }
@@ -141,15 +147,10 @@ impl Opening<'_> {
             if self.closed.contains(&stream.digest) {
                 continue;
             }
-            let found = match recode::recipe(stream.codec, encoded, &stream.plain) {
-                Ok(recipe) if recipe.memory() <= MAX_ENCODER_MEMORY => Ok(recipe.as_bytes().to_vec()),
-                Ok(_) => Err("too-much-memory"),
-                Err(refused) => Err(refused.name()),
-            };
-            let recipe = match found {
-                Ok(recipe) => recipe,
-                Err(reason) => {
-                    *self.refusals.entry(reason).or_default() += 1;
+            let recipe = match recode::recipe_within(stream.codec, encoded, &stream.plain, self.budget) {
+                Ok(recipe) => recipe.as_bytes().to_vec(),
+                Err(refused) => {
+                    *self.refusals.entry(refused.name()).or_default() += 1;
                     // The source must show the same bytes for it.
                     self.closed.insert(stream.digest);
                     continue;

@@ -23,8 +23,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use delta_format::View;
-use delta_format::wire::MAX_VIEW_SIZE;
+use delta_format::wire::{MAX_ENCODER_MEMORY, MAX_VIEW_SIZE};
 use layer::Spool;
+use recode::Budget;
 
 use crate::options::DiffOptions;
 use crate::recipe::Viewed;
@@ -38,6 +39,16 @@ const MEMORY_SHARE: u64 = 16;
 
 /// Bytes that a byte of a compressed file holds, most often.
 const TYPICAL_RATIO: u64 = 6;
+
+/// Units of work of a [`Budget`] that comparing a decoded byte costs.
+const COMPARE_WORK: u64 = 32;
+
+/// Returns what may be spent on seeing through one of `files` pairs of a source and a target, which take
+/// `size` bytes together. The share of a pair does not depend on the other pairs, so that the delta is the
+/// same however many threads make it.
+pub(crate) fn budget_of(size: u64, files: u64) -> Budget {
+    Budget::of_share(size, files).with_memory(MAX_ENCODER_MEMORY)
+}
 
 /// Why streams were not opened: the reason, and how many of them.
 pub(crate) type Refusals = BTreeMap<&'static str, u64>;
@@ -66,8 +77,8 @@ pub(crate) fn memory(source: u64, target: u64, options: &DiffOptions) -> u64 {
     held + budget::effort(source, target, options).map_or(0, |(_, memory)| memory)
 }
 
-/// The recipe of a target through views, if that is smaller than one of its bytes as they are.
-/// Counts in `refusals` the streams that cannot be made again.
+/// The recipe of a target through views, if that is smaller than one of its bytes as they are and the
+/// work budget is enough to see it. Counts in `refusals` the streams that cannot be made again.
 ///
 /// # Errors
 /// If the store cannot be written.
@@ -76,11 +87,16 @@ pub(crate) fn recipe(
     options: &DiffOptions,
     jobs: NonZeroUsize,
     store: &Store,
+    work: &mut Budget,
     refusals: &mut Refusals,
 ) -> Result<Option<Viewed>> {
     let max_plain = usize::try_from(max_plain(options)).unwrap_or(usize::MAX);
-    let Some(expanded) = expand::expand(source, target, max_plain, refusals) else { return Ok(None) };
+    let Some(expanded) = expand::expand(source, target, max_plain, work, refusals) else { return Ok(None) };
     let sizes = [&expanded.source, &expanded.target].map(|bytes| bytes.len() as u64);
+    if !work.charge((sizes[0] + sizes[1]) * COMPARE_WORK) {
+        *refusals.entry(recode::Refused::OverBudget.name()).or_default() += 1;
+        return Ok(None);
+    }
     let Some((effort, _)) = budget::effort(sizes[0], sizes[1], options) else { return Ok(None) };
     let steps = bsdiff::recipe(&expanded.source, &expanded.target, effort, jobs);
     if !trial::pays(&expanded, &steps) {

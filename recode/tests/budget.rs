@@ -1,0 +1,123 @@
+//! A search costs what it is granted, also for files that are made to cost more.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::Write;
+
+use recode::{Budget, Codec, Refused, find_within, recipe, recipe_within};
+
+const MEMORY: u64 = u64::MAX;
+const MAX_PLAIN: usize = 256 << 20;
+
+fn deflate(plain: &[u8], level: u32) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::new(level));
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A gzip file whose stream decodes to `size` bytes and then breaks.
+fn broken_bomb(size: usize) -> Vec<u8> {
+    let mut stream = deflate(&vec![0; size], 9);
+    stream.truncate(stream.len() - 8);
+    // A block of the type that RFC 1951 reserves.
+    [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], &stream, &[0xff; 8]].concat()
+}
+
+/// Asserts that a search of the file ends when the units are spent, and returns the plain bytes that it found.
+fn spend(file: &[u8], units: u64) -> usize {
+    let mut budget = Budget::new(units, MEMORY);
+    let found = find_within(file, MAX_PLAIN, &mut budget);
+    assert!(budget.is_spent());
+    found.iter().map(|found| found.plain.len()).sum()
+}
+
+/// Returns the units that a search of the file takes, with as many as it wants.
+fn cost(file: &[u8]) -> u64 {
+    let mut budget = Budget::new(u64::MAX, MEMORY);
+    find_within(file, MAX_PLAIN, &mut budget);
+    u64::MAX - budget.work()
+}
+
+#[test]
+fn streams_that_break_are_charged_like_whole_ones() {
+    let size = 1 << 20;
+    assert!(cost(&broken_bomb(size)) > size as u64 / 2);
+    assert_eq!(spend(&broken_bomb(size), 100_000), 0);
+}
+
+#[test]
+fn no_more_is_decoded_than_is_granted() {
+    let whole = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], &deflate(&vec![7; 1 << 20], 9), &[0; 8]].concat();
+    let both = [&whole[..], &whole].concat();
+    assert!(cost(&both) < 3 << 20);
+    assert_eq!(spend(&both, 3 << 19), 1 << 20);
+}
+
+#[test]
+fn bytes_that_decode_to_nothing_are_charged() {
+    // Empty stored blocks, without end.
+    let blocks = [0, 0, 0, 0xff, 0xff].repeat(200_000);
+    let file = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], &blocks].concat();
+    assert!(cost(&file) >= blocks.len() as u64);
+    assert_eq!(spend(&file, 100_000), 0);
+}
+
+#[test]
+fn headers_are_charged() {
+    let frames = b"\x50\x2a\x4d\x18\0\0\0\0".repeat(100_000);
+    assert!(cost(&frames) >= 800_000);
+    assert_eq!(spend(&frames, 1000), 0);
+    let empty = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0].repeat(1000);
+    assert!(cost(&empty) >= 1_000_000, "each sets up a decoder");
+}
+
+#[test]
+fn a_long_name_in_a_gzip_header_is_not_read_to_its_end() {
+    let stream = deflate(b"plain", 6);
+    let of_name = |size: usize| {
+        let header = [&[0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 3][..], &vec![b'n'; size], &[0]].concat();
+        let file = [&header[..], &stream, &[0; 8]].concat();
+        find_within(&file, MAX_PLAIN, &mut Budget::of_file(file.len() as u64)).len()
+    };
+    assert_eq!([of_name(0), of_name(4095), of_name(4096), of_name(1 << 20)], [1, 1, 0, 0]);
+}
+
+#[test]
+fn entries_of_a_zip_directory_are_charged() {
+    let local = [&b"PK\x03\x04"[..], &[0; 26]].concat();
+    let entry = [&b"PK\x01\x02"[..], &[0; 42]].concat();
+    let count = 10_000_u16;
+    let mut end = [&b"PK\x05\x06"[..], &[0; 18]].concat();
+    end[10..12].copy_from_slice(&count.to_le_bytes());
+    end[16] = u8::try_from(local.len()).unwrap();
+    let file = [&local[..], &entry.repeat(usize::from(count)), &end].concat();
+    assert!(cost(&file) >= 64 * u64::from(count));
+    assert_eq!(spend(&file, 200_000), 0);
+}
+
+#[test]
+fn encoders_that_fail_at_the_end_are_charged() {
+    // Every level of zlib makes the same of zeros, but not of the last block.
+    let plain = vec![0; 4 << 20];
+    let mut stream = deflate(&plain, 9);
+    let mut budget = Budget::new(1 << 22, MEMORY);
+    let found = recipe_within(Codec::Deflate, &stream, &plain, &mut budget);
+    assert!(matches!(found, Err(Refused::OverBudget)), "{found:?}");
+    assert!(budget.is_spent());
+    assert!(recipe(Codec::Deflate, &stream, &plain).is_ok(), "the usual budget is enough");
+    stream.extend([3, 0]);
+    let found = recipe(Codec::Deflate, &stream, &plain);
+    assert!(matches!(found, Err(Refused::OverBudget)), "that of a few kilobytes is not: {found:?}");
+}
+
+#[test]
+fn encoders_of_too_much_memory_are_not_set_up() {
+    let plain = fixtures::contents::text(&mut fixtures::Rng::new(2), 50_000);
+    let frame = zstd::encode_all(&*plain, 19).unwrap();
+    let within = |memory| {
+        let mut budget = Budget::of_file(frame.len() as u64).with_memory(memory);
+        recipe_within(Codec::Zstd, &frame, &plain, &mut budget).map(|recipe| recipe.memory() <= memory)
+    };
+    assert_eq!(within(1 << 20), Err(Refused::TooMuchMemory));
+    assert_eq!(within(256 << 20), Ok(true));
+}
