@@ -23,7 +23,7 @@ pub fn diff_apply(data: &[u8]) {
     let new = spool(&new);
     let (delta, stats) = diff(&old, &new, &options, Vec::new(), &|_| ()).expect("layers that are whole");
     assert_eq!(stats.same.size + stats.similar.size + stats.literal.size, new.size());
-    verify(delta.as_slice(), &old, &new).expect("the delta makes the new layer");
+    verify(delta.as_slice(), &old, &new, &options.merge).expect("the delta makes the new layer");
     let summary = Summary::read(delta.as_slice()).expect("a delta that is whole");
     assert_eq!(summary.delta_size, delta.len() as u64);
     if summary.version != "tardf3" {

@@ -32,6 +32,6 @@ pub use compression::Compression;
 pub use digest::{BlobDigest, DiffId, Digest, DigestWriter, ParseDigestError};
 pub use entries::{BLOCK_SIZE, Entry, EntryKind, MAX_EXTENSION_SIZE, entries};
 pub use error::{Error, Result};
-pub use merged::{MergeOptions, MergedFile, MergedTree, clean_path};
+pub use merged::{MergeOptions, MergedFile, MergedTree, clean_path, is_whiteout};
 pub use pax::pax_records;
 pub use spool::{Spool, SpoolOptions};

@@ -23,8 +23,9 @@
 //! # let (old, new) = (&[0u8; 1024][..], &[0u8; 1024][..]);
 //! let old = [Spool::read("old.tar".into(), old, &SpoolOptions::default())?];
 //! let new = Spool::read("new.tar".into(), new, &SpoolOptions::default())?;
-//! let (delta, stats) = diff(&old, &new, &DiffOptions::default(), Vec::new(), &|_| ())?;
-//! verify(delta.as_slice(), &old, &new)?;
+//! let options = DiffOptions::default();
+//! let (delta, stats) = diff(&old, &new, &options, Vec::new(), &|_| ())?;
+//! verify(delta.as_slice(), &old, &new, &options.merge)?;
 //! assert_eq!(stats.target_size, 1024);
 //! # Ok(())
 //! # }

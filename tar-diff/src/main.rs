@@ -51,7 +51,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.no_verify {
         let bar = progress.bytes("verify", None);
         delta.rewind()?;
-        tar_diff::verify(&delta, &old, &new)?;
+        tar_diff::verify(&delta, &old, &new, &options.merge)?;
         bar.finish();
     }
     delta.rewind()?;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use layer::Spool;
+use layer::{MergeOptions, Spool};
 use tar_patch::{ApplyOptions, LayerSource};
 
 use crate::{Error, Result};
@@ -12,11 +12,15 @@ const CHUNK_SIZE: usize = 256 << 10;
 
 /// Applies `delta` to the `old` layers and compares the result with `new`, byte by byte.
 ///
+/// The old layers are merged as for the [`diff`](crate::diff()) that made the delta: `merge` has to be
+/// that of its options.
+///
 /// # Errors
 /// [`Error::Verify`] if the delta cannot be applied, [`Error::Differs`] if it gives another tar,
 /// [`Error::Layer`] if a layer cannot be read.
-pub fn verify(delta: impl Read, old: &[Spool], new: &Spool) -> Result<()> {
-    let mut sources = LayerSource::new(old.to_vec()).map_err(Error::Verify)?;
+pub fn verify(delta: impl Read, old: &[Spool], new: &Spool, merge: &MergeOptions) -> Result<()> {
+    let sources = LayerSource::with_whiteouts(old.to_vec(), merge.apply_whiteouts);
+    let mut sources = sources.map_err(Error::Verify)?;
     let mut comparison = Comparison { new, position: 0, differs_at: None, failed: None, buffer: Vec::new() };
     let options = ApplyOptions { max_output: new.size(), ..Default::default() };
     let applied = tar_patch::rebuild(delta, &mut sources, options, &mut comparison);
@@ -80,15 +84,21 @@ mod tests {
     fn only_the_same_bytes_pass() {
         let content: Vec<u8> = (0..3_000_000u32).map(|index| (index >> 9).to_be_bytes()[3]).collect();
         let new = Spool::read("new".into(), content.as_slice(), &SpoolOptions::default()).unwrap();
-        assert!(matches!(verify(delta_of(&content).as_slice(), &[], &new), Ok(())));
+        assert!(matches!(verify(delta_of(&content).as_slice(), &[], &new, &MergeOptions::default()), Ok(())));
         let mut changed = content.clone();
         changed[2_345_678] ^= 1;
-        let result = verify(delta_of(&changed).as_slice(), &[], &new);
+        let result = verify(delta_of(&changed).as_slice(), &[], &new, &MergeOptions::default());
         assert!(matches!(result, Err(Error::Differs { offset: 2_345_678 })), "{result:?}");
-        let result = verify(delta_of(&content[..1_000_000]).as_slice(), &[], &new);
+        let result = verify(delta_of(&content[..1_000_000]).as_slice(), &[], &new, &MergeOptions::default());
         assert!(matches!(result, Err(Error::Differs { offset: 1_000_000 })), "{result:?}");
         let longer = [&content[..], b"more"].concat();
-        assert!(matches!(verify(delta_of(&longer).as_slice(), &[], &new), Err(Error::Verify(_))));
-        assert!(matches!(verify(&b"tardf1\n\0"[..], &[], &new), Err(Error::Verify(_))));
+        assert!(matches!(
+            verify(delta_of(&longer).as_slice(), &[], &new, &MergeOptions::default()),
+            Err(Error::Verify(_))
+        ));
+        assert!(matches!(
+            verify(&b"tardf1\n\0"[..], &[], &new, &MergeOptions::default()),
+            Err(Error::Verify(_))
+        ));
     }
 }

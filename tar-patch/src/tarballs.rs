@@ -6,18 +6,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use delta_format::{Error as DeltaError, SourceFile, SourceFiles, SourcePath};
-use layer::{MergeOptions, MergedTree, Spool, SpoolOptions, entries};
+use layer::{MergeOptions, MergedTree, Spool, SpoolOptions, entries, is_whiteout};
 
 use crate::Result;
 
 /// The files of old layers, merged in order.
 ///
-/// Whiteouts are not applied: a delta made without them may read what they would hide, and one made
-/// with them does not look for it.
+/// A delta does not say whether it was made for layers whose whiteouts are applied. So a name that the
+/// layers do not have without whiteouts is looked for with them: a hard link may be all that is left of
+/// a file that a whiteout hides. Both never have different files under one name ([`MergedTree`]), so that
+/// a delta finds the very files that it was made of, whichever it was made for.
 #[derive(Debug)]
 pub struct LayerSource {
     spools: Vec<Arc<Spool>>,
-    tree: MergedTree,
+    /// One, or the one without whiteouts and the one with them.
+    trees: Vec<MergedTree>,
 }
 
 /// A file of a [`LayerSource`]: a range of one layer's uncompressed tar.
@@ -38,14 +41,32 @@ impl LayerSource {
         Self::new(spools)
     }
 
-    /// Merges `spools`, lowest first.
+    /// Merges `spools`, lowest first, both without whiteouts and with them.
     ///
     /// # Errors
     /// [`Error::Layer`](crate::Error::Layer) if one is no tar.
     pub fn new(spools: Vec<Spool>) -> Result<Self> {
+        Self::merge(spools, &[false, true])
+    }
+
+    /// Merges `spools`, lowest first, in one of the two ways: a delta that was made for the other may
+    /// name files that are missing here.
+    ///
+    /// # Errors
+    /// [`Error::Layer`](crate::Error::Layer) if one is no tar.
+    pub fn with_whiteouts(spools: Vec<Spool>, apply_whiteouts: bool) -> Result<Self> {
+        Self::merge(spools, &[apply_whiteouts])
+    }
+
+    fn merge(spools: Vec<Spool>, ways: &[bool]) -> Result<Self> {
         let layers = spools.iter().map(entries).collect::<Result<Vec<_>, _>>()?;
-        let tree = MergedTree::merge(&layers, &MergeOptions::default());
-        Ok(Self { spools: spools.into_iter().map(Arc::new).collect(), tree })
+        let has_whiteouts = layers.iter().flatten().any(is_whiteout);
+        let ways = if has_whiteouts { ways } else { &ways[..1] };
+        let merge = |&apply_whiteouts| {
+            MergedTree::merge(&layers, &MergeOptions { apply_whiteouts, ..MergeOptions::default() })
+        };
+        let trees = ways.iter().map(merge).collect();
+        Ok(Self { spools: spools.into_iter().map(Arc::new).collect(), trees })
     }
 }
 
@@ -53,9 +74,13 @@ impl SourceFiles for LayerSource {
     type File = LayerFile;
 
     fn open(&mut self, path: &SourcePath) -> delta_format::Result<LayerFile> {
-        let file = self.tree.find(path.as_bytes()).ok_or_else(|| DeltaError::SourceMissing {
+        let file = self.trees.iter().find_map(|tree| tree.find(path.as_bytes()));
+        let file = file.ok_or_else(|| DeltaError::SourceMissing {
             path: path.clone(),
-            source: io::Error::new(io::ErrorKind::NotFound, "no old layer has it as a regular file"),
+            source: io::Error::new(
+                io::ErrorKind::NotFound,
+                "no old layer has it as a regular file that is the same however the layers are extracted",
+            ),
         })?;
         Ok(LayerFile { spool: Arc::clone(&self.spools[file.layer]), data: file.data.clone() })
     }

@@ -5,7 +5,8 @@ mod support;
 use std::fs::{self, File};
 
 use delta_format::{Encoding, OpWriter, Version};
-use layer::{Digest, SpoolOptions};
+use fixtures::{Ending, LayerBuilder};
+use layer::{Digest, Spool, SpoolOptions};
 use support::{extracted, golden, path, small_delta, small_tree};
 use tar_patch::{
     Applied, ApplyOptions, DiffId, DirSource, Error, Fault, LayerSource, PathResolution, SourceFiles,
@@ -63,6 +64,36 @@ fn golden_deltas_over_tarballs() {
             .collect();
         let mut sources = LayerSource::open(&plain, &SpoolOptions::default()).unwrap();
         assert_makes(&delta, &mut sources, &target, name);
+    }
+}
+
+/// A delta does not say which it was made for.
+#[test]
+fn tarballs_have_the_files_of_both_ways_to_merge_them() {
+    let lower = LayerBuilder::new()
+        .file("etc/a", [1; 100])
+        .hardlink("lib/b", "etc/a")
+        .file("etc/hidden", [2; 100])
+        .finish(Ending::Normal);
+    let upper = LayerBuilder::new().opaque("etc").file("etc/a", [3; 100]).finish(Ending::Normal);
+    let spools = [lower, upper]
+        .map(|layer| Spool::read("layer".into(), layer.as_slice(), &SpoolOptions::default()).unwrap());
+    let copy = |name: &str| {
+        let mut writer = OpWriter::new(Vec::new(), Version::V1, Encoding::default()).unwrap();
+        writer.copy(&path(name), 0, 100).unwrap();
+        writer.finish().unwrap().0
+    };
+    let mut both = LayerSource::new(spools.to_vec()).unwrap();
+    let mut plain = LayerSource::with_whiteouts(spools.to_vec(), false).unwrap();
+    let mut applied = LayerSource::with_whiteouts(spools.to_vec(), true).unwrap();
+    for (name, byte, is_plain, is_applied) in
+        [("lib/b", 1, false, true), ("etc/hidden", 2, true, false), ("etc/a", 3, true, true)]
+    {
+        assert_makes(&copy(name), &mut both, &[byte; 100], name);
+        for (sources, is_there) in [(&mut plain, is_plain), (&mut applied, is_applied)] {
+            let applied = apply(copy(name).as_slice(), sources, ApplyOptions::default(), &mut Vec::new());
+            assert_eq!(applied.is_ok(), is_there, "{name}");
+        }
     }
 }
 
