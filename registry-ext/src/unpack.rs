@@ -10,8 +10,8 @@
 //! directories that no layer has an entry for are root's, with mode 0755; an entry replaces what has
 //! its name, unless both are directories; `security.selinux` is left to the host. Unlike its driver
 //! vfs, this keeps the owner, mode and time of the file that a hard link names, keeps the time of a
-//! directory that only files are added to, and drops the attributes of a directory that a later entry
-//! has not.
+//! directory that only files are added to, drops the attributes of a directory that a later entry
+//! has not, and lets a whiteout hide nothing of its own layer, as the specification has it.
 
 mod content;
 mod header;
@@ -19,6 +19,7 @@ mod metadata;
 mod remove;
 mod root;
 mod sparse;
+mod whiteouts;
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,13 +36,10 @@ use root::Root;
 
 use remove::remove;
 pub(crate) use remove::remove_path;
+use whiteouts::{AufsLinks, LastEntries};
 
 use crate::{Error, Result};
 
-/// What a whiteout's name starts with.
-const WHITEOUT: &[u8] = b".wh.";
-/// What follows it if all is hidden that lower layers have in its directory.
-const OPAQUE: &[u8] = b".wh..opq";
 /// Longest path in bytes: the system opens no longer one (PATH_MAX counts a NUL).
 const MAX_PATH_SIZE: usize = 4095;
 /// How a file is opened to get its owner, mode and time, whatever it is.
@@ -94,19 +92,32 @@ impl Unpacker {
     /// [`Error::Malformed`] if an entry leads out of the tree, hides nothing that has a name, is
     /// linked to nothing or makes no sense otherwise; [`Error::Io`], [`Error::Layer`].
     pub fn layer(&mut self, spool: &Spool, entries: &[Entry], progress: &dyn Fn(u64)) -> Result<()> {
-        // A whiteout hides what lower layers have, wherever it stands in its own: all come first.
-        for entry in entries {
-            let path = place(spool, entry)?;
-            let (parent, name) = split_path(&path);
-            if let Some(hidden) = name.strip_prefix(WHITEOUT) {
-                self.hide(parent, hidden).map_err(|error| self.failed("hide", &path, error))?;
-            }
-        }
+        let last = LastEntries::of(entries);
+        self.root.start_layer(!last.is_empty());
+        let mut aufs = AufsLinks::default();
         let mut details = DetailsReader::new(spool);
         let mut done = 0;
-        for entry in entries {
+        for (index, entry) in entries.iter().enumerate() {
             let details = details.next(entry)?;
-            self.entry(spool, entry, details)?;
+            let path = place(spool, entry)?;
+            if let Some(hidden) = whiteouts::hidden(&path) {
+                // A link that a later entry of this layer replaces leads nowhere any more.
+                if !self
+                    .root
+                    .leads_through_replaced_link(split_path(&path).0, |path| last.is_after(path, index))
+                {
+                    let hide = self.root.hide(split_path(&path).0, hidden);
+                    hide.map_err(|error| self.failed("hide what is below", &path, error))?;
+                }
+            } else if whiteouts::is_of_aufs(&path) {
+                aufs.keep(&path, entry, details);
+            } else if let Some((file, details)) =
+                aufs.file(entry).map_err(|()| nothing_linked(spool, entry))?
+            {
+                self.entry(spool, &file, &path, details)?;
+            } else {
+                self.entry(spool, entry, &path, &details)?;
+            }
             progress(entry.data.end - done);
             done = entry.data.end;
         }
@@ -124,43 +135,25 @@ impl Unpacker {
         Ok(self.left_out)
     }
 
-    fn hide(&self, parent: &[u8], hidden: &[u8]) -> rustix::io::Result<()> {
-        // Files of aufs' own, which no other system knows.
-        if hidden.starts_with(WHITEOUT) && hidden != OPAQUE {
-            return Ok(());
-        }
-        let parent = match self.root.find(parent) {
-            Err(Errno::NOENT) => return Ok(()),
-            found => found?,
-        };
-        if hidden == OPAQUE {
-            return remove::clear(&remove::open(parent, b".")?);
-        }
-        remove(parent, hidden)
-    }
-
-    fn entry(&mut self, spool: &Spool, entry: &Entry, details: Details) -> Result<()> {
-        let path = place(spool, entry)?;
-        let (parent, name) = split_path(&path);
-        if name.starts_with(WHITEOUT) {
-            return Ok(());
-        }
-        let failed = |action, error: Errno| Error::io(action, join(&self.dir, &path))(error.into());
+    fn entry(&mut self, spool: &Spool, entry: &Entry, path: &[u8], details: &Details) -> Result<()> {
+        let (parent, name) = split_path(path);
+        let failed = |action, error: Errno| Error::io(action, join(&self.dir, path))(error.into());
         if path.is_empty() {
             let root = sys::fstat(self.root.fd()).map_err(|error| failed("look at", error))?.st_ino;
-            self.root.directories.insert(root, details.metadata);
+            self.root.directories.insert(root, details.metadata.clone());
             return Ok(());
         }
         let dir = self.root.find_or_make(parent).map_err(|error| failed("make the directory of", error))?;
+        self.root.own(&dir, name).map_err(|error| failed("look at the directory of", error))?;
         let made = match &entry.kind {
             EntryKind::Directory => {
-                let made = self.root.directory(&dir, name, details.metadata);
+                let made = self.root.directory(&dir, name, details.metadata.clone());
                 return made.map_err(|error| failed("make the directory", error));
             }
             EntryKind::HardLink(target) => {
                 let linked = self.link(&dir, name, target);
                 return linked.map_err(|error| match error {
-                    Errno::NOENT => malformed(spool, entry, "its hard link leads to nothing"),
+                    Errno::NOENT => nothing_linked(spool, entry),
                     error => failed("link", error),
                 });
             }
@@ -168,13 +161,13 @@ impl Unpacker {
                 let how = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let open = || sys::openat(&dir, name, how, Mode::RUSR | Mode::WUSR);
                 let file: File = fresh(&dir, name, open).map_err(|error| failed("create", error))?.into();
-                content::copy(spool, entry, &details, &file, &mut self.buffer)?
-                    .map_err(Error::io("write", join(&self.dir, &path)))?;
+                content::copy(spool, entry, details, &file, &mut self.buffer)?
+                    .map_err(Error::io("write", join(&self.dir, path)))?;
                 Ok(Some(OwnedFd::from(file)))
             }
             EntryKind::Symlink(target) => fresh(&dir, name, || sys::symlinkat(&**target, &dir, name))
                 .and_then(|()| sys::openat(&dir, name, SEEN, Mode::empty()).map(Some)),
-            EntryKind::Other => special(&dir, name, &details, &mut self.left_out),
+            EntryKind::Other => special(&dir, name, details, &mut self.left_out),
         };
         let Some(file) = made.map_err(|error| failed("create", error))? else { return Ok(()) };
         let is_symlink = matches!(entry.kind, EntryKind::Symlink(_));
@@ -269,6 +262,10 @@ fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
 /// The path of a file in the tree, for errors.
 fn join(dir: &Path, path: &[u8]) -> PathBuf {
     dir.join(std::ffi::OsStr::from_bytes(path))
+}
+
+fn nothing_linked(spool: &Spool, entry: &Entry) -> Error {
+    malformed(spool, entry, "its hard link leads to nothing")
 }
 
 fn malformed(spool: &Spool, entry: &Entry, reason: &str) -> Error {

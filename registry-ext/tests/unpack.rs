@@ -1,4 +1,4 @@
-//! Layers as a root file system: as GNU tar has it, by the rules for whiteouts, and never elsewhere.
+//! Layers as a root file system: as GNU tar has it, and never elsewhere.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,52 +6,18 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
-use std::path::Path;
 
 use fixtures::{Ending, HeaderFormat, LayerBuilder, Sparse, SparseFormat};
-use layer::{Spool, SpoolOptions, entries};
-use registry_ext::unpack::{LeftOut, Unpacker};
-use registry_ext::{Error, Result};
+use registry_ext::Error;
+use registry_ext::unpack::LeftOut;
 use support::docker_registry::run;
 use support::kinds;
 use support::listing::{assert_same, listing};
+use support::unpacked::{contents, empty_dir, layer, unpack};
 use tempfile::TempDir;
-
-fn unpack(dir: &Path, layers: &[Vec<u8>]) -> Result<LeftOut> {
-    let mut unpacker = Unpacker::new(dir)?;
-    for layer in layers {
-        let spool = Spool::read("layer".into(), layer.as_slice(), &SpoolOptions::default())?;
-        unpacker.layer(&spool, &entries(&spool)?, &|_| ())?;
-    }
-    unpacker.finish()
-}
-
-fn empty_dir() -> TempDir {
-    TempDir::new().unwrap()
-}
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-fn layer(build: impl FnOnce(&mut LayerBuilder) -> &mut LayerBuilder) -> Vec<u8> {
-    let mut builder = LayerBuilder::new();
-    build(&mut builder);
-    builder.finish(Ending::Normal)
-}
-
-/// The paths in a tree and what regular files hold.
-fn contents(dir: &Path) -> Vec<String> {
-    let line = |path: &String| {
-        let at = dir.join(path);
-        let metadata = fs::symlink_metadata(&at).unwrap();
-        match metadata.is_file() {
-            true => format!("{path}={}", String::from_utf8_lossy(&fs::read(at).unwrap())),
-            false if metadata.is_symlink() => format!("{path}->{}", fs::read_link(at).unwrap().display()),
-            false => format!("{path}/"),
-        }
-    };
-    listing(dir).keys().filter(|path| *path != ".").map(line).collect()
 }
 
 #[test]
@@ -81,45 +47,6 @@ fn one_layer_as_gnu_tar_has_it() {
     let (ours, theirs) = (listing(ours.path()), listing(theirs.path()));
     assert!(ours.len() > 40, "{ours:#?}");
     assert_same(&ours, &theirs);
-}
-
-#[test]
-fn whiteouts_hide_lower_layers_only() {
-    let lower = layer(|lower| {
-        lower.file("a/x", "1").file("a/y", "1").file("b/x", "1").file("c", "1").dir("d/e").file("d/e/f", "1");
-        lower.symlink("link", "a").file("keep", "1")
-    });
-    let upper = layer(|upper| {
-        // In either order, what the layer itself brings stays.
-        upper.file("a/new", "2").opaque("a").whiteout("b/x").file("b/x", "2").file("c", "2").whiteout("c");
-        upper.whiteout("d").file("d/g", "2").whiteout("nothing").whiteout("no/where").whiteout("keep/x");
-        upper.file(".wh..wh.plnk/1.2", "aufs").file(".wh..wh.aufs", "")
-    });
-    let dir = empty_dir();
-    unpack(dir.path(), &[lower.clone(), upper]).unwrap();
-    assert_eq!(
-        contents(dir.path()),
-        [
-            ".wh..wh.plnk/",
-            ".wh..wh.plnk/1.2=aufs",
-            "a/",
-            "a/new=2",
-            "b/",
-            "b/x=2",
-            "c=2",
-            "d/",
-            "d/g=2",
-            "keep=1",
-            "link->a"
-        ]
-    );
-    // Through a link of a lower layer, and of all there is.
-    let dir = empty_dir();
-    unpack(dir.path(), &[lower.clone(), layer(|upper| upper.whiteout("link/x"))]).unwrap();
-    assert!(!dir.path().join("a/x").exists() && dir.path().join("a/y").exists());
-    let dir = empty_dir();
-    unpack(dir.path(), &[lower, layer(|upper| upper.file("new", "2").file(".wh..wh..opq", ""))]).unwrap();
-    assert_eq!(contents(dir.path()), ["new=2"]);
 }
 
 #[test]

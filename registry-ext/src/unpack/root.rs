@@ -1,6 +1,6 @@
 //! The tree that is unpacked to, with paths resolved as after a `chroot` into it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -37,12 +37,28 @@ pub(super) struct Root {
     fd: OwnedFd,
     /// What each directory gets at the end, by its inode.
     pub(super) directories: HashMap<u64, Metadata>,
+    /// The names that the present layer wrote, each with the inode of its directory, if the layer has
+    /// whiteouts: they hide none of these.
+    pub(super) own: Option<HashSet<(u64, Vec<u8>)>>,
 }
 
 impl Root {
     pub(super) fn new(fd: OwnedFd) -> Result<Self> {
         let root = sys::fstat(&fd)?.st_ino;
-        Ok(Self { fd, directories: HashMap::from([(root, implied())]) })
+        Ok(Self { fd, directories: HashMap::from([(root, implied())]), own: None })
+    }
+
+    /// Forgets what earlier layers wrote.
+    pub(super) fn start_layer(&mut self, has_whiteouts: bool) {
+        self.own = has_whiteouts.then(HashSet::new);
+    }
+
+    /// Notes a name that the present layer writes.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn own(&mut self, directory: &OwnedFd, name: &[u8]) -> Result<()> {
+        note(&mut self.own, directory, name)
     }
 
     pub(super) const fn fd(&self) -> &OwnedFd {
@@ -63,9 +79,10 @@ impl Root {
     /// # Errors
     /// `NAMETOOLONG` if it is over [`MAX_DEPTH`] deep; those of the system.
     pub(super) fn find_or_make(&mut self, path: &[u8]) -> Result<OwnedFd> {
-        let Self { fd, directories } = self;
+        let Self { fd, directories, own } = self;
         walk(fd, path, |parent, name| {
             remove(parent, name)?;
+            note(own, parent, name)?;
             make_directory(directories, parent, name, implied())
         })
     }
@@ -86,8 +103,15 @@ impl Root {
     }
 }
 
+fn note(own: &mut Option<HashSet<(u64, Vec<u8>)>>, directory: &OwnedFd, name: &[u8]) -> Result<()> {
+    if let Some(own) = own {
+        own.insert((sys::fstat(directory)?.st_ino, name.to_vec()));
+    }
+    Ok(())
+}
+
 /// What a directory gets that no layer has an entry for.
-fn implied() -> Metadata {
+pub(super) fn implied() -> Metadata {
     Metadata { mode: 0o755, uid: 0, gid: 0, mtime: None, xattrs: Vec::new() }
 }
 
@@ -156,7 +180,7 @@ fn open_directory(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd> {
 }
 
 /// Where a symlink leads; `None` if the name is something else.
-fn link_target(parent: &OwnedFd, name: &[u8]) -> Result<Option<CString>> {
+pub(super) fn link_target(parent: &OwnedFd, name: &[u8]) -> Result<Option<CString>> {
     match sys::readlinkat(parent, name, Vec::new()) {
         Ok(target) => Ok(Some(target)),
         Err(Errno::INVAL) => Ok(None),

@@ -9,6 +9,7 @@ pub(crate) mod kinds;
 pub(crate) mod listing;
 #[path = "../../examples/registry/server.rs"]
 pub(crate) mod server;
+pub(crate) mod unpacked;
 
 use std::path::Path;
 
