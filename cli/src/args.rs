@@ -6,7 +6,27 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 
-use clap::{Arg, Command};
+use clap::{Arg, Command, Parser};
+use delta_format::is_printable;
+
+use crate::Text;
+
+/// Reads the command line of the process, options as Go spells them included. Where that fails, or help
+/// was asked for, this says so and ends the process.
+pub fn parse<A: Parser>() -> A {
+    let args = go_style(&A::command(), std::env::args_os());
+    let are_printable = args.iter().all(|arg| arg.to_str().is_some_and(|arg| arg.chars().all(is_printable)));
+    A::try_parse_from(args).unwrap_or_else(|error| {
+        if are_printable || !error.use_stderr() {
+            error.exit();
+        }
+        // The error repeats the argument: without colours, then.
+        let mut text = Text::new();
+        error.to_string().lines().for_each(|line| text.line(line));
+        text.print_to_stderr();
+        std::process::exit(error.exit_code())
+    })
+}
 
 /// Gives `-name` and `-name=value` their second dash where `name` is a long option of `command` or
 /// of one of its subcommands and has more than one letter.

@@ -1,6 +1,8 @@
 //! What the commands of this project share at the terminal.
 //!
 //! - [`args`]: options spelled as Go's flag package spells them.
+//! - [`text`]: the only ways by which text gets to a terminal.
+//! - [`destination`]: where outputs go, and what is not written to.
 //! - [`output`]: a file that appears under its name whole or not at all.
 //! - [`mod@report`]: an error and its causes on one line of stderr.
 //! - [`progress`]: bars, where somebody is looking.
@@ -12,15 +14,18 @@
 //! terminal.
 
 pub mod args;
+pub mod destination;
 pub mod generate;
 pub mod interrupt;
 pub mod output;
 pub mod progress;
 pub mod report;
 pub mod resources;
+pub mod text;
 
-pub use args::go_style;
+pub use args::{go_style, parse};
 pub use interrupt::on_interrupt;
 pub use output::Output;
 pub use progress::{Bar, Progress};
-pub use report::report;
+pub use report::{Misuse, report};
+pub use text::{Text, warn};

@@ -15,16 +15,12 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs as sys;
 use rustix::io::Errno;
+use temporary::Temporary;
 pub(crate) use temporary::remove_all;
-use temporary::{Temporary, directory_of};
-
-/// Symlinks that are followed to find the output: the kernel's own limit (path_resolution(7)).
-const MAX_LINKS: usize = 40;
 
 /// An output that is written first and gets its name last.
 ///
@@ -74,6 +70,7 @@ impl Output {
     ///
     /// # Errors
     /// If it is closed.
+    #[expect(clippy::disallowed_methods, reason = "this is the way by which all output gets there")]
     pub fn stdout() -> io::Result<Self> {
         let path = PathBuf::from("-");
         // A duplicate of the descriptor, since `io::Stdout` looks for line ends in all it is given.
@@ -175,31 +172,17 @@ enum Destination {
 
 /// Follows symlinks to the file that `path` means, which need not exist.
 fn destination(path: &Path) -> io::Result<Destination> {
-    let mut path = path.to_owned();
-    for _ in 0..MAX_LINKS {
-        let metadata = match fs::symlink_metadata(&path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Destination::Replace(path)),
-            Err(error) => return Err(error),
-        };
-        let kind = metadata.file_type();
-        if kind.is_file() {
-            return Ok(Destination::Replace(path));
-        }
-        if kind.is_dir() {
-            return Err(Errno::ISDIR.into());
-        }
-        if kind.is_fifo() || kind.is_char_device() || kind.is_block_device() || kind.is_socket() {
-            return Ok(Destination::InPlace);
-        }
-        let directory = directory_of(&path).to_owned();
-        if sys::statfs(&directory)?.f_type == sys::PROC_SUPER_MAGIC {
-            // A link in /proc is an open file, whatever name it shows.
-            return Ok(Destination::InPlace);
-        }
-        path = directory.join(fs::read_link(&path)?);
+    let path = crate::destination::resolve(path)?;
+    let metadata = match fs::symlink_metadata(&path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Destination::Replace(path)),
+        Err(error) => return Err(error),
+    };
+    if metadata.is_dir() {
+        return Err(Errno::ISDIR.into());
     }
-    Err(Errno::LOOP.into())
+    // A link is only left in /proc: an open file, whatever name it shows.
+    Ok(if metadata.is_file() { Destination::Replace(path) } else { Destination::InPlace })
 }
 
 #[cfg(test)]

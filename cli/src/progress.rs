@@ -1,9 +1,12 @@
 //! Progress bars, where somebody is looking.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use delta_format::escape;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::Text;
 
 /// A bar with a known total.
 const BAR: &str = "{prefix} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
@@ -22,6 +25,7 @@ pub struct Progress {
 impl Progress {
     /// Bars on stderr. None is drawn if `quiet`, which a command also sets for output that a
     /// program reads (`--json`), or if stderr is no terminal.
+    #[expect(clippy::disallowed_methods, reason = "nothing is written here")]
     pub fn new(quiet: bool) -> Self {
         if quiet || !io::stderr().is_terminal() {
             return Self::hidden();
@@ -41,10 +45,7 @@ impl Progress {
 
     /// Writes a line to stderr, above the bars if some are drawn.
     pub fn line(&self, text: &str) {
-        self.above(|| {
-            // Nothing is left to do if stderr is gone.
-            let _ = writeln!(io::stderr(), "{text}");
-        });
+        self.above(|| Text::of(text).print_to_stderr());
     }
 
     /// Takes the bars off the terminal while `write` runs. A line that is written among them is
@@ -63,7 +64,7 @@ impl Progress {
             None => (ProgressBar::no_length(), SPINNER),
         };
         let style = ProgressStyle::with_template(template).expect("a constant template is valid");
-        let bar = self.bars.add(bar.with_style(style).with_prefix(label.into()));
+        let bar = self.bars.add(bar.with_style(style).with_prefix(escape(&label.into()).to_string()));
         if !self.is_hidden {
             bar.enable_steady_tick(TICK);
         }

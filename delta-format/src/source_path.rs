@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::escape_path;
 use crate::wire::MAX_PATH_SIZE;
 
 /// The path of a source file: relative, without `.` and `..`, raw bytes, 1 to 4096 of them.
@@ -75,31 +76,6 @@ impl fmt::Display for SourcePath {
     /// Writes the path as [`escape_path`] does.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}", escape_path(&self.0))
-    }
-}
-
-/// Shows any path with every byte that is not printable UTF-8 text escaped.
-pub fn escape_path(path: &[u8]) -> impl fmt::Display + '_ {
-    Escaped(path)
-}
-
-struct Escaped<'p>(&'p [u8]);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                if character.is_control() {
-                    write!(out, "{}", character.escape_default())?;
-                } else {
-                    write!(out, "{character}")?;
-                }
-            }
-            for byte in chunk.invalid() {
-                write!(out, "\\x{byte:02x}")?;
-            }
-        }
-        Ok(())
     }
 }
 

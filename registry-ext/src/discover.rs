@@ -36,6 +36,15 @@ pub enum Layout {
 }
 
 impl Layout {
+    /// The programs that read what is published there.
+    pub const fn clients(self) -> &'static [&'static str] {
+        match self {
+            Self::DeltaIndex => &["flatpak", "registry-ext"],
+            Self::Artifact => &["oci-delta", "cfsctl", "bootc", "registry-ext"],
+            Self::Tardf3 | Self::BlobRecipes | Self::DeltasTag => &["registry-ext"],
+        }
+    }
+
     /// A short name.
     pub const fn name(self) -> &'static str {
         match self {

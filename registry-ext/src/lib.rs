@@ -56,6 +56,7 @@ pub mod repository;
 pub mod scratch;
 mod shared_index;
 pub mod signature;
+pub mod source_tags;
 pub mod store;
 pub mod unpack;
 pub mod verify;

@@ -4,14 +4,13 @@ mod command;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
-
 use command::Args;
 
 fn main() -> ExitCode {
-    let args = Args::parse_from(cli::go_style(&Args::command(), std::env::args_os()));
+    let args = cli::parse::<Args>();
+    let temp_dir = args.common.temp_dir();
     match command::run(args) {
         Ok(code) => ExitCode::from(code),
-        Err(error) => cli::report("registry-ext", error.as_ref(), command::exit_code(&error)),
+        Err(error) => cli::report("registry-ext", error.as_ref(), command::exit_code(&error), &temp_dir),
     }
 }

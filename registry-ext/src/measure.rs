@@ -1,19 +1,29 @@
 //! What deltas between two images would save, without publishing any.
 
+use std::path::Path;
+
 use delta_format::Version;
+use layer::{BlobDigest, Spool, SpoolOptions};
 use serde::Serialize;
 
+use crate::artifact::descriptor;
 use crate::delta::{MakeOptions, Workshop};
+use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
 use crate::publish::Images;
 use crate::watch::Watch;
 use crate::{Error, Result};
 
+/// The media type of a layer that is a plain tar.
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
 /// What deltas between two images save. Sizes are in bytes.
 #[derive(Debug, Clone, Serialize)]
 pub struct Measurement {
-    /// Platform of both.
-    pub platform: String,
+    /// Platform of both images; `None` for two layers.
+    pub platform: Option<String>,
+    /// Whether deltas for `_deltaindex` were made.
+    pub has_delta_index: bool,
     /// The new image's layers, lowest first.
     pub layers: Vec<MeasuredLayer>,
     /// What a pull of the new image costs without deltas on a machine that has the old one.
@@ -31,6 +41,8 @@ pub struct MeasuredLayer {
     pub blob_size: u64,
     /// Size of its delta from the old image; `None` if the old image has the layer.
     pub delta_size: Option<u64>,
+    /// Size of its delta from the last layer of the old image, for `_deltaindex`, if one was made.
+    pub delta_index_size: Option<u64>,
     /// Size of its tardf3 delta, if one was asked for and sees through something.
     pub tardf3_size: Option<u64>,
     /// Seconds that the deltas took to make and to apply.
@@ -38,15 +50,20 @@ pub struct MeasuredLayer {
 }
 
 impl MeasuredLayer {
+    /// Size of its smallest delta.
+    pub fn smallest(&self) -> Option<u64> {
+        [self.delta_size, self.delta_index_size, self.tardf3_size].into_iter().flatten().min()
+    }
+
     /// What a pull fetches for it.
     pub fn fetched(&self) -> u64 {
-        let smallest = self.delta_size.into_iter().chain(self.tardf3_size).min();
-        smallest.map_or(0, |size| size.min(self.blob_size))
+        self.smallest().map_or(0, |size| size.min(self.blob_size))
     }
 }
 
 /// Makes the deltas from `old` to `new`, from all layers of the old image as an oci-delta artifact
-/// has them, for each platform that both have.
+/// has them, for each platform that both have; and those from the last layer alone, as `_deltaindex` has them,
+/// where the old image has at most `delta_index_max_layers` layers.
 ///
 /// # Errors
 /// Those of the repositories; [`Error::Diff`]; [`Error::NoPlatform`] if they share no platform.
@@ -54,6 +71,7 @@ pub async fn measure(
     old: &Images,
     new: &Images,
     options: &MakeOptions,
+    delta_index_max_layers: usize,
     watch: &Watch,
 ) -> Result<Vec<Measurement>> {
     let workshop = Workshop::new(options, watch)?;
@@ -61,7 +79,8 @@ pub async fn measure(
     for target in &new.images {
         let same = old.images.iter().find(|source| source.platform.satisfies(&target.platform));
         let Some(source) = same else { continue };
-        measurements.push(measure_pair(&workshop, (old, source), (new, target)).await?);
+        measurements
+            .push(measure_pair(&workshop, (old, source), (new, target), delta_index_max_layers).await?);
     }
     if measurements.is_empty() {
         let names = |images: &Images| {
@@ -76,16 +95,72 @@ pub async fn measure(
     Ok(measurements)
 }
 
+/// Makes the delta from one layer in a file to another.
+///
+/// # Errors
+/// [`Error::Layer`] if one cannot be read; [`Error::Diff`]; [`Error::Io`].
+pub async fn measure_layers(
+    old: &Path,
+    new: &Path,
+    options: &MakeOptions,
+    watch: &Watch,
+) -> Result<Measurement> {
+    let workshop = Workshop::new(options, watch)?;
+    let (old, new) = (layer_of_file(old, options).await?, layer_of_file(new, options).await?);
+    let delta = async |newest| {
+        workshop.delta((&[&old.0], vec![old.1.clone()]), (&new.0, new.1.clone()), newest).await
+    };
+    let mut layer = MeasuredLayer {
+        diff_id: new.0.diff_id.to_string(),
+        blob_size: new.1.blob_size(),
+        delta_size: None,
+        delta_index_size: None,
+        tardf3_size: None,
+        seconds: 0.0,
+    };
+    if workshop.sees_through() {
+        let delta = delta(Version::V3).await?;
+        if delta.version == Version::V3 {
+            (layer.tardf3_size, layer.seconds) = (Some(delta.size), delta.seconds);
+        }
+    }
+    let delta = delta(Version::V2).await?;
+    (layer.delta_size, layer.seconds) = (Some(delta.size), layer.seconds + delta.seconds);
+    Ok(Measurement {
+        platform: None,
+        has_delta_index: false,
+        plain: layer.blob_size,
+        with_deltas: layer.fetched(),
+        layers: vec![layer],
+    })
+}
+
+/// The layer in a file, as an image of this layer alone would have it.
+async fn layer_of_file(path: &Path, options: &MakeOptions) -> Result<(ImageLayer, Spool)> {
+    let spool_options = SpoolOptions { temp_dir: options.temp_dir.clone(), max_size: options.max_layer_size };
+    let path = path.to_owned();
+    let (spool, diff_id) = blocking(move || {
+        let spool = Spool::open(&path, &spool_options)?;
+        let diff_id = spool.diff_id()?;
+        Ok((spool, diff_id))
+    })
+    .await?;
+    let blob = descriptor(LAYER, diff_id.0, spool.blob_size());
+    Ok((ImageLayer { blob, digest: BlobDigest(diff_id.0), diff_id }, spool))
+}
+
 async fn measure_pair(
     workshop: &Workshop,
     (old, source): (&Images, &Image),
     (new, target): (&Images, &Image),
+    delta_index_max_layers: usize,
 ) -> Result<Measurement> {
+    let last = source.layers.last().filter(|_| source.layers.len() <= delta_index_max_layers);
     let of_old: Vec<&ImageLayer> = source.layers.iter().collect();
     let lacking = target.layers_not_in(source);
     let mut layers = Vec::new();
     for layer in &target.layers {
-        let (mut delta_size, mut tardf3_size, mut seconds) = (None, None, 0.0);
+        let (mut delta_size, mut delta_index_size, mut tardf3_size, mut seconds) = (None, None, None, 0.0);
         if lacking.contains(&layer) {
             let spools = workshop.spools(&old.repository, &of_old).await?;
             let spool = workshop.spools(&new.repository, &[layer]).await?;
@@ -101,17 +176,24 @@ async fn measure_pair(
             }
             let delta = delta(Version::V2).await?;
             (delta_size, seconds) = (Some(delta.size), seconds + delta.seconds);
+            if let Some(last) = last {
+                let spools = workshop.spools(&old.repository, &[last]).await?;
+                let delta = workshop.delta((&[last], spools), (layer, spool.clone()), Version::V1).await?;
+                (delta_index_size, seconds) = (Some(delta.size), seconds + delta.seconds);
+            }
         }
         layers.push(MeasuredLayer {
             diff_id: layer.diff_id.to_string(),
             blob_size: layer.blob.size(),
             delta_size,
+            delta_index_size,
             tardf3_size,
             seconds,
         });
     }
     Ok(Measurement {
-        platform: target.platform.to_string(),
+        platform: Some(target.platform.to_string()),
+        has_delta_index: last.is_some(),
         plain: lacking.iter().map(|layer| layer.blob.size()).sum(),
         with_deltas: layers.iter().map(MeasuredLayer::fetched).sum(),
         layers,

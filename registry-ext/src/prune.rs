@@ -12,6 +12,7 @@ use crate::artifact::oci_delta::{Kind, OciDelta};
 use crate::artifact::{DELTA_INDEX_TAG, deltas_tag, digest_of, parse_index, parse_manifest};
 use crate::image::Image;
 use crate::repository::{Manifest, Name, Repository};
+use crate::source_tags::is_of_image;
 use crate::{Result, shared_index};
 
 /// The images that may still be installed somewhere.
@@ -33,6 +34,15 @@ impl Keep {
     }
 }
 
+/// A delta that `_deltaindex` lists no more.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct PrunedDelta {
+    /// The diff_id of the layer that it reads.
+    pub from: String,
+    /// The diff_id of the layer that it makes.
+    pub to: String,
+}
+
 /// What was removed, or would be.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PruneReport {
@@ -40,8 +50,8 @@ pub struct PruneReport {
     pub artifacts: Vec<String>,
     /// Digests of the artifacts with recipes of blobs: they go with the last delta.
     pub recipe_artifacts: Vec<String>,
-    /// Deltas taken out of `_deltaindex`, each as `FROM TO`.
-    pub deltas: Vec<String>,
+    /// Deltas taken out of `_deltaindex`.
+    pub deltas: Vec<PrunedDelta>,
     /// Tags that are gone.
     pub tags: Vec<String>,
     /// Deltas and artifacts that stay.
@@ -51,8 +61,19 @@ pub struct PruneReport {
     pub deleted: bool,
 }
 
-/// The targets that have deltas in a repository: those in `_deltaindex`, and those with a tag that
-/// stands in for a list of referrers. Others with a list kept by the registry cannot be enumerated.
+impl PruneReport {
+    /// Tells whether something was removed, or would be.
+    pub fn removes(&self) -> bool {
+        !(self.artifacts.is_empty()
+            && self.recipe_artifacts.is_empty()
+            && self.deltas.is_empty()
+            && self.tags.is_empty())
+    }
+}
+
+/// The images of a repository that may have deltas: those in `_deltaindex`, those with a tag that stands in
+/// for a list of referrers, and all that have a tag of their own. A registry that keeps the lists itself does
+/// not say for which images it has one: there, images that lost their tag cannot be enumerated.
 ///
 /// # Errors
 /// Those of the repository.
@@ -65,6 +86,15 @@ pub async fn targets(repository: &Repository) -> Result<Vec<Digest>> {
     let hex = |tag: &String| tag.strip_prefix("sha256-").map(|hex| format!("sha256:{hex}"));
     let tags = repository.tags().await?;
     targets.extend(tags.iter().filter_map(hex).filter_map(|digest| digest.parse::<Digest>().ok()));
+    for tag in tags.iter().filter(|tag| is_of_image(tag)) {
+        // It may be gone by now.
+        let Some(manifest) = repository.manifest(&Name::Tag(tag.clone())).await? else { continue };
+        targets.insert(manifest.digest);
+        if manifest.is_index() {
+            let index = parse_index(tag, &manifest.bytes)?;
+            targets.extend(index.manifests().iter().filter_map(|entry| digest_of(entry).ok()));
+        }
+    }
     Ok(targets.into_iter().collect())
 }
 
@@ -168,7 +198,9 @@ async fn prune_index(
             deltas.extend(delta_index::deltas_of(&parse_manifest("delta manifest", &manifest.bytes)?));
         }
         let (kept, gone) = split(deltas, keep);
-        pruned.extend(gone.iter().map(|delta| format!("{} {}", delta.from, delta.to)));
+        pruned.extend(
+            gone.iter().map(|delta| PrunedDelta { from: delta.from.to_string(), to: delta.to.to_string() }),
+        );
         kept_count = kept.len();
         // An entry without any delta is of no use to anybody.
         if dry_run || (gone.is_empty() && (entries.is_empty() || !kept.is_empty())) {

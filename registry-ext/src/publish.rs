@@ -16,6 +16,14 @@ use crate::{Error, Result};
 pub use exact::{PublishedRecipe, RecipeOutcome};
 use job::Job;
 
+/// The most layers of an old image that has deltas in `_deltaindex` without being asked for.
+///
+/// flatpak, the client that reads nothing else, has images of one layer. It compares the source of a delta
+/// with the last layer of what is installed, so a delta there reads that layer alone. In an image of many
+/// layers this is a small part of the old files: such deltas are many times larger and slower to make than
+/// those of the artifact, which read the whole image.
+pub const FEW_LAYERS: usize = 2;
+
 /// What is published, and how.
 #[derive(Debug, Clone)]
 pub struct PublishOptions {
@@ -24,6 +32,8 @@ pub struct PublishOptions {
     pub make: MakeOptions,
     /// Whether `_deltaindex` is written.
     pub delta_index: bool,
+    /// Most layers of an old image for which `_deltaindex` is written.
+    pub delta_index_max_layers: usize,
     /// Whether oci-delta artifacts are written.
     pub artifact: bool,
     /// Whether it is published how the blobs of the layers are made of their tars, so that
@@ -35,7 +45,14 @@ pub struct PublishOptions {
 
 impl Default for PublishOptions {
     fn default() -> Self {
-        Self { make: MakeOptions::default(), delta_index: true, artifact: true, exact: false, force: false }
+        Self {
+            make: MakeOptions::default(),
+            delta_index: true,
+            delta_index_max_layers: FEW_LAYERS,
+            artifact: true,
+            exact: false,
+            force: false,
+        }
     }
 }
 
@@ -63,6 +80,8 @@ pub struct PublishReport {
     pub recipe_artifacts: Vec<String>,
     /// Digests of the delta manifests in `_deltaindex`.
     pub delta_manifests: Vec<String>,
+    /// Digests of the old images that have too many layers for deltas in `_deltaindex`.
+    pub not_in_delta_index: Vec<String>,
 }
 
 /// A delta of one layer.
@@ -140,13 +159,17 @@ pub async fn publish(
             }
             job.artifacts(&images.repository, source).await?;
             if options.delta_index {
-                deltas.extend(job.layer_deltas(&images.repository, source).await?);
+                if source.layers.len() <= options.delta_index_max_layers {
+                    deltas.extend(job.layer_deltas(&images.repository, source).await?);
+                } else {
+                    job.report.not_in_delta_index.push(source.manifest.digest.to_string());
+                }
             }
         }
         job.delta_index(&deltas).await?;
         job.blob_recipes(&lacking).await?;
     }
-    if pairs == 0 && !new.images.is_empty() {
+    if pairs == 0 && !new.images.is_empty() && !old.is_empty() {
         let names = |images: &[Image]| {
             images.iter().map(|image| image.platform.to_string()).collect::<Vec<_>>().join(", ")
         };

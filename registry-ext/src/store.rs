@@ -38,6 +38,23 @@ pub enum Base {
     Image(Digest),
 }
 
+impl Base {
+    /// The digest alone: a layer's diff_id, or the digest of an image's config.
+    pub const fn digest(self) -> Digest {
+        match self {
+            Self::Layer(DiffId(digest)) | Self::Image(digest) => digest,
+        }
+    }
+
+    /// `layer` or `image`.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Layer(_) => "layer",
+            Self::Image(_) => "image",
+        }
+    }
+}
+
 impl fmt::Display for Base {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

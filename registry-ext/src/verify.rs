@@ -25,7 +25,9 @@ use crate::{Error, Result};
 pub struct Checked {
     /// Where it is published.
     pub layout: Layout,
-    /// What it reads.
+    /// The kind of what it reads: `image`, `layer`, or `tar` for the recipe of a blob.
+    pub from_kind: &'static str,
+    /// The digest of what it reads: of an image's config, or the diff_id of a layer.
     pub from: String,
     /// The layer that it rebuilds.
     pub diff_id: String,
@@ -92,7 +94,8 @@ pub async fn verify(
         };
         checked.push(Checked {
             layout: candidate.layout,
-            from: candidate.base.to_string(),
+            from_kind: candidate.base.kind(),
+            from: candidate.base.digest().to_string(),
             diff_id: candidate.to.to_string(),
             blob: candidate.blob.digest().to_string(),
             size: candidate.blob.size(),
@@ -104,7 +107,8 @@ pub async fn verify(
         let verdict = check_recipe(repository, layer, recipe, &workshop).await;
         checked.push(Checked {
             layout: Layout::BlobRecipes,
-            from: "its tar".into(),
+            from_kind: "tar",
+            from: layer.diff_id.to_string(),
             diff_id: layer.diff_id.to_string(),
             blob: recipe.digest().to_string(),
             size: recipe.size(),

@@ -69,7 +69,7 @@ fn publish_list_pull_verify_prune() {
     let dry = json(&format!("prune {app} --all --dry-run"));
     assert_eq!(dry[0]["artifacts"].as_array().unwrap().len(), 1);
     assert_eq!(json(&format!("list {app}:v2")).as_array().unwrap().len(), 2);
-    let pruned = json(&format!("prune {app} --all"));
+    let pruned = json(&format!("prune {app} --all --yes"));
     assert_eq!(pruned[0]["artifacts"].as_array().unwrap().len(), 1);
     assert_eq!(pruned[0]["deleted"], true);
     assert_eq!(json(&format!("list {app}:v2")).as_array().unwrap().len(), 0);
@@ -85,7 +85,7 @@ fn a_registry_that_keeps_everything_is_pruned_as_far_as_it_goes() {
     let app = format!("{}/app", registry.address());
     push_pair(&dir, &pair(), &app);
     json(&format!("publish {app}:v2 --from {app}:v1"));
-    let pruned = json(&format!("prune {app}:v2"));
+    let pruned = json(&format!("prune {app}:v2 --yes"));
     assert_eq!(pruned[0]["deleted"], false);
     assert_eq!(json(&format!("list {app}:v2")).as_array().unwrap().len(), 0);
 }

@@ -170,7 +170,7 @@ fn the_manifest_is_the_one_that_skopeo_gets() {
 
     let kept = json(&format!("prune {app}:v2 --keep {app}:v1"));
     assert!(kept[0]["recipe_artifacts"].as_array().unwrap().is_empty());
-    let pruned = json(&format!("prune {app}:v2"));
+    let pruned = json(&format!("prune {app}:v2 --yes"));
     assert_eq!(pruned[0]["recipe_artifacts"], published["recipe_artifacts"]);
     let tags = run("skopeo", &["list-tags", "--tls-verify=false", &format!("docker://{app}")]);
     assert!(!tags.contains("sha256-"), "{tags}");

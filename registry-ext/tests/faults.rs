@@ -187,7 +187,7 @@ fn a_publish_that_fails_or_dies_leaves_a_registry_that_works() {
         assert_eq!(listed(), 2, "{struck:?}");
     });
     assert!(struck >= 18, "{struck}");
-    registry_ext(&format!("prune {} --all", app.borrow())).assert().success();
+    registry_ext(&format!("prune {} --all --yes", app.borrow())).assert().success();
 }
 
 #[test]

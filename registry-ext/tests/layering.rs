@@ -14,7 +14,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("delta-format", &[]),
     ("layer", &[]),
     ("recode", &[]),
-    ("cli", &[]),
+    // cli escapes what it prints as delta-format escapes paths.
+    ("cli", &["delta-format"]),
     ("fixtures", &[]),
     ("tar-patch", &["delta-format", "layer", "recode", "cli"]),
     // tar-diff applies each delta before it lets it go.

@@ -130,7 +130,7 @@ fn beside_the_others_and_pulled_where_smaller() {
 
     let forced = json(&format!("publish {app}:v2 --from {app}:v1 --format tardf3 --force"));
     assert_eq!(forced["tardf3_artifacts"], with["tardf3_artifacts"]);
-    let pruned = json(&format!("prune {app}:v2"));
+    let pruned = json(&format!("prune {app}:v2 --yes"));
     assert_eq!(pruned[0]["artifacts"].as_array().unwrap().len(), 2);
     assert!(json(&format!("list {app}:v2")).as_array().unwrap().is_empty());
 }

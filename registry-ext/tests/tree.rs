@@ -176,7 +176,7 @@ async fn an_update_in_place_fetches_deltas_alone() {
             assert!(report["layers"][1]["from"]["delta"].is_string(), "{report}");
             fs::remove_dir_all(bench.path("source")).unwrap();
         });
-        let prune = format!("prune {new}");
+        let prune = format!("prune {new} --yes");
         block_in_place(|| json(&prune));
     }
 }

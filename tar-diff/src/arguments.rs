@@ -29,7 +29,7 @@ Examples:
 Layers may be plain tars or compressed with gzip, bzip2, xz or zstd; the names do not matter.
 Flags may be spelled as in the Go tool: -compression-level 9, -source-prefix=usr/.
 
-Exit status: 0 done, 1 failed, 2 wrong usage.";
+Exit status: 0 done; 1 failed; 2 wrong usage, also an OUT that is a layer or replaces what is no delta.";
 
 /// Makes a small delta of container layers
 ///
@@ -87,6 +87,13 @@ pub(crate) struct Arguments {
     /// sparsely [default: a quarter of the machine's]
     #[arg(long, value_name = "MB")]
     memory: Option<u64>,
+    /// Write the diff_id of NEW to FILE, or to OUT.diff-id if no FILE is named, where tar-patch finds
+    /// it by itself. An OUT.diff-id of an earlier run is written anew in any case
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "FILE")]
+    pub(crate) diff_id_file: Option<Option<PathBuf>>,
+    /// Write OUT even if it replaces one of the layers or a file that is no delta
+    #[arg(long)]
+    pub(crate) force: bool,
     /// Do not apply the delta to compare the result before OUT appears
     #[arg(long)]
     pub(crate) no_verify: bool,
@@ -118,6 +125,14 @@ impl Arguments {
             anyhow::bail!("--binary-diff zstd and auto write tardf2: leave --format out, or take bsdiff");
         }
         Ok(())
+    }
+
+    /// The directory for temporary files.
+    pub(crate) fn temp_dir(&self) -> PathBuf {
+        match &self.command {
+            Some(command) => command.temp_dir(),
+            None => self.tmp_dir.clone().unwrap_or_else(std::env::temp_dir),
+        }
     }
 
     pub(crate) fn diff_options(&self) -> DiffOptions {

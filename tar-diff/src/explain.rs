@@ -52,10 +52,14 @@ pub struct Explanation {
     pub version: &'static str,
     /// The delta.
     pub delta_size: u64,
-    /// The uncompressed layer that it makes.
+    /// The name of the layer that it makes.
+    pub new: String,
+    /// The names of the old layers that were given, lowest first.
+    pub old: Vec<String>,
+    /// Size of the uncompressed layer that it makes.
     pub new_size: u64,
-    /// The layer as it was given.
-    pub blob_size: u64,
+    /// Size of that layer as it was given.
+    pub new_blob_size: u64,
     /// Whether old layers were given.
     pub has_old: bool,
     /// Bytes of the delta that are for no file: its magic, headers of zstd frames, checksums.
@@ -218,6 +222,7 @@ pub fn explain<R: Read + Clone>(delta: R, new: &Spool, old: &[Spool]) -> Result<
         .retain(|entry| matches!(entry.kind, EntryKind::File | EntryKind::Sparse) && !entry.data.is_empty());
     let ranges: Vec<_> = entries.iter().map(|entry| entry.data.clone()).collect();
     let walked = walk(delta, new, &ranges)?;
+    let old_names = old.iter().map(|layer| layer.name().to_owned()).collect();
     let old = Old::new(old)?;
     let mut files = Vec::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {
@@ -237,8 +242,10 @@ pub fn explain<R: Read + Clone>(delta: R, new: &Spool, old: &[Spool]) -> Result<
     let mut explanation = Explanation {
         version: walked.version,
         delta_size: walked.delta_size,
+        new: new.name().to_owned(),
+        old: old_names,
         new_size: new.size(),
-        blob_size: new.blob_size(),
+        new_blob_size: new.blob_size(),
         has_old: old.is_given(),
         frame_size: walked.delta_size - spent,
         reasons: groups(&|file| file.reason.name().to_owned()),

@@ -10,11 +10,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use cli::Output;
+use cli::destination::is_same_file;
+use cli::{Misuse, Output, Text};
 use layer::{Spool, SpoolOptions};
 
+use crate::check;
 use args::ExplainArgs;
 pub(crate) use args::Subcommand;
+
+const ORDER: &str = "tar-diff explain takes DELTA NEW [OLD...], in this order";
 
 /// Runs what the arguments ask for.
 pub(crate) fn run(command: &Subcommand) -> Result<()> {
@@ -23,10 +27,15 @@ pub(crate) fn run(command: &Subcommand) -> Result<()> {
 }
 
 fn explain(args: &ExplainArgs) -> Result<()> {
-    let mut options = SpoolOptions::default();
-    if let Some(directory) = &args.tmp_dir {
-        options.temp_dir.clone_from(directory);
+    check::delta(&args.delta, ORDER)?;
+    check::layers(args.layers(), ORDER)?;
+    if let Some(page) = &args.html
+        && let Some(input) = args.layers().chain([&args.delta]).find(|input| is_same_file(input, page))
+    {
+        let text = format!("the page would replace `{}`: choose another name for --html", input.display());
+        return Err(Misuse(text).into());
     }
+    let options = SpoolOptions { temp_dir: args.temp_dir(), ..SpoolOptions::default() };
     let delta = open_delta(&args.delta, &options.temp_dir)?;
     let mut page = args.html.as_deref().map(Output::create).transpose()?;
     let new = Spool::open(&args.new, &options)?;
@@ -41,24 +50,24 @@ fn explain(args: &ExplainArgs) -> Result<()> {
     let text = if args.json {
         explanation.files.retain(|file| file.cost.total > 0);
         explanation.files.truncate(args.json_top());
-        format!("{}\n", serde_json::to_string_pretty(&explanation)?)
+        Text::json(&explanation)?
     } else if args.html.is_some() {
         return Ok(());
     } else {
-        text::text(&explanation, new.name(), args.top())?
+        text::text(&explanation, args.top())
     };
     if takes_stdout {
-        io::stderr().write_all(text.as_bytes())?
-    } else {
-        Output::stdout()?.write_all(text.as_bytes())?
+        text.print_to_stderr();
+        return Ok(());
     }
-    Ok(())
+    Ok(text.print()?)
 }
 
 /// A delta that can be read twice at once: what is no regular file is spooled to one.
 fn open_delta(path: &Path, temp_dir: &Path) -> Result<FromStart> {
     let spool = |input: &mut dyn Read| -> Result<File> {
-        let mut file = tempfile::tempfile_in(temp_dir).context("cannot make a temporary file")?;
+        let mut file = tempfile::tempfile_in(temp_dir)
+            .with_context(|| format!("cannot make a temporary file in {}", temp_dir.display()))?;
         io::copy(input, &mut file).with_context(|| format!("cannot read the delta {}", path.display()))?;
         Ok(file)
     };

@@ -1,6 +1,7 @@
 //! The command `tar-diff`: opens the layers, calls the library, publishes a verified delta.
 
 mod arguments;
+mod check;
 mod explain_command;
 
 use std::io::{self, Seek, Write};
@@ -10,16 +11,16 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use arguments::Arguments;
-use clap::{CommandFactory, Parser};
-use cli::{Output, Progress};
-use layer::{Spool, SpoolOptions};
+use clap::CommandFactory;
+use cli::{Misuse, Output, Progress, Text};
+use layer::{DiffId, Spool, SpoolOptions};
 use tar_diff::Stats;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse_from(cli::go_style(&Arguments::command(), std::env::args_os()));
+    let arguments = cli::parse::<Arguments>();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => cli::report("tar-diff", error.as_ref(), 1),
+        Err(error) => cli::report("tar-diff", error.as_ref(), 1, &arguments.temp_dir()),
     }
 }
 
@@ -35,18 +36,27 @@ fn run(arguments: &Arguments) -> Result<()> {
     let started = Instant::now();
     let [old @ .., new, out] = arguments.paths.as_slice() else { unreachable!("clap asks for three paths") };
     let options = arguments.diff_options();
-    let mut spool_options = SpoolOptions::default();
-    if let Some(directory) = &arguments.tmp_dir {
-        spool_options.temp_dir.clone_from(directory);
+    check::layers(old.iter().chain([new]), ORDER)?;
+    if !arguments.force {
+        check::output(out, old.iter().chain([new]), ORDER)?;
     }
+    let diff_id_file = diff_id_file(arguments, out)?;
+    let spool_options = SpoolOptions { temp_dir: arguments.temp_dir(), ..SpoolOptions::default() };
+    let temp_dir = &spool_options.temp_dir;
     let progress = Progress::new(arguments.quiet || arguments.json);
     // Opened first: a wrong path should not cost a diff.
     let mut output = Output::create(out)?;
+    let diff_id_file = diff_id_file.as_deref().map(Output::create).transpose()?;
 
     let (old, new) = open_layers(old, new, &spool_options)?;
-    let mut delta = tempfile::tempfile_in(&spool_options.temp_dir).context("cannot make a temporary file")?;
+    let in_temp_dir = |action| move || format!("cannot {action} a temporary file in {}", temp_dir.display());
+    let mut delta = tempfile::tempfile_in(temp_dir).with_context(in_temp_dir("make"))?;
     let bar = progress.bytes("diff", new.size());
-    let (_, stats) = tar_diff::diff(&old, &new, &options, &delta, &|size| bar.advance(size))?;
+    let made = tar_diff::diff(&old, &new, &options, &delta, &|size| bar.advance(size));
+    let (_, stats) = match made {
+        Err(error @ tar_diff::Error::Delta(_)) => Err(error).with_context(in_temp_dir("write the delta to")),
+        made => Ok(made?),
+    }?;
     bar.finish();
     if !arguments.no_verify {
         let bar = progress.bytes("verify", None);
@@ -57,16 +67,51 @@ fn run(arguments: &Arguments) -> Result<()> {
     delta.rewind()?;
     let delta_size = io::copy(&mut delta, &mut output)?;
     let to_stdout = output.is_stdout();
+    let diff_id = match diff_id_file {
+        None if arguments.quiet && !arguments.json => None,
+        _ => Some(new.diff_id()?),
+    };
+    if let (Some(mut file), Some(diff_id)) = (diff_id_file, diff_id) {
+        file.write_all(format!("{diff_id}\n").as_bytes())?;
+        file.commit()?;
+    }
     output.commit()?;
-    let figures =
-        Figures { stats, delta_size, old: &old, new: &new, seconds: started.elapsed().as_secs_f64() };
+    let seconds = started.elapsed().as_secs_f64();
+    let figures = Figures { stats, delta_size, diff_id, old: &old, new: &new, seconds };
     if arguments.json {
-        let json = figures.json()?;
-        if to_stdout { writeln!(io::stderr(), "{json}")? } else { writeln!(io::stdout(), "{json}")? }
+        let json = Text::json(&figures.json())?;
+        if to_stdout { json.print_to_stderr() } else { json.print()? }
     } else if !arguments.quiet {
-        writeln!(io::stderr(), "{}", figures.summary())?;
+        figures.summary().print_to_stderr();
     }
     Ok(())
+}
+
+const ORDER: &str = "tar-diff takes OLD... NEW OUT, in this order";
+
+/// The file for the diff_id: the one that was named, or the one beside the delta where tar-patch looks.
+fn diff_id_file(arguments: &Arguments, out: &Path) -> Result<Option<PathBuf>> {
+    let beside = || {
+        let mut beside = out.as_os_str().to_owned();
+        beside.push(".diff-id");
+        PathBuf::from(beside)
+    };
+    let Some(named) = &arguments.diff_id_file else {
+        // tar-patch would compare with the digest of an earlier run.
+        return Ok(Some(beside()).filter(|_| out != Path::new("-")).filter(|beside| beside.is_file()));
+    };
+    if let Some(named) = named {
+        let inputs = arguments.paths.iter().find(|path| cli::destination::is_same_file(path, named));
+        if let Some(input) = inputs {
+            let text = format!("--diff-id-file would replace `{}`: choose another name", input.display());
+            return Err(Misuse(text).into());
+        }
+        return Ok(Some(named.clone()));
+    }
+    if out == Path::new("-") {
+        return Err(Misuse("the delta goes to stdout, so say which file: --diff-id-file=FILE".into()).into());
+    }
+    Ok(Some(beside()))
 }
 
 /// Opens both sides, side by side: decompression is what takes time here.
@@ -89,6 +134,7 @@ fn open_layers(old: &[PathBuf], new: &Path, options: &SpoolOptions) -> layer::Re
 struct Figures<'l> {
     stats: Stats,
     delta_size: u64,
+    diff_id: Option<DiffId>,
     old: &'l [Spool],
     new: &'l Spool,
     seconds: f64,
@@ -100,13 +146,13 @@ impl Figures<'_> {
         self.delta_size as f64 / self.new.blob_size().max(1) as f64
     }
 
-    fn summary(&self) -> String {
+    fn summary(&self) -> Text {
         let Stats { same, similar, literal, seen_through, .. } = &self.stats;
         let seen_through = match seen_through.count {
             0 => String::new(),
             count => format!(" ({count} seen through)"),
         };
-        format!(
+        let mut text = Text::of(format_args!(
             "delta {} bytes, {:.2}% of the {} bytes of {}; {} files unchanged, {} similar{seen_through}, {} bytes new; {:.1} s",
             self.delta_size,
             100.0 * self.ratio(),
@@ -116,19 +162,27 @@ impl Figures<'_> {
             similar.count,
             literal.size,
             self.seconds,
-        )
+        ));
+        if let Some(diff_id) = self.diff_id {
+            text.line(format_args!("diff_id {diff_id}: give it to tar-patch --diff-id"));
+        }
+        text
     }
 
-    fn json(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(&serde_json::json!({
+    /// Sizes are of uncompressed tars, as in `explain`; `blob` sizes are those of the layers as given.
+    fn json(&self) -> serde_json::Value {
+        serde_json::json!({
             "delta_size": self.delta_size,
-            "old_size": self.old.iter().map(Spool::blob_size).sum::<u64>(),
-            "new_size": self.new.blob_size(),
+            "diff_id": self.diff_id.map(|diff_id| diff_id.to_string()),
+            "old_size": self.old.iter().map(Spool::size).sum::<u64>(),
+            "old_blob_size": self.old.iter().map(Spool::blob_size).sum::<u64>(),
+            "new_size": self.new.size(),
+            "new_blob_size": self.new.blob_size(),
             "ratio": self.ratio(),
             "seconds": self.seconds,
             "cpu_seconds": cli::resources::cpu_seconds(),
             "peak_memory": cli::resources::peak_memory(),
             "segments": self.stats,
-        }))
+        })
     }
 }

@@ -129,9 +129,94 @@ fn a_failure_leaves_nothing_and_says_why() {
 #[test]
 fn an_old_delta_stays_until_the_new_one_is_whole() {
     let pair = Pair::new();
-    fs::write(pair.path("delta"), "what was there").unwrap();
+    let before = b"tardf1\n\0what was there";
+    fs::write(pair.path("delta"), before).unwrap();
     pair.tar_diff().args(["old.tar", "missing", "delta"]).assert().code(1);
-    assert_eq!(fs::read(pair.path("delta")).unwrap(), b"what was there");
+    assert_eq!(fs::read(pair.path("delta")).unwrap(), before);
+    pair.tar_diff().args(["old.tar", "new.tar", "delta"]).assert().success();
+    assert_eq!(pair.rebuild(&fs::read(pair.path("delta")).unwrap()), pair.new, "deltas are replaced");
+}
+
+#[test]
+fn an_output_that_is_a_layer_or_no_delta_is_refused() {
+    let pair = Pair::new();
+    fs::hard_link(pair.path("new.tar"), pair.path("hard")).unwrap();
+    std::os::unix::fs::symlink("new.tar", pair.path("soft")).unwrap();
+    fs::write(pair.path("text"), "notes").unwrap();
+    let gzip = [0x1f, 0x8b, 8, 0, 0];
+    fs::write(pair.path("other.tar.gz"), gzip).unwrap();
+    let before: Vec<_> = pair.names().iter().map(|name| fs::read(pair.path(name)).unwrap()).collect();
+    for (args, named) in [
+        // The name of the delta was forgotten.
+        (&["old.tar", "old.tar", "new.tar"][..], "`new.tar` exists and is a tar"),
+        (&["old.tar", "new.tar", "new.tar"], "`new.tar` would be written and is also read"),
+        (&["old.tar", "new.tar", "old.tar"], "`old.tar` would be written and is also read"),
+        (&["old.tar", "new.tar", "./soft"], "`./soft` would be written"),
+        (&["old.tar", "new.tar", "hard"], "`hard` would be written"),
+        (&["old.tar", "new.tar", "text"], "`text` exists"),
+        (&["old.tar", "new.tar", "other.tar.gz"], "is a gzip file"),
+        (&["--diff-id-file=new.tar", "old.tar", "new.tar", "delta"], "would replace `new.tar`"),
+    ] {
+        let run = pair.tar_diff().args(args).assert().code(2);
+        let stderr = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+        assert!(stderr.contains(named) && stderr.lines().count() == 1, "{args:?}: {stderr}");
+    }
+    let after: Vec<_> = pair.names().iter().map(|name| fs::read(pair.path(name)).unwrap()).collect();
+    assert_eq!(after, before);
+    fs::write(pair.path("empty"), "").unwrap();
+    for args in [&["old.tar", "new.tar", "empty"][..], &["--force", "old.tar", "new.tar", "text"]] {
+        pair.tar_diff().args(args).assert().success();
+        assert_eq!(pair.rebuild(&fs::read(pair.path(args.last().unwrap())).unwrap()), pair.new);
+    }
+}
+
+#[test]
+fn a_delta_in_the_place_of_a_layer_is_named() {
+    let pair = Pair::new();
+    pair.tar_diff().args(["old.tar", "new.tar", "delta"]).assert().success();
+    for args in
+        [&["delta", "new.tar", "out"][..], &["old.tar", "delta", "out"], &["explain", "new.tar", "delta"]]
+    {
+        let run = pair.tar_diff().args(args).assert().code(2);
+        let stderr = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+        assert!(stderr.contains("in this order"), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn the_diff_id_is_printed_and_kept_beside_the_delta() {
+    let pair = Pair::new();
+    let diff_id = layer::Digest::of(&pair.new).to_string();
+    let run = pair.tar_diff().args(["old.tar", "new.tar", "delta"]).assert().success();
+    let stderr = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+    assert!(stderr.contains(&diff_id) && pair.names() == ["delta", "new.tar", "old.tar"], "{stderr}");
+    let run = pair.tar_diff().args(["--json", "old.tar", "new.tar", "delta"]).assert().success();
+    let json: serde_json::Value = serde_json::from_slice(&run.get_output().stdout).unwrap();
+    assert_eq!(json["diff_id"], diff_id);
+    assert_eq!((&json["new_size"], &json["new_blob_size"]), (&pair.new.len().into(), &pair.new.len().into()));
+
+    pair.tar_diff().args(["-q", "--diff-id-file", "old.tar", "new.tar", "delta"]).assert().success();
+    assert_eq!(fs::read_to_string(pair.path("delta.diff-id")).unwrap(), format!("{diff_id}\n"));
+    pair.tar_diff().args(["-diff-id-file=id", "old.tar", "new.tar", "-"]).assert().success();
+    assert_eq!(fs::read_to_string(pair.path("id")).unwrap(), format!("{diff_id}\n"));
+    pair.tar_diff().args(["--diff-id-file", "old.tar", "new.tar", "-"]).assert().code(2);
+    // The next delta of that name is of another layer.
+    pair.tar_diff().args(["-q", "new.tar", "old.tar", "delta"]).assert().success();
+    let old = layer::Digest::of(&fs::read(pair.path("old.tar")).unwrap());
+    assert_eq!(fs::read_to_string(pair.path("delta.diff-id")).unwrap(), format!("{old}\n"));
+}
+
+#[test]
+fn names_do_not_steer_the_terminal() {
+    let pair = Pair::new();
+    for args in [&["old.tar", "\x1b[2J\nfake\u{202e}", "out"][..], &["--level", "\x1b[2J", "a", "b", "c"]] {
+        let run = pair.tar_diff().args(args).assert().failure();
+        let stderr = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+        let is_bad = |text: char| text != '\n' && !delta_format::is_printable(text);
+        assert!(!stderr.contains(is_bad), "{stderr:?}");
+        // clap leaves escape sequences out.
+        assert!(stderr.contains("\\u{1b}[2J\\nfake\\u{202e}") || args[0] == "--level", "{stderr:?}");
+    }
 }
 
 #[test]

@@ -95,6 +95,9 @@ fn the_page_is_one_file() {
     assert!(
         page.contains("bin/\\u{1b}[2J\\n\\xff&lt;script&gt;x&lt;/script&gt;") && !page.contains("<script")
     );
+    for said in ["A tardf1 delta that makes <b>new.tar</b>", "of the files of <b>old.tar</b>"] {
+        assert!(page.contains(said), "{page}");
+    }
     assert_eq!(scene.explain(&["--html", "-", "delta", "new.tar", "old.tar"]), page);
     let both = scene.explain(&["--json", "--html", "again.html", "delta", "new.tar", "old.tar"]);
     assert!(both.starts_with('{'));
@@ -114,7 +117,6 @@ fn what_does_not_fit_is_an_error() {
     let scene = Scene::new();
     for (args, text) in [
         (&["delta", "old.tar"][..], "the delta does not make"),
-        (&["new.tar", "new.tar"], "not a delta"),
         (&["delta", "missing"], "missing"),
         (&["missing", "new.tar"], "missing"),
     ] {
@@ -124,6 +126,11 @@ fn what_does_not_fit_is_an_error() {
         assert!(stderr.starts_with("tar-diff: error: ") && stderr.contains(text), "{stderr}");
         assert!(!scene.path("page.html").exists());
     }
+    let run = scene.tar_diff().args(["explain", "new.tar", "new.tar"]).assert().code(2);
+    let stderr = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+    assert!(stderr.contains("`new.tar` is a tar and no delta"), "{stderr}");
+    // A page does not replace what it is about.
+    scene.tar_diff().args(["explain", "--html", "new.tar", "delta", "new.tar"]).assert().code(2);
     scene.tar_diff().args(["explain", "delta"]).assert().code(2);
 }
 
@@ -134,7 +141,7 @@ fn layers_and_deltas_may_be_called_explain() {
     scene.tar_diff().args(["./explain", "new.tar", "again"]).assert().success();
     assert_eq!(fs::read(scene.path("again")).unwrap(), fs::read(scene.path("delta")).unwrap());
     scene.tar_diff().args(["--quiet", "./explain", "explain", "new.tar", "third"]).assert().success();
-    scene.tar_diff().args(["new.tar", "new.tar", "explain"]).assert().success();
+    scene.tar_diff().args(["new.tar", "new.tar", "explain", "--force"]).assert().success();
 }
 
 #[test]

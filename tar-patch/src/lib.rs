@@ -32,6 +32,7 @@
 
 mod apply;
 mod error;
+mod file_kind;
 mod inspect;
 mod reencode;
 mod source;
@@ -41,6 +42,7 @@ mod views;
 pub use apply::{Applied, ApplyOptions, apply, rebuild};
 pub use delta_format::{SourceFile, SourceFiles, SourcePath};
 pub use error::{Error, Fault, Result};
+pub use file_kind::FileKind;
 pub use inspect::{OpTotals, SourceUse, Summary};
 pub use layer::DiffId;
 pub use source::{DirFile, DirSource, PathResolution};

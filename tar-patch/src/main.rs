@@ -4,14 +4,13 @@ mod command;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
-
 use command::Args;
 
 fn main() -> ExitCode {
-    let args = Args::parse_from(cli::go_style(&Args::command(), std::env::args_os()));
+    let args = cli::parse::<Args>();
+    let temp_dir = args.temp_dir();
     match command::run(args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => cli::report("tar-patch", error.as_ref(), command::exit_code(&error)),
+        Err(error) => cli::report("tar-patch", error.as_ref(), command::exit_code(&error), &temp_dir),
     }
 }

@@ -59,7 +59,9 @@ impl Scene {
 #[test]
 fn writes_the_layer_and_prints_its_diff_id() {
     let scene = Scene::new();
-    scene.run(&[]).success().stdout(format!("{}\n", scene.diff_id())).stderr("");
+    let run = scene.run(&[]).success().stdout(format!("{}\n", scene.diff_id()));
+    let stderr = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+    assert!(stderr.starts_with("tar-patch: warning: ") && stderr.contains("--diff-id"), "{stderr}");
     assert_eq!(fs::read(scene.out()).unwrap(), scene.target);
     scene.run(&["--diff-id", &scene.diff_id(), "--sync"]).success().stdout("").stderr("");
     scene.run(&["-quiet"]).success().stdout("").stderr("");
@@ -116,6 +118,60 @@ fn what_cannot_be_opened_is_exit_code_1() {
 }
 
 #[test]
+fn a_digest_beside_the_delta_is_compared() {
+    let scene = Scene::new();
+    let beside = scene.files.path().join("delta.diff-id");
+    fs::write(&beside, format!("{}\n", scene.diff_id())).unwrap();
+    scene.run(&[]).success().stdout(format!("{}\n", scene.diff_id())).stderr("");
+    fs::remove_file(scene.out()).unwrap();
+    let other = Digest::of(b"other").to_string();
+    fs::write(&beside, &other).unwrap();
+    let run = scene.run(&[]).code(3);
+    let stderr = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+    assert!(stderr.contains("delta.diff-id"), "{stderr}");
+    assert_empty(scene.outputs.path());
+    scene.run(&["--diff-id", &scene.diff_id()]).success();
+    fs::write(&beside, "no digest").unwrap();
+    scene.run(&[]).code(1);
+}
+
+#[test]
+fn an_output_that_is_an_input_or_a_delta_is_refused() {
+    let scene = Scene::new();
+    let (delta, tree, out) = (scene.delta(), scene.tree.path().to_owned(), scene.out());
+    let layer = scene.files.path().join("old.tar.gz");
+    fs::copy(fixtures::golden_dir().join("old.tar.gz"), &layer).unwrap();
+    let inside = tree.join("new.tar");
+    let link = scene.outputs.path().join("link");
+    std::os::unix::fs::symlink(&delta, &link).unwrap();
+    let other_delta = scene.files.path().join("other");
+    fs::write(&other_delta, small_delta().0).unwrap();
+    let before = fs::read(&delta).unwrap();
+    for (args, text) in [
+        ([&delta, &tree, &delta], "is the delta itself"),
+        ([&delta, &tree, &link], "is the delta itself"),
+        ([&delta, &layer, &layer], "is also a SOURCE"),
+        ([&delta, &tree, &inside], "is in the directory of the old files"),
+        ([&delta, &tree, &other_delta], "exists and is a delta (tardf1)"),
+        ([&delta, &tree, &layer], "exists and is a gzip file"),
+        // The order is another one.
+        ([&tree, &delta, &out], "is a directory and no delta"),
+        ([&layer, &delta, &out], "is a gzip file and no delta"),
+        ([&delta, &other_delta, &out], "is a delta (tardf1) and no layer"),
+    ] {
+        let run = tar_patch(&args).assert().code(2).stdout("");
+        let stderr = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+        assert!(stderr.contains(text) && stderr.lines().count() == 1, "{stderr}");
+    }
+    assert_eq!(fs::read(&delta).unwrap(), before);
+    assert!(!inside.exists() && !out.exists());
+    tar_patch(&[&delta, &tree, &other_delta]).arg("--force").assert().success();
+    assert_eq!(fs::read(&other_delta).unwrap(), scene.target);
+    // A tar of an earlier run is replaced.
+    tar_patch(&[&delta, &tree, &other_delta]).assert().success();
+}
+
+#[test]
 fn a_dash_streams() {
     let scene = Scene::new();
     let delta = fs::read(scene.delta()).unwrap();
@@ -123,7 +179,7 @@ fn a_dash_streams() {
     let diff_id = format!("{}\n", scene.diff_id());
     let assert = tar_patch(&args).write_stdin(delta.clone()).assert().success();
     assert_eq!(assert.get_output().stdout, scene.target);
-    assert_eq!(String::from_utf8_lossy(&assert.get_output().stderr), diff_id);
+    assert!(String::from_utf8_lossy(&assert.get_output().stderr).ends_with(&diff_id));
     // Bytes went out, and the status says that they are wrong.
     let other = Digest::of(b"other").to_string();
     tar_patch(&args).args(["--diff-id", &other]).write_stdin(delta).assert().code(3);

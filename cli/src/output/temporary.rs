@@ -153,7 +153,7 @@ fn with_free_name<T>(mut make: impl FnMut(&OsStr) -> rustix::io::Result<T>) -> i
     Err(Errno::EXIST.into())
 }
 
-pub(super) fn directory_of(path: &Path) -> &Path {
+fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) => Path::new("."),

@@ -1,12 +1,15 @@
 //! The command line.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use cli::generate::GenerateArgs;
 use layer::Digest;
+use registry_ext::Error;
 use registry_ext::image::Platform;
+use registry_ext::publish::FEW_LAYERS;
 use registry_ext::reference::ImageRef;
 use registry_ext::store::StoreRef;
 use tar_diff::{DiffOptions, Method, Preset};
@@ -68,8 +71,8 @@ pub(crate) enum Command {
 
 impl Command {
     /// The image that credentials given on the command line are for.
-    pub(crate) const fn first_image(&self) -> &ImageRef {
-        match self {
+    pub(crate) const fn first_image(&self) -> Option<&ImageRef> {
+        Some(match self {
             Self::Publish(args) => match &args.to {
                 Some(to @ ImageRef::Registry(_)) => to,
                 _ => &args.new,
@@ -78,8 +81,9 @@ impl Command {
             Self::Pull(args) => &args.image,
             Self::Verify(args) => &args.image,
             Self::Prune(args) => &args.image,
-            Self::Measure(args) => &args.new,
-        }
+            Self::Measure(MeasureArgs { new: Measured::Image(new), .. }) => new,
+            Self::Measure(_) => return None,
+        })
     }
 }
 
@@ -115,6 +119,13 @@ pub(crate) struct CommonArgs {
     /// Print nothing but errors and what was asked for
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+}
+
+impl CommonArgs {
+    /// The directory for temporary files.
+    pub(crate) fn temp_dir(&self) -> PathBuf {
+        self.tmp_dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -161,6 +172,8 @@ enum Format {
 /// Where deltas are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LayoutArg {
+    /// The artifact; for old images of one or two layers, as those of flatpak, the index as well
+    Auto,
     /// The index _deltaindex, which flatpak reads
     Deltaindex,
     /// An oci-delta artifact that refers to the image
@@ -169,19 +182,36 @@ pub(crate) enum LayoutArg {
     Both,
 }
 
+impl LayoutArg {
+    /// Tells whether artifacts are written.
+    pub(crate) const fn artifact(self) -> bool {
+        !matches!(self, Self::Deltaindex)
+    }
+
+    /// Tells whether `_deltaindex` is written.
+    pub(crate) const fn delta_index(self) -> bool {
+        !matches!(self, Self::Artifact)
+    }
+
+    /// Most layers of an old image for which `_deltaindex` is written.
+    pub(crate) const fn max_layers(self) -> usize {
+        if matches!(self, Self::Auto) { FEW_LAYERS } else { usize::MAX }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct PublishArgs {
     /// The new image
-    #[arg(value_name = "REF_NEW")]
+    #[arg(value_name = "REF_NEW", value_parser = image)]
     pub(crate) new: ImageRef,
     /// An old image that may be installed somewhere; may be given several times
-    #[arg(long, value_name = "REF_OLD", required = true)]
+    #[arg(long, value_name = "REF_OLD", value_parser = image)]
     pub(crate) from: Vec<ImageRef>,
     /// Publish here instead of where the new image is: a repository, oci:DIR or oci-archive:FILE
-    #[arg(long, value_name = "REF")]
+    #[arg(long, value_name = "REF", value_parser = image)]
     pub(crate) to: Option<ImageRef>,
     /// Which layouts to write
-    #[arg(long, value_enum, default_value_t = LayoutArg::Both, value_name = "LAYOUT")]
+    #[arg(long, value_enum, default_value_t = LayoutArg::Auto, value_name = "LAYOUT")]
     pub(crate) layout: LayoutArg,
     /// Only this platform of an index [default: all]
     #[arg(long, value_name = "OS/ARCH")]
@@ -192,6 +222,9 @@ pub(crate) struct PublishArgs {
     /// Make and replace deltas that are published already
     #[arg(long)]
     pub(crate) force: bool,
+    /// Fail if an old image does not exist, instead of going on without it
+    #[arg(long)]
+    pub(crate) strict: bool,
     #[command(flatten)]
     pub(crate) diff: DiffArgs,
 }
@@ -199,7 +232,7 @@ pub(crate) struct PublishArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
     /// The image
-    #[arg(value_name = "REF")]
+    #[arg(value_name = "REF", value_parser = image)]
     pub(crate) image: ImageRef,
     /// Only this platform of an index [default: all]
     #[arg(long, value_name = "OS/ARCH")]
@@ -209,7 +242,7 @@ pub(crate) struct ListArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct PullArgs {
     /// The image
-    #[arg(value_name = "REF")]
+    #[arg(value_name = "REF", value_parser = image)]
     pub(crate) image: ImageRef,
     /// The store that takes it: oci:DIR[:TAG], oci-archive:FILE[:TAG], containers-storage:NAME
     /// (written by skopeo) or tree:DIR, unpacked; TAG is that of REF unless another is given
@@ -237,10 +270,10 @@ pub(crate) struct PullArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
     /// The image
-    #[arg(value_name = "REF")]
+    #[arg(value_name = "REF", value_parser = image)]
     pub(crate) image: ImageRef,
     /// An old image that deltas are from; those that artifacts name are found without
-    #[arg(long, value_name = "REF_OLD")]
+    #[arg(long, value_name = "REF_OLD", value_parser = image)]
     pub(crate) from: Vec<ImageRef>,
     /// Only this platform of an index [default: all]
     #[arg(long, value_name = "OS/ARCH")]
@@ -250,10 +283,10 @@ pub(crate) struct VerifyArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct PruneArgs {
     /// The image whose deltas are looked at
-    #[arg(value_name = "REF")]
+    #[arg(value_name = "REF", value_parser = image)]
     pub(crate) image: ImageRef,
     /// Deltas from this image stay; may be given several times
-    #[arg(long, value_name = "REF_OLD")]
+    #[arg(long, value_name = "REF_OLD", value_parser = image)]
     pub(crate) keep: Vec<ImageRef>,
     /// Look at the deltas to every image of the repository, also to images that are gone
     #[arg(long)]
@@ -261,21 +294,82 @@ pub(crate) struct PruneArgs {
     /// Change nothing, show what would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Do not ask before all deltas are removed, which is what happens without --keep
+    #[arg(long, short)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct MeasureArgs {
-    /// The old image
-    #[arg(value_name = "REF_OLD")]
-    pub(crate) old: ImageRef,
-    /// The new image
-    #[arg(value_name = "REF_NEW")]
-    pub(crate) new: ImageRef,
+    /// The old image, or a file with an old layer
+    #[arg(value_name = "OLD")]
+    pub(crate) old: Measured,
+    /// The new image, or a file with a new layer
+    #[arg(value_name = "NEW")]
+    pub(crate) new: Measured,
+    /// The layouts to make deltas for, as for publish
+    #[arg(long, value_enum, default_value_t = LayoutArg::Auto, value_name = "LAYOUT")]
+    pub(crate) layout: LayoutArg,
     /// Only this platform of an index [default: all]
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<Platform>,
     #[command(flatten)]
     pub(crate) diff: DiffArgs,
+}
+
+/// An operand of `measure`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Measured {
+    Image(ImageRef),
+    /// A file with a layer.
+    Layer(PathBuf),
+}
+
+impl FromStr for Measured {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match names_file(text) && !Path::new(text).is_dir() {
+            true => Ok(Self::Layer(text.into())),
+            false => image(text).map(Self::Image),
+        }
+    }
+}
+
+/// Reads the name of an image. What is a file here is not taken for an image of docker.io.
+fn image(text: &str) -> Result<ImageRef, Error> {
+    if !names_file(text) {
+        return text.parse();
+    }
+    let path = Path::new(text);
+    let what = match () {
+        () if path.is_dir() => "a directory",
+        () if path.exists() => "a file",
+        () => "the name of a file, and there is none",
+    };
+    let reason = format!(
+        "this is {what}. Write oci:{text} for an OCI layout, oci-archive:{text} for a tar of one, and \
+         docker.io/NAME for an image of that name; layers in files are for `measure` and tar-diff"
+    );
+    Err(Error::Reference { text: text.into(), reason })
+}
+
+/// The ends of names that files have and images do not.
+const FILE_ENDS: [&str; 8] =
+    [".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tardiff", ".oci"];
+
+/// Tells whether somebody who writes this means a file: by how it starts or ends, or as it is there. Where a
+/// registry is named, it means an image.
+fn names_file(text: &str) -> bool {
+    if ["oci:", "oci-archive:", "docker://"].iter().any(|prefix| text.starts_with(prefix)) {
+        return false;
+    }
+    if ["/", "./", "../", "~"].iter().any(|start| text.starts_with(start)) {
+        return true;
+    }
+    let names_registry =
+        text.split_once('/').is_some_and(|(first, _)| first == "localhost" || first.contains(['.', ':']));
+    !names_registry && (FILE_ENDS.iter().any(|end| text.ends_with(end)) || Path::new(text).exists())
 }
 
 /// The first digits of a digest, for people.
@@ -305,12 +399,31 @@ mod tests {
             "pull h/a:v2 --into tree:x --source tree:/ --source containers-storage:",
             "verify h/a:v2 --from h/a:v1",
             "prune h/a:v2 --keep h/a:v1 --all --dry-run",
+            "prune h/a:v2 --yes",
             "measure h/a:v1 h/a:v2 --binary-diff auto --level 3",
         ] {
             let args = std::iter::once("registry-ext").chain(line.split(' '));
             assert!(Args::try_parse_from(args).is_ok(), "{line}");
         }
-        assert!(Args::try_parse_from(["registry-ext", "publish", "h/a:v2"]).is_err());
+        // A first release has no old image.
+        assert!(Args::try_parse_from(["registry-ext", "publish", "h/a:v2"]).is_ok());
         assert!(Args::try_parse_from(["registry-ext", "list", "h/a", "--username", "x"]).is_err());
+    }
+
+    #[test]
+    fn files_are_not_taken_for_images_of_docker_io() {
+        for text in ["./app", "/srv/app.tar", "app.tar.gz", "Cargo.toml", "src"] {
+            let error = image(text).unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains("oci-archive:"), "{error}");
+        }
+        for text in
+            ["debian:12", "registry.example/app.tar", "localhost:5000/Cargo", "docker.io/src", "oci:src"]
+        {
+            assert!(!names_file(text), "{text}");
+        }
+        let measured = |text: &str| text.parse::<Measured>().unwrap();
+        assert_eq!(measured("old.tar.gz"), Measured::Layer("old.tar.gz".into()));
+        assert_eq!(measured("Cargo.toml"), Measured::Layer("Cargo.toml".into()));
+        assert!(matches!(measured("debian:12"), Measured::Image(_)));
     }
 }

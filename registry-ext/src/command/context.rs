@@ -32,11 +32,11 @@ pub(crate) struct Context {
 
 impl Context {
     /// `first` is the image that credentials on the command line are for.
-    pub(crate) fn new(args: &CommonArgs, first: &ImageRef) -> Result<Self> {
+    pub(crate) fn new(args: &CommonArgs, first: Option<&ImageRef>) -> Result<Self> {
         let read = |path: &PathBuf| {
             std::fs::read(path).with_context(|| format!("cannot read the CA file {}", path.display()))
         };
-        let explicit = match (&args.username, first.registry()) {
+        let explicit = match (&args.username, first.and_then(ImageRef::registry)) {
             (Some(username), Some(registry)) => Some(Explicit {
                 registry: registry.to_owned(),
                 username: username.clone(),
@@ -56,7 +56,7 @@ impl Context {
                 credentials: Credentials { explicit, files },
                 ..RegistryOptions::default()
             },
-            temp_dir: args.tmp_dir.clone().unwrap_or_else(env::temp_dir),
+            temp_dir: args.temp_dir(),
             concurrency: args.concurrency.get(),
             json: args.json,
             quiet: args.quiet,

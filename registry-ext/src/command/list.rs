@@ -1,27 +1,34 @@
 //! `registry-ext list`
 
 use anyhow::Result;
+use cli::Text;
 use layer::Digest;
 use registry_ext::artifact::oci_delta::{Kind, OciDelta};
 use registry_ext::discover::{Candidate, Found, Layout, discover};
+use registry_ext::source_tags::SourceTags;
+use registry_ext::store::Base;
 use serde::Serialize;
 
 use super::args::{ListArgs, short};
 use super::context::Context;
+use super::print_json;
 use super::table::{Table, percent};
-use super::{print, print_json};
 
 #[derive(Debug, Serialize)]
 struct Listed {
     platform: String,
     image: String,
     layout: Layout,
+    /// Whether `from` is the digest of an image's config or the diff_id of a layer.
+    from_kind: &'static str,
     from: String,
+    /// The tags of the repository that have it.
+    from_tags: Vec<String>,
     layer: String,
     delta: String,
     delta_size: u64,
     blob_size: u64,
-    clients: &'static str,
+    clients: String,
     /// Whether `pull --exact` makes the layer's blob again.
     exact: bool,
 }
@@ -34,18 +41,22 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
         for warning in &found.warnings {
             context.warn(warning);
         }
+        let bases: Vec<Base> = found.candidates.iter().map(|candidate| candidate.base).collect();
+        let tags = SourceTags::find(&images.repository, &bases, &context.temp_dir).await;
         for candidate in &found.candidates {
             let layer = image.layer(candidate.to);
             listed.push(Listed {
                 platform: image.platform.to_string(),
                 image: image.manifest.digest.to_string(),
                 layout: candidate.layout,
-                from: candidate.base.to_string(),
+                from_kind: candidate.base.kind(),
+                from: candidate.base.digest().to_string(),
+                from_tags: tags.of(candidate.base).to_vec(),
                 layer: candidate.to.to_string(),
                 delta: candidate.blob.digest().to_string(),
                 delta_size: candidate.blob.size(),
                 blob_size: layer.map_or(0, |layer| layer.blob.size()),
-                clients: clients(candidate, &found),
+                clients: clients(candidate, &found).join(", "),
                 exact: layer.is_some_and(|layer| {
                     layer.is_plain_tar() || found.blob_recipes.contains_key(&layer.digest)
                 }),
@@ -56,12 +67,15 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
         return print_json(&listed);
     }
     if listed.is_empty() {
-        return print(&format!("no deltas for {}\n", args.image));
+        return Ok(Text::of(format_args!("no deltas for {}", args.image)).print()?);
     }
     let mut table =
         Table::new(&["platform", "layout", "from", "layer", ">delta", ">blob", ">saves", "exact", "clients"]);
     for delta in &listed {
-        let from = delta.from.split(' ').map(short).collect::<Vec<_>>().join(" ");
+        let from = match delta.from_tags.as_slice() {
+            [] => format!("{} {}", delta.from_kind, short(&delta.from)),
+            tags => format!("{} {} ({})", delta.from_kind, tags.join(", "), short(&delta.from)),
+        };
         table.row(vec![
             delta.platform.clone(),
             delta.layout.name().into(),
@@ -71,20 +85,19 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
             delta.blob_size.to_string(),
             percent(delta.blob_size.saturating_sub(delta.delta_size), delta.blob_size),
             if delta.exact { "yes" } else { "no" }.into(),
-            delta.clients.into(),
+            delta.clients.clone(),
         ]);
     }
-    print(&table.to_string())
+    Ok(table.text().print()?)
 }
 
 /// Who reads which layout.
-fn clients(candidate: &Candidate, found: &Found) -> &'static str {
+fn clients(candidate: &Candidate, found: &Found) -> &'static [&'static str] {
     let is_older = |(digest, artifact): &(Digest, OciDelta)| {
         *digest == candidate.manifest && artifact.kind == Kind::Older
     };
     match candidate.layout {
-        Layout::DeltaIndex => "flatpak, registry-ext",
-        Layout::Artifact if !found.artifacts.iter().any(is_older) => "oci-delta, cfsctl, bootc, registry-ext",
-        _ => "registry-ext",
+        Layout::Artifact if found.artifacts.iter().any(is_older) => Layout::Tardf3.clients(),
+        layout => layout.clients(),
     }
 }

@@ -1,40 +1,91 @@
 //! `registry-ext measure`
 
-use anyhow::Result;
-use registry_ext::measure::{Measurement, measure};
+use std::path::Path;
 
-use super::args::{MeasureArgs, short};
+use anyhow::Result;
+use cli::{Misuse, Text};
+use registry_ext::discover::Layout;
+use registry_ext::measure::{Measurement, measure, measure_layers};
+use registry_ext::publish::FEW_LAYERS;
+
+use super::args::{LayoutArg, MeasureArgs, Measured, short};
 use super::context::Context;
+use super::print_json;
 use super::table::{Table, percent};
-use super::{print, print_json};
 
 pub(super) async fn run(context: &Context, args: &MeasureArgs) -> Result<()> {
-    let old = context.images(&args.old, args.platform.as_ref()).await?;
-    let new = context.images(&args.new, args.platform.as_ref()).await?;
     let options = context.make_options(args.diff.options());
-    let measurements = measure(&old, &new, &options, &context.watch).await?;
+    let max_layers = if args.layout.delta_index() { args.layout.max_layers() } else { 0 };
+    let measurements = match (&args.old, &args.new) {
+        (Measured::Image(old), Measured::Image(new)) => {
+            let old = context.images(old, args.platform.as_ref()).await?;
+            let new = context.images(new, args.platform.as_ref()).await?;
+            measure(&old, &new, &options, max_layers, &context.watch).await?
+        }
+        (Measured::Layer(old), Measured::Layer(new)) => {
+            vec![measure_layers(old, new, &options, &context.watch).await?]
+        }
+        (Measured::Layer(file), Measured::Image(image)) | (Measured::Image(image), Measured::Layer(file)) => {
+            let text = format!(
+                "{} is a layer and {image} an image: give two images or two layers",
+                Path::display(file)
+            );
+            return Err(Misuse(text).into());
+        }
+    };
     if context.json {
         return print_json(&measurements);
     }
-    measurements.iter().try_for_each(show)
+    let mut text = Text::new();
+    measurements.iter().for_each(|measurement| show(measurement, args.layout, &mut text));
+    Ok(text.print()?)
 }
 
-fn show(measurement: &Measurement) -> Result<()> {
-    let mut table = Table::new(&["layer", ">blob", ">delta", ">tardf3", ">ratio", ">seconds"]);
+fn show(measurement: &Measurement, layout: LayoutArg, text: &mut Text) {
+    let mut table =
+        Table::new(&["layer", ">blob", ">oci-delta", ">_deltaindex", ">tardf3", ">smallest", ">seconds"]);
+    let size = |size: Option<u64>| size.map_or_else(|| "-".into(), |size| size.to_string());
     for layer in &measurement.layers {
-        let delta = layer.delta_size.map_or_else(|| "in both".into(), |size| size.to_string());
-        let tardf3 = layer.tardf3_size.map_or_else(|| "-".into(), |size| size.to_string());
-        let smallest = layer.delta_size.into_iter().chain(layer.tardf3_size).min();
-        let ratio = smallest.map_or_else(String::new, |size| percent(size, layer.blob_size));
-        let seconds = format!("{:.1}", layer.seconds);
-        let (layer, blob) = (short(&layer.diff_id).into(), layer.blob_size.to_string());
-        table.row(vec![layer, blob, delta, tardf3, ratio, seconds]);
+        table.row(vec![
+            short(&layer.diff_id).into(),
+            layer.blob_size.to_string(),
+            layer.delta_size.map_or_else(|| "in both".into(), |size| size.to_string()),
+            size(layer.delta_index_size),
+            size(layer.tardf3_size),
+            layer.smallest().map_or_else(String::new, |size| percent(size, layer.blob_size)),
+            format!("{:.1}", layer.seconds),
+        ]);
     }
-    print(&format!(
-        "{}\n{table}a pull fetches {} bytes with deltas, {} without ({})\n",
-        measurement.platform,
+    if let Some(platform) = &measurement.platform {
+        text.line(platform);
+    }
+    text.append(&table.text());
+    text.line(format_args!(
+        "a pull fetches {} bytes with deltas, {} without ({})",
         measurement.with_deltas,
         measurement.plain,
         percent(measurement.with_deltas, measurement.plain),
-    ))
+    ));
+    let is_there =
+        |made: fn(&registry_ext::measure::MeasuredLayer) -> bool| measurement.layers.iter().any(made);
+    for (made, is_there) in [
+        (Layout::Artifact, is_there(|layer| layer.delta_size.is_some())),
+        (Layout::DeltaIndex, is_there(|layer| layer.delta_index_size.is_some())),
+        (Layout::Tardf3, is_there(|layer| layer.tardf3_size.is_some())),
+    ] {
+        if is_there {
+            text.line(format_args!("{}: read by {}", made.name(), made.clients().join(", ")));
+        }
+    }
+    if layout == LayoutArg::Auto && measurement.platform.is_some() && !measurement.has_delta_index {
+        text.line(no_delta_index());
+    }
+}
+
+/// The reason why nothing is in `_deltaindex`.
+pub(super) fn no_delta_index() -> String {
+    format!(
+        "_deltaindex: none, since the old image has over {FEW_LAYERS} layers and only flatpak, whose images have \
+         one, reads it first; --layout both makes them"
+    )
 }

@@ -10,11 +10,9 @@ mod pull;
 mod table;
 mod verify;
 
-use std::io::Write;
-
 use anyhow::{Context as _, Result};
 use clap::CommandFactory;
-use cli::Output;
+use cli::Text;
 use registry_ext::{Error, scratch};
 
 pub(crate) use args::Args;
@@ -67,12 +65,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Prints text to stdout.
-fn print(text: &str) -> Result<()> {
-    Ok(Output::stdout()?.write_all(text.as_bytes())?)
-}
-
 /// Prints a report as JSON to stdout.
 fn print_json(report: &impl serde::Serialize) -> Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(report)?))
+    Ok(Text::json(report)?.print()?)
 }

@@ -1,51 +1,70 @@
 //! `registry-ext publish`
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use cli::Text;
+use registry_ext::Error;
+use registry_ext::discover::Layout;
 use registry_ext::publish::{Outcome, PublishOptions, PublishReport, RecipeOutcome, publish};
 use registry_ext::reference::ImageRef;
 use registry_ext::repository::Repository;
 use registry_ext::scratch::ScratchDir;
 use registry_ext::store::OciLayout;
 
-use super::args::{LayoutArg, PublishArgs, short};
+use super::args::{PublishArgs, short};
 use super::context::Context;
+use super::measure::no_delta_index;
+use super::print_json;
 use super::table::{Table, percent};
-use super::{print, print_json};
 
 pub(super) async fn run(context: &Context, args: &PublishArgs) -> Result<()> {
     let new = context.images(&args.new, args.platform.as_ref()).await?;
     let mut old = Vec::new();
     for from in &args.from {
-        let images = context.images(from, args.platform.as_ref()).await;
-        old.push(images.map_err(|error| with_name(error, from))?);
+        match context.images(from, args.platform.as_ref()).await {
+            Ok(images) => old.push(images),
+            Err(error @ (Error::NotFound { .. } | Error::NoPlatform { .. })) if !args.strict => {
+                context.warn(&format!("old image {from}: {error}; there will be no deltas from it"));
+            }
+            Err(error) => return Err(with_name(error, from)),
+        }
+    }
+    if old.is_empty() {
+        context.warn("there is no old image, so nothing is published");
     }
     let options = PublishOptions {
         make: context.make_options(args.diff.options()),
-        delta_index: args.layout != LayoutArg::Artifact,
-        artifact: args.layout != LayoutArg::Deltaindex,
+        delta_index: args.layout.delta_index(),
+        delta_index_max_layers: args.layout.max_layers(),
+        artifact: args.layout.artifact(),
         exact: args.exact,
         force: args.force,
     };
     let target = args.to.as_ref().unwrap_or(&args.new);
+    let to_path = match target {
+        ImageRef::Layout(layout) | ImageRef::Archive(layout) => Some(cli::destination::resolve(&layout.path)),
+        _ => None,
+    };
+    let to_path =
+        to_path.transpose().with_context(|| format!("cannot write to {target}"))?.unwrap_or_default();
     let report = match target {
         ImageRef::Registry(_) => {
             let to = context.open(target)?;
             publish(&new, &old, &to, &options, &context.watch).await?
         }
-        ImageRef::Layout(layout) => {
-            let to = Repository::Layout(OciLayout::create(&layout.path)?);
+        ImageRef::Layout(_) => {
+            let to = Repository::Layout(OciLayout::create(&to_path)?);
             publish(&new, &old, &to, &options, &context.watch).await?
         }
-        ImageRef::Archive(archive) => {
+        ImageRef::Archive(_) => {
             // What a layout in an archive has stays in it.
             let dir = ScratchDir::new_in(&context.temp_dir)?;
-            let layout = match archive.path.exists() {
-                true => OciLayout::unpack(&archive.path, &context.temp_dir)?,
+            let layout = match to_path.exists() {
+                true => OciLayout::unpack(&to_path, &context.temp_dir)?,
                 false => OciLayout::create(dir.path())?,
             };
             let to = Repository::Layout(layout.clone());
             let report = publish(&new, &old, &to, &options, &context.watch).await?;
-            layout.pack(&archive.path)?;
+            layout.pack(&to_path)?;
             report
         }
         _ => anyhow::bail!("cannot publish to {target}"),
@@ -84,9 +103,10 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
             .into(),
         ]);
     }
-    print(&table.to_string())?;
+    let mut text = table.text();
+    text.append(&readers(report));
     if report.recipes.is_empty() {
-        return Ok(());
+        return Ok(text.print()?);
     }
     let mut table = Table::new(&["layer", ">blob", ">recipe", "pull --exact"]);
     for recipe in &report.recipes {
@@ -103,5 +123,21 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
             },
         ]);
     }
-    print(&table.to_string())
+    text.append(&table.text());
+    Ok(text.print()?)
+}
+
+/// The programs that read what was published, and what was left out.
+fn readers(report: &PublishReport) -> Text {
+    let mut text = Text::new();
+    for layout in [Layout::Artifact, Layout::DeltaIndex, Layout::Tardf3] {
+        let is_there = |outcome| matches!(outcome, Outcome::Published | Outcome::AlreadyThere);
+        if report.deltas.iter().any(|delta| delta.layout == layout && is_there(delta.outcome)) {
+            text.line(format_args!("{}: read by {}", layout.name(), layout.clients().join(", ")));
+        }
+    }
+    if !report.not_in_delta_index.is_empty() {
+        text.line(no_delta_index());
+    }
+    text
 }

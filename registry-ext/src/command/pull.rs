@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use layer::SpoolOptions;
+use registry_ext::Error;
 use registry_ext::image::{Image, Platform};
 use registry_ext::pull::{Destination, Origin, PullOptions, PullReport, pull};
 use registry_ext::reference::ImageRef;
@@ -17,8 +18,8 @@ use registry_ext::store::{
 
 use super::args::{PullArgs, short};
 use super::context::{Context, default_storage_root};
+use super::print_json;
 use super::table::{Table, percent};
-use super::{print, print_json};
 
 /// The tag in a layout that only lives until another store has the image.
 const PASSING_TAG: &str = "image";
@@ -27,9 +28,20 @@ pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
     if args.exact && !matches!(args.into, StoreRef::Layout(..) | StoreRef::Archive(..)) {
         bail!("--exact is for oci: and oci-archive:, other stores keep no compressed layers");
     }
+    let store = resolved(&args.into)?;
     let repository = context.open(&args.image)?;
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let image = context.image(&repository, &args.image, &platform).await?;
+    if !image.platform.satisfies(&platform) {
+        let (of, wanted) = (&image.platform, &platform);
+        if args.platform.is_some() {
+            let what = args.image.to_string();
+            return Err(
+                Error::NoPlatform { what, wanted: wanted.to_string(), available: of.to_string() }.into()
+            );
+        }
+        context.warn(&format!("{} is for {of}, this machine is {wanted}", args.image));
+    }
     if let Some(path) = &args.verify_key {
         // Before anything is written.
         let pem = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -47,7 +59,7 @@ pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
             _ => bail!("cannot read from {source:?}"),
         }
     }
-    let into = Into::open(context, &args.into)?;
+    let into = Into::open(context, &store)?;
     if into
         .tree
         .as_ref()
@@ -85,7 +97,7 @@ pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
     if into.tree.is_some() {
         report.stored_manifest.clone_from(&report.manifest);
     }
-    into.finish(context, args, &image).await?;
+    into.finish(context, &store, args, &image).await?;
     show(context, &report)
 }
 
@@ -151,8 +163,8 @@ impl Into {
         self.tag.clone().or_else(of_image)
     }
 
-    async fn finish(self, context: &Context, args: &PullArgs, image: &Image) -> Result<()> {
-        match (&args.into, self.tree) {
+    async fn finish(self, context: &Context, store: &StoreRef, args: &PullArgs, image: &Image) -> Result<()> {
+        match (store, self.tree) {
             (StoreRef::Archive(file, _), _) => Ok(self.layout.pack(file)?),
             (StoreRef::Storage(storage), _) => Ok(copy_to_storage(&self.layout, PASSING_TAG, storage).await?),
             (_, Some(tree)) => {
@@ -166,6 +178,20 @@ impl Into {
             _ => Ok(()),
         }
     }
+}
+
+/// The store with the path that its path leads to: through no link that another user left where everybody
+/// can write.
+fn resolved(store: &StoreRef) -> Result<StoreRef> {
+    let resolve = |path: &Path| {
+        cli::destination::resolve(path).with_context(|| format!("cannot write to {}", path.display()))
+    };
+    Ok(match store {
+        StoreRef::Layout(dir, tag) => StoreRef::Layout(resolve(dir)?, tag.clone()),
+        StoreRef::Archive(file, tag) => StoreRef::Archive(resolve(file)?, tag.clone()),
+        StoreRef::Tree(dir, digest) => StoreRef::Tree(resolve(dir)?, *digest),
+        other => other.clone(),
+    })
 }
 
 fn open_storage(storage: &StorageRef) -> Result<ContainersStorage> {
@@ -196,10 +222,12 @@ fn show(context: &Context, report: &PullReport) -> Result<()> {
             layer.blob_size.to_string(),
         ]);
     }
-    print(&format!(
-        "{table}{} bytes fetched, a plain pull fetches {} ({})\n",
+    let mut text = table.text();
+    text.line(format_args!(
+        "{} bytes fetched, a plain pull fetches {} ({})",
         report.fetched,
         report.plain,
         percent(report.fetched, report.plain),
-    ))
+    ));
+    Ok(text.print()?)
 }

@@ -1,13 +1,14 @@
 //! `registry-ext verify`
 
 use anyhow::Result;
+use cli::Text;
 use registry_ext::verify::{Checked, Verdict, verify};
 use tar_diff::DiffOptions;
 
 use super::args::{VerifyArgs, short};
 use super::context::Context;
 use super::table::Table;
-use super::{WRONG_DELTA, print, print_json};
+use super::{WRONG_DELTA, print_json};
 
 pub(super) async fn run(context: &Context, args: &VerifyArgs) -> Result<u8> {
     let images = context.images(&args.image, args.platform.as_ref()).await?;
@@ -20,23 +21,27 @@ pub(super) async fn run(context: &Context, args: &VerifyArgs) -> Result<u8> {
     for image in &images.images {
         checked.extend(verify(&images.repository, image, &old, &options, &context.watch).await?);
     }
-    show(context, &checked)?;
+    show(context, args, &checked)?;
     let is_wrong = checked.iter().any(|delta| matches!(delta.verdict, Verdict::Wrong(_)));
     Ok(if is_wrong { WRONG_DELTA } else { 0 })
 }
 
-fn show(context: &Context, checked: &[Checked]) -> Result<()> {
+fn show(context: &Context, args: &VerifyArgs, checked: &[Checked]) -> Result<()> {
     if context.json {
         return print_json(&checked);
     }
     if context.quiet {
         return Ok(());
     }
+    if checked.is_empty() {
+        let image = &args.image;
+        return Ok(Text::of(format_args!("no deltas for {image}: there was nothing to verify")).print()?);
+    }
     let mut table = Table::new(&["layout", "from", "layer", ">delta", "verdict"]);
     for delta in checked {
         table.row(vec![
             delta.layout.name().into(),
-            delta.from.split(' ').map(short).collect::<Vec<_>>().join(" "),
+            format!("{} {}", delta.from_kind, short(&delta.from)),
             short(&delta.diff_id).into(),
             delta.size.to_string(),
             match &delta.verdict {
@@ -47,5 +52,5 @@ fn show(context: &Context, checked: &[Checked]) -> Result<()> {
             },
         ]);
     }
-    print(&table.to_string())
+    Ok(table.text().print()?)
 }

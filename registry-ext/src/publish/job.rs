@@ -110,6 +110,12 @@ impl Job<'_> {
         }
         let (target, to) = (self.target.manifest.digest, self.to);
         self.put_bytes(DELTA_CONFIG, EMPTY_JSON).await?;
+        if let Repository::Layout(_) = to {
+            // So that a layout of deltas alone still says what image they make.
+            let image = self.target;
+            self.put_bytes(&image.manifest.media_type, &image.manifest.bytes).await?;
+            self.put_bytes(image.parsed.config().media_type().as_ref(), &image.config).await?;
+        }
         let mut listed = None;
         shared_index::update(to, DELTA_INDEX_TAG, async |current| {
             let entries = delta_index::entries_for(current, target);

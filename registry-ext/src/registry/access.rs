@@ -61,7 +61,7 @@ impl Repository {
 
     async fn get_access(&self, operation: Operation) -> Result<Access, RegistryError> {
         let action = format!("log in to {}", self.reference.registry());
-        Ok(match (self.challenge(&action).await?, &self.credential) {
+        Ok(match (self.challenge().await?, &self.credential) {
             (Some(challenge), _) => Access::Bearer(self.token(&challenge, operation, &action).await?),
             (None, Credential::Basic(username, password)) => {
                 Access::Basic(username.clone(), password.clone())
@@ -70,10 +70,12 @@ impl Repository {
         })
     }
 
-    async fn challenge(&self, action: &str) -> Result<Option<Challenge>, RegistryError> {
+    async fn challenge(&self) -> Result<Option<Challenge>, RegistryError> {
         let root = self.base.find("/v2/").map_or(self.base.as_str(), |at| &self.base[..at + 4]);
         let answer = self.http.get(root).send().await;
-        let answer = answer.map_err(|error| RegistryError::from_http(action, error))?;
+        // Nobody has asked for a login yet.
+        let reach = || format!("reach {}", self.reference.registry());
+        let answer = answer.map_err(|error| RegistryError::from_http(&reach(), error))?;
         let headers = answer.headers().get_all(WWW_AUTHENTICATE).iter();
         Ok(headers.filter_map(|header| header.to_str().ok()).find_map(parse_challenge))
     }

@@ -3,6 +3,7 @@
 //! Blobs and `index.json` appear by renaming finished files, `index.json` last, so that a reader
 //! never sees an image that is not whole. Writers take turns by a lock on the file `oci-layout`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -128,16 +129,47 @@ impl OciLayout {
             let tag = annotation(entry, ANNOTATION_REF_NAME).unwrap_or_default();
             entry.artifact_type().is_none() && tag != artifact::DELTA_INDEX_TAG && !tag.starts_with("sha256-")
         };
-        let mut images: Vec<Digest> =
-            index.manifests().iter().filter(is_image).map(digest_of).collect::<Result<_>>()?;
+        let mut images: Vec<Digest> = Vec::new();
+        for entry in index.manifests().iter().filter(is_image) {
+            let is_delta = |manifest: &Manifest| {
+                parse_manifest("manifest", &manifest.bytes)
+                    .is_ok_and(|parsed| parsed.config().media_type().as_ref() == artifact::DELTA_CONFIG)
+            };
+            if !self.manifest_of(entry).is_ok_and(|manifest| is_delta(&manifest)) {
+                images.push(digest_of(entry)?);
+            }
+        }
         images.dedup();
+        if images.is_empty() {
+            images = self.targets(&index)?;
+        }
         match images.as_slice() {
             [image] => Ok(Name::Digest(*image)),
             images => Err(Error::Reference {
                 text: self.name.clone(),
-                reason: format!("there are {} images; say which: oci:DIR:TAG", images.len()),
+                reason: format!(
+                    "there are {} images; say which: oci:DIR:TAG or oci:DIR@sha256:HEX",
+                    images.len()
+                ),
             }),
         }
+    }
+
+    /// The images that the deltas in the layout make, if their manifests are there: what `publish --to`
+    /// writes has the deltas of images, and none of them whole.
+    fn targets(&self, index: &ImageIndex) -> Result<Vec<Digest>> {
+        let mut targets = BTreeSet::new();
+        for entry in index.manifests().iter().filter(|entry| entry.size() <= MAX_MANIFEST_SIZE) {
+            let manifest = self.manifest_of(entry)?;
+            if annotation(entry, ANNOTATION_REF_NAME) == Some(artifact::DELTA_INDEX_TAG) {
+                let deltas = parse_index(artifact::DELTA_INDEX_TAG, &manifest.bytes)?;
+                targets
+                    .extend(artifact::delta_index::targets(&deltas)?.into_iter().map(|(target, _)| target));
+            } else if let Ok(parsed) = parse_manifest("manifest", &manifest.bytes) {
+                targets.extend(parsed.subject().as_ref().and_then(|subject| digest_of(subject).ok()));
+            }
+        }
+        Ok(targets.into_iter().filter(|target| self.blob_path(*target).exists()).collect())
     }
 
     pub(super) fn manifest_of(&self, entry: &Descriptor) -> Result<Manifest> {

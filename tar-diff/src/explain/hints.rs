@@ -14,6 +14,15 @@ const MIN_SHARE: u64 = 200;
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Hint {
+    /// Files whose compression a tardf3 delta would see through.
+    SeeThrough {
+        /// How many.
+        files: u64,
+        /// What they cost.
+        cost: u64,
+        /// About what they would cost in a tardf3 delta.
+        estimate: u64,
+    },
     /// Files that hold the same as before, compressed to other bytes.
     SameContent {
         /// What the files are.
@@ -64,6 +73,14 @@ pub enum Hint {
 impl fmt::Display for Hint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
+            Self::SeeThrough { files, cost, estimate } => write!(
+                out,
+                "{files} compressed {} {cost} bytes; a tardf3 delta (tar-diff --format tardf3) compares what is in \
+                 {}: about {estimate} bytes, if the compression is one that can be made again. Only this \
+                 project's tar-patch and registry-ext apply it. What follows is for deltas that other tools read.",
+                if files == 1 { "file costs" } else { "files cost" },
+                if files == 1 { "it" } else { "them" },
+            ),
             Self::SameContent { kind, files, header_only, cost } => {
                 let (were, they) =
                     if files == 1 { ("file holds", "It costs") } else { ("files hold", "They cost") };
@@ -105,13 +122,32 @@ impl fmt::Display for Hint {
     }
 }
 
-/// The hints that hold, most bytes first.
+/// What a delta that sees through compression would save.
+#[derive(Default)]
+struct SeeThrough {
+    files: u64,
+    cost: u64,
+    estimate: u64,
+}
+
+/// The hints that hold, most bytes first; before all of them the one that asks for no other layer.
 pub(super) fn hints(explanation: &Explanation, skipped: &NotLookedInto, mtimes: Mtimes) -> Vec<Hint> {
     let mut same = BTreeMap::new();
     let mut unpacked = BTreeMap::new();
     let (mut unusable, mut unusable_cost) = (0, 0);
+    let mut seen = SeeThrough::default();
     for file in &explanation.files {
         let cost = file.cost.total;
+        let estimate = match file.finding {
+            Some(Finding::SameContent { .. } | Finding::SameMembers { .. }) => Some(0),
+            Some(Finding::Unpacked { estimate, .. }) => Some(estimate).filter(|estimate| *estimate < cost),
+            _ => None,
+        };
+        if let Some(estimate) = estimate {
+            seen.files += 1;
+            seen.cost += cost;
+            seen.estimate += estimate;
+        }
         match file.finding {
             Some(Finding::SameContent { header_only }) => {
                 add(&mut same, file.kind, [1, u64::from(header_only), cost]);
@@ -148,6 +184,10 @@ pub(super) fn hints(explanation: &Explanation, skipped: &NotLookedInto, mtimes: 
     }
     hints.retain(|(saved, _)| saved.saturating_mul(MIN_SHARE) >= explanation.delta_size);
     hints.sort_by_key(|(saved, _)| std::cmp::Reverse(*saved));
+    let SeeThrough { files, cost, estimate } = seen;
+    if (cost - estimate).saturating_mul(MIN_SHARE) >= explanation.delta_size && files > 0 {
+        hints.insert(0, (cost - estimate, Hint::SeeThrough { files, cost, estimate }));
+    }
     hints.into_iter().map(|(_, hint)| hint).collect()
 }
 

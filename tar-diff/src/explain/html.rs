@@ -5,6 +5,8 @@
 
 use std::fmt::{self, Write};
 
+use delta_format::escape;
+
 use super::{Explanation, FileCost, Group};
 
 /// Groups of one kind that are shown.
@@ -46,10 +48,16 @@ fn write_page(out: &mut String, explanation: &Explanation, title: &str, top: usi
     writeln!(out, "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">")?;
     writeln!(out, "<title>{title}: what the delta costs</title>\n<style>\n{STYLE}</style>")?;
     writeln!(out, "<h1>{title}</h1>")?;
-    let Explanation { delta_size, blob_size, new_size, frame_size, .. } = *explanation;
+    let Explanation { delta_size, new_blob_size, new_size, frame_size, version, .. } = *explanation;
+    write!(out, "<p>A {version} delta that makes <b>{}</b>", Text(&explanation.new))?;
+    if !explanation.old.is_empty() {
+        write!(out, " of the files of <b>{}</b>", Text(&explanation.old.join(", ")))?;
+    }
+    writeln!(out, ".</p>")?;
     writeln!(out, "<dl>")?;
-    let share = 100.0 * delta_size as f64 / blob_size.max(1) as f64;
+    let share = 100.0 * delta_size as f64 / new_blob_size.max(1) as f64;
     figure(out, "delta", format_args!("{}", Bytes(delta_size)))?;
+    figure(out, "format", format_args!("{version}"))?;
     figure(out, "of the layer as given", format_args!("{share:.2}%"))?;
     figure(out, "layer, uncompressed", format_args!("{}", Bytes(new_size)))?;
     let changed = explanation.files.iter().filter(|file| file.reason.is_change()).count();
@@ -62,7 +70,7 @@ fn write_page(out: &mut String, explanation: &Explanation, title: &str, top: usi
     files(out, explanation, top)?;
     writeln!(
         out,
-        "<p class=\"soft\">Costs are bytes of the delta as it is stored and sent. With {frame_size} bytes of \
+        "<p class=\"soft\">A whole bar is the whole delta. Costs are bytes of the delta as it is stored and sent. With {frame_size} bytes of \
          framing they add up to its size, {delta_size} bytes. Content that occurs twice is paid for where it \
          occurs first.</p>\n</html>"
     )
@@ -85,16 +93,15 @@ fn hints(out: &mut String, explanation: &Explanation) -> fmt::Result {
 
 fn bars(out: &mut String, title: &str, groups: &[Group], delta_size: u64) -> fmt::Result {
     writeln!(out, "<h2>{title}</h2>\n<div class=\"bars\">")?;
-    let largest = groups.first().map_or(1, |group| group.cost.max(1)) as f64;
     for group in groups.iter().filter(|group| group.cost > 0).take(MAX_BARS) {
-        let width = 100.0 * group.cost as f64 / largest;
+        // One scale for all bars of the page: a whole bar is the whole delta.
         let share = 100.0 * group.cost as f64 / delta_size.max(1) as f64;
         write!(out, "<span>{}</span>", Text(&group.name))?;
         write!(
             out,
             "<svg role=\"img\" aria-label=\"{share:.1}%\"><title>{} bytes, {} files, {} changed</title>\
              <rect class=\"t\" width=\"100%\" height=\"100%\" rx=\"3\" opacity=\".5\"/>\
-             <rect class=\"v\" width=\"{width:.2}%\" height=\"100%\" rx=\"3\"/></svg>",
+             <rect class=\"v\" width=\"{share:.2}%\" height=\"100%\" rx=\"3\"/></svg>",
             group.cost, group.files, group.changed
         )?;
         writeln!(
@@ -142,23 +149,19 @@ fn row(out: &mut String, file: &FileCost) -> fmt::Result {
     writeln!(out, " <span class=\"soft\">{}; {}</span></td></tr>", file.kind, Text(&file.note()))
 }
 
-/// Text with all that means something in HTML escaped, and with what would turn or hide the text
-/// around it (Unicode directional and invisible characters) shown as a number.
+/// Text with all that means something in HTML escaped, and what would turn or hide the text around it
+/// shown as a number.
 struct Text<'t>(&'t str);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
+        for character in escape(self.0).to_string().chars() {
             match character {
                 '&' => out.write_str("&amp;")?,
                 '<' => out.write_str("&lt;")?,
                 '>' => out.write_str("&gt;")?,
                 '"' => out.write_str("&quot;")?,
                 '\'' => out.write_str("&#39;")?,
-                '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
-                    write!(out, "{}", character.escape_unicode())?;
-                }
-                control if control.is_control() => write!(out, "{}", control.escape_default())?,
                 other => out.write_char(other)?,
             }
         }

@@ -12,6 +12,14 @@ pub(crate) enum Subcommand {
     Explain(ExplainArgs),
 }
 
+impl Subcommand {
+    /// The directory for temporary files.
+    pub(crate) fn temp_dir(&self) -> PathBuf {
+        let Self::Explain(args) = self;
+        args.temp_dir()
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExplainArgs {
     /// The delta; `-` is stdin
@@ -24,7 +32,8 @@ pub(crate) struct ExplainArgs {
     /// Files to list, the costliest first [default: 20; with --json all]
     #[arg(long, value_name = "N")]
     top: Option<usize>,
-    /// Print JSON; all sizes are in bytes, costs are bytes of the delta
+    /// Print JSON; sizes are in bytes, of files and layers without compression unless they are called blob sizes; costs
+    /// are bytes of the delta
     #[arg(long)]
     pub(crate) json: bool,
     /// Write a page for a browser instead; `-` is stdout
@@ -36,6 +45,16 @@ pub(crate) struct ExplainArgs {
 }
 
 impl ExplainArgs {
+    /// The layers that were given.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.new].into_iter().chain(&self.old)
+    }
+
+    /// The directory for temporary files.
+    pub(crate) fn temp_dir(&self) -> PathBuf {
+        self.tmp_dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
     /// Files to list for people.
     pub(crate) fn top(&self) -> usize {
         self.top.unwrap_or(DEFAULT_TOP)

@@ -1,22 +1,30 @@
 //! `tar-patch DELTA SOURCE... OUT`
 
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clap::CommandFactory;
-use clap::error::ErrorKind;
-use cli::{Bar, Output, Progress, resources};
+use anyhow::Context;
+use cli::{Bar, Misuse, Output, Progress, Text, resources};
 use layer::SpoolOptions;
-use tar_patch::{Applied, ApplyOptions, DirSource, LayerSource, apply};
+use tar_patch::{Applied, ApplyOptions, DiffId, DirSource, LayerSource, apply};
 
-use super::{Args, open_delta, print};
+use super::check::check;
+use super::{Args, open_delta};
+
+/// Most bytes of a digest in a file: `sha256:`, 64 hex digits, and space around them.
+const MAX_DIGEST_TEXT: u64 = 100;
 
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let started = Instant::now();
     let (Some(delta), Some(out)) = (&args.delta, &args.out) else { unreachable!("clap requires them") };
+    check(&args, delta, out)?;
+    let expected = Expected::find(&args, delta)?;
+    let name = delta;
     let (delta, delta_size) = open_delta(delta)?;
-    let source = Source::open(&args.sources)?;
+    let temp_dir = args.temp_dir();
+    let source = Source::open(&args.sources, &temp_dir)?;
     let mut output = Output::create(out)?;
 
     let progress = Progress::new(args.quiet || args.json);
@@ -28,14 +36,19 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let applied = source.apply(
         Advancing { inner: delta, bar: of_delta },
         ApplyOptions {
-            expected: args.diff_id,
+            expected: expected.diff_id(),
             max_output: args.max_size.unwrap_or(u64::MAX),
             ..Default::default()
         },
         &mut Advancing { inner: &mut output, bar: of_output },
     );
     bar.finish();
-    let applied = applied?;
+    let applied = match expected {
+        Expected::Beside(_) => {
+            applied.with_context(|| format!("{}.diff-id says which layer it must be", name.display()))
+        }
+        _ => Ok(applied?),
+    }?;
 
     let is_stdout = output.is_stdout();
     if args.sync {
@@ -43,12 +56,66 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     } else {
         output.commit()?;
     }
-    let Some(line) = result_line(&args, applied, started) else { return Ok(()) };
-    if is_stdout { Ok(io::stderr().write_all(line.as_bytes())?) } else { print(&line) }
+    if expected == Expected::Nothing && !args.quiet {
+        cli::warn("tar-patch", NOT_COMPARED);
+    }
+    let Some(text) = result(&args, applied, started)? else { return Ok(()) };
+    if is_stdout {
+        text.print_to_stderr();
+        return Ok(());
+    }
+    Ok(text.print()?)
+}
+
+const NOT_COMPARED: &str = "the result was compared with no digest, as neither --diff-id nor DELTA.diff-id says \
+                            which layer it must be: compare the diff_id with the one in the image's config";
+
+/// Where the digest that the result must have comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// The command line.
+    Given(DiffId),
+    /// The file beside the delta.
+    Beside(DiffId),
+    Nothing,
+}
+
+impl Expected {
+    fn find(args: &Args, delta: &Path) -> anyhow::Result<Self> {
+        if let Some(diff_id) = args.diff_id {
+            return Ok(Self::Given(diff_id));
+        }
+        if delta == Path::new("-") {
+            return Ok(Self::Nothing);
+        }
+        let mut beside = delta.as_os_str().to_owned();
+        beside.push(".diff-id");
+        let beside = PathBuf::from(beside);
+        // A digest and a line end; what is longer is none.
+        let mut text = String::new();
+        match File::open(&beside) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(Self::Nothing);
+            }
+            opened => opened.and_then(|file| file.take(MAX_DIGEST_TEXT).read_to_string(&mut text)),
+        }
+        .with_context(|| format!("cannot read the digest in {}", beside.display()))?;
+        let diff_id = text.trim().parse();
+        diff_id
+            .map(Self::Beside)
+            .with_context(|| format!("{} holds no digest: `{}`", beside.display(), text.trim()))
+    }
+
+    fn diff_id(self) -> Option<DiffId> {
+        match self {
+            Self::Given(diff_id) | Self::Beside(diff_id) => Some(diff_id),
+            Self::Nothing => None,
+        }
+    }
 }
 
 /// What is printed about the result.
-fn result_line(args: &Args, applied: Applied, started: Instant) -> Option<String> {
+fn result(args: &Args, applied: Applied, started: Instant) -> anyhow::Result<Option<Text>> {
     if args.json {
         let json = serde_json::json!({
             "diff_id": applied.diff_id.to_string(),
@@ -57,9 +124,9 @@ fn result_line(args: &Args, applied: Applied, started: Instant) -> Option<String
             "cpu_seconds": resources::cpu_seconds(),
             "peak_memory": resources::peak_memory(),
         });
-        return Some(format!("{json}\n"));
+        return Ok(Some(Text::json_line(&json)?));
     }
-    (args.diff_id.is_none() && !args.quiet).then(|| format!("{}\n", applied.diff_id))
+    Ok((args.diff_id.is_none() && !args.quiet).then(|| Text::of(applied.diff_id)))
 }
 
 /// Where the old files are.
@@ -69,16 +136,17 @@ enum Source {
 }
 
 impl Source {
-    fn open(paths: &[PathBuf]) -> anyhow::Result<Self> {
+    fn open(paths: &[PathBuf], temp_dir: &Path) -> anyhow::Result<Self> {
         match paths {
             [path] if path.is_dir() => Ok(Self::Directory(DirSource::open(path)?)),
             _ => {
                 if let Some(directory) = paths.iter().find(|path| path.is_dir()) {
                     let text =
                         format!("{} is a directory: no other SOURCE may be given", directory.display());
-                    Args::command().error(ErrorKind::ArgumentConflict, text).exit();
+                    return Err(Misuse(text).into());
                 }
-                Ok(Self::Layers(LayerSource::open(paths, &SpoolOptions::default())?))
+                let options = SpoolOptions { temp_dir: temp_dir.to_owned(), ..SpoolOptions::default() };
+                Ok(Self::Layers(LayerSource::open(paths, &options)?))
             }
         }
     }

@@ -22,17 +22,24 @@ pub(crate) struct Args {
     #[arg(required = true)]
     pub(crate) delta: Option<PathBuf>,
     /// The directory that the old layers were extracted to; or the old layers as tarballs, lowest
-    /// first, of any compression (unpacked to files in $TMPDIR)
+    /// first, of any compression (unpacked to files in --tmp-dir)
     #[arg(required = true, value_name = "SOURCE")]
     pub(crate) sources: Vec<PathBuf>,
     /// The uncompressed tar to write. It appears when it is complete and verified, not before;
     /// `-` is stdout, where bytes go out before they are verified: the exit status is the verdict
     #[arg(required = true)]
     pub(crate) out: Option<PathBuf>,
-    /// The diff_id that the result must have. Without it the diff_id is printed to stdout (to
-    /// stderr if OUT is stdout)
+    /// The diff_id that the result must have [default: what is in DELTA.diff-id, if that file is
+    /// there]. Without it the diff_id is printed to stdout (to stderr if OUT is stdout)
     #[arg(long, value_name = "sha256:HEX")]
     pub(crate) diff_id: Option<DiffId>,
+    /// Write OUT even if it is an input, lies in SOURCE, or replaces a file that is no tar
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Directory for old layers that are unpacked, and for what is made of compressed files [default:
+    /// $TMPDIR or /tmp]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tmp_dir: Option<PathBuf>,
     /// Refuse to write more than this
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_size: Option<u64>,
@@ -47,6 +54,13 @@ pub(crate) struct Args {
     pub(crate) sync: bool,
     #[command(flatten)]
     pub(crate) generate: GenerateArgs,
+}
+
+impl Args {
+    /// The directory for temporary files.
+    pub(crate) fn temp_dir(&self) -> PathBuf {
+        self.tmp_dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -74,10 +88,14 @@ Examples:
   curl -s URL | tar-patch - old.tar - | gzip > layer.tar.gz
   tar-patch inspect --top 20 layer.tardiff
 
+The digest: tar-diff --diff-id-file writes the diff_id of the new layer to DELTA.diff-id. If that file
+lies beside the delta, it counts like --diff-id; without either, nothing says which layer was meant, and
+a warning says that.
+
 Exit status:
   0    the layer is written, and has the diff_id that was asked for
   1    another failure: something cannot be read or written
-  2    wrong usage
+  2    wrong usage: also an OUT that is an input or replaces what is no tar (--force)
   3    the result has another diff_id; no file was written
   4    the old files lack what the delta reads: another base
   5    the delta is broken, or its result is over --max-size

@@ -1,11 +1,10 @@
 //! `tar-patch inspect DELTA`
 
-use std::fmt::Write as _;
-
+use cli::Text;
 use tar_patch::Summary;
 
 use super::args::InspectArgs;
-use super::{open_delta, print};
+use super::open_delta;
 
 pub(super) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let (delta, _) = open_delta(&args.delta)?;
@@ -13,35 +12,37 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let files = summary.sources.len();
     summary.sources.truncate(args.top);
     if args.json {
-        return print(&format!("{}\n", serde_json::to_string_pretty(&summary)?));
+        return Ok(Text::json(&summary)?.print()?);
     }
-    print(&text(&summary, files)?)
+    Ok(text(&summary, files).print()?)
 }
 
 /// Tables for people; all sizes are in bytes.
-fn text(summary: &Summary, files: usize) -> Result<String, std::fmt::Error> {
-    let mut text = String::new();
+fn text(summary: &Summary, files: usize) -> Text {
+    let mut text = Text::new();
     let Summary { version, delta_size, stream_size, output_size, .. } = summary;
-    writeln!(text, "{version}: {delta_size} bytes make {output_size}")?;
-    writeln!(text, "op stream before compression: {stream_size} bytes\n")?;
+    text.line(format_args!("{version}: {delta_size} bytes make {output_size}"));
+    text.line(format_args!("op stream before compression: {stream_size} bytes"));
+    text.line("");
 
-    writeln!(text, "{:<9} {:>10} {:>14} {:>14}", "op", "count", "payload", "output")?;
+    text.line(format_args!("{:<9} {:>10} {:>14} {:>14}", "op", "count", "payload", "output"));
     for (name, totals) in summary.by_kind() {
-        writeln!(text, "{name:<9} {:>10} {:>14} {:>14}", totals.ops, totals.payload, totals.output)?;
+        text.line(format_args!("{name:<9} {:>10} {:>14} {:>14}", totals.ops, totals.payload, totals.output));
     }
     if summary.add_data.payload > 0 {
-        writeln!(text, "{} of the add_data bytes are zero", summary.add_zeros)?;
+        text.line(format_args!("{} of the add_data bytes are zero", summary.add_zeros));
     }
 
-    writeln!(text, "\nsource files: {files}")?;
+    text.line("");
+    text.line(format_args!("source files: {files}"));
     if summary.unlisted_opens > 0 {
-        writeln!(text, "(and {} opens of more files)", summary.unlisted_opens)?;
+        text.line(format_args!("(and {} opens of more files)", summary.unlisted_opens));
     }
     if !summary.sources.is_empty() {
-        writeln!(text, "{:>14} {:>14} {:>14}  path", "payload", "copied", "added")?;
+        text.line(format_args!("{:>14} {:>14} {:>14}  path", "payload", "copied", "added"));
     }
     for file in &summary.sources {
-        writeln!(text, "{:>14} {:>14} {:>14}  {}", file.payload, file.copied, file.added, file.path)?;
+        text.line(format_args!("{:>14} {:>14} {:>14}  {}", file.payload, file.copied, file.added, file.path));
     }
-    Ok(text)
+    text
 }

@@ -2,15 +2,15 @@
 
 mod apply;
 mod args;
+mod check;
 mod inspect;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::Context;
 use clap::CommandFactory;
-use cli::Output;
 use tar_patch::{Error, Fault};
 
 pub(crate) use args::{Args, Subcommand};
@@ -45,9 +45,4 @@ fn open_delta(path: &Path) -> anyhow::Result<(Box<dyn Read>, Option<u64>)> {
     let file = File::open(path).with_context(|| format!("cannot open the delta {}", path.display()))?;
     let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file);
     Ok((Box::new(file), metadata.map(|metadata| metadata.len())))
-}
-
-/// Prints text to stdout.
-fn print(text: &str) -> anyhow::Result<()> {
-    Ok(Output::stdout()?.write_all(text.as_bytes())?)
 }
