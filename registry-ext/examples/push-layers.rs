@@ -1,6 +1,6 @@
 //! Pushes an image that is made of layer tarballs: for demos where no other tool is installed.
 //!
-//! `cargo run -p registry-ext --example push-layers -- HOST/NAME:TAG LAYER.tar.gz...`
+//! `cargo run -p registry-ext --features demo --bin push-layers -- HOST/NAME:TAG LAYER.tar.gz...`
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

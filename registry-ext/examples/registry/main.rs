@@ -1,6 +1,6 @@
 //! A small registry in memory, with the referrers API: for demos and tests. It prints its address.
 //!
-//! `cargo run -p registry-ext --example registry -- [ADDRESS] [--no-referrers]`
+//! `cargo run -p registry-ext --features demo --bin demo-registry -- [ADDRESS] [--no-referrers]`
 
 use std::io::Write;
 
@@ -8,6 +8,7 @@ use std::io::Write;
 mod server;
 
 #[tokio::main]
+#[expect(clippy::disallowed_methods, reason = "it prints nothing that comes from outside")]
 async fn main() -> std::io::Result<()> {
     let (flags, plain): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
