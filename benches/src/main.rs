@@ -22,7 +22,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => cli::report("benches", error.as_ref(), 1),
+        Err(error) => cli::report("benches", error.as_ref(), 1, &env::temp_dir()),
     }
 }
 

@@ -70,9 +70,12 @@ impl Spool {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn read(name: String, input: impl Read, options: &SpoolOptions) -> Result<Self> {
-        let io_error = |action, source| Error::Io { action, name: name.clone(), source };
         let mut input = Counted { inner: input, size: 0 };
-        let start = read_start(&mut input).map_err(|source| io_error("read", source))?;
+        let start = read_start(&mut input).map_err(|source| Error::Io {
+            action: "read",
+            name: name.clone(),
+            source,
+        })?;
         let compression = Compression::detect(&start);
         let mut spool = tempfile::tempfile_in(&options.temp_dir).map_err(|source| Error::Io {
             action: "make a temporary file in",
@@ -96,7 +99,11 @@ impl Spool {
             };
             size += read as u64;
             check_size(&name, size, options.max_size)?;
-            spool.write_all(&chunk[..read]).map_err(|source| io_error("spool", source))?;
+            spool.write_all(&chunk[..read]).map_err(|source| Error::Io {
+                action: "write a temporary file in",
+                name: options.temp_dir.display().to_string(),
+                source,
+            })?;
         }
         drop(decoder);
         Ok(Self { name, file: Arc::new(spool), size, compression, blob_size: input.size })

@@ -230,6 +230,26 @@ impl Workshop {
     }
 }
 
+/// Writes to a file without a name of its own: what fails says where it is.
+struct InDirectory<'f> {
+    file: &'f mut File,
+    dir: &'f Path,
+}
+
+impl Write for InDirectory<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes).map_err(|error| match error.kind() {
+            // The caller tries again.
+            io::ErrorKind::Interrupted => error,
+            kind => io::Error::new(kind, format!("cannot write a delta in {}: {error}", self.dir.display())),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn make(
     old: &[Spool],
     new: &Spool,
@@ -241,7 +261,7 @@ fn make(
     let started = Instant::now();
     let file = NamedTempFile::with_prefix_in("delta-", dir);
     let mut file = file.map_err(Error::io("make a file in", dir))?;
-    let output = DigestWriter::new(BufWriter::new(file.as_file_mut()));
+    let output = DigestWriter::new(BufWriter::new(InDirectory { file: file.as_file_mut(), dir }));
     let (output, _) = tar_diff::diff(old, new, options, output, progress)?;
     let (mut output, digest, size) = output.finish();
     output.flush().map_err(Error::io("write a delta in", dir))?;

@@ -42,6 +42,7 @@ Exit status: 0 done; 1 failed; 2 wrong usage, also an OUT that is a layer or rep
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     disable_help_subcommand = true,
+    override_usage = "tar-diff [OPTIONS] <OLD>... <NEW> <OUT>\n       tar-diff explain [OPTIONS] <DELTA> <NEW> [OLD]...",
     after_long_help = EXAMPLES
 )]
 pub(crate) struct Arguments {

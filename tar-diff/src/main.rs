@@ -54,7 +54,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     let bar = progress.bytes("diff", new.size());
     let made = tar_diff::diff(&old, &new, &options, &delta, &|size| bar.advance(size));
     let (_, stats) = match made {
-        Err(error @ tar_diff::Error::Delta(_)) => Err(error).with_context(in_temp_dir("write the delta to")),
+        Err(error @ (tar_diff::Error::Delta(_) | tar_diff::Error::Store(_))) => {
+            Err(error).with_context(in_temp_dir("write the delta to"))
+        }
         made => Ok(made?),
     }?;
     bar.finish();

@@ -142,6 +142,8 @@ fn each_file_has_its_reason() {
 
     let hints = &explanation.hints;
     let gzip = FileKind::Gzip;
+    assert!(matches!(hints[0], Hint::SeeThrough { files: 2.., .. }), "{hints:?}");
+    assert!(hints[0].to_string().contains("tar-diff --format tardf3"), "{}", hints[0]);
     assert!(hints.iter().any(|hint| matches!(hint, Hint::UnusableSource { files: 1, .. })), "{hints:?}");
     assert!(
         hints.iter().any(|hint| matches!(hint, Hint::SameContent { kind, files: 1, .. } if *kind == gzip)),
@@ -220,6 +222,17 @@ fn broken_deltas_are_errors() {
     assert_eq!(kind, CorruptKind::NoSource);
     for delta in [&b"tardf1"[..], b"tardf1\n\0", &raw(&[wire::OP_DATA, 100, 1]), &raw(b"\xff\0")] {
         assert!(matches!(explain(delta, &new, &[]), Err(Error::Delta(_) | Error::OtherLayer { .. })));
+    }
+}
+
+#[test]
+fn the_bars_of_a_page_have_one_scale() {
+    let (old, new) = layers();
+    let explanation = explained(&[old], &new, Method::Bsdiff);
+    let page = explanation.html("delta", 10);
+    for group in explanation.kinds.iter().chain(&explanation.reasons).filter(|group| group.cost > 0).take(3) {
+        let share = 100.0 * group.cost as f64 / explanation.delta_size as f64;
+        assert!(page.contains(&format!("<rect class=\"v\" width=\"{share:.2}%\"")), "{}", group.name);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Context;
 use cli::{Bar, Misuse, Output, Progress, Text, resources};
 use layer::SpoolOptions;
-use tar_patch::{Applied, ApplyOptions, DiffId, DirSource, LayerSource, apply};
+use tar_patch::{Applied, ApplyOptions, DiffId, DirSource, Fault, LayerSource, apply};
 
 use super::check::check;
 use super::{Args, open_delta};
@@ -43,8 +43,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         &mut Advancing { inner: &mut output, bar: of_output },
     );
     bar.finish();
+    let is_mismatch = |applied: &tar_patch::Result<Applied>| {
+        applied.as_ref().is_err_and(|error| error.fault() == Fault::Mismatch)
+    };
     let applied = match expected {
-        Expected::Beside(_) => {
+        Expected::Beside(_) if is_mismatch(&applied) => {
             applied.with_context(|| format!("{}.diff-id says which layer it must be", name.display()))
         }
         _ => Ok(applied?),

@@ -13,11 +13,8 @@ const ORDER: &str = "tar-patch takes DELTA SOURCE... OUT, in this order";
 
 /// Refuses what `args` cannot mean. What does not exist or cannot be read is left to those who open it.
 pub(super) fn check(args: &Args, delta: &Path, out: &Path) -> Result<()> {
-    match kind(delta) {
-        Some(kind @ (FileKind::Directory | FileKind::Tar | FileKind::Compressed(_))) => {
-            return misuse(format!("`{}` is {kind} and no delta: {ORDER}", delta.display()));
-        }
-        _ => {}
+    if let Some(kind @ (FileKind::Directory | FileKind::Tar | FileKind::Compressed(_))) = kind(delta) {
+        return misuse(format!("`{}` is {kind} and no delta: {ORDER}", delta.display()));
     }
     for source in &args.sources {
         if let Some(kind @ FileKind::Delta(_)) = kind(source) {
