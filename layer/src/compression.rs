@@ -2,6 +2,11 @@
 
 use std::io::{self, BufRead, Read};
 
+use bzip2::bufread::BzDecoder;
+use flate2::bufread::GzDecoder;
+
+use crate::sequence::Sequence;
+
 /// A compression of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Compression {
@@ -47,13 +52,16 @@ impl Compression {
 
     /// A reader of the uncompressed bytes of `input`: of all its members, streams or frames.
     ///
+    /// What may follow them is what the tools of the format take: zeros after gzip, anything after bzip2,
+    /// zeros in fours after and between streams of xz, nothing after zstd.
+    ///
     /// # Errors
     /// If the decoder cannot be made.
     pub fn decoder<'a>(self, input: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
         Ok(match self {
             Self::None => Box::new(input),
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
-            Self::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
+            Self::Gzip => Box::new(Sequence::<_, GzDecoder<_>>::new(input)),
+            Self::Bzip2 => Box::new(Sequence::<_, BzDecoder<_>>::new(input)),
             Self::Xz => {
                 let stream = liblzma::stream::Stream::new_stream_decoder(
                     MAX_XZ_MEMORY,
@@ -135,6 +143,31 @@ mod tests {
             assert_eq!(decoded.unwrap(), b"firstsecond", "{}", compression.name());
             let (_, empty) = decode(&encode(b""));
             assert_eq!(empty.unwrap(), b"", "{}", compression.name());
+        }
+    }
+
+    #[test]
+    fn padding_behind_the_last_stream_is_what_the_tools_pass_over() {
+        let zeros = |count| vec![0; count];
+        let takes = |encoded: Vec<u8>, tail: &[u8]| {
+            let (compression, decoded) = decode(&[&encoded, tail].concat());
+            let is_taken = decoded.as_deref().is_ok_and(|decoded| decoded == b"content");
+            assert!(is_taken || decoded.is_err(), "{}: {decoded:?}", compression.name());
+            is_taken
+        };
+        for count in [1, 4, 512, 100_000] {
+            assert!(takes(gzip(b"content"), &zeros(count)), "{count}");
+            assert!(takes(bzip2(b"content"), &zeros(count)), "{count}");
+            assert_eq!(takes(xz(b"content"), &zeros(count)), count % 4 == 0, "{count}");
+            assert!(!takes(zstd(b"content"), &zeros(count)), "{count}");
+        }
+        let junk = b"junk, junk";
+        assert!(!takes(gzip(b"content"), junk) && !takes(gzip(b"content"), &[&zeros(9), &junk[..]].concat()));
+        assert!(takes(bzip2(b"content"), junk) && takes(bzip2(b"content"), &[&zeros(9), &junk[..]].concat()));
+        assert!(!takes(xz(b"content"), junk) && !takes(zstd(b"content"), junk));
+        // The start of another stream is no padding.
+        for encoded in [gzip(b"content"), bzip2(b"content"), xz(b"content"), zstd(b"content")] {
+            assert!(!takes(encoded.clone(), &encoded[..4]));
         }
     }
 

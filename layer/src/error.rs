@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::{FileKind, ImageArchive};
+
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -38,6 +40,22 @@ pub enum Error {
         offset: u64,
         /// What is wrong with it.
         reason: String,
+    },
+    /// There is no tar: not even a first header.
+    #[error("{name} is no tar: {what}")]
+    NotATar {
+        /// What was given as a layer.
+        name: String,
+        /// What it is.
+        what: FileKind,
+    },
+    /// It is a tar, but of whole images.
+    #[error("{name} is no layer, but {archive}")]
+    ImageArchive {
+        /// What was given as a layer.
+        name: String,
+        /// What it is.
+        archive: ImageArchive,
     },
     /// The uncompressed tar is over the bound that the caller set.
     #[error("{name}: the uncompressed tar is over {max} bytes")]

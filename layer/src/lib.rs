@@ -2,7 +2,9 @@
 //!
 //! - [`Spool`] holds the uncompressed tar so that any thread can read it at any offset, whatever the
 //!   [`Compression`] of the file that was given.
-//! - [`entries`] lists its entries with the exact offsets of their data.
+//! - [`entries`] lists its entries with the exact offsets of their data; [`Members`] walks over them with
+//!   all that their headers say, for who extracts them. Both read a tar as container tools do, and tell where
+//!   GNU tar reads it differently.
 //! - [`MergedTree`] says which files lie where once several layers are extracted in order.
 //! - [`DiffId`] names the uncompressed tar, [`BlobDigest`] the bytes as stored;
 //!   [`DigestWriter`] computes either on the way.
@@ -20,18 +22,29 @@
 //! # }
 //! ```
 
+mod ahead;
 mod compression;
+mod details;
+mod detect;
 mod digest;
+mod disputes;
 mod entries;
 mod error;
+mod header;
+mod members;
 mod merged;
 mod pax;
+mod sequence;
+mod sparse;
 mod spool;
 
 pub use compression::Compression;
+pub use details::{Details, Timestamp};
+pub use detect::{FileKind, ImageArchive, check_is_layer};
 pub use digest::{BlobDigest, DiffId, Digest, DigestWriter, ParseDigestError};
-pub use entries::{BLOCK_SIZE, Entry, EntryKind, MAX_EXTENSION_SIZE, entries};
+pub use entries::{Dispute, Entry, EntryKind, entries};
 pub use error::{Error, Result};
+pub use members::{BLOCK_SIZE, Member, Members};
 pub use merged::{MergeOptions, MergedFile, MergedTree, clean_path, is_whiteout};
-pub use pax::pax_records;
+pub use sparse::SparseMap;
 pub use spool::{Spool, SpoolOptions};

@@ -39,6 +39,8 @@ impl MergeOptions {
     fn allow(&self, name: &[u8]) -> bool {
         let has = |prefixes: &[Vec<u8>]| prefixes.iter().any(|prefix| name.starts_with(prefix));
         name.len() <= MAX_NAME_SIZE
+            // No file system has such a name, so extraction gave it another.
+            && !name.contains(&0)
             && (self.source_prefixes.is_empty() || has(&self.source_prefixes))
             && !has(&self.ignored_prefixes)
     }

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{Compression, DiffId, DigestWriter, Error, Result};
+use crate::{Compression, DiffId, DigestWriter, Error, FileKind, Result};
 
 /// The uncompressed bytes of a layer.
 ///
@@ -48,7 +48,14 @@ impl Spool {
     /// [`Error::Io`] if it cannot be read or spooled, [`Error::Decompress`] if its compression is
     /// broken, [`Error::TooLarge`] if it is over the bound.
     pub fn open(path: &Path, options: &SpoolOptions) -> Result<Self> {
-        let name = path.display().to_string();
+        Self::open_as(path.display().to_string(), path, options)
+    }
+
+    /// Opens a layer that `name` names in errors.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_as(name: String, path: &Path, options: &SpoolOptions) -> Result<Self> {
         let io_error = |source| Error::Io { action: "read", name: name.clone(), source };
         let mut file = File::open(path).map_err(io_error)?;
         let metadata = file.metadata().map_err(io_error)?;
@@ -61,8 +68,22 @@ impl Spool {
                 check_size(&name, size, options.max_size)?;
                 return Ok(Self { name, file: Arc::new(file), size, compression, blob_size: size });
             }
+            return Self::read(name, file, options);
         }
-        Self::read(name, file, options)
+        Self::read_pipe(name, file, options)
+    }
+
+    /// Spools the layer that comes through a pipe, such as stdin.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`Error::NotATar`] if nothing comes. An empty file is an empty layer, but a
+    /// pipe is empty because the program that writes to it has failed.
+    pub fn read_pipe(name: String, input: impl Read, options: &SpoolOptions) -> Result<Self> {
+        let spool = Self::read(name, input, options)?;
+        if spool.blob_size == 0 {
+            return Err(Error::NotATar { name: spool.name, what: FileKind::Empty });
+        }
+        Ok(spool)
     }
 
     /// Spools the layer that `input` gives, whatever its compression; `name` names it in errors.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 use fixtures::{Ending, LayerBuilder, Sparse, SparseFormat};
-use layer::{Entry, EntryKind, Error, Spool, SpoolOptions, entries};
+use layer::{Entry, EntryKind, Error, Members, Spool, SpoolOptions, entries};
 
 fn spool(bytes: &[u8]) -> Spool {
     Spool::read("test.tar".into(), bytes, &SpoolOptions::default()).unwrap()
@@ -51,10 +51,12 @@ fn by_python(archives: &[&Vec<u8>]) -> Vec<Listing> {
 }
 
 fn by_us(name: &str, archive: &[u8]) -> Listing {
-    let found = entries(&spool(archive)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let files = found.iter().filter(|entry| entry.kind == EntryKind::File);
+    let found = Members::of(&spool(archive)).collect::<layer::Result<Vec<_>>>();
+    let found = found.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let files = found.iter().filter(|member| member.kind == EntryKind::File);
     files
-        .map(|entry| {
+        .map(|member| {
+            let entry = &member.entry;
             let name = entry.path.iter().map(|byte| format!("{byte:02x}")).collect();
             (name, layer::Digest::of(&data(archive, entry)).to_string().replace("sha256:", ""))
         })
@@ -145,7 +147,6 @@ fn broken_headers_are_named_with_their_offset() {
         assert_eq!(offset(&broken), second as u64, "{place}");
     }
     assert_eq!(offset(&good[..second + 512 + 10]), second as u64, "cut off data");
-    assert_eq!(offset(b"no tar".repeat(200).as_slice()), 0);
     // An extension header that claims a terabyte takes no memory.
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(tar::EntryType::XHeader);

@@ -18,7 +18,6 @@ mod header;
 mod metadata;
 mod remove;
 mod root;
-mod sparse;
 mod whiteouts;
 
 use std::fs::File;
@@ -29,7 +28,6 @@ use std::path::{Path, PathBuf};
 use layer::{Entry, EntryKind, Spool, clean_path};
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use tar::EntryType;
 
 use header::{Details, DetailsReader};
 use root::Root;
@@ -85,14 +83,14 @@ impl Unpacker {
         })
     }
 
-    /// Unpacks a layer over those before it. `entries` are those of the layer; `progress` is told of
-    /// each piece of it that is done, in bytes.
+    /// Unpacks a layer over those before it. `progress` is told of each piece of it that is done, in bytes.
     ///
     /// # Errors
     /// [`Error::Malformed`] if an entry leads out of the tree, hides nothing that has a name, is
     /// linked to nothing or makes no sense otherwise; [`Error::Io`], [`Error::Layer`].
-    pub fn layer(&mut self, spool: &Spool, entries: &[Entry], progress: &dyn Fn(u64)) -> Result<()> {
-        let last = LastEntries::of(entries);
+    pub fn layer(&mut self, spool: &Spool, progress: &dyn Fn(u64)) -> Result<()> {
+        let entries = header::entries(spool)?;
+        let last = LastEntries::of(&entries);
         self.root.start_layer(!last.is_empty());
         let mut aufs = AufsLinks::default();
         let mut details = DetailsReader::new(spool);
@@ -167,7 +165,9 @@ impl Unpacker {
             }
             EntryKind::Symlink(target) => fresh(&dir, name, || sys::symlinkat(&**target, &dir, name))
                 .and_then(|()| sys::openat(&dir, name, SEEN, Mode::empty()).map(Some)),
-            EntryKind::Other => special(&dir, name, details, &mut self.left_out),
+            EntryKind::Other | EntryKind::Nothing | EntryKind::Disputed(_) => {
+                special(&dir, name, details, &mut self.left_out)
+            }
         };
         let Some(file) = made.map_err(|error| failed("create", error))? else { return Ok(()) };
         let is_symlink = matches!(entry.kind, EntryKind::Symlink(_));
@@ -204,9 +204,9 @@ fn special(
     left_out: &mut LeftOut,
 ) -> rustix::io::Result<Option<OwnedFd>> {
     let (kind, device) = match details.kind {
-        EntryType::Fifo => (FileType::Fifo, 0),
-        EntryType::Char => (FileType::CharacterDevice, sys::makedev(details.device.0, details.device.1)),
-        EntryType::Block => (FileType::BlockDevice, sys::makedev(details.device.0, details.device.1)),
+        b'6' => (FileType::Fifo, 0),
+        b'3' => (FileType::CharacterDevice, sys::makedev(details.device.0, details.device.1)),
+        b'4' => (FileType::BlockDevice, sys::makedev(details.device.0, details.device.1)),
         _ => {
             left_out.unknown += 1;
             return Ok(None);

@@ -61,9 +61,7 @@ impl Image {
     /// Unpacks the image; `false` if an entry makes no sense.
     fn unpack(&self, dir: &Path) -> bool {
         let mut unpacker = Unpacker::new(dir).unwrap();
-        let mut layers = self.spools.iter().zip(&self.entries);
-        layers.all(|(spool, entries)| unpacker.layer(spool, entries, &|_| ()).is_ok())
-            && unpacker.finish().is_ok()
+        self.spools.iter().all(|spool| unpacker.layer(spool, &|_| ()).is_ok()) && unpacker.finish().is_ok()
     }
 
     /// The delta to a layer that has the contents of all files.

@@ -202,26 +202,29 @@ fn what_makes_no_sense_is_refused() {
         |layer, _| layer.file("a/".repeat(2100) + "x", "too long"),
         |layer, _| layer.pax_record("path", "a\0b").file("a", "a NUL"),
         |layer, _| layer.file("n".repeat(300), "a long name"),
-        |layer, _| layer.pax_record("uid", "4294967295").file("a", "nobody has this number"),
-        |layer, _| layer.pax_record("gid", "-1").file("a", "nor this"),
+        |layer, _| layer.pax_record("uid", "many").file("a", "no number"),
+        |layer, _| layer.pax_record("gid", "9223372036854775808").file("a", "too large for any system"),
         |layer, _| layer.pax_record("mtime", "soon").file("a", ""),
         |layer, _| layer.pax_record("GNU.sparse.map", "0,5").file("a", "12345"),
         |layer, _| {
-            let records = [("GNU.sparse.size", "9"), ("GNU.sparse.map", "0,3,2,2")];
+            let records =
+                [("GNU.sparse.size", "9"), ("GNU.sparse.map", "0,3,2,2"), ("GNU.sparse.numblocks", "2")];
             for (key, value) in records {
                 layer.pax_record(key, value);
             }
             layer.file("overlapping", "12345")
         },
         |layer, _| {
-            let records = [("GNU.sparse.size", "4"), ("GNU.sparse.map", "0,5")];
+            let records =
+                [("GNU.sparse.size", "4"), ("GNU.sparse.map", "0,5"), ("GNU.sparse.numblocks", "1")];
             for (key, value) in records {
                 layer.pax_record(key, value);
             }
             layer.file("longer-than-it-is", "12345")
         },
         |layer, _| {
-            let records = [("GNU.sparse.major", "1"), ("GNU.sparse.realsize", "9"), ("GNU.sparse.name", "a")];
+            let records =
+                [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.realsize", "9")];
             for (key, value) in records {
                 layer.pax_record(key, value);
             }
@@ -233,7 +236,8 @@ fn what_makes_no_sense_is_refused() {
         let before = listing(&outside.dir.path().join("outside"));
         let bytes = layer(|layer| build(layer, &outside.absolute()));
         let error = unpack(&outside.dir.path().join("tree"), &[bytes]).map(|_| index).unwrap_err();
-        assert!(matches!(error, Error::Malformed { .. } | Error::Io { .. }), "{index}: {error:?}");
+        let is_refused = matches!(error, Error::Malformed { .. } | Error::Io { .. } | Error::Layer(_));
+        assert!(is_refused, "{index}: {error:?}");
         assert_same(&listing(&outside.dir.path().join("outside")), &before);
     }
 }
@@ -281,4 +285,50 @@ fn v7_directories_and_unknown_types() {
     let left_out = unpack(dir.path(), &[bytes]).unwrap();
     assert_eq!(left_out, LeftOut { unknown: 1, ..LeftOut::default() });
     assert_eq!(contents(dir.path()), ["d/", "d/x=1", "y=2"]);
+}
+
+/// The extension headers of a layer's first entry, without the entry itself.
+fn extensions_of(build: impl FnOnce(&mut LayerBuilder) -> &mut LayerBuilder) -> Vec<u8> {
+    layer(build)[..1024].to_vec()
+}
+
+#[test]
+fn headers_that_tools_read_differently_are_read_as_podman_reads_them() {
+    let long = "gnu/".repeat(30);
+    let name = extensions_of(|layer| layer.format(HeaderFormat::Gnu).file(format!("{long}x"), ""));
+    let record = extensions_of(|layer| layer.pax_record("path", "pax").file("a", ""));
+    let dir = empty_dir();
+    let bytes = layer(|layer| {
+        // Two PAX headers in a row: the first one is lost.
+        layer.raw(&record).pax_record("mtime", "1").file("second", "1");
+        layer.raw(&record).raw(&name).file("both", "1");
+        // For Go, a global header stands between.
+        layer.raw(&record).pax_global(&[("path", b"global"), ("uid", b"7")]).file("single", "1");
+        layer.file("file-with-a-slash/", "1");
+        layer.pax_record("uid", "").pax_record("gid", "").pax_record("mtime", "").pax_record("size", "");
+        layer.file("empty-values", "1")
+    });
+    assert_eq!(unpack(dir.path(), &[bytes]).unwrap(), LeftOut::default());
+    let there = contents(dir.path());
+    let files: Vec<&str> = there.iter().filter(|line| !line.ends_with('/')).map(String::as_str).collect();
+    let both = format!("{long}x=1");
+    assert_eq!(files, ["empty-values=1", "file-with-a-slash=1", &both, "second=1", "single=1"]);
+    assert_eq!(fs::metadata(dir.path().join("single")).unwrap().uid(), rustix::process::geteuid().as_raw());
+}
+
+#[test]
+fn owners_that_do_not_fit_are_cut_and_sparse_files_may_be_one_hole() {
+    let dir = empty_dir();
+    let bytes = layer(|layer| {
+        layer.pax_record("uid", "4294967301").pax_record("gid", "-2").file("cut", "");
+        layer.pax_record("uid", "4294967295").pax_record("gid", "-1").file("unchanged", "");
+        layer.pax_record("GNU.sparse.major", "0").pax_record("GNU.sparse.minor", "1");
+        layer.pax_record("GNU.sparse.numblocks", "0").pax_record("GNU.sparse.size", "5000").file("hole", "")
+    });
+    unpack(dir.path(), &[bytes]).unwrap();
+    assert_eq!(fs::read(dir.path().join("hole")).unwrap(), [0; 5000]);
+    if is_root() {
+        let owner = |name| fs::metadata(dir.path().join(name)).map(|file| (file.uid(), file.gid())).unwrap();
+        assert_eq!((owner("cut"), owner("unchanged")), ((5, 0xffff_fffe), (0, 0)));
+    }
 }

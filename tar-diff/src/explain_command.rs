@@ -40,6 +40,7 @@ fn explain(args: &ExplainArgs) -> Result<()> {
     let mut page = args.html.as_deref().map(Output::create).transpose()?;
     let new = Spool::open(&args.new, &options)?;
     let old = args.old.iter().map(|path| Spool::open(path, &options)).collect::<layer::Result<Vec<_>>>()?;
+    old.iter().chain([&new]).try_for_each(layer::check_is_layer)?;
     let mut explanation = tar_diff::explain::explain(delta, &new, &old)?;
 
     let takes_stdout = page.as_ref().is_some_and(Output::is_stdout);

@@ -119,15 +119,16 @@ fn diff_id_file(arguments: &Arguments, out: &Path) -> Result<Option<PathBuf>> {
 /// Opens both sides, side by side: decompression is what takes time here.
 fn open_layers(old: &[PathBuf], new: &Path, options: &SpoolOptions) -> layer::Result<(Vec<Spool>, Spool)> {
     let open = |path: &Path| {
-        if path == Path::new("-") {
-            Spool::read("stdin".into(), io::stdin().lock(), options)
+        let spool = if path == Path::new("-") {
+            Spool::read_pipe("stdin".into(), io::stdin().lock(), options)?
         } else {
-            Spool::open(path, options)
-        }
+            Spool::open(path, options)?
+        };
+        layer::check_is_layer(&spool).map(|()| spool)
     };
     std::thread::scope(|scope| {
         let new = scope.spawn(|| open(new));
-        let old = old.iter().map(|path| Spool::open(path, options)).collect::<layer::Result<Vec<_>>>()?;
+        let old = old.iter().map(|path| open(path)).collect::<layer::Result<Vec<_>>>()?;
         Ok((old, new.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?))
     })
 }

@@ -78,18 +78,23 @@ impl Plan {
         for (entry, fingerprint) in targets.iter().zip(of_targets) {
             let size = entry.data.end - entry.data.start;
             let path = clean_path(&entry.path).unwrap_or_default();
+            // No name of the merged tree is refused; one that were would be no source.
             let source = |index: usize| {
                 let file = &tree.files()[index];
-                let path = SourcePath::new(&file.path).expect("merged names are clean and short");
-                Source { path, layer: file.layer, data: file.data.clone() }
+                let path = SourcePath::new(&file.path).ok()?;
+                Some(Source { path, layer: file.layer, data: file.data.clone() })
             };
-            let kind = match matcher.best_source(&path, size, fingerprint) {
-                Match::Same(index) => SegmentKind::Same(source(index)),
-                Match::Similar(index) => SegmentKind::Similar(source(index)),
-                Match::None if options.sees_through && views::may_hold_streams(new, &entry.data)? => {
+            let source = match matcher.best_source(&path, size, fingerprint) {
+                Match::Same(index) => source(index).map(SegmentKind::Same),
+                Match::Similar(index) => source(index).map(SegmentKind::Similar),
+                Match::None => None,
+            };
+            let kind = match source {
+                Some(kind) => kind,
+                None if options.sees_through && views::may_hold_streams(new, &entry.data)? => {
                     SegmentKind::Compressed
                 }
-                Match::None => continue,
+                None => continue,
             };
             plan.push_literal(position..entry.data.start);
             plan.segments.push(Segment { target: entry.data.clone(), kind });

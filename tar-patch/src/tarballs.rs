@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use delta_format::{Error as DeltaError, SourceFile, SourceFiles, SourcePath};
-use layer::{MergeOptions, MergedTree, Spool, SpoolOptions, entries, is_whiteout};
+use layer::{MergeOptions, MergedTree, Spool, SpoolOptions, check_is_layer, entries, is_whiteout};
 
 use crate::Result;
 
@@ -36,9 +36,11 @@ impl LayerSource {
     /// # Errors
     /// [`Error::Layer`](crate::Error::Layer).
     pub fn open<P: AsRef<Path>>(paths: &[P], options: &SpoolOptions) -> Result<Self> {
-        let spools =
-            paths.iter().map(|path| Spool::open(path.as_ref(), options)).collect::<Result<_, _>>()?;
-        Self::new(spools)
+        let open = |path: &P| {
+            let spool = Spool::open(path.as_ref(), options)?;
+            check_is_layer(&spool).map(|()| spool)
+        };
+        Self::new(paths.iter().map(open).collect::<Result<_, _>>()?)
     }
 
     /// Merges `spools`, lowest first, both without whiteouts and with them.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::EntryKind;
+use crate::{Dispute, EntryKind};
 
 fn entry(path: &str, kind: EntryKind, mode: u32, size: u64) -> Entry {
     Entry { path: path.as_bytes().into(), kind, mode, data: 0..size }
@@ -335,4 +335,37 @@ fn long_chains_of_symlinks_end() {
     let started = std::time::Instant::now();
     assert_eq!(names(&[layer], &MergeOptions::default()), Vec::<String>::new());
     assert!(started.elapsed().as_secs() < 120, "{:?}", started.elapsed());
+}
+
+#[test]
+fn what_tools_read_differently_is_used_under_no_name() {
+    let names = |path: &str, other: &str| {
+        entry(path, EntryKind::Disputed(Dispute::Names(other.as_bytes().into())), 0o644, 10)
+    };
+    let everything = entry("x", EntryKind::Disputed(Dispute::Everything), 0o644, 10);
+    let used = |layers: &[&[Entry]]| {
+        let layers: Vec<Vec<Entry>> = layers.iter().map(|layer| layer.to_vec()).collect();
+        super::tests::names(&layers, &MergeOptions::default())
+    };
+    let lower = [file("a"), file("b"), file("c"), directory("d"), file("d/x")];
+    assert_eq!(used(&[&lower, &[names("a", "b")]]), ["c@0", "d/x@0"]);
+    assert_eq!(used(&[&lower, &[names("d", "b")]]), ["a@0", "c@0"]);
+    // A name that is written again is known again.
+    assert_eq!(used(&[&lower, &[names("a", "b")], &[file("a")]]), ["c@0", "d/x@0", "a@2"]);
+    // A hard link to it is as little known.
+    assert_eq!(used(&[&lower, &[names("a", "b"), link("e", "b")]]), ["c@0", "d/x@0"]);
+    // It may be a link: what is written through it may be anywhere.
+    assert_eq!(used(&[&lower, &[names("a", "b"), file("b/x")]]), [""; 0]);
+    assert_eq!(used(&[&[symlink("s", "d")], &lower, &[names("s/x", "b")]]), ["a@1", "c@1"]);
+    assert_eq!(used(&[&lower, std::slice::from_ref(&everything)]), [""; 0]);
+    let nothing = entry("a", EntryKind::Nothing, 0o644, 0);
+    assert_eq!(used(&[&lower, &[nothing]]), ["a@0", "b@0", "c@0", "d/x@0"]);
+}
+
+#[test]
+fn a_name_with_a_nul_is_none() {
+    assert_eq!(
+        names(&[vec![file("a\0b"), file("c"), link("d", "a\0b")]], &MergeOptions::default()),
+        ["d@0", "c@0"]
+    );
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::landings::Landings;
 use super::{MAX_NAME_SIZE, WHITEOUT, slashes, split_path};
-use crate::{Entry, EntryKind};
+use crate::{Dispute, Entry, EntryKind};
 
 /// Most bytes of names that are looked up on the way to entries: seconds. A million files ten
 /// directories deep take a gigabyte, thousands of names through chains of symlinks of greatest length
@@ -110,13 +110,20 @@ impl Tree {
         if self.of_layer.layer != layer {
             self.of_layer = LinksOfLayer { layer, ..LinksOfLayer::default() };
         }
-        let landings = self.landings(&entry.path);
-        if self.apply_whiteouts {
-            let name = entry.path.rsplit(|&byte| byte == b'/').find(|name| !matches!(*name, b"" | b"."));
-            if let Some(hidden) = name.and_then(|name| name.strip_prefix(WHITEOUT)) {
-                self.hide(&landings, hidden, layer);
+        match &entry.kind {
+            EntryKind::Disputed(Dispute::Everything) => return self.lose(),
+            EntryKind::Disputed(Dispute::Names(other)) => {
+                self.extract_unknown(&entry.path, layer);
+                self.extract_unknown(other, layer);
                 return;
             }
+            EntryKind::Nothing => return,
+            _ => {}
+        }
+        let landings = self.landings(&entry.path);
+        if let Some(hidden) = self.hidden_by(&entry.path) {
+            self.hide(&landings, hidden, layer);
+            return;
         }
         let node = match &entry.kind {
             EntryKind::Directory => Node::Directory { layer },
@@ -132,7 +139,7 @@ impl Tree {
                     Node::Unusable { links, layer }
                 }
             },
-            EntryKind::Other => unusable(layer),
+            EntryKind::Other | EntryKind::Nothing | EntryKind::Disputed(_) => unusable(layer),
         };
         match landings {
             Landings::Certain(path) => self.write(&path, node, entry),
@@ -142,6 +149,27 @@ impl Tree {
                 }
             }
         }
+    }
+
+    /// Extracts something that may have this path, and of which it depends on the tool what it is.
+    fn extract_unknown(&mut self, path: &[u8], layer: usize) {
+        let landings = self.landings(path);
+        if let Some(hidden) = self.hidden_by(path) {
+            self.hide(&landings, hidden, layer);
+            return;
+        }
+        let node = Node::Unusable { links: vec![ANYWHERE.into()], layer };
+        match landings {
+            Landings::Certain(path) => self.may_write(&path, &node),
+            Landings::Possible(paths) => paths.iter().for_each(|path| self.may_write(path, &node)),
+        }
+    }
+
+    /// The name that an entry of this path hides, if it is a whiteout and whiteouts are applied.
+    fn hidden_by<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        let mut names = path.rsplit(|&byte| byte == b'/');
+        let name = names.find(|name| !matches!(*name, b"" | b".")).filter(|_| self.apply_whiteouts);
+        name.and_then(|name| name.strip_prefix(WHITEOUT))
     }
 
     /// What a hard link to `target` is.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use fixtures::{Ending, LayerBuilder};
-use layer::{Spool, SpoolOptions, entries};
+use layer::{Spool, SpoolOptions};
 use registry_ext::Result;
 use registry_ext::unpack::{LeftOut, Unpacker};
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ pub(crate) fn unpack(dir: &Path, layers: &[Vec<u8>]) -> Result<LeftOut> {
     let mut unpacker = Unpacker::new(dir)?;
     for layer in layers {
         let spool = Spool::read("layer".into(), layer.as_slice(), &SpoolOptions::default())?;
-        unpacker.layer(&spool, &entries(&spool)?, &|_| ())?;
+        unpacker.layer(&spool, &|_| ())?;
     }
     unpacker.finish()
 }

@@ -159,7 +159,7 @@ impl TreeTarget {
             let entries = entries(&spool)?;
             let id = image.layers.get(layers.len()).map(|layer| short(layer.diff_id)).unwrap_or_default();
             let task = watch.start(format!("unpack {id}"), spool.size());
-            unpacker.layer(&spool, &entries, &|bytes| task.advance(bytes))?;
+            unpacker.layer(&spool, &|bytes| task.advance(bytes))?;
             layers.push((spool, entries));
         }
         warn(unpacker.finish()?, watch);
