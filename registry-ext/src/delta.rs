@@ -16,6 +16,7 @@ use tar_diff::{DiffOptions, Method};
 use tempfile::NamedTempFile;
 
 use crate::artifact::{descriptor, hex, media_type_of};
+use crate::discover::one_line;
 use crate::error::blocking;
 use crate::image::ImageLayer;
 use crate::repository::Repository;
@@ -93,6 +94,8 @@ pub(crate) struct Workshop {
     kept: Mutex<HashSet<DiffId>>,
     spools: Mutex<HashMap<DiffId, Spool>>,
     deltas: Mutex<HashMap<Job, Delta>>,
+    /// Deltas that cannot be made, and why.
+    failed: Mutex<HashMap<Job, String>>,
 }
 
 /// What a delta is made of.
@@ -113,6 +116,7 @@ impl Workshop {
             kept: Mutex::default(),
             spools: Mutex::default(),
             deltas: Mutex::default(),
+            failed: Mutex::default(),
         })
     }
 
@@ -174,7 +178,7 @@ impl Workshop {
         let is_kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).contains(&diff_id);
         let is_passing = path.starts_with(self.dir()) && !is_kept;
         let spool = blocking(move || {
-            let spool = Spool::open(&path, &options)?;
+            let spool = Spool::open_as(format!("layer {diff_id}"), &path, &options)?;
             if is_passing {
                 // What is still read of it is open.
                 std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
@@ -183,6 +187,47 @@ impl Workshop {
             Ok(spool)
         });
         Ok((diff_id, spool.await?))
+    }
+
+    /// The same as [`delta`](Self::delta), of layers that are fetched first; `None`, and a warning the first
+    /// time, if one of them cannot be read as a tar or the delta turns out to be wrong.
+    ///
+    /// # Errors
+    /// Those of the repositories and of the machine.
+    pub(crate) async fn delta_unless_unreadable(
+        &self,
+        (of_old, old): (&Repository, &[&ImageLayer]),
+        (of_new, new): (&Repository, &ImageLayer),
+        newest: Version,
+    ) -> Result<Option<Delta>> {
+        let ids = old.iter().map(|layer| layer.diff_id).collect();
+        let job = Job { old: ids, new: new.diff_id, newest };
+        if self.failed.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&job) {
+            return Ok(None);
+        }
+        let made = async {
+            let spools = self.spools(of_old, old).await?;
+            let spool = self.spools(of_new, &[new]).await?.into_iter().next().ok_or(Error::Panicked)?;
+            self.delta((old, spools), (new, spool), newest).await
+        };
+        match made.await {
+            Ok(delta) => Ok(Some(delta)),
+            Err(error) if error.is_of_one_layer() => {
+                let reason = one_line(&error);
+                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                let is_known = failed.iter().any(|(other, known)| other.new == job.new && *known == reason);
+                failed.insert(job, reason.clone());
+                drop(failed);
+                if !is_known {
+                    let layer = short(new.diff_id);
+                    self.watch.warn(&format!(
+                        "there is no delta of layer {layer}, which is fetched whole: {reason}"
+                    ));
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The delta from the `old` layers, lowest first, to `new`, in a format up to `newest`: tardf1 is

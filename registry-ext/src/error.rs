@@ -135,6 +135,27 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
+    /// Tells whether it concerns one layer, its tar or its delta, and neither the machine nor the registry:
+    /// others can still be dealt with.
+    pub(crate) const fn is_of_one_layer(&self) -> bool {
+        use layer::Error as OfLayer;
+        use tar_diff::Error as OfDiff;
+        match self {
+            Self::Layer(error) | Self::Diff(OfDiff::Layer(error)) => matches!(
+                error,
+                OfLayer::Decompress { .. }
+                    | OfLayer::BrokenTar { .. }
+                    | OfLayer::NotATar { .. }
+                    | OfLayer::TooLarge { .. }
+            ),
+            Self::Diff(error) => {
+                matches!(error, OfDiff::ZstdDict { .. } | OfDiff::Verify(_) | OfDiff::Differs { .. })
+            }
+            Self::Panicked => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn malformed(what: impl Into<String>, reason: impl ToString) -> Self {
         Self::Malformed { what: what.into(), reason: reason.to_string() }
     }

@@ -39,12 +39,14 @@ pub struct MeasuredLayer {
     pub diff_id: String,
     /// Size of its blob.
     pub blob_size: u64,
-    /// Size of its delta from the old image; `None` if the old image has the layer.
+    /// Size of its delta from the old image; `None` if the old image has the layer, or there can be none.
     pub delta_size: Option<u64>,
     /// Size of its delta from the last layer of the old image, for `_deltaindex`, if one was made.
     pub delta_index_size: Option<u64>,
     /// Size of its tardf3 delta, if one was asked for and sees through something.
     pub tardf3_size: Option<u64>,
+    /// Whether the old image lacks it and no delta can be made, since a layer is no tar that can be read.
+    pub has_failed: bool,
     /// Seconds that the deltas took to make and to apply.
     pub seconds: f64,
 }
@@ -57,7 +59,8 @@ impl MeasuredLayer {
 
     /// What a pull fetches for it.
     pub fn fetched(&self) -> u64 {
-        self.smallest().map_or(0, |size| size.min(self.blob_size))
+        let whole = self.has_failed.then_some(self.blob_size);
+        self.smallest().or(whole).map_or(0, |size| size.min(self.blob_size))
     }
 }
 
@@ -66,7 +69,8 @@ impl MeasuredLayer {
 /// where the old image has at most `delta_index_max_layers` layers.
 ///
 /// # Errors
-/// Those of the repositories; [`Error::Diff`]; [`Error::NoPlatform`] if they share no platform.
+/// Those of the repositories and of the machine; a layer that cannot be read as a tar costs a warning.
+/// [`Error::NoPlatform`] if they share no platform.
 pub async fn measure(
     old: &Images,
     new: &Images,
@@ -160,26 +164,29 @@ async fn measure_pair(
     let lacking = target.layers_not_in(source);
     let mut layers = Vec::new();
     for layer in &target.layers {
-        let (mut delta_size, mut delta_index_size, mut tardf3_size, mut seconds) = (None, None, None, 0.0);
+        let (mut delta_size, mut delta_index_size, mut tardf3_size) = (None, None, None);
+        let (mut has_failed, mut seconds) = (false, 0.0);
         if lacking.contains(&layer) {
-            let spools = workshop.spools(&old.repository, &of_old).await?;
-            let spool = workshop.spools(&new.repository, &[layer]).await?;
-            let spool = spool.into_iter().next().ok_or(Error::Panicked)?;
             let delta = async |newest| {
-                workshop.delta((&of_old, spools.clone()), (layer, spool.clone()), newest).await
+                let sources = (&old.repository, of_old.as_slice());
+                workshop.delta_unless_unreadable(sources, (&new.repository, layer), newest).await
             };
-            if workshop.sees_through() {
-                let delta = delta(Version::V3).await?;
-                if delta.version == Version::V3 {
-                    (tardf3_size, seconds) = (Some(delta.size), delta.seconds);
-                }
+            if workshop.sees_through()
+                && let Some(delta) = delta(Version::V3).await?
+                && delta.version == Version::V3
+            {
+                (tardf3_size, seconds) = (Some(delta.size), delta.seconds);
             }
-            let delta = delta(Version::V2).await?;
-            (delta_size, seconds) = (Some(delta.size), seconds + delta.seconds);
+            match delta(Version::V2).await? {
+                Some(delta) => (delta_size, seconds) = (Some(delta.size), seconds + delta.seconds),
+                None => has_failed = true,
+            }
             if let Some(last) = last {
-                let spools = workshop.spools(&old.repository, &[last]).await?;
-                let delta = workshop.delta((&[last], spools), (layer, spool.clone()), Version::V1).await?;
-                (delta_index_size, seconds) = (Some(delta.size), seconds + delta.seconds);
+                let sources = (&old.repository, &[last][..]);
+                let new = (&new.repository, layer);
+                if let Some(delta) = workshop.delta_unless_unreadable(sources, new, Version::V1).await? {
+                    (delta_index_size, seconds) = (Some(delta.size), seconds + delta.seconds);
+                }
             }
         }
         layers.push(MeasuredLayer {
@@ -188,6 +195,7 @@ async fn measure_pair(
             delta_size,
             delta_index_size,
             tardf3_size,
+            has_failed,
             seconds,
         });
     }

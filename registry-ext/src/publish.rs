@@ -116,6 +116,9 @@ pub enum Outcome {
     AlreadyThere,
     /// It is not smaller than the layer's blob, so nobody needs it.
     NotSmaller,
+    /// It could not be made: a layer is no tar that can be read, as a warning says. Who pulls gets the layer
+    /// itself.
+    Failed,
     /// It sees through nothing, or not enough: another delta is not larger, and every client reads it.
     NoGain,
 }
@@ -124,8 +127,8 @@ pub enum Outcome {
 /// platform from the same platform.
 ///
 /// # Errors
-/// Those of the repositories; [`Error::Diff`] if a delta cannot be made or is wrong;
-/// [`Error::NoPlatform`] if no old image is for the platform of a new one.
+/// Those of the repositories and of the machine. A layer that cannot be read as a tar, or whose delta is
+/// wrong, costs a warning and that delta. [`Error::NoPlatform`] if no old image is for the platform of a new one.
 pub async fn publish(
     new: &Images,
     old: &[Images],

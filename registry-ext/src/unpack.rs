@@ -97,6 +97,10 @@ impl Unpacker {
         let mut done = 0;
         for (index, entry) in entries.iter().enumerate() {
             let details = details.next(entry)?;
+            if entry.kind == EntryKind::Nothing {
+                self.left_out.unknown += 1;
+                continue;
+            }
             let path = place(spool, entry)?;
             if let Some(hidden) = whiteouts::hidden(&path) {
                 // A link that a later entry of this layer replaces leads nowhere any more.

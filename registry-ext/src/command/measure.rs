@@ -46,10 +46,11 @@ fn show(measurement: &Measurement, layout: LayoutArg, text: &mut Text) {
         Table::new(&["layer", ">blob", ">oci-delta", ">_deltaindex", ">tardf3", ">smallest", ">seconds"]);
     let size = |size: Option<u64>| size.map_or_else(|| "-".into(), |size| size.to_string());
     for layer in &measurement.layers {
+        let without = if layer.has_failed { "cannot be made" } else { "in both" };
         table.row(vec![
             short(&layer.diff_id).into(),
             layer.blob_size.to_string(),
-            layer.delta_size.map_or_else(|| "in both".into(), |size| size.to_string()),
+            layer.delta_size.map_or_else(|| without.into(), |size| size.to_string()),
             size(layer.delta_index_size),
             size(layer.tardf3_size),
             layer.smallest().map_or_else(String::new, |size| percent(size, layer.blob_size)),

@@ -97,6 +97,7 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
                 Outcome::Published => "published",
                 Outcome::AlreadyThere => "already there",
                 Outcome::NotSmaller => "not smaller than the blob",
+                Outcome::Failed => "cannot be made",
                 Outcome::NoGain => "not smaller than the other delta",
                 _ => "?",
             }

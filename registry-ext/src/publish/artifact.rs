@@ -44,7 +44,11 @@ impl Job<'_> {
         }
         let mut layers = Vec::new();
         for layer in lacking {
-            let delta = self.delta_of_image(repository, source, layer, Version::V2).await?;
+            let Some(delta) = self.delta_of_image(repository, source, layer, Version::V2).await? else {
+                self.note(source, layer, Layout::Artifact, None, Outcome::Failed);
+                layers.push(ArtifactLayer::original(&layer.blob)?);
+                continue;
+            };
             let is_smaller = delta.size < layer.blob.size();
             let outcome = if is_smaller { Outcome::Published } else { Outcome::NotSmaller };
             self.note(source, layer, Layout::Artifact, Some(delta.size), outcome);
@@ -81,8 +85,16 @@ impl Job<'_> {
         let (mut layers, mut is_worth_it) = (Vec::new(), false);
         for layer in lacking {
             let delta = self.delta_of_image(repository, source, layer, Version::V3).await?;
-            let other = others.iter().find(|other| other.to == layer.digest);
-            let other = other.filter(|other| other.is_delta() && other.blob.size() <= delta.size);
+            let other = others.iter().find(|other| other.to == layer.digest && other.is_delta());
+            let Some(delta) = delta else {
+                self.note(source, layer, Layout::Tardf3, None, Outcome::Failed);
+                layers.push(match other {
+                    Some(other) => other.clone(),
+                    None => ArtifactLayer::original(&layer.blob)?,
+                });
+                continue;
+            };
+            let other = other.filter(|other| other.blob.size() <= delta.size);
             let (blob, outcome) = match other {
                 Some(other) => (other.clone(), Outcome::NoGain),
                 None if delta.size < layer.blob.size() => {

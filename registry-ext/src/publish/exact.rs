@@ -10,7 +10,7 @@ use super::job::Job;
 use crate::artifact::blob_recipes::BlobRecipes;
 use crate::artifact::{BLOB_RECIPE, EMPTY_CONFIG, EMPTY_JSON, descriptor_of};
 use crate::blob_recipe::{BlobRecipe, Refusal};
-use crate::discover::discover;
+use crate::discover::{discover, one_line};
 use crate::error::blocking;
 use crate::image::ImageLayer;
 use crate::repository::Manifest;
@@ -56,14 +56,16 @@ impl Job<'_> {
             let (recipe_size, outcome) = match self.found.blob_recipes.get(&layer.digest) {
                 _ if layer.is_plain_tar() => (None, RecipeOutcome::NotNeeded),
                 Some(known) => (Some(known.size()), RecipeOutcome::AlreadyThere),
-                None => match self.find_recipe(layer).await? {
-                    Ok(recipe) => {
+                None => match self.find_recipe(layer).await {
+                    Err(error) if error.is_of_one_layer() => (None, RecipeOutcome::Refused(one_line(&error))),
+                    Err(error) => return Err(error),
+                    Ok(Ok(recipe)) => {
                         let bytes = recipe.to_bytes();
                         self.put_bytes(BLOB_RECIPE, &bytes).await?;
                         made.insert(layer.digest, descriptor_of(BLOB_RECIPE, &bytes));
                         (Some(bytes.len() as u64), RecipeOutcome::Published)
                     }
-                    Err(refusal) => (None, RecipeOutcome::Refused(refusal.to_string())),
+                    Ok(Err(refusal)) => (None, RecipeOutcome::Refused(refusal.to_string())),
                 },
             };
             self.report.recipes.push(PublishedRecipe {

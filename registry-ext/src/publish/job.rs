@@ -47,18 +47,17 @@ impl Job<'_> {
         });
     }
 
-    /// The delta of `layer` from the `old` layers.
+    /// The delta of `layer` from the `old` layers; `None`, and a warning, if one of them cannot be read as
+    /// a tar, or the delta turns out to be wrong.
     async fn delta(
         &self,
         repository: &Repository,
         old: &[&ImageLayer],
         layer: &ImageLayer,
         newest: Version,
-    ) -> Result<Delta> {
-        let spools = self.workshop.spools(repository, old).await?;
-        let new = self.workshop.spools(&self.new.repository, &[layer]).await?;
-        let new = new.into_iter().next().ok_or(Error::Panicked)?;
-        self.workshop.delta((old, spools), (layer, new), newest).await
+    ) -> Result<Option<Delta>> {
+        let sources = (repository, old);
+        self.workshop.delta_unless_unreadable(sources, (&self.new.repository, layer), newest).await
     }
 
     /// The delta of `layer` from all layers of an image.
@@ -68,7 +67,7 @@ impl Job<'_> {
         source: &Image,
         layer: &ImageLayer,
         newest: Version,
-    ) -> Result<Delta> {
+    ) -> Result<Option<Delta>> {
         let old: Vec<&ImageLayer> = source.layers.iter().collect();
         self.delta(repository, &old, layer, newest).await
     }
@@ -91,7 +90,10 @@ impl Job<'_> {
                 self.note(source, layer, Layout::DeltaIndex, None, Outcome::AlreadyThere);
                 continue;
             }
-            let delta = self.delta(repository, &[last], layer, Version::V1).await?;
+            let Some(delta) = self.delta(repository, &[last], layer, Version::V1).await? else {
+                self.note(source, layer, Layout::DeltaIndex, None, Outcome::Failed);
+                continue;
+            };
             let is_smaller = delta.size < layer.blob.size();
             let outcome = if is_smaller { Outcome::Published } else { Outcome::NotSmaller };
             self.note(source, layer, Layout::DeltaIndex, Some(delta.size), outcome);

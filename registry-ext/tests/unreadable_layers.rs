@@ -1,0 +1,139 @@
+//! Layers that are no tar that can be read: each costs its own delta and a warning, and nothing else.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use layer::Digest;
+use registry_ext::delta::MakeOptions;
+use registry_ext::discover::discover;
+use registry_ext::image::{Image, resolve_all};
+use registry_ext::measure::measure;
+use registry_ext::publish::{Images, Outcome, PublishOptions, PublishReport, RecipeOutcome, publish};
+use registry_ext::pull::{Destination, Origin, PullOptions, pull};
+use registry_ext::repository::{Name, Repository};
+use registry_ext::store::{LayerStore, OciLayout};
+use registry_ext::verify::{Verdict, verify};
+use registry_ext::watch::Watch;
+use support::bench::warnings;
+use support::images::{TestImage, pair, push, stored_layers, write_images};
+use support::server::{Registry, Switches};
+use support::{open, options};
+use tempfile::TempDir;
+
+/// A registry with an old image `v1` and a new one `v2`.
+struct Pair {
+    _registry: Registry,
+    dir: TempDir,
+    name: String,
+}
+
+impl Pair {
+    async fn new(old: &TestImage, new: &TestImage) -> Self {
+        let registry = Registry::start("127.0.0.1:0", Switches::default()).await.unwrap();
+        let dir = TempDir::new().unwrap();
+        let layout = write_images(dir.path(), &[(old, "v1"), (new, "v2")]);
+        let pair = Self { name: format!("{}/app", registry.address()), _registry: registry, dir };
+        push(&layout, "v1", &pair.repository()).await;
+        push(&layout, "v2", &pair.repository()).await;
+        pair
+    }
+
+    fn repository(&self) -> Repository {
+        open(&self.name, &options(), self.dir.path())
+    }
+
+    async fn images(&self, tag: &str) -> Images {
+        let repository = self.repository();
+        let images = resolve_all(&repository, Some(&Name::Tag(tag.into())), self.dir.path()).await.unwrap();
+        Images { repository, images }
+    }
+
+    async fn publish(&self, watch: &Watch) -> PublishReport {
+        let mut options =
+            PublishOptions { delta_index: true, artifact: true, exact: true, ..PublishOptions::default() };
+        options.make.diff.sees_through = true;
+        let (new, old) = (self.images("v2").await, [self.images("v1").await]);
+        publish(&new, &old, &self.repository(), &options, watch).await.unwrap()
+    }
+
+    async fn image(&self, tag: &str) -> Image {
+        self.images(tag).await.images.remove(0)
+    }
+}
+
+/// What became of the deltas of a layer, in every layout.
+fn outcomes(report: &PublishReport, layer: &[u8]) -> Vec<Outcome> {
+    let diff_id = Digest::of(layer).to_string();
+    report.deltas.iter().filter(|delta| delta.diff_id == diff_id).map(|delta| delta.outcome).collect()
+}
+
+/// Layers of an artifact that somebody calls an image, and of a build that broke off.
+fn unreadable(tar: &[u8]) -> [Vec<u8>; 3] {
+    [br#"{"a": "document"}"#.to_vec(), tar[..tar.len() / 2 / 512 * 512 - 100].to_vec(), vec![7; 3000]]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_layer_that_is_no_tar_is_carried_whole() {
+    let (old, mut new) = pair();
+    let readable = new.layers[1].clone();
+    let unreadable = unreadable(&readable);
+    new.layers.truncate(2);
+    new.layers.extend(unreadable.clone());
+    let pair = Pair::new(&old, &new).await;
+    let (watch, seen) = warnings();
+    let report = pair.publish(&watch).await;
+    for layer in &unreadable {
+        let outcomes = outcomes(&report, layer);
+        assert!(!outcomes.is_empty() && outcomes.iter().all(|outcome| *outcome == Outcome::Failed));
+    }
+    assert!(outcomes(&report, &readable).contains(&Outcome::Published), "{:?}", report.deltas);
+    let seen = seen.lock().unwrap().clone();
+    let of_deltas: Vec<&String> = seen.iter().filter(|text| text.contains("is fetched whole")).collect();
+    assert_eq!(of_deltas.len(), unreadable.len(), "one for each layer: {seen:?}");
+    assert!(of_deltas.iter().any(|text| text.contains("is no tar: it is a JSON document")), "{seen:?}");
+    assert!(of_deltas.iter().any(|text| text.contains("is cut off")), "{seen:?}");
+
+    let image = pair.image("v2").await;
+    let found = discover(&pair.repository(), &image).await;
+    assert!(!found.artifacts.is_empty() && found.warnings.is_empty(), "{:?}", found.warnings);
+    let layout = OciLayout::create(&pair.dir.path().join("store")).unwrap();
+    let sources: [&dyn LayerStore; 1] = [&layout];
+    for (tag, image) in [("v1", pair.image("v1").await), ("v2", image)] {
+        let to = Destination { layout: &layout, tag: Some(tag), elsewhere: Default::default() };
+        let (watch, seen) = warnings();
+        let from = (&sources[..], &[][..]);
+        let report =
+            pull(&pair.repository(), &image, to, from, &PullOptions::default(), &watch).await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), [""; 0], "{tag}");
+        if tag == "v2" {
+            assert!(matches!(report.layers[1].from, Origin::Delta(_)));
+            assert!(report.layers[2..].iter().all(|layer| layer.from == Origin::Blob));
+        }
+    }
+    assert_eq!(stored_layers(&pair.dir.path().join("store"), "v2"), new.layers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_an_old_layer_that_is_no_tar_there_are_no_deltas() {
+    let (mut old, new) = pair();
+    let [document, _, _] = unreadable(&old.layers[1]);
+    old.layers.insert(1, document);
+    let pair = Pair::new(&old, &new).await;
+    let (watch, seen) = warnings();
+    let report = pair.publish(&watch).await;
+    assert_eq!(report.artifacts, [""; 0]);
+    // `_deltaindex` reads the last layer of the old image alone.
+    assert_eq!(outcomes(&report, &new.layers[1]), [Outcome::Failed, Outcome::Failed, Outcome::Published]);
+    assert_eq!(report.recipes[0].outcome, RecipeOutcome::Published);
+    let seen = seen.lock().unwrap().clone();
+    assert!(seen.iter().all(|text| text.contains("is no tar: it is a JSON document")), "{seen:?}");
+
+    let (old, images) = (pair.images("v1").await, pair.images("v2").await);
+    let measured = measure(&old, &images, &MakeOptions::default(), &Watch::nothing()).await.unwrap();
+    assert_eq!(measured[0].with_deltas, measured[0].plain);
+    assert!(measured[0].layers.iter().all(|layer| layer.has_failed == (layer.fetched() > 0)));
+    let checked =
+        verify(&pair.repository(), &images.images[0], &[old], &MakeOptions::default(), &watch).await;
+    assert!(checked.unwrap().iter().all(|checked| checked.verdict == Verdict::Right));
+}
