@@ -31,7 +31,7 @@ pub fn diff_apply(data: &[u8]) {
     }
 }
 
-fn options(input: &mut Input<'_>) -> DiffOptions {
+pub(crate) fn options(input: &mut Input<'_>) -> DiffOptions {
     let flags = input.byte();
     DiffOptions {
         method: *input.pick(&[Method::Bsdiff, Method::Zstd, Method::Auto]),

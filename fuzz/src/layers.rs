@@ -9,7 +9,7 @@ use layer::Spool;
 use crate::{Input, try_compress};
 
 /// The names of files; one is over 100 bytes, one is no UTF-8.
-const NAMES: [&[u8]; 10] = [
+pub(crate) const NAMES: [&[u8]; 10] = [
     b"a",
     b"b",
     b"dir/a",
@@ -67,7 +67,7 @@ fn layer(input: &mut Input<'_>, contents: &mut Vec<Vec<u8>>) -> Vec<u8> {
 }
 
 /// A content of a few pieces, perhaps compressed.
-fn content(input: &mut Input<'_>, contents: &mut Vec<Vec<u8>>) -> Vec<u8> {
+pub(crate) fn content(input: &mut Input<'_>, contents: &mut Vec<Vec<u8>>) -> Vec<u8> {
     let mut content = Vec::new();
     for _ in 0..input.within(0..=4) {
         match input.within(0..=4) {
