@@ -153,13 +153,13 @@ impl Tree {
 
     /// Extracts something that may have this path, and of which it depends on the tool what it is.
     fn extract_unknown(&mut self, path: &[u8], layer: usize) {
-        let landings = self.landings(path);
-        if let Some(hidden) = self.hidden_by(path) {
-            self.hide(&landings, hidden, layer);
+        if self.hidden_by(path).is_some() {
+            // What it would hide may be there, also a link, or may not.
+            self.lose();
             return;
         }
         let node = Node::Unusable { links: vec![ANYWHERE.into()], layer };
-        match landings {
+        match self.landings(path) {
             Landings::Certain(path) => self.may_write(&path, &node),
             Landings::Possible(paths) => paths.iter().for_each(|path| self.may_write(path, &node)),
         }
