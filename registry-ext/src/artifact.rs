@@ -3,6 +3,7 @@
 pub mod blob_recipes;
 pub mod delta_index;
 pub mod oci_delta;
+pub(crate) mod reading;
 
 use std::collections::HashMap;
 
@@ -60,6 +61,9 @@ pub const ANNOTATION_FROM: &str = "io.github.containers.delta.from";
 pub const ANNOTATION_TO: &str = "io.github.containers.delta.to";
 /// Annotation of a layer of an oci-delta artifact: what it holds.
 pub const ANNOTATION_CONTENT: &str = "io.github.containers.delta.content";
+
+/// Annotation: when something was made (OCI image specification, "Pre-Defined Annotation Keys").
+pub(crate) const ANNOTATION_CREATED: &str = "org.opencontainers.image.created";
 
 /// Annotations of a manifest or a descriptor.
 pub type Annotations = HashMap<String, String>;
@@ -143,20 +147,52 @@ pub const fn media_type_of(version: Version) -> &'static str {
     }
 }
 
-/// Reads an image manifest; `what` names it in errors.
+/// Reads an image manifest, in any spelling that is in use; `what` names it in errors.
 ///
 /// # Errors
 /// [`Error::Malformed`].
 pub fn parse_manifest(what: &str, bytes: &[u8]) -> Result<ImageManifest> {
-    parse_json(what, bytes)
+    reading::manifest(what, bytes)
 }
 
-/// Reads an image index; `what` names it in errors.
+/// Reads an image index, in any spelling that is in use, without the entries that name nothing; `what`
+/// names it in errors.
 ///
 /// # Errors
 /// [`Error::Malformed`].
 pub fn parse_index(what: &str, bytes: &[u8]) -> Result<ImageIndex> {
-    parse_json(what, bytes)
+    reading::index(what, bytes)
+}
+
+/// As [`parse_index`], with the versions of the systems that images are for.
+pub(crate) fn parse_image_index(what: &str, bytes: &[u8]) -> Result<ImageIndex> {
+    reading::image_index(what, bytes)
+}
+
+/// The type of an artifact as an entry of a list or a manifest states it. Some registries and clients
+/// have the type of the config in its place, which says nothing: whoever wants to know reads the manifest.
+pub(crate) fn stated_type(artifact_type: Option<&MediaType>) -> Option<&MediaType> {
+    artifact_type.filter(|stated| {
+        !matches!(
+            stated.as_ref(),
+            EMPTY_CONFIG
+                | "application/vnd.oci.image.config.v1+json"
+                | "application/vnd.docker.container.image.v1+json"
+                | "application/vnd.unknown.artifact.v1"
+                | "application/vnd.unknown.config.v1+json"
+                | "application/json"
+                | "application/octet-stream"
+                | "text/plain"
+                | ""
+        )
+    })
+}
+
+/// The type of the artifact that a manifest is: its artifactType, or, as before there was one, the type of
+/// its config (OCI image specification, "Guidelines for Artifact Usage").
+pub(crate) fn artifact_type_of(manifest: &ImageManifest) -> Option<&MediaType> {
+    stated_type(manifest.artifact_type().as_ref())
+        .or_else(|| stated_type(Some(manifest.config().media_type())))
 }
 
 /// An index of `manifests`.

@@ -2,11 +2,11 @@
 //! the credential helpers that either names.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::PathBuf;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
+use serde_json::Value;
 
 use crate::{Error, Result};
 
@@ -63,29 +63,90 @@ impl Credentials {
     /// The credential for a repository.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file exists and cannot be opened, [`Error::Malformed`] if it cannot be
-    /// read or a credential helper fails.
+    /// [`Error::Io`] if a file exists and cannot be opened, [`Error::Malformed`] if it cannot be read.
     pub fn find(&self, registry: &str, repository: &str) -> Result<Credential> {
+        self.look_up(registry, repository).map(|(credential, _)| credential)
+    }
+
+    /// The same, and why there may be none: a credential that cannot be had is no reason not to ask, since
+    /// most of what is pulled is for everybody.
+    pub(crate) fn look_up(&self, registry: &str, repository: &str) -> Result<(Credential, Option<String>)> {
         if let Some(explicit) = self.explicit.as_ref().filter(|explicit| explicit.registry == registry) {
-            return Ok(Credential::Basic(explicit.username.clone(), explicit.password.clone()));
+            return Ok((Credential::Basic(explicit.username.clone(), explicit.password.clone()), None));
         }
+        let mut hint = None;
         for path in &self.files {
+            let bytes = match std::fs::read(path) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(Error::io("open", path)(error)),
+            };
+            let broken = |error: &dyn fmt::Display| Error::malformed(path.display().to_string(), error);
+            let file = without_empty_fields(&bytes).map_err(|error| broken(&error))?;
             for name in names(registry, repository) {
-                let file = match File::open(path) {
-                    Ok(file) => file,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                    Err(error) => return Err(Error::io("open", path)(error)),
-                };
-                match get_credential_from_reader(BufReader::new(file), &name) {
-                    Ok(credential) => return Ok(credential.into()),
-                    Err(CredentialRetrievalError::NoCredentialConfigured) => {}
-                    Err(error) if is_unknown_to_helper(&error) => {}
-                    Err(error) => return Err(Error::malformed(path.display().to_string(), error)),
+                match credential_in(&file, &name) {
+                    Ok(Credential::Anonymous) => {}
+                    Ok(credential) => return Ok((credential, None)),
+                    Err(CredentialRetrievalError::ConfigReadError) => {
+                        return Err(broken(&CredentialRetrievalError::ConfigReadError));
+                    }
+                    Err(error) => {
+                        let reason = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+                        hint = Some(format!("the credential in {} cannot be had: {reason}", path.display()));
+                    }
                 }
             }
         }
-        Ok(Credential::Anonymous)
+        Ok((Credential::Anonymous, hint))
     }
+}
+
+/// The credential that a file has under a name. Where a helper fails, what stands in the file itself is taken.
+fn credential_in(file: &Value, name: &str) -> Result<Credential, CredentialRetrievalError> {
+    let find = |file: &Value| match get_credential_from_reader(file.to_string().as_bytes(), name) {
+        Ok(credential) => Ok(credential.into()),
+        Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(Credential::Anonymous),
+        Err(error) if is_unknown_to_helper(&error) => Ok(Credential::Anonymous),
+        Err(error) => Err(error),
+    };
+    let failed = match find(file) {
+        Err(error) => error,
+        found => return found,
+    };
+    let mut plain = file.clone();
+    if let Some(fields) = plain.as_object_mut() {
+        fields.retain(|field, _| !matches!(field.as_str(), "credHelpers" | "credsStore"));
+    }
+    match find(&plain)? {
+        Credential::Anonymous => Err(failed),
+        found => Ok(found),
+    }
+}
+
+/// The file without the fields that hold nothing: docker writes `"auths": {"HOST": {}}` where a helper has
+/// the credential, and others leave empty texts.
+fn without_empty_fields(bytes: &[u8]) -> serde_json::Result<Value> {
+    if bytes.trim_ascii().is_empty() {
+        return Ok(Value::Object(serde_json::Map::new()));
+    }
+    let mut file: Value = serde_json::from_slice(bytes)?;
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
+    for field in ["auths", "credHelpers"] {
+        let Some(entries) = file.get_mut(field).and_then(Value::as_object_mut) else { continue };
+        for entry in entries.values_mut().filter_map(Value::as_object_mut) {
+            entry.retain(|_, value| !is_empty(value));
+        }
+        entries.retain(|_, entry| !is_empty(entry));
+    }
+    if let Some(fields) = file.as_object_mut() {
+        fields.retain(|_, value| !is_empty(value));
+    }
+    Ok(file)
 }
 
 /// The names under which a file may keep a credential, the most specific first
@@ -113,6 +174,9 @@ impl From<DockerCredential> for Credential {
             DockerCredential::IdentityToken(token) => Self::Identity(token),
             // Helpers return an identity token as the password of this user.
             DockerCredential::UsernamePassword(user, token) if user == "<token>" => Self::Identity(token),
+            DockerCredential::UsernamePassword(user, password) if user.is_empty() && password.is_empty() => {
+                Self::Anonymous
+            }
             DockerCredential::UsernamePassword(user, password) => Self::Basic(user, password),
         }
     }
@@ -161,5 +225,65 @@ mod tests {
         std::fs::write(&path, "{").unwrap();
         let credentials = Credentials { explicit: None, files: vec![path] };
         assert!(matches!(credentials.find("x", "y"), Err(Error::Malformed { .. })));
+    }
+
+    #[test]
+    fn fields_that_hold_nothing_are_as_if_absent() {
+        for (file, wanted) in [
+            ("", None),
+            (" \n", None),
+            ("{}", None),
+            (r#"{"auths": null, "credsStore": "", "credHelpers": null}"#, None),
+            (r#"{"auths": {"h:1": {}}}"#, None),
+            (r#"{"auths": {"h:1": null}}"#, None),
+            (r#"{"auths": {"h:1": {"auth": ""}}, "credHelpers": {"h:1": ""}}"#, None),
+            (r#"{"auths": {"h:1": {"auth": null, "identitytoken": "", "username": ""}}}"#, None),
+            (r#"{"auths": {"h:1": {"auth": "Og=="}}}"#, None),
+            (
+                r#"{"auths": {"h:1": {"auth": "dTpw", "identitytoken": "", "username": "", "email": null}}}"#,
+                Some(("u", "p")),
+            ),
+            (r#"{"auths": {"h:1": {"auth": "", "username": "u", "password": "p"}}}"#, Some(("u", "p"))),
+            (r#"{"auths": {"h:1/team": {}, "https://h:1/v2/": {"auth": "dTpw"}}}"#, Some(("u", "p"))),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("config.json");
+            std::fs::write(&path, file).unwrap();
+            let found = Credentials { explicit: None, files: vec![path] }.look_up("h:1", "team/app").unwrap();
+            let wanted = match wanted {
+                Some((user, password)) => Credential::Basic(user.into(), password.into()),
+                None => Credential::Anonymous,
+            };
+            assert!(found == (wanted, None), "{file}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_file_is_taken_where_its_helper_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        let file = r#"{"auths": {"h:1": {"auth": "dTpw"}}, "credHelpers": {"h:1": "of-nobody"}}"#;
+        std::fs::write(&path, file).unwrap();
+        let found = Credentials { explicit: None, files: vec![path] }.look_up("h:1", "app").unwrap();
+        assert!(found == (Credential::Basic("u".into(), "p".into()), None), "{found:?}");
+    }
+
+    #[test]
+    fn a_helper_that_cannot_be_run_leaves_a_hint_and_the_other_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+        std::fs::write(&second, r#"{"auths": {"h:1": {"auth": "dTpw"}}}"#).unwrap();
+        for file in [
+            r#"{"credsStore": "of-nobody"}"#,
+            r#"{"auths": {"h:1": {}}, "credHelpers": {"h:1": "of-nobody"}}"#,
+            r#"{"auths": {"h:1": {"auth": "no base64"}}}"#,
+        ] {
+            std::fs::write(&first, file).unwrap();
+            let find = |files| Credentials { explicit: None, files }.look_up("h:1", "app").unwrap();
+            let (credential, hint) = find(vec![first.clone()]);
+            assert!(credential == Credential::Anonymous, "{file}");
+            assert!(hint.is_some_and(|hint| hint.contains("first") && !hint.contains('\n')), "{file}");
+            assert!(find(vec![first.clone(), second.clone()]).0 == Credential::Basic("u".into(), "p".into()));
+        }
     }
 }

@@ -3,20 +3,28 @@
 //! [`discover`] gathers them from all places where they are published; what is broken there costs a
 //! warning, since a delta is never needed. [`choose`] is pure.
 
+mod gather;
+
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use layer::{BlobDigest, DiffId, Digest};
-use oci_spec::image::{Descriptor, MediaType};
+use oci_spec::image::Descriptor;
 use serde::Serialize;
+use tokio::time::timeout;
 
-use crate::artifact::blob_recipes::{BlobRecipes, is_blob_recipes};
-use crate::artifact::delta_index::{self, LayerDelta};
+use crate::Error;
+use crate::artifact::delta_index::LayerDelta;
 use crate::artifact::oci_delta::{Kind, OciDelta};
-use crate::artifact::{DELTA_INDEX_TAG, deltas_tag, digest_of, parse_index, parse_manifest};
 use crate::image::{Image, ImageLayer};
-use crate::repository::{Manifest, Name, Repository};
+use crate::repository::Repository;
 use crate::store::Base;
-use crate::{Error, Result};
+use gather::Referrers;
+
+/// How long it may take to find deltas: no pull needs them.
+pub const MAX_TIME: Duration = Duration::from_secs(30);
+/// Most warnings about what cannot be read.
+const MAX_WARNINGS: usize = 16;
 
 /// Where a delta is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -91,15 +99,35 @@ pub struct Found {
 
 /// Gathers the deltas that rebuild layers of `image`.
 ///
-/// No error is fatal: what cannot be read is a warning.
+/// No error is fatal: what cannot be read, or does not come within [`MAX_TIME`], is a warning.
 pub async fn discover(repository: &Repository, image: &Image) -> Found {
-    let mut found = Found::default();
-    let steps = [
-        from_delta_index(repository, image, &mut found).await,
-        from_referrers(repository, image, &mut found).await,
-        from_deltas_tag(repository, image, &mut found).await,
-    ];
-    found.warnings.extend(steps.into_iter().filter_map(Result::err).map(|error| one_line(&error)));
+    let (mut found, mut referrers, mut tag) = (Found::default(), Referrers::default(), Found::default());
+    // At once, so that one that stalls does not take the time of the others.
+    let (of_index, of_referrers, of_tag) = tokio::join!(
+        timeout(MAX_TIME, gather::from_delta_index(repository, image, &mut found)),
+        timeout(MAX_TIME, gather::from_referrers(repository, image, &mut referrers)),
+        timeout(MAX_TIME, gather::from_deltas_tag(repository, image, &mut tag)),
+    );
+    for part in [referrers.finish(image), tag] {
+        found.candidates.extend(part.candidates);
+        found.artifacts.extend(part.artifacts);
+        found.blob_recipes.extend(part.blob_recipes);
+        found.recipe_artifacts.extend(part.recipe_artifacts);
+        part.warnings.into_iter().for_each(|warning| found.warn(warning));
+    }
+    for (what, outcome) in [
+        ("_deltaindex", of_index),
+        ("the list of referrers", of_referrers),
+        ("the older tag of deltas", of_tag),
+    ] {
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => found.warn(one_line(&error)),
+            Err(_) => {
+                found.warn(format!("{what} took over {} seconds and is not read on", MAX_TIME.as_secs()))
+            }
+        }
+    }
     found
 }
 
@@ -112,119 +140,47 @@ pub(crate) fn one_line(error: &Error) -> String {
     lines.join(": ")
 }
 
-async fn from_delta_index(repository: &Repository, image: &Image, found: &mut Found) -> Result<()> {
-    let Some(index) = repository.manifest(&Name::Tag(DELTA_INDEX_TAG.into())).await? else { return Ok(()) };
-    let index = parse_index(DELTA_INDEX_TAG, &index.bytes)?;
-    for entry in delta_index::entries_for(&index, image.manifest.digest) {
-        match repository.manifest_of(&entry).await {
-            Ok(manifest) => found.add_delta_manifest(Layout::DeltaIndex, image, &manifest)?,
-            Err(error) => found.warnings.push(one_line(&error)),
-        }
-    }
-    Ok(())
-}
-
-async fn from_referrers(repository: &Repository, image: &Image, found: &mut Found) -> Result<()> {
-    let mut artifacts = Vec::new();
-    // Registries may ignore the filter, so there is none in the request.
-    for entry in repository.referrers(image.manifest.digest).await? {
-        // Entries that others wrote into the stand-in tag may lack the artifactType.
-        if entry.artifact_type().is_some() && !is_known(entry.artifact_type().as_ref()) {
-            continue;
-        }
-        match read_artifact(repository, image, &entry).await {
-            Ok(Some(Artifact::Deltas(digest, deltas))) => artifacts.push((digest, *deltas)),
-            Ok(Some(Artifact::BlobRecipes(digest, recipes))) => {
-                found.recipe_artifacts.push(digest);
-                found.blob_recipes.extend(recipes.recipes);
-            }
-            Ok(None) => {}
-            Err(error) => found.warnings.push(one_line(&error)),
-        }
-    }
-    artifacts.sort_by_key(|(_, artifact)| artifact.kind == Kind::Tardf3);
-    artifacts.into_iter().for_each(|(digest, artifact)| found.add_artifact(image, digest, artifact));
-    Ok(())
-}
-
-/// An artifact that refers to an image, and its digest.
-enum Artifact {
-    Deltas(Digest, Box<OciDelta>),
-    BlobRecipes(Digest, Box<BlobRecipes>),
-}
-
-fn is_known(artifact_type: Option<&MediaType>) -> bool {
-    Kind::of(artifact_type).is_some() || is_blob_recipes(artifact_type)
-}
-
-async fn read_artifact(
-    repository: &Repository,
-    image: &Image,
-    entry: &Descriptor,
-) -> Result<Option<Artifact>> {
-    let manifest = repository.manifest_of(entry).await?;
-    let parsed = parse_manifest("referrer", &manifest.bytes)?;
-    let artifact_type = parsed.artifact_type().as_ref();
-    if !is_known(artifact_type) {
-        return Ok(None);
-    }
-    let (artifact, target) = if is_blob_recipes(artifact_type) {
-        let recipes = BlobRecipes::parse(&parsed)?;
-        let target = digest_of(&recipes.target)?;
-        (Artifact::BlobRecipes(manifest.digest, Box::new(recipes)), target)
-    } else {
-        let deltas = OciDelta::parse(&parsed)?;
-        let target = digest_of(&deltas.target)?;
-        (Artifact::Deltas(manifest.digest, Box::new(deltas)), target)
-    };
-    Ok((target == image.manifest.digest).then_some(artifact))
-}
-
-async fn from_deltas_tag(repository: &Repository, image: &Image, found: &mut Found) -> Result<()> {
-    let tag = deltas_tag(image.manifest.digest);
-    let Some(top) = repository.manifest(&Name::Tag(tag.clone())).await? else { return Ok(()) };
-    if !top.is_index() {
-        return found.add_delta_manifest(Layout::DeltasTag, image, &top);
-    }
-    for entry in parse_index(&tag, &top.bytes)?.manifests() {
-        let manifest = repository.manifest_of(entry).await?;
-        found.add_delta_manifest(Layout::DeltasTag, image, &manifest)?;
-    }
-    Ok(())
-}
+/// What makes two deltas the same one: source, target, blob and its media type.
+type Identity = (Base, DiffId, String, String);
 
 impl Found {
-    fn add_delta_manifest(&mut self, layout: Layout, image: &Image, manifest: &Manifest) -> Result<()> {
-        let parsed = parse_manifest("delta manifest", &manifest.bytes)?;
-        let deltas = delta_index::deltas_of(&parsed);
-        let of_image = deltas.iter().filter(|delta| image.layer(delta.to).is_some());
-        self.candidates.extend(of_image.map(|delta| Candidate {
+    fn warn(&mut self, warning: String) {
+        match self.warnings.len() {
+            0..MAX_WARNINGS => self.warnings.push(warning),
+            MAX_WARNINGS => self.warnings.push("more of what is published cannot be read".into()),
+            _ => {}
+        }
+    }
+
+    fn add_deltas(&mut self, layout: Layout, manifest: Digest, deltas: Vec<LayerDelta>) {
+        self.candidates.extend(deltas.iter().map(|delta| Candidate {
             layout,
             base: Base::Layer(delta.from),
             to: delta.to,
             blob: delta.blob.clone(),
-            manifest: manifest.digest,
+            manifest,
         }));
         if layout == Layout::DeltaIndex {
-            self.delta_manifests.push((manifest.digest, deltas));
+            self.delta_manifests.push((manifest, deltas));
         }
-        Ok(())
     }
 
-    fn add_artifact(&mut self, image: &Image, digest: Digest, artifact: OciDelta) {
+    fn add_artifact(
+        &mut self,
+        image: &Image,
+        digest: Digest,
+        artifact: OciDelta,
+        known: &mut HashSet<Identity>,
+    ) {
         for layer in artifact.layers.iter().filter(|layer| layer.is_delta()) {
             let Some(target) = image.layers.iter().find(|target| target.digest == layer.to) else { continue };
             let layout = if artifact.kind == Kind::Tardf3 { Layout::Tardf3 } else { Layout::Artifact };
             let (base, to, blob) = (Base::Image(artifact.source_config), target.diff_id, layer.blob.clone());
             // What both artifacts share is the same delta.
-            let is_same = |known: &Candidate| {
-                (known.base, known.to) == (base, to)
-                    && (known.blob.digest(), known.blob.media_type()) == (blob.digest(), blob.media_type())
-            };
-            if layout == Layout::Tardf3 && self.candidates.iter().any(is_same) {
-                continue;
+            let is_new = known.insert((base, to, blob.digest().to_string(), blob.media_type().to_string()));
+            if is_new || layout != Layout::Tardf3 {
+                self.candidates.push(Candidate { layout, base, to, blob, manifest: digest });
             }
-            self.candidates.push(Candidate { layout, base, to, blob, manifest: digest });
         }
         self.artifacts.push((digest, artifact));
     }
@@ -260,7 +216,7 @@ pub fn choose<'c>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{TAR_DIFF, descriptor};
+    use crate::artifact::{TAR_DIFF, descriptor, digest_of};
 
     fn digest(name: u8) -> Digest {
         Digest::from_bytes([name; 32])

@@ -81,7 +81,7 @@ pub async fn measure(
     let workshop = Workshop::new(options, watch)?;
     let mut measurements = Vec::new();
     for target in &new.images {
-        let same = old.images.iter().find(|source| source.platform.satisfies(&target.platform));
+        let same = target.platform.counterpart(&old.images, |source| &source.platform);
         let Some(source) = same else { continue };
         measurements
             .push(measure_pair(&workshop, (old, source), (new, target), delta_index_max_layers).await?);

@@ -9,7 +9,9 @@ use serde::Serialize;
 use crate::artifact::blob_recipes::is_blob_recipes;
 use crate::artifact::delta_index::{self, LayerDelta};
 use crate::artifact::oci_delta::{Kind, OciDelta};
-use crate::artifact::{DELTA_INDEX_TAG, deltas_tag, digest_of, parse_index, parse_manifest};
+use crate::artifact::{
+    DELTA_INDEX_TAG, artifact_type_of, deltas_tag, digest_of, parse_index, parse_manifest, stated_type,
+};
 use crate::image::Image;
 use crate::repository::{Manifest, Name, Repository};
 use crate::source_tags::is_of_image;
@@ -81,7 +83,7 @@ pub async fn targets(repository: &Repository) -> Result<Vec<Digest>> {
     let mut targets = BTreeSet::new();
     if let Some(index) = repository.manifest(&Name::Tag(DELTA_INDEX_TAG.into())).await? {
         let index = parse_index(DELTA_INDEX_TAG, &index.bytes)?;
-        targets.extend(delta_index::targets(&index)?.into_iter().map(|(target, _)| target));
+        targets.extend(delta_index::targets(&index).into_iter().map(|(target, _)| target));
     }
     let hex = |tag: &String| tag.strip_prefix("sha256-").map(|hex| format!("sha256:{hex}"));
     let tags = repository.tags().await?;
@@ -117,13 +119,10 @@ pub async fn prune(
 
     let (mut artifacts, mut recipes) = (Vec::new(), Vec::new());
     for entry in repository.referrers(target).await? {
-        if is_blob_recipes(entry.artifact_type().as_ref()) {
-            recipes.push(digest_of(&entry)?);
-            continue;
-        }
-        match source_config(repository, &entry).await? {
-            Some(config) if !keep.configs.contains(&config) => artifacts.push(digest_of(&entry)?),
-            Some(_) => report.kept += 1,
+        match kind_of(repository, &entry).await? {
+            Some(Referrer::Recipes) => recipes.push(digest_of(&entry)?),
+            Some(Referrer::DeltasFrom(config)) if keep.configs.contains(&config) => report.kept += 1,
+            Some(Referrer::DeltasFrom(_)) => artifacts.push(digest_of(&entry)?),
             None => {}
         }
     }
@@ -143,17 +142,31 @@ pub async fn prune(
     Ok(report)
 }
 
-/// The config of the image that an artifact is from; `None` if it holds no deltas.
-async fn source_config(repository: &Repository, entry: &Descriptor) -> Result<Option<Digest>> {
-    if entry.artifact_type().is_some() && Kind::of(entry.artifact_type().as_ref()).is_none() {
+/// What refers to an image.
+enum Referrer {
+    /// Deltas from the image with this config.
+    DeltasFrom(Digest),
+    Recipes,
+}
+
+/// What an artifact is; `None` if it is none of ours.
+async fn kind_of(repository: &Repository, entry: &Descriptor) -> Result<Option<Referrer>> {
+    let stated = stated_type(entry.artifact_type().as_ref());
+    if is_blob_recipes(stated) {
+        return Ok(Some(Referrer::Recipes));
+    }
+    if (stated.is_some() && Kind::of(stated).is_none()) || digest_of(entry).is_err() {
         return Ok(None);
     }
     // A list may name what is gone.
     let Some(manifest) = repository.manifest(&Name::Digest(digest_of(entry)?)).await? else {
         return Ok(None);
     };
-    let parsed = parse_manifest("referrer", &manifest.bytes)?;
-    Ok(OciDelta::parse(&parsed).ok().map(|artifact| artifact.source_config))
+    let Ok(parsed) = parse_manifest("referrer", &manifest.bytes) else { return Ok(None) };
+    if is_blob_recipes(artifact_type_of(&parsed)) {
+        return Ok(Some(Referrer::Recipes));
+    }
+    Ok(OciDelta::parse(&parsed).ok().map(|artifact| Referrer::DeltasFrom(artifact.source_config)))
 }
 
 /// Removes artifacts that refer to `target`, from the tag that stands in for a list of referrers
@@ -243,9 +256,9 @@ async fn prune_tag(
     if !split(deltas, keep).0.is_empty() {
         return Ok(());
     }
-    report.tags.push(tag);
+    report.tags.push(tag.clone());
     if !dry_run {
-        report.deleted &= repository.delete_manifest(manifest.digest).await?;
+        report.deleted &= repository.delete_tagged(&tag, manifest.digest).await?;
     }
     Ok(())
 }

@@ -82,6 +82,8 @@ pub struct PublishReport {
     pub delta_manifests: Vec<String>,
     /// Digests of the old images that have too many layers for deltas in `_deltaindex`.
     pub not_in_delta_index: Vec<String>,
+    /// Why some could not be published, although others were.
+    pub failures: Vec<String>,
 }
 
 /// A delta of one layer.
@@ -121,10 +123,15 @@ pub enum Outcome {
     Failed,
     /// It sees through nothing, or not enough: another delta is not larger, and every client reads it.
     NoGain,
+    /// The repository refused to list it.
+    Refused,
 }
 
 /// Publishes the deltas from the `old` images to the `new` ones in the repository `to`, each
-/// platform from the same platform.
+/// platform from the same platform. Without an old image nothing is published.
+///
+/// A repository that refuses what refers to an image still gets `_deltaindex`, with a warning. Where there is
+/// nothing to write in it, the refusal is an error.
 ///
 /// # Errors
 /// Those of the repositories and of the machine. A layer that cannot be read as a tar, or whose delta is
@@ -142,10 +149,11 @@ pub async fn publish(
     for target in &new.images {
         let found = if options.force { Found::default() } else { discover(to, target).await };
         found.warnings.iter().for_each(|warning| watch.warn(warning));
-        let mut job = Job { new, target, to, options, workshop: &workshop, found, report: &mut report };
-        let (mut deltas, mut lacking) = (Vec::new(), Vec::new());
+        let mut job =
+            Job { new, target, to, options, workshop: &workshop, watch, found, report: &mut report };
+        let (mut deltas, mut lacking, mut refused) = (Vec::new(), Vec::new(), None);
         for images in old {
-            let same = images.images.iter().find(|source| source.platform.satisfies(&target.platform));
+            let same = target.platform.counterpart(&images.images, |source| &source.platform);
             let Some(source) = same else { continue };
             pairs += 1;
             if source.manifest.digest == target.manifest.digest {
@@ -160,9 +168,13 @@ pub async fn publish(
                 }
                 workshop.keep(lacking.iter().copied());
             }
-            job.artifacts(&images.repository, source).await?;
+            let is_indexed = options.delta_index && source.layers.len() <= options.delta_index_max_layers;
+            match refusal(job.artifacts(&images.repository, source).await)? {
+                Some(error) if is_indexed => job.note_failure(&error),
+                other => refused = refused.or(other),
+            }
             if options.delta_index {
-                if source.layers.len() <= options.delta_index_max_layers {
+                if is_indexed {
                     deltas.extend(job.layer_deltas(&images.repository, source).await?);
                 } else {
                     job.report.not_in_delta_index.push(source.manifest.digest.to_string());
@@ -170,7 +182,14 @@ pub async fn publish(
             }
         }
         job.delta_index(&deltas).await?;
-        job.blob_recipes(&lacking).await?;
+        match refusal(job.blob_recipes(&lacking).await)? {
+            Some(error) if !deltas.is_empty() => job.note_failure(&error),
+            other => refused = refused.or(other),
+        }
+        // Not before what can be published is.
+        if let Some(error) = refused {
+            return Err(error);
+        }
     }
     if pairs == 0 && !new.images.is_empty() && !old.is_empty() {
         let names = |images: &[Image]| {
@@ -183,4 +202,15 @@ pub async fn publish(
         });
     }
     Ok(report)
+}
+
+/// The error of a repository that does not take what refers to an image. Other errors are errors.
+fn refusal(published: Result<()>) -> Result<Option<Error>> {
+    match published {
+        Ok(()) => Ok(None),
+        Err(error @ (Error::Registry(_) | Error::Contended { .. } | Error::Malformed { .. })) => {
+            Ok(Some(error))
+        }
+        Err(error) => Err(error),
+    }
 }

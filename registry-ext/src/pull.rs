@@ -3,6 +3,7 @@
 //! A delta is never trusted and never needed. Whatever goes wrong with one costs a warning and another
 //! delta or the layer's own blob, and each layer is compared with its diff_id, however it came.
 
+mod budget;
 mod exact;
 mod fetcher;
 

@@ -2,13 +2,18 @@
 //!
 //! The client uploads and mounts (`uploads.rs`). It reads answers of any size into memory, and so what
 //! is got is got with the HTTP client below it: requests, tries after a failure and bounds
-//! (`request.rs`), credentials (`access.rs`), manifests and lists (`manifests.rs`), downloads that
-//! resume and are checked (`blobs.rs`).
+//! (`request.rs`, `rate.rs`), redirects (`redirect.rs`), credentials and how they are asked for (`access.rs`,
+//! `challenge.rs`), manifests and lists (`manifests.rs`, `pages.rs`), downloads that resume and are checked
+//! (`blobs.rs`).
 
 mod access;
 mod blobs;
+mod challenge;
 mod error;
 mod manifests;
+mod pages;
+mod rate;
+mod redirect;
 mod request;
 mod uploads;
 
@@ -21,14 +26,16 @@ use oci_distribution::Client;
 use oci_spec::distribution::Reference;
 use tokio::sync::{Mutex, OnceCell};
 
+pub use challenge::Challenges;
 pub use error::RegistryError;
-pub(crate) use request::MAX_MANIFEST_SIZE;
 #[cfg(feature = "fuzzing")]
-pub(crate) use request::next_page;
+pub(crate) use pages::next_page;
+pub(crate) use request::MAX_MANIFEST_SIZE;
 
 use crate::Result;
 use crate::credentials::{Credential, Credentials};
 use access::{Access, Operation};
+use rate::Line;
 
 /// How registries are reached.
 #[derive(Debug, Clone)]
@@ -42,20 +49,31 @@ pub struct RegistryOptions {
     pub credentials: Credentials,
     /// What happens after a failure.
     pub retry: Retry,
-    /// How long a download may take before it must have had 1 KiB a second, and an upload may stand still.
+    /// How long a download may take before it must have a rate (1 KiB a second at least, more for large
+    /// blobs and on fast lines), and an upload may stand still.
     pub patience: Duration,
+    /// Whether a blob that the repository lacks is looked for at the `urls` of its descriptor: anywhere, as
+    /// whoever wrote that descriptor says.
+    pub foreign_urls: bool,
 }
 
 impl Default for RegistryOptions {
     fn default() -> Self {
         let credentials = Credentials::default();
         let (retry, patience) = (Retry::default(), READ_TIMEOUT);
-        Self { plain_http: None, ca_certificates: Vec::new(), credentials, retry, patience }
+        Self {
+            plain_http: None,
+            ca_certificates: Vec::new(),
+            credentials,
+            retry,
+            patience,
+            foreign_urls: false,
+        }
     }
 }
 
 /// How often, and after which pauses, a request is tried again that failed for a reason that may
-/// pass: no connection, a broken one, HTTP status 408, 429 or 5xx.
+/// pass: no connection, a broken one, HTTP status 408, 425, 429, 500, 502 to 504, 520 to 530.
 #[derive(Debug, Clone, Copy)]
 pub struct Retry {
     /// Tries in all. A download that got further starts to count again.
@@ -113,7 +131,11 @@ pub struct Repository {
     access: Mutex<BTreeMap<Operation, Access>>,
     retry: Retry,
     patience: Duration,
+    foreign_urls: bool,
+    /// Why there may be no credential.
+    hint: Option<String>,
     received: AtomicU64,
+    line: Line,
     lacks_referrers: AtomicBool,
 }
 
@@ -140,7 +162,7 @@ impl Repository {
         let host = reference.resolve_registry();
         let plain_http =
             options.plain_http.unwrap_or_else(|| options.ca_certificates.is_empty() && is_loopback(host));
-        let credential = options.credentials.find(reference.registry(), reference.repository())?;
+        let (credential, hint) = options.credentials.look_up(reference.registry(), reference.repository())?;
         let scheme = if plain_http { "http" } else { "https" };
         Ok(Self {
             base: format!("{scheme}://{host}/v2/{}", reference.repository()),
@@ -152,7 +174,10 @@ impl Repository {
             access: Mutex::default(),
             retry: options.retry,
             patience: options.patience,
+            foreign_urls: options.foreign_urls,
+            hint,
             received: AtomicU64::new(0),
+            line: Line::default(),
             lacks_referrers: AtomicBool::new(false),
         })
     }
@@ -165,6 +190,11 @@ impl Repository {
     /// Bytes of manifests and blobs received so far, those of broken connections included.
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// The fastest that the registry was seen to send a large blob, in bytes a second.
+    pub fn line_rate(&self) -> Option<u64> {
+        self.line.rate()
     }
 
     fn count(&self, bytes: usize) {

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use layer::Digest;
 use oci_spec::image::{Descriptor, ImageIndex, MediaType};
-use serde_json::Value;
 
-use crate::artifact::{digest_of, hex, parse_manifest, to_json};
+use crate::artifact::{artifact_type_of, digest_of, hex, parse_manifest, reading, to_json};
 use crate::reference::ImageRef;
 use crate::registry::{self, RegistryOptions};
 use crate::scratch::ScratchDir;
@@ -46,19 +45,13 @@ pub struct Manifest {
 impl Manifest {
     /// A manifest of these bytes. The media type that it states itself wins over the given one.
     pub fn new(bytes: Vec<u8>, media_type: Option<&str>) -> Self {
-        let stated = serde_json::from_slice(&bytes).ok().and_then(|json: Value| {
-            let has_manifests = json.get("manifests").is_some();
-            let guess = if has_manifests { MediaType::ImageIndex } else { MediaType::ImageManifest };
-            let stated = json.get("mediaType").and_then(Value::as_str).map(str::to_owned);
-            stated.or_else(|| media_type.is_none().then(|| guess.to_string()))
-        });
-        let media_type = stated.unwrap_or_else(|| media_type.unwrap_or_default().to_owned());
+        let media_type = reading::media_type_of(&bytes, media_type);
         Self { digest: Digest::of(&bytes), bytes, media_type }
     }
 
     /// Whether it is an index.
     pub fn is_index(&self) -> bool {
-        is_index(&self.media_type)
+        reading::is_index(&self.media_type)
     }
 
     /// Its descriptor.
@@ -71,12 +64,6 @@ impl From<&ImageIndex> for Manifest {
     fn from(index: &ImageIndex) -> Self {
         Self::new(to_json(index), Some(MediaType::ImageIndex.as_ref()))
     }
-}
-
-/// Whether a media type is that of an index, docker's included.
-pub(crate) fn is_index(media_type: &str) -> bool {
-    media_type == MediaType::ImageIndex.as_ref()
-        || media_type == "application/vnd.docker.distribution.manifest.list.v2+json"
 }
 
 /// A repository.
@@ -117,6 +104,14 @@ impl Repository {
         match self {
             Self::Registry(registry) => registry.received(),
             Self::Layout(_) => 0,
+        }
+    }
+
+    /// The fastest that a registry was seen to send a large blob, in bytes a second.
+    pub fn line_rate(&self) -> Option<u64> {
+        match self {
+            Self::Registry(registry) => registry.line_rate(),
+            Self::Layout(_) => None,
         }
     }
 
@@ -163,7 +158,7 @@ impl Repository {
         let parsed = parse_manifest("manifest", &manifest.bytes)?;
         let Some(subject) = parsed.subject() else { return Ok(()) };
         let mut entry = manifest.descriptor();
-        entry.set_artifact_type(parsed.artifact_type().clone());
+        entry.set_artifact_type(artifact_type_of(&parsed).cloned());
         entry.set_annotations(parsed.annotations().clone());
         // Boxed, since the index is itself put by this function.
         Box::pin(crate::shared_index::add_referrer(self, digest_of(subject)?, &entry)).await
@@ -178,11 +173,35 @@ impl Repository {
         match self {
             Self::Registry(registry) => match registry.delete_manifest(&Name::Digest(digest)).await {
                 Ok(_) => Ok(true),
-                Err(Error::Registry(error)) if matches!(error.status(), Some(405 | 501)) => Ok(false),
+                Err(Error::Registry(error)) if matches!(error.status(), Some(400 | 405 | 415 | 501)) => {
+                    Ok(false)
+                }
                 Err(error) => Err(error),
             },
             Self::Layout(layout) => layout.delete_manifest(digest).map(|()| true),
         }
+    }
+
+    /// Deletes a manifest and its tag. Gives false if the tag is still there: some registries delete
+    /// the manifest alone, others neither.
+    ///
+    /// # Errors
+    /// As [`manifest`](Self::manifest).
+    pub(crate) async fn delete_tagged(&self, tag: &str, digest: Digest) -> Result<bool> {
+        let Self::Registry(registry) = self else { return self.delete_manifest(digest).await };
+        let tag = Name::Tag(tag.to_owned());
+        for name in [Name::Digest(digest), tag.clone()] {
+            // Who may write the tag need not be allowed to delete it.
+            match registry.delete_manifest(&name).await {
+                Ok(_) => {}
+                Err(Error::Registry(error)) if error.status().is_some() && !error.is_transient() => {}
+                Err(error) => return Err(error),
+            }
+            if registry.manifest(&tag).await?.is_none_or(|found| found.digest != digest) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The manifests whose subject is `subject`.

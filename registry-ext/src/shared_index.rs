@@ -7,6 +7,7 @@
 //! until what it added is there. The pause is a multiple of the time that a read and a write take,
 //! with a random part.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use layer::Digest;
@@ -26,24 +27,56 @@ const MIN_PAUSE: Duration = Duration::from_millis(100);
 /// registry deletes.
 ///
 /// # Errors
-/// [`Error::Contended`]; those of the repository and of `merge`.
+/// [`Error::Contended`]; [`Error::Malformed`] if there is something else than an index; those of the
+/// repository and of `merge`.
 pub(crate) async fn update(
     repository: &Repository,
     tag: &str,
+    merge: impl AsyncFnMut(&ImageIndex) -> Result<Option<ImageIndex>>,
+) -> Result<()> {
+    let read = |found: &Manifest| parse_index(&format!("index {tag} of {}", repository.name()), &found.bytes);
+    update_as(repository, tag, read, merge).await
+}
+
+/// The same for the index that stands in for the list of referrers of `subject`. Registries that read its tag
+/// as a digest give the subject itself, which is no such index.
+async fn update_referrers(
+    repository: &Repository,
+    subject: Digest,
+    merge: impl AsyncFnMut(&ImageIndex) -> Result<Option<ImageIndex>>,
+) -> Result<()> {
+    let (tag, others) = (referrers_tag(subject), Cell::new(0));
+    let what = || format!("index {tag} of {}", repository.name());
+    let read = |found: &Manifest| {
+        if found.digest != subject && found.is_index() {
+            return parse_index(&what(), &found.bytes);
+        }
+        others.set(others.get() + 1);
+        match others.get() {
+            1..=2 => Ok(index(Vec::new())),
+            _ => Err(Error::malformed(what(), "the registry gives something else than what was put there")),
+        }
+    };
+    update_as(repository, &tag, read, merge).await
+}
+
+async fn update_as(
+    repository: &Repository,
+    tag: &str,
+    read: impl Fn(&Manifest) -> Result<ImageIndex>,
     mut merge: impl AsyncFnMut(&ImageIndex) -> Result<Option<ImageIndex>>,
 ) -> Result<()> {
     let name = Name::Tag(tag.to_owned());
     for _ in 0..MAX_ROUNDS {
         let started = Instant::now();
         let found = repository.manifest(&name).await?;
-        let what = || format!("index {tag} of {}", repository.name());
         let current = match &found {
-            Some(manifest) => parse_index(&what(), &manifest.bytes)?,
+            Some(manifest) => read(manifest)?,
             None => index(Vec::new()),
         };
         let Some(changed) = merge(&current).await? else { return Ok(()) };
         let is_gone = match &found {
-            Some(old) if changed.manifests().is_empty() => repository.delete_manifest(old.digest).await?,
+            Some(old) if changed.manifests().is_empty() => repository.delete_tagged(tag, old.digest).await?,
             _ => false,
         };
         if !is_gone {
@@ -62,7 +95,7 @@ pub(crate) async fn update(
 /// # Errors
 /// As [`update`].
 pub(crate) async fn add_referrer(repository: &Repository, subject: Digest, entry: &Descriptor) -> Result<()> {
-    update(repository, &referrers_tag(subject), async |current| {
+    update_referrers(repository, subject, async |current| {
         if current.manifests().iter().any(|known| known.digest() == entry.digest()) {
             return Ok(None);
         }
@@ -83,7 +116,7 @@ pub(crate) async fn remove_referrers(
     subject: Digest,
     gone: &[Digest],
 ) -> Result<()> {
-    update(repository, &referrers_tag(subject), async |current| {
+    update_referrers(repository, subject, async |current| {
         let is_gone = |entry: &Descriptor| digest_of(entry).is_ok_and(|digest| gone.contains(&digest));
         if !current.manifests().iter().any(is_gone) {
             return Ok(None);

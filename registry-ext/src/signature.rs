@@ -13,21 +13,25 @@
 //! Where it lies proves nothing: only the key does. Transparency logs and certificates are not looked
 //! at.
 
+mod search;
+
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use layer::Digest;
-use oci_spec::image::{Descriptor, ImageManifest};
 use p256::ecdsa::signature::Verifier;
 use p256::ecdsa::{Signature, VerifyingKey};
 use p256::pkcs8::DecodePublicKey;
 use serde::Deserialize;
+use tokio::time::timeout;
 
-use crate::artifact::{ANNOTATION_CONTENT, annotation, hex, parse_manifest};
+use crate::discover::one_line;
 use crate::image::Image;
-use crate::repository::{Name, Repository};
+use crate::repository::Repository;
 use crate::{Error, Result};
+use search::{Place, Search};
 
 /// Annotation of a payload: its signature in base64, ECDSA in DER over the payload's SHA-256.
 pub const ANNOTATION_SIGNATURE: &str = "dev.cosignproject.cosign/signature";
@@ -35,14 +39,10 @@ pub const ANNOTATION_SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 pub const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// artifactType of a signature that refers to its image.
 pub const ARTIFACT_TYPE_SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
-/// Content of a delta artifact's layer: a signature's manifest, verbatim.
-const EMBEDDED_MANIFEST: &str = "cosign-signature";
-/// Content of a delta artifact's layer: a payload that the signature's manifest names.
-const EMBEDDED_PAYLOAD: &str = "cosign-signature-content";
-/// Most signatures and payloads that are looked at: an image has a few signers.
-const MAX_SIGNATURES: usize = 64;
-/// Largest payload in bytes: cosign's have some hundred.
-const MAX_PAYLOAD_SIZE: u64 = 64 << 10;
+/// How long the search in one place may take.
+const MAX_TIME: Duration = Duration::from_secs(60);
+/// Most reasons that are given.
+const MAX_FAULTS: usize = 8;
 
 /// The public key that signatures are checked with: ECDSA on the curve P-256, cosign's default.
 #[derive(Debug, Clone)]
@@ -86,22 +86,39 @@ struct Signed {
 /// Proves that the holder of `key` signed the image: its manifest, or the index that it was chosen
 /// from. Nothing but small documents is fetched, to a directory in `temp_dir`.
 ///
+/// One good signature is enough. Whatever else claims to be one, and cannot be read, is of another key or of
+/// another image, is passed over.
+///
 /// # Errors
-/// [`Error::NotSigned`] if no signature does; those of the repository.
+/// [`Error::NotSigned`] if no signature does; those of the repository, if that may be the reason.
 pub async fn verify(repository: &Repository, image: &Image, key: &PublicKey, temp_dir: &Path) -> Result<()> {
-    let signed = [Some(image.manifest.digest), image.index];
-    let mut faults = Vec::new();
-    for digest in signed.into_iter().flatten() {
-        for candidate in candidates(repository, digest, temp_dir).await? {
-            match candidate.check(digest, key) {
-                Ok(()) => return Ok(()),
-                Err(fault) => faults.push(fault),
+    let mut search = Search::new(repository, key, temp_dir);
+    let (mut faults, mut failure) = (Vec::new(), None);
+    for digest in [Some(image.manifest.digest), image.index].into_iter().flatten() {
+        // Under the tag first: it can be found without a look at what others may list.
+        for place in [Place::Tag, Place::Referrers] {
+            match timeout(MAX_TIME, search.look(place, digest)).await {
+                Ok(Ok(true)) => return Ok(()),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => failure = failure.or(Some(error)),
+                Err(_) => search
+                    .faults
+                    .push(format!("looking for signatures took over {} seconds", MAX_TIME.as_secs())),
             }
+            faults.append(&mut search.faults);
         }
     }
     faults.sort_unstable();
     faults.dedup();
-    let reason = if faults.is_empty() { "it has no signature".to_owned() } else { faults.join("; ") };
+    faults.truncate(MAX_FAULTS);
+    let reason = match (faults.is_empty(), failure) {
+        (true, Some(error)) => return Err(error),
+        (true, None) => "it has no signature".to_owned(),
+        (false, failure) => {
+            faults.extend(failure.iter().map(one_line));
+            faults.join("; ")
+        }
+    };
     Err(Error::NotSigned { what: format!("{}@{}", repository.name(), image.manifest.digest), reason })
 }
 
@@ -131,59 +148,4 @@ impl Candidate {
             _ => Ok(()),
         }
     }
-}
-
-/// Everything that claims to be a signature of `digest`.
-async fn candidates(repository: &Repository, digest: Digest, temp_dir: &Path) -> Result<Vec<Candidate>> {
-    let mut found = Vec::new();
-    let tag = Name::Tag(format!("sha256-{}.sig", hex(digest)));
-    if let Some(manifest) = repository.manifest(&tag).await? {
-        let manifest = parse_manifest("signature", &manifest.bytes)?;
-        collect(repository, &manifest, manifest.layers(), temp_dir, &mut found).await?;
-    }
-    for referrer in repository.referrers(digest).await?.iter().take(MAX_SIGNATURES) {
-        let Some(manifest) =
-            repository.manifest(&Name::Digest(crate::artifact::digest_of(referrer)?)).await?
-        else {
-            continue;
-        };
-        let Ok(manifest) = parse_manifest("referrer", &manifest.bytes) else { continue };
-        let layers = manifest.layers();
-        if manifest.artifact_type().as_ref().is_some_and(|kind| kind.as_ref() == ARTIFACT_TYPE_SIGNATURE) {
-            collect(repository, &manifest, layers, temp_dir, &mut found).await?;
-        }
-        for embedded in layers.iter().filter(|layer| content(layer) == Some(EMBEDDED_MANIFEST)) {
-            let bytes = repository.small_blob(embedded, MAX_PAYLOAD_SIZE, temp_dir).await?;
-            let signature = parse_manifest("embedded signature", &bytes)?;
-            let payloads: Vec<Descriptor> =
-                layers.iter().filter(|layer| content(layer) == Some(EMBEDDED_PAYLOAD)).cloned().collect();
-            collect(repository, &signature, &payloads, temp_dir, &mut found).await?;
-        }
-    }
-    Ok(found)
-}
-
-fn content(layer: &Descriptor) -> Option<&str> {
-    annotation(layer, ANNOTATION_CONTENT)
-}
-
-/// Adds the payloads of a signature's manifest, as far as they are among `blobs`.
-async fn collect(
-    repository: &Repository,
-    manifest: &ImageManifest,
-    blobs: &[Descriptor],
-    temp_dir: &Path,
-    found: &mut Vec<Candidate>,
-) -> Result<()> {
-    for layer in manifest.layers() {
-        let signature = annotation(layer, ANNOTATION_SIGNATURE);
-        let blob = blobs.iter().find(|blob| blob.digest() == layer.digest());
-        let (Some(signature), Some(blob)) = (signature, blob) else { continue };
-        if found.len() == MAX_SIGNATURES {
-            break;
-        }
-        let payload = repository.small_blob(blob, MAX_PAYLOAD_SIZE, temp_dir).await?;
-        found.push(Candidate { payload, signature: signature.to_owned() });
-    }
-    Ok(())
 }

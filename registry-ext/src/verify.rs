@@ -78,7 +78,7 @@ pub async fn verify(
     let named: BTreeSet<Digest> =
         found.artifacts.iter().filter_map(|(_, artifact)| artifact.source).collect();
     for source in named {
-        let images = resolve_all(repository, Some(&Name::Digest(source)), workshop.dir()).await;
+        let images = resolve_all(repository, Some(&Name::Digest(source)), workshop.dir(), watch).await;
         // An artifact may name an image that the repository does not have any more.
         sources.extend(images.unwrap_or_default().into_iter().map(|image| (repository, image)));
     }

@@ -248,7 +248,7 @@ fn a_registry_that_is_down_for_a_while_is_waited_for() {
     assert_eq!(stored_layers(&store, "v1"), image.layers);
     registry.stop();
     let gone = registry_ext(&line.replace(":v1", ":v2")).assert().failure().get_output().stderr.clone();
-    assert!(String::from_utf8_lossy(&gone).contains("cannot log in to 127.0.0.1"), "{gone:?}");
+    assert!(String::from_utf8_lossy(&gone).contains("cannot reach 127.0.0.1"), "{gone:?}");
 }
 
 #[test]

@@ -209,7 +209,8 @@ async fn deep_documents_are_errors() {
             let body = Bytes::from(text);
             registry.lie(move |_| Some(respond(StatusCode::OK, &[], body.clone())));
             let repository = app(&registry, &dir, &options());
-            let resolved = registry_ext::image::resolve_all(&repository, None, dir.path()).await;
+            let resolved =
+                registry_ext::image::resolve_all(&repository, None, dir.path(), &Watch::nothing()).await;
             assert!(matches!(resolved, Err(Error::Malformed { .. })), "{:?}", resolved.err());
             let _ = repository.tags().await;
         }
@@ -231,8 +232,9 @@ async fn ranges_that_lie_give_no_other_blob() {
         (of(right.clone(), content[10_000..].to_vec()), true),
         (of(right.clone(), content[..size - 10_000].to_vec()), false),
         (of(right, content.clone()), false),
-        (of(wrong, content.clone()), false),
-        (of("nonsense".into(), content[10_000..].to_vec()), false),
+        // What is said to be another range is not taken: it starts again.
+        (of(wrong, content.clone()), true),
+        (of("nonsense".into(), content[10_000..].to_vec()), true),
     ] {
         bench.registry.switch(|switches| switches.cuts = vec![10_000]);
         bench.registry.lie(move |call| {
@@ -343,6 +345,33 @@ async fn documents_that_drip_are_given_up() {
     let repository = app(&registry, &dir, &options);
     let began = Instant::now();
     let error = repository.manifest(&Name::Tag("v1".into())).await.unwrap_err();
-    assert!(error.to_string().contains("less than 1024 bytes a second"), "{error}");
+    assert!(error.to_string().contains("less than 16384 bytes a second"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn urls_of_a_descriptor_are_asked_only_if_wanted_a_few_and_once() {
+    let bench = Bench::new(Switches::default()).await;
+    let elsewhere = Registry::start("127.0.0.1:0", Switches::default()).await.unwrap();
+    let mut blob = descriptor_of("application/octet-stream", b"nowhere");
+    let place = format!("http://{}/latest", elsewhere.address());
+    blob.set_urls(Some((0..400).map(|name| format!("{place}/{name}")).collect()));
+    for (foreign_urls, asked) in [(false, 0), (true, 3)] {
+        let options = RegistryOptions { foreign_urls, ..options() };
+        let repository = open(&bench.name(), &options, bench.dir.path());
+        let error = repository.blob(&blob, bench.dir.path(), &|_| ()).await.unwrap_err();
+        assert!(matches!(error, Error::NotFound { .. }), "{error}");
+        assert_eq!(elsewhere.take_requests().len(), asked);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_takes_connections_and_says_nothing_is_given_up() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = TempDir::new().unwrap();
+    let options = RegistryOptions { patience: Duration::from_millis(50), ..options() };
+    let repository = open(&format!("{}/app", silent.local_addr().unwrap()), &options, dir.path());
+    let error = repository.manifest(&Name::Tag("v1".into())).await.unwrap_err();
+    let error = format!("{:#}", anyhow::Error::from(error));
+    assert!(error.contains("nothing came within 0.05 seconds"), "{error}");
 }

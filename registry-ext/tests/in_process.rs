@@ -220,7 +220,7 @@ async fn a_registry_may_take_an_upload_slowly_but_not_stop() {
     assert!(format!("{error:#}").contains("neither takes anything nor answers"), "{error:#}");
 
     // For a blob of this size it is two seconds more.
-    let (put_slowly, time) = put(Duration::from_millis(45), Duration::ZERO).await;
+    let (put_slowly, time) = put(Duration::from_millis(45), Duration::from_millis(500)).await;
     put_slowly.unwrap();
     assert!(time > Duration::from_secs(3), "{time:?} says nothing");
 }
@@ -285,7 +285,9 @@ async fn each_platform_has_its_own_deltas() {
     push(&layout, "v2", &repository).await;
     let images = async |tag: &str| {
         let repository = open(&name, &options(), dir.path());
-        let images = resolve_all(&repository, Some(&Name::Tag(tag.into())), dir.path()).await.unwrap();
+        let images = resolve_all(&repository, Some(&Name::Tag(tag.into())), dir.path(), &Watch::nothing())
+            .await
+            .unwrap();
         Images { repository, images }
     };
     let (new, old) = (images("v2").await, [images("v1").await]);
@@ -378,7 +380,8 @@ async fn a_blob_may_be_elsewhere() {
     let mut elsewhere = blob.clone();
     let url = format!("http://{}/v2/app/blobs/{}", bench.registry.address(), blob.digest());
     elsewhere.set_urls(Some(vec!["ftp://127.0.0.1/x".into(), url]));
-    let other = open(&format!("{}/other", bench.registry.address()), &bench.options, bench.dir.path());
+    let options = RegistryOptions { foreign_urls: true, ..bench.options.clone() };
+    let other = open(&format!("{}/other", bench.registry.address()), &options, bench.dir.path());
     let found = other.blob(&elsewhere, bench.dir.path(), &|_| ()).await.unwrap();
     assert_eq!(std::fs::metadata(found).unwrap().len(), blob.size());
     let missing = other.blob(blob, bench.dir.path(), &|_| ()).await.unwrap_err();

@@ -197,3 +197,50 @@ async fn a_signature_may_be_a_referrer_or_lie_in_a_delta_artifact() {
         assert!(scene.pull(&scene.path("other.pub")).unwrap_err().contains("another key"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_good_signature_does_not_hide_one() {
+    let scene = Scene::new();
+    let key = scene.path("key.pub");
+    let subject = json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": scene.image.to_string(),
+        "size": scene.repository.manifest(&registry_ext::repository::Name::Digest(scene.image)).await
+            .unwrap().unwrap().bytes.len(),
+    });
+    let refer = async |mut manifest: Value, kind: Option<&str>, name: usize| {
+        manifest["subject"] = subject.clone();
+        manifest["annotations"] = json!({"name": name.to_string()});
+        if let Some(kind) = kind {
+            manifest["artifactType"] = json!(kind);
+        }
+        scene.put_manifest(&manifest, None).await;
+    };
+    // Under the tag are signatures of others; among the referrers is junk, which comes first.
+    let foreign = scene.signed("other", &payload(scene.image, IMAGE)).await;
+    let mut broken = foreign.clone();
+    broken["annotations"][SIGNATURE] = json!("!");
+    let others = [vec![foreign; 80], vec![broken.clone(); 80]].concat();
+    scene.put_manifest(&scene.manifest(others).await, Some(&scene.tag())).await;
+    let content = "io.github.containers.delta.content";
+    let mut junk = serde_json::to_value(scene.put("application/x", b"junk").await).unwrap();
+    junk["annotations"] = json!({ content: "cosign-signature" });
+    let junk = scene.manifest(vec![junk]).await;
+    for name in 0..5 {
+        refer(junk.clone(), Some("application/x-junk"), name).await;
+        refer(junk.clone(), Some("application/vnd.io.github.containers.oci-delta.v1"), name).await;
+        refer(junk.clone(), None, name).await;
+        let sign = Some("application/vnd.dev.cosign.artifact.sig.v1+json");
+        refer(scene.manifest(vec![broken.clone()]).await, sign, name).await;
+    }
+    let refused = scene.pull(&key).unwrap_err();
+    assert!(refused.contains("another key") && refused.contains("base64"), "{refused}");
+
+    let good = scene.signed("key", &payload(scene.image, IMAGE)).await;
+    let sign = "application/vnd.dev.cosign.artifact.sig.v1+json";
+    refer(scene.manifest(vec![broken.clone(), good.clone()]).await, Some(sign), 0).await;
+    scene.pull(&key).unwrap();
+    // The same under the tag, where the newest stands last, behind the junk.
+    let tagged = [vec![broken; 80], vec![good]].concat();
+    scene.put_manifest(&scene.manifest(tagged).await, Some(&scene.tag())).await;
+    scene.pull(&key).unwrap();
+}

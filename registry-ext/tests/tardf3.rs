@@ -18,6 +18,7 @@ use registry_ext::discover::discover;
 use registry_ext::image::resolve_all;
 use registry_ext::repository::{Manifest, Name, Repository};
 use registry_ext::store::OciLayout;
+use registry_ext::watch::Watch;
 use serde_json::Value;
 use support::docker_registry::{DockerRegistry, Setup, run};
 use support::images::{TestImage, push, stored_layers, write_images};
@@ -214,7 +215,10 @@ impl Bench {
     /// The artifact with tardf3 deltas.
     async fn artifact(&self) -> OciDelta {
         let tag = Name::Tag("v2".into());
-        let image = resolve_all(&self.repository(), Some(&tag), self.dir.path()).await.unwrap().remove(0);
+        let image = resolve_all(&self.repository(), Some(&tag), self.dir.path(), &Watch::nothing())
+            .await
+            .unwrap()
+            .remove(0);
         let found = discover(&self.repository(), &image).await;
         let artifacts = found.artifacts.into_iter().map(|(_, artifact)| artifact);
         artifacts.into_iter().find(|artifact| artifact.kind == Kind::Tardf3).unwrap()

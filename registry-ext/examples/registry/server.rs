@@ -39,6 +39,10 @@ pub(crate) struct Switches {
     pub(crate) mounts: bool,
     /// Whether manifests can be deleted.
     pub(crate) deletes: bool,
+    /// Whether a tag still has its manifest once that is deleted by its digest.
+    pub(crate) keeps_tags: bool,
+    /// Whether tags can be deleted.
+    pub(crate) deletes_tags: bool,
     /// User and password that a bearer token costs; without, everybody may do everything.
     pub(crate) bearer: Option<(String, String)>,
     /// Requests to come that are answered with status 503.
@@ -59,6 +63,8 @@ impl Default for Switches {
             filters: true,
             mounts: true,
             deletes: true,
+            keeps_tags: false,
+            deletes_tags: false,
             bearer: None,
             failures: 0,
             cuts: Vec::new(),
@@ -324,13 +330,26 @@ impl Stored {
         let digest = repository.tags.get(reference).map_or(reference, String::as_str).to_owned();
         let (media_type, bytes) = repository.manifests.get(&digest)?.clone();
         if call.method == Method::DELETE {
-            if !self.switches.deletes || digest != reference {
+            let is_tag = digest != reference;
+            if !self.switches.deletes || is_tag && !self.switches.deletes_tags {
                 return Some(error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"));
             }
-            repository.manifests.remove(&digest);
+            if is_tag {
+                repository.tags.remove(reference);
+                return Some(status(StatusCode::ACCEPTED));
+            }
+            let manifest = repository.manifests.remove(&digest)?;
+            if self.switches.keeps_tags {
+                // The tags have a copy of their own.
+                let copy = format!("copy of {digest}");
+                let tagged = repository.tags.values_mut().filter(|tagged| **tagged == digest);
+                tagged.for_each(|tagged| tagged.clone_from(&copy));
+                repository.manifests.insert(copy, manifest);
+            }
             repository.tags.retain(|_, tagged| *tagged != digest);
             return Some(status(StatusCode::ACCEPTED));
         }
+        let digest = Digest::of(&bytes).to_string();
         let headers = [(header::CONTENT_TYPE, media_type), (CONTENT_DIGEST, digest)];
         Some(respond(StatusCode::OK, &headers, bytes))
     }

@@ -5,7 +5,7 @@ use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType
 
 use super::{
     ANNOTATION_TARGET, ANNOTATION_TO, ARTIFACT_TYPE_BLOB_RECIPES, Annotations, BLOB_RECIPE, EMPTY_CONFIG,
-    EMPTY_JSON, annotated, descriptor_of, digest_annotation, to_annotations, to_json,
+    EMPTY_JSON, annotated, artifact_type_of, descriptor_of, digest_annotation, to_annotations, to_json,
 };
 use crate::{Error, Result};
 
@@ -53,7 +53,7 @@ impl BlobRecipes {
     /// [`Error::Malformed`] if the artifactType is another, or there is no subject.
     pub fn parse(manifest: &ImageManifest) -> Result<Self> {
         let broken = |reason: &str| Error::malformed("artifact with blob recipes", reason);
-        if !is_blob_recipes(manifest.artifact_type().as_ref()) {
+        if !is_blob_recipes(artifact_type_of(manifest)) {
             return Err(broken("its artifactType is another"));
         }
         let recipes = manifest.layers().iter().filter(|layer| layer.media_type().as_ref() == BLOB_RECIPE);

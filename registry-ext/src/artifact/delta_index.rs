@@ -11,8 +11,6 @@ use super::{
     ANNOTATION_FROM, ANNOTATION_TARGET, ANNOTATION_TO, DELTA_CONFIG, EMPTY_JSON, TAR_DIFF, annotated,
     descriptor, descriptor_of, digest_annotation, digest_of, is_tar_diff, to_annotations, to_json,
 };
-use crate::Result;
-
 /// A delta of one layer from one other layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerDelta {
@@ -106,14 +104,10 @@ pub fn with_entry(index: &ImageIndex, target: Digest, manifest: Option<&[u8]>) -
     changed
 }
 
-/// The targets of an index: digest of the image manifest, digest of the delta manifest.
-///
-/// # Errors
-/// [`Error::Malformed`](crate::Error::Malformed) if an entry's digest is no sha256.
-pub fn targets(index: &ImageIndex) -> Result<Vec<(Digest, Digest)>> {
-    let annotated = index.manifests().iter().filter_map(|entry| {
-        digest_annotation(entry, ANNOTATION_TARGET)
-            .map(|target| digest_of(entry).map(|digest| (target, digest)))
-    });
-    annotated.collect()
+/// The targets of an index: digest of the image manifest, digest of the delta manifest. Entries whose digest
+/// is no sha256 are left out.
+pub fn targets(index: &ImageIndex) -> Vec<(Digest, Digest)> {
+    let target =
+        |entry: &Descriptor| Some((digest_annotation(entry, ANNOTATION_TARGET)?, digest_of(entry).ok()?));
+    index.manifests().iter().filter_map(target).collect()
 }

@@ -6,8 +6,8 @@ use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType
 use super::{
     ANNOTATION_CONTENT, ANNOTATION_REUSED, ANNOTATION_REUSED_DIFF_ID, ANNOTATION_SOURCE,
     ANNOTATION_SOURCE_CONFIG, ANNOTATION_TARGET, ANNOTATION_TO, ARTIFACT_TYPE, ARTIFACT_TYPE_REDHAT,
-    ARTIFACT_TYPE_TARDF3, Annotations, EMPTY_CONFIG, EMPTY_JSON, annotated, annotation, descriptor,
-    descriptor_of, digest_annotation, digest_of, is_tar_diff, is_tardf3, to_annotations, to_json,
+    ARTIFACT_TYPE_TARDF3, Annotations, EMPTY_CONFIG, EMPTY_JSON, annotated, annotation, artifact_type_of,
+    descriptor, descriptor_of, digest_annotation, digest_of, is_tar_diff, is_tardf3, to_annotations, to_json,
 };
 use crate::{Error, Result};
 
@@ -137,7 +137,7 @@ impl OciDelta {
     /// [`Error::Malformed`] if the artifactType is another, or a mandatory part is missing.
     pub fn parse(manifest: &ImageManifest) -> Result<Self> {
         let broken = |reason: &str| Error::malformed("delta artifact", reason);
-        let kind = Kind::of(manifest.artifact_type().as_ref());
+        let kind = Kind::of(artifact_type_of(manifest));
         let content = |wanted: &'static str| {
             let layers = manifest.layers().iter();
             layers.filter(move |layer| annotation(layer, ANNOTATION_CONTENT) == Some(wanted))

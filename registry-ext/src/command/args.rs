@@ -107,6 +107,9 @@ pub(crate) struct CommonArgs {
     /// $REGISTRY_AUTH_FILE, or where podman and docker keep them]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) authfile: Option<PathBuf>,
+    /// Look for blobs that the repository lacks at the URLs that their descriptors name, on any server
+    #[arg(long, global = true)]
+    pub(crate) foreign_urls: bool,
     /// Directory for downloads and unpacked layers; downloads for a tree lie beside it
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) tmp_dir: Option<PathBuf>,

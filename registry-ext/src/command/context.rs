@@ -54,6 +54,7 @@ impl Context {
                 plain_http: args.plain_http,
                 ca_certificates: args.ca_file.iter().map(read).collect::<Result<_>>()?,
                 credentials: Credentials { explicit, files },
+                foreign_urls: args.foreign_urls,
                 ..RegistryOptions::default()
             },
             temp_dir: args.temp_dir(),
@@ -78,7 +79,9 @@ impl Context {
         let repository = self.open(name)?;
         let images = match platform {
             Some(platform) => vec![self.image(&repository, name, platform).await?],
-            None => image::resolve_all(&repository, name.name().as_ref(), &self.temp_dir).await?,
+            None => {
+                image::resolve_all(&repository, name.name().as_ref(), &self.temp_dir, &self.watch).await?
+            }
         };
         Ok(Images { repository, images })
     }

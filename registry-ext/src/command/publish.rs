@@ -99,6 +99,7 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
                 Outcome::NotSmaller => "not smaller than the blob",
                 Outcome::Failed => "cannot be made",
                 Outcome::NoGain => "not smaller than the other delta",
+                Outcome::Refused => "refused by the registry",
                 _ => "?",
             }
             .into(),

@@ -61,7 +61,8 @@ impl Job<'_> {
             });
         }
         if layers.iter().any(ArtifactLayer::is_delta) {
-            let digest = self.put_artifact(source, Kind::OciDelta, layers.clone()).await?;
+            let put = self.put_artifact(source, Kind::OciDelta, layers.clone()).await;
+            let digest = put.inspect_err(|_| self.note_refusal(source, Layout::Artifact))?;
             self.report.artifacts.push(digest);
         }
         Ok(layers)
@@ -108,7 +109,8 @@ impl Job<'_> {
             layers.push(blob);
         }
         if is_worth_it {
-            let digest = self.put_artifact(source, Kind::Tardf3, layers).await?;
+            let put = self.put_artifact(source, Kind::Tardf3, layers).await;
+            let digest = put.inspect_err(|_| self.note_refusal(source, Layout::Tardf3))?;
             self.report.tardf3_artifacts.push(digest);
         }
         Ok(())

@@ -9,9 +9,10 @@ use crate::artifact::{
     DELTA_CONFIG, DELTA_INDEX_TAG, EMPTY_JSON, descriptor_of, digest_of, hex, parse_manifest,
 };
 use crate::delta::{Delta, Workshop};
-use crate::discover::{Found, Layout};
+use crate::discover::{Found, Layout, one_line};
 use crate::image::{Image, ImageLayer};
 use crate::repository::{Manifest, Repository};
+use crate::watch::Watch;
 use crate::{Error, Result, shared_index};
 
 /// The deltas of one target.
@@ -21,6 +22,7 @@ pub(super) struct Job<'p> {
     pub(super) to: &'p Repository,
     pub(super) options: &'p PublishOptions,
     pub(super) workshop: &'p Workshop,
+    pub(super) watch: &'p Watch,
     /// What is published already.
     pub(super) found: Found,
     pub(super) report: &'p mut PublishReport,
@@ -45,6 +47,28 @@ impl Job<'_> {
             delta_size,
             outcome,
         });
+    }
+
+    /// Notes that an artifact could not be published whose deltas were made.
+    pub(super) fn note_refusal(&mut self, source: &Image, layout: Layout) {
+        let (old, new) = (source.manifest.digest.to_string(), self.target.manifest.digest.to_string());
+        for delta in &mut self.report.deltas {
+            if (&delta.old, &delta.new, delta.layout) == (&old, &new, layout)
+                && delta.outcome == Outcome::Published
+            {
+                delta.outcome = Outcome::Refused;
+            }
+        }
+    }
+
+    /// Notes that something that refers to the image could not be published, although `_deltaindex` is written:
+    /// its readers need nothing else.
+    pub(super) fn note_failure(&mut self, error: &Error) {
+        let (reason, target) = (one_line(error), self.target.manifest.digest);
+        self.watch.warn(&format!(
+            "what refers to {target} cannot be published, only _deltaindex is written: {reason}",
+        ));
+        self.report.failures.push(reason);
     }
 
     /// The delta of `layer` from the `old` layers; `None`, and a warning, if one of them cannot be read as

@@ -8,7 +8,9 @@ use layer::{DiffId, Spool, SpoolOptions};
 use oci_spec::image::Descriptor;
 use tar_patch::Fault;
 use tempfile::NamedTempFile;
+use tokio::time::timeout;
 
+use super::budget::{Budget, MAX_FAILURES, Timed};
 use super::{Origin, PullOptions, tar_blob};
 use crate::artifact::is_tardf3;
 use crate::delta::{check_diff_id, short};
@@ -51,9 +53,11 @@ pub(super) struct Fetcher<'p> {
 
 impl Fetcher<'_> {
     /// Fetches a layer in the first way that works: of what is here, by the `deltas` in their order, whole.
-    /// Deltas that fail cost fewer bytes than the layer's blob, all together.
+    /// Deltas that fail cost fewer bytes than the layer's blob, all together, and they are few, within a
+    /// [`Budget`].
     pub(super) async fn layer(&self, layer: &ImageLayer, mut ways: Ways<'_>) -> Result<Fetched> {
         let (mut size, mut failures) = (0, Vec::new());
+        let budget = Budget::new(layer, self.repository.line_rate(), self.options.max_layer_size);
         let recipe = ways.recipe.as_ref();
         if let (Some(here), Some(recipe)) = (&ways.here, recipe) {
             size += recipe.size();
@@ -76,12 +80,15 @@ impl Fetcher<'_> {
                 break (layer.blob.clone(), Origin::Blob);
             };
             size += delta.blob.size();
-            let (tar, tar_size) = match self.rebuild(layer, delta, source).await {
+            let (tar, tar_size) = match self.rebuild(layer, delta, source, budget).await {
                 Ok(rebuilt) => rebuilt,
                 Err(error) => {
                     ways.deltas.retain(|(other, _)| {
                         may_work(other, delta, &error) && size + other.blob.size() < layer.blob.size()
                     });
+                    if failures.len() + 1 == MAX_FAILURES || !budget.has_time() {
+                        ways.deltas.clear();
+                    }
                     self.failed(layer, "the delta of", &mut failures, !ways.deltas.is_empty(), &error);
                     continue;
                 }
@@ -131,19 +138,28 @@ impl Fetcher<'_> {
         layer: &ImageLayer,
         delta: &Candidate,
         source: &dyn LayerStore,
+        budget: Budget,
     ) -> Result<(NamedTempFile, u64)> {
         let task = self.watch.start(format!("delta {}", short(layer.diff_id)), delta.blob.size());
-        let path = self.repository.blob(&delta.blob, self.downloads, &|bytes| task.advance(bytes)).await?;
-        let spool = self.spool_options();
-        let mut files = tokio::task::block_in_place(|| source.sources(delta.base, &spool))?;
-        let (layout, expected, max_output) =
-            (self.layout.clone(), layer.diff_id, self.options.max_layer_size);
+        let advance = |bytes| task.advance(bytes);
+        let fetch = self.repository.blob(&delta.blob, self.downloads, &advance);
+        let Ok(path) = timeout(budget.time_left(), fetch).await else {
+            return Err(Error::malformed("delta", "it takes longer to fetch than the whole layer"));
+        };
+        let (path, spool) = (path?, self.spool_options());
+        let files = tokio::task::block_in_place(|| source.sources(delta.base, &spool))?;
+        let (layout, expected) = (self.layout.clone(), layer.diff_id);
         blocking(move || {
             let delta = File::open(&path).map_err(Error::io("open", &path))?;
             let mut output = layout.temporary()?;
-            let options =
-                tar_patch::ApplyOptions { expected: Some(expected), max_output, ..Default::default() };
-            let applied = tar_patch::apply(delta, &mut files, options, output.as_file_mut())?;
+            let options = tar_patch::ApplyOptions {
+                expected: Some(expected),
+                max_output: budget.max_output,
+                ..Default::default()
+            };
+            let mut files = Timed { inner: files, budget };
+            let mut timed = Timed { inner: output.as_file_mut(), budget };
+            let applied = tar_patch::apply(delta, &mut files, options, &mut timed)?;
             Ok((output, applied.size))
         })
         .await

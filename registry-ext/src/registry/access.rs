@@ -4,9 +4,10 @@
 //! goes on without, and cannot get those for an identity token, nor those that may delete. So a token
 //! is got here, ahead of the first request and again after a refusal; for uploads the client is given it.
 
-use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{RequestBuilder, Url};
 
+use super::challenge::{Bearer, Challenges};
+use super::request::exchange;
 use super::{RegistryError, Repository};
 use crate::credentials::Credential;
 
@@ -19,7 +20,7 @@ pub(super) enum Operation {
 }
 
 /// What a request carries.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Access {
     Anonymous,
     Basic(String, String),
@@ -36,90 +37,135 @@ impl Access {
     }
 }
 
-/// A registry's answer to the question where tokens come from (distribution, "Token Authentication
-/// Specification").
-#[derive(Debug, PartialEq, Eq)]
-struct Challenge {
-    realm: String,
-    service: Option<String>,
-}
-
 impl Repository {
     pub(super) async fn access(&self, operation: Operation) -> Result<Access, RegistryError> {
         let mut known = self.access.lock().await;
         if let Some(access) = known.get(&operation) {
             return Ok(access.clone());
         }
-        let access = self.get_access(operation).await?;
+        let access = self.gain(&self.challenges().await?, operation).await?;
         known.insert(operation, access.clone());
         Ok(access)
     }
 
-    pub(super) async fn forget_access(&self, operation: Operation) {
-        self.access.lock().await.remove(&operation);
-    }
-
-    async fn get_access(&self, operation: Operation) -> Result<Access, RegistryError> {
-        let action = format!("log in to {}", self.reference.registry());
-        Ok(match (self.challenge().await?, &self.credential) {
-            (Some(challenge), _) => Access::Bearer(self.token(&challenge, operation, &action).await?),
-            (None, Credential::Basic(username, password)) => {
-                Access::Basic(username.clone(), password.clone())
-            }
-            (None, Credential::Anonymous | Credential::Identity(_)) => Access::Anonymous,
-        })
-    }
-
-    async fn challenge(&self) -> Result<Option<Challenge>, RegistryError> {
-        let root = self.base.find("/v2/").map_or(self.base.as_str(), |at| &self.base[..at + 4]);
-        let answer = self.http.get(root).send().await;
-        // Nobody has asked for a login yet.
-        let reach = || format!("reach {}", self.reference.registry());
-        let answer = answer.map_err(|error| RegistryError::from_http(&reach(), error))?;
-        let headers = answer.headers().get_all(WWW_AUTHENTICATE).iter();
-        Ok(headers.filter_map(|header| header.to_str().ok()).find_map(parse_challenge))
-    }
-
-    async fn token(
+    /// Makes sure that the next request of this kind carries something else than what was refused: what
+    /// the refusal asks for, if it says so.
+    pub(super) async fn renew(
         &self,
-        challenge: &Challenge,
         operation: Operation,
-        action: &str,
-    ) -> Result<String, RegistryError> {
-        if self.base.starts_with("https://") && !challenge.realm.starts_with("https://") {
-            return Err(RegistryError::protocol(action, "its token server has no TLS"));
+        refused: &Access,
+        challenges: &Challenges,
+    ) -> Result<(), RegistryError> {
+        let mut known = self.access.lock().await;
+        // Another request may have been refused before, and have got a new one.
+        if known.get(&operation).is_some_and(|access| access != refused) {
+            return Ok(());
         }
-        let actions = match operation {
-            Operation::Pull => "pull",
-            Operation::Push => "pull,push",
-            Operation::Delete => "pull,push,delete",
+        known.remove(&operation);
+        if !challenges.is_empty() {
+            let access = self.gain(challenges, operation).await?;
+            known.insert(operation, access);
+        }
+        Ok(())
+    }
+
+    fn login(&self) -> String {
+        format!("log in to {}", self.reference.registry())
+    }
+
+    /// What the registry asks for ahead of any request.
+    async fn challenges(&self) -> Result<Challenges, RegistryError> {
+        let root = self.base.find("/v2/").map_or(self.base.as_str(), |at| &self.base[..at + 4]);
+        let action = format!("reach {}", self.reference.registry());
+        match exchange(&action, self.http.get(root), self.document_patience()).await {
+            Ok(_) => Ok(Challenges::default()),
+            Err(RegistryError::Unauthorized { challenges, .. }) => Ok(*challenges),
+            // Some serve the repositories alone.
+            Err(error) if error.status().is_some() && !error.is_transient() => Ok(Challenges::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gets in, in one of the ways that are open.
+    async fn gain(&self, challenges: &Challenges, operation: Operation) -> Result<Access, RegistryError> {
+        let basic = match &self.credential {
+            Credential::Basic(username, password) => Some(Access::Basic(username.clone(), password.clone())),
+            Credential::Anonymous | Credential::Identity(_) => None,
         };
-        let scope = format!("repository:{}:{actions}", self.reference.repository());
-        let mut fields = vec![("scope", scope.as_str())];
-        fields.extend(challenge.service.as_deref().map(|service| ("service", service)));
+        match (&challenges.bearer, basic) {
+            (Some(bearer), basic) => match (self.token(bearer, operation).await, basic) {
+                (Ok(token), _) => Ok(Access::Bearer(token)),
+                (Err(error), Some(basic)) if challenges.basic && !error.is_transient() => Ok(basic),
+                (Err(error), _) => Err(error),
+            },
+            (None, Some(basic)) => Ok(basic),
+            (None, None) => Ok(Access::Anonymous),
+        }
+    }
+
+    async fn token(&self, bearer: &Bearer, operation: Operation) -> Result<String, RegistryError> {
+        let action = self.login();
+        let realm = Url::parse(&self.base).and_then(|base| base.join(&bearer.realm));
+        let realm = realm.map_err(|error| RegistryError::protocol(&action, error))?;
+        if self.base.starts_with("https://") && realm.scheme() != "https" {
+            return Err(RegistryError::protocol(&action, "its token server has no TLS"));
+        }
+        let scopes = scopes(self.reference.repository(), operation, bearer);
+        let mut fields: Vec<(&str, &str)> =
+            bearer.service.iter().map(|service| ("service", service.as_str())).collect();
+        let joined = scopes.join(" ");
         let request = match &self.credential {
             Credential::Identity(token) => {
                 fields.extend([
+                    ("scope", joined.as_str()),
                     ("grant_type", "refresh_token"),
                     ("client_id", "registry-ext"),
                     ("refresh_token", token),
                 ]);
-                self.http
-                    .post(&challenge.realm)
-                    .header("Content-Type", "application/x-www-form-urlencoded")
-                    .body(form(&fields))
+                let request = self.http.post(realm).body(form(&fields));
+                request.header("Content-Type", "application/x-www-form-urlencoded")
             }
-            Credential::Basic(username, password) => {
-                self.http.get(&challenge.realm).query(&fields).basic_auth(username, Some(password))
+            Credential::Basic(..) | Credential::Anonymous => {
+                fields.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
+                let request = self.http.get(realm).query(&fields);
+                match &self.credential {
+                    Credential::Basic(username, password) => request.basic_auth(username, Some(password)),
+                    _ => request,
+                }
             }
-            Credential::Anonymous => self.http.get(&challenge.realm).query(&fields),
         };
-        let body = self.get_token(action, request).await?;
+        let body = self.get_token(&action, request).await?;
         let json: serde_json::Value =
-            serde_json::from_slice(&body).map_err(|error| RegistryError::protocol(action, error))?;
-        let token = json.get("token").or_else(|| json.get("access_token")).and_then(|token| token.as_str());
-        token.map(str::to_owned).ok_or_else(|| RegistryError::protocol(action, "the answer holds no token"))
+            serde_json::from_slice(&body).map_err(|error| RegistryError::protocol(&action, error))?;
+        // Token servers fill in one of both, and some leave the other one there, empty.
+        let token = ["token", "access_token"]
+            .into_iter()
+            .filter_map(|name| json.get(name)?.as_str())
+            .map(str::trim)
+            .find(|token| !token.is_empty())
+            .ok_or_else(|| RegistryError::protocol(&action, "the answer holds no token"))?;
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(RegistryError::protocol(&action, "the token holds what no header can carry"));
+        }
+        Ok(token.to_owned())
     }
+}
+
+/// What the token has to allow: what the operation needs, and what the registry says that it needs. It may
+/// know the repository under another name than we do.
+fn scopes(repository: &str, operation: Operation, bearer: &Bearer) -> Vec<String> {
+    let actions = match operation {
+        Operation::Pull => "pull",
+        Operation::Push => "pull,push",
+        Operation::Delete => "pull,push,delete",
+    };
+    let mut scopes = vec![format!("repository:{repository}:{actions}")];
+    for scope in &bearer.scopes {
+        if !scopes.contains(scope) {
+            scopes.push(scope.clone());
+        }
+    }
+    scopes
 }
 
 /// Fields as an HTML form sends them.
@@ -129,45 +175,13 @@ fn form(fields: &[(&str, &str)]) -> String {
     url.query().unwrap_or_default().to_owned()
 }
 
-/// Reads `Bearer realm="…",service="…"` (RFC 6750). `None` for other schemes.
-fn parse_challenge(header: &str) -> Option<Challenge> {
-    let (scheme, mut rest) = header.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let (mut realm, mut service) = (None, None);
-    while let Some((key, value)) = rest.split_once('=') {
-        let (value, after) = match value.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => value.split_once(',').unwrap_or((value, "")),
-        };
-        match key.trim_matches([' ', ',']) {
-            "realm" => realm = Some(value.to_owned()),
-            "service" => service = Some(value.to_owned()),
-            _ => {}
-        }
-        rest = after;
-    }
-    Some(Challenge { realm: realm?, service })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn challenges_are_read() {
-        let header =
-            r#"Bearer realm="https://auth.example/token",service="registry",scope="repository:a:pull,push""#;
-        let wanted =
-            Challenge { realm: "https://auth.example/token".into(), service: Some("registry".into()) };
-        assert_eq!(parse_challenge(header), Some(wanted));
-        assert_eq!(parse_challenge(r#"Basic realm="x""#), None);
-        assert_eq!(parse_challenge(r#"Bearer service="x""#), None);
-        assert_eq!(
-            parse_challenge("bearer realm=r, service=s"),
-            Some(Challenge { realm: "r".into(), service: Some("s".into()) })
-        );
+    fn bearer(realm: &str, scopes: &[&str]) -> Bearer {
+        let scopes = scopes.iter().map(ToString::to_string).collect();
+        Bearer { realm: realm.into(), service: None, scopes }
     }
 
     #[test]
@@ -178,12 +192,19 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_token_is_for_what_is_done_and_what_is_asked_for() {
+        let asked = bearer("r", &["repository:a:pull", "repository:team/a:pull"]);
+        assert_eq!(scopes("a", Operation::Pull, &asked), ["repository:a:pull", "repository:team/a:pull"]);
+        assert_eq!(scopes("a", Operation::Delete, &bearer("r", &[])), ["repository:a:pull,push,delete"]);
+    }
+
     #[tokio::test]
     async fn credentials_do_not_leave_tls_for_a_token() {
         let reference = "registry.example/app".parse().unwrap();
         let repository = Repository::open(&reference, &crate::registry::RegistryOptions::default()).unwrap();
-        let challenge = Challenge { realm: "http://registry.example/token".into(), service: None };
-        let error = repository.token(&challenge, Operation::Pull, "log in").await.unwrap_err();
+        let http = bearer("http://registry.example/token", &[]);
+        let error = repository.token(&http, Operation::Pull).await.unwrap_err();
         assert!(error.to_string().contains("has no TLS"), "{error}");
     }
 }

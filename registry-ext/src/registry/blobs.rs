@@ -11,31 +11,44 @@ use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{RequestBuilder, Response, StatusCode};
 
 use super::access::Operation;
-use super::request::{next_chunk, send};
+use super::rate::Floor;
+use super::request::{exchange, next_chunk};
 use super::{RegistryError, Repository};
 use crate::artifact::digest_of;
 use crate::{Error, Result};
+
+/// Most `urls` of a blob that are tried.
+const MAX_PLACES: usize = 3;
 
 /// What has been downloaded of a blob.
 struct Download<'p> {
     writer: DigestWriter<File>,
     size: u64,
+    /// The most that it had so far: what comes again after a start from the beginning is no progress.
+    furthest: u64,
     path: &'p Path,
-    /// When it began: a start from the beginning does not begin anew.
-    began: Instant,
+    /// Whether the rest alone is asked for after a failure.
+    resumes: bool,
+    /// From the first byte on: a start from the beginning does not begin anew.
+    floor: Floor,
 }
 
-impl<'p> Download<'p> {
-    fn start(path: &'p Path) -> Result<Self> {
+impl Download<'_> {
+    fn create(path: &Path) -> Result<DigestWriter<File>> {
         let file = File::create(path).map_err(Error::io("create", path))?;
-        Ok(Self { writer: DigestWriter::new(file), size: 0, path, began: Instant::now() })
+        Ok(DigestWriter::new(file))
+    }
+
+    fn start_again(&mut self) -> Result<()> {
+        (self.writer, self.size) = (Self::create(self.path)?, 0);
+        Ok(())
     }
 }
 
 impl Repository {
     /// Downloads a blob to a file. After a broken connection the download goes on where it stopped,
-    /// if the registry can do that. `progress` is called with the bytes of each step; after a start
-    /// from the beginning some are counted twice.
+    /// if the registry can do that, and starts again if it refuses to. `progress` is called with the bytes
+    /// of each step; after a start from the beginning some are counted twice.
     ///
     /// # Errors
     /// [`Error::Registry`]; [`Error::SizeMismatch`] or [`Error::DigestMismatch`] if the bytes are
@@ -48,16 +61,31 @@ impl Repository {
     ) -> Result<()> {
         let expected = digest_of(blob)?;
         let action = format!("get the blob {expected} of {}", self.name());
-        let mut download = Download::start(path)?;
+        let floor = Floor::of_blob(blob.size(), &self.line, self.patience);
+        let writer = Download::create(path)?;
+        let mut download = Download { writer, size: 0, furthest: 0, path, resumes: true, floor };
         let mut failures = 0;
         loop {
-            let before = download.size;
+            let (before, resumed) = (download.furthest, download.resumes);
             let Err(error) = self.resume(blob, &mut download, &action, progress).await else { break };
-            // A step that got further makes the next one a first try.
-            failures = if download.size > before { 1 } else { failures + 1 };
+            if resumed && !download.resumes {
+                // The rest alone was refused: now for all of it.
+                continue;
+            }
+            // A step that got further than any before makes the next one a first try.
+            failures = if download.furthest > before { 1 } else { failures + 1 };
             match error {
                 Error::Registry(error) if error.is_transient() && failures < self.retry.attempts => {
                     tokio::time::sleep(self.retry.pause(failures)).await;
+                }
+                Error::NotFound { .. } if self.foreign_urls && download.size == 0 => {
+                    match self.get_elsewhere(blob, &mut download, &action, progress).await {
+                        Some(done) => {
+                            done?;
+                            break;
+                        }
+                        None => return Err(error),
+                    }
                 }
                 error => return Err(error),
             }
@@ -86,27 +114,28 @@ impl Repository {
         if download.size == blob.size() {
             return Ok(());
         }
+        if !download.resumes {
+            download.start_again()?;
+        }
         let url = format!("{}/blobs/{}", self.base, blob.digest());
         let offset = download.size;
-        let mut opened = self.send(Operation::Pull, action, || self.get_from(&url, offset)).await;
-        for place in self.other_places(blob) {
-            if opened.is_ok() {
-                break;
-            }
-            if let Ok(elsewhere) = send(action, self.get_from(place, offset)).await {
-                opened = Ok(elsewhere);
-            }
-        }
+        let opened = self.send(Operation::Pull, action, || self.get_from(&url, offset)).await;
         let mut answer = match opened {
             Ok(answer) => answer,
+            // 416, but also what object stores and proxies say to a range: all of the blob may be there.
+            Err(error) if offset > 0 && error.status().is_some() && !error.is_transient() => {
+                download.resumes = false;
+                return Err(error.into());
+            }
             Err(error) if error.status() == Some(404) => {
                 return Err(Error::NotFound { what: format!("blob {} of {}", blob.digest(), self.name()) });
             }
             Err(error) => return Err(error.into()),
         };
         if answer.status() != StatusCode::PARTIAL_CONTENT {
-            *download = Download { began: download.began, ..Download::start(download.path)? };
+            download.start_again()?;
         } else if !starts_at(&answer, offset) {
+            download.resumes = offset == 0;
             return Err(RegistryError::protocol(action, "it sent another range than it was asked for").into());
         }
         self.receive(&mut answer, blob, download, action, progress).await
@@ -117,14 +146,26 @@ impl Repository {
         if offset == 0 { request } else { request.header(RANGE, format!("bytes={offset}-")) }
     }
 
-    /// Where else a blob may be, by its `urls`: asked without credentials, and only if the
-    /// repository does not have it. An https registry cannot send us to plain http.
-    fn other_places<'b>(&self, blob: &'b Descriptor) -> impl Iterator<Item = &'b String> {
+    /// Downloads a blob from where else it may be, by its `urls`: asked without credentials, one try
+    /// each. `None` if none of them has it. An https registry cannot send us to plain http.
+    async fn get_elsewhere(
+        &self,
+        blob: &Descriptor,
+        download: &mut Download<'_>,
+        action: &str,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Option<Result<()>> {
         let plain_http = self.base.starts_with("http://");
-        blob.urls()
-            .iter()
-            .flatten()
-            .filter(move |url| url.starts_with("https://") || plain_http && url.starts_with("http://"))
+        let places = blob.urls().iter().flatten();
+        let places = places
+            .filter(|url| url.starts_with("https://") || plain_http && url.starts_with("http://"))
+            .take(MAX_PLACES);
+        for place in places {
+            if let Ok(mut answer) = exchange(action, self.http.get(place), self.patience).await {
+                return Some(self.receive(&mut answer, blob, download, action, progress).await);
+            }
+        }
+        None
     }
 
     async fn receive(
@@ -135,17 +176,20 @@ impl Repository {
         action: &str,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<()> {
+        let (began, offset) = (Instant::now(), download.size);
         while let Some(chunk) = next_chunk(action, answer).await? {
             self.count(chunk.len());
             progress(chunk.len() as u64);
             download.writer.write_all(&chunk).map_err(Error::io("write", download.path))?;
             download.size += chunk.len() as u64;
+            download.furthest = download.furthest.max(download.size);
             if download.size > blob.size() {
                 let what = format!("blob {} of {}", blob.digest(), self.name());
                 return Err(Error::SizeMismatch { what, expected: blob.size(), actual: download.size });
             }
-            self.check_rate(download.began, download.size, action)?;
+            download.floor.check(download.furthest, action)?;
         }
+        self.line.measure(download.size - offset, began.elapsed());
         if download.size < blob.size() {
             return Err(RegistryError::connection(action, "the connection was closed early").into());
         }

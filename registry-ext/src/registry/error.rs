@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use oci_distribution::errors::{OciDistributionError, OciErrorCode};
 
+use super::challenge::Challenges;
+
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a registry says that lacks a blob of a manifest (OCI distribution specification, "Error Codes").
@@ -20,6 +22,10 @@ pub enum RegistryError {
         action: String,
         /// What the registry said.
         reason: String,
+        /// The HTTP status.
+        status: u16,
+        /// How it would let somebody in.
+        challenges: Box<Challenges>,
     },
     /// It answered with another status than success.
     #[error("cannot {action}: HTTP status {status}: {message}")]
@@ -62,8 +68,9 @@ impl RegistryError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connection { .. } => true,
-            // RFC 9110 and RFC 6585: request timeout, too many requests, and what servers say under load.
-            Self::Status { status: 408 | 429 | 500 | 502..=504, .. } => true,
+            // RFC 9110, RFC 6585 and RFC 8470: request timeout, too early, too many requests, and what
+            // servers say under load. 520 to 530 are of Cloudflare and say that the server behind it fails.
+            Self::Status { status: 408 | 425 | 429 | 500 | 502..=504 | 520..=530, .. } => true,
             // Manifests are put after their blobs. docker-registry says this too while another client
             // puts the same blob: it reads the link to the blob that it is writing anew.
             Self::Status { message, .. } => message.contains(MANIFEST_BLOB_UNKNOWN),
@@ -79,7 +86,7 @@ impl RegistryError {
     /// The HTTP status, if that was what was wrong.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Status { status, .. } => Some(*status),
+            Self::Status { status, .. } | Self::Unauthorized { status, .. } => Some(*status),
             _ => None,
         }
     }
@@ -96,6 +103,23 @@ impl RegistryError {
     pub(super) fn after(mut self, wait: Option<Duration>) -> Self {
         if let Self::Status { retry_after, .. } = &mut self {
             *retry_after = wait;
+        }
+        self
+    }
+
+    /// The same with how the registry would let somebody in.
+    pub(super) fn asking(mut self, asked: Challenges) -> Self {
+        if let Self::Unauthorized { challenges, .. } = &mut self {
+            **challenges = asked;
+        }
+        self
+    }
+
+    /// The same with what may be the reason that the credentials are not the right ones.
+    pub(super) fn with_hint(mut self, hint: Option<&str>) -> Self {
+        if let (Self::Unauthorized { reason, .. }, Some(hint)) = (&mut self, hint) {
+            reason.push_str("; ");
+            reason.push_str(hint);
         }
         self
     }
@@ -119,7 +143,10 @@ impl RegistryError {
         let plain = |text: char| if text.is_control() { ' ' } else { text };
         let message: String = body.trim().chars().take(1000).map(plain).collect();
         match status {
-            401 | 403 => Self::Unauthorized { action, reason: format!("HTTP status {status}: {message}") },
+            401 | 403 => {
+                let reason = format!("HTTP status {status}: {message}");
+                Self::Unauthorized { action, reason, status, challenges: Box::default() }
+            }
             _ => Self::Status { action, status, message, retry_after: None },
         }
     }
@@ -143,13 +170,8 @@ impl RegistryError {
 
     /// Sorts the errors of the HTTP client below it.
     pub(super) fn from_http(action: &str, error: reqwest::Error) -> Self {
-        use std::error::Error as _;
         match error.status() {
             Some(status) => Self::from_status(action, status.as_u16(), ""),
-            None if error.is_redirect() => {
-                let reason = error.source().map_or_else(|| "a redirect".into(), ToString::to_string);
-                Self::protocol(action, reason)
-            }
             // The URL is in `action` in a form that people know, and could hold a signature.
             None => Self::connection(action, error.without_url()),
         }

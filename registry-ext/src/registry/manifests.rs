@@ -3,20 +3,28 @@
 //! The OCI client reads a manifest of any size into memory, does not tell whether a registry knows
 //! what a subject is, reads one page of referrers, and cannot delete.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use layer::Digest;
 use oci_spec::image::Descriptor;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use tokio::time::timeout;
 
 use super::access::Operation;
+use super::request::Effort;
 use super::{RegistryError, Repository};
-use crate::artifact::{parse_index, referrers_tag};
+use crate::artifact::{ANNOTATION_CREATED, annotated, annotation, parse_index, referrers_tag};
 use crate::repository::{Manifest, Name};
 use crate::{Error, Result};
 
 /// Tags that are asked for at once. Registries have limits of their own.
 const TAGS_PER_PAGE: usize = 1000;
+/// Most referrers of one manifest that are known of.
+const MAX_REFERRERS: usize = 20_000;
+/// How long a list of referrers may take: there is another way.
+const MAX_LISTING: Duration = Duration::from_secs(15);
 /// What we understand.
 const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, \
@@ -71,19 +79,35 @@ impl Repository {
         }
     }
 
-    /// The manifests whose subject is `subject`, from the registry's own list or, where it keeps
+    /// The manifests whose subject is `subject`, each once and without its annotations but for when it was
+    /// made, from the registry's own list or, where it gives
     /// none, from the tag that stands in for it.
     ///
     /// # Errors
-    /// As [`manifest`](Self::manifest); [`Error::Malformed`].
+    /// As [`manifest`](Self::manifest); [`Error::Malformed`]. A list that is refused is an error only if the
+    /// registry fails, and there is no tag either.
     pub async fn referrers(&self, subject: Digest) -> Result<Vec<Descriptor>> {
-        match self.listed_referrers(subject).await? {
-            Some(listed) => Ok(listed),
-            None => match self.manifest(&Name::Tag(referrers_tag(subject))).await? {
-                Some(index) => Ok(parse_index("referrers index", &index.bytes)?.manifests().clone()),
-                None => Ok(Vec::new()),
-            },
+        let refusal = match self.listed_referrers(subject).await {
+            Ok(Some(listed)) => return Ok(listed),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        match (self.stand_in(subject).await?, refusal) {
+            (Some(index), _) => {
+                let (index, mut seen) = (parse_index("referrers index", &index.bytes)?, HashSet::new());
+                let new = index.manifests().iter().filter(|entry| seen.insert(entry.digest().clone()));
+                Ok(new.map(in_short).collect())
+            }
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(Vec::new()),
         }
+    }
+
+    /// The index under the tag that stands in for a list of referrers; `None` if there is none. Some
+    /// registries take the tag for the digest that it is made from, and give the subject itself.
+    async fn stand_in(&self, subject: Digest) -> Result<Option<Manifest>> {
+        let found = self.manifest(&Name::Tag(referrers_tag(subject))).await?;
+        Ok(found.filter(|found| found.digest != subject && found.is_index()))
     }
 
     /// Whether the registry was seen to keep no list of referrers.
@@ -91,27 +115,42 @@ impl Repository {
         self.lacks_referrers.load(Ordering::Relaxed)
     }
 
-    /// All pages of the registry's list; `None` if it keeps none.
+    /// All pages of the registry's list; `None` if it keeps none, which it may say in any way.
+    ///
+    /// # Errors
+    /// Those that say nothing of whether it keeps a list: no connection, a server that fails.
     async fn listed_referrers(&self, subject: Digest) -> Result<Option<Vec<Descriptor>>> {
         if self.lacks_referrers() {
             return Ok(None);
         }
         let action = format!("list the referrers of {subject} in {}", self.name());
-        let mut referrers = Vec::new();
+        let (mut referrers, mut seen) = (Vec::new(), HashSet::new());
         let first = format!("{}/referrers/{subject}", self.base);
         // Servers that serve a page for any path answer 200 here.
         let take = |page: &[u8]| {
-            referrers.extend_from_slice(parse_index("referrers", page).ok()?.manifests());
+            let page = parse_index("referrers", page).ok()?;
+            let new = page.manifests().iter().filter(|entry| seen.insert(entry.digest().clone()));
+            referrers.extend(new.take(MAX_REFERRERS - referrers.len()).map(in_short));
             Some(())
         };
-        let listed = match self.get_pages(&action, &first, take).await {
-            Err(Error::Registry(error)) if matches!(error.status(), Some(400 | 405 | 501)) => None,
-            listed => listed?,
+        let pages = self.get_pages(&action, &first, Effort::Small, take);
+        let Ok(listed) = timeout(MAX_LISTING, pages).await else {
+            return Err(RegistryError::connection(&action, "the list takes too long").into());
         };
-        if listed.is_none() {
-            self.lacks_referrers.store(true, Ordering::Relaxed);
+        match listed {
+            Ok(Some(())) => return Ok(Some(referrers)),
+            // It may keep a list all the same, and have no time for it now.
+            Err(Error::Registry(error)) if error.status() == Some(429) => return Ok(None),
+            Err(Error::Registry(error))
+                if error.status().is_none_or(|status| status >= 500 && status != 501) =>
+            {
+                return Err(error.into());
+            }
+            Err(error @ Error::TooLarge { .. }) => return Err(error),
+            Ok(None) | Err(_) => {}
         }
-        Ok(listed.map(|()| referrers))
+        self.lacks_referrers.store(true, Ordering::Relaxed);
+        Ok(None)
     }
 
     /// All tags.
@@ -136,10 +175,19 @@ impl Repository {
                 None
             }
         };
-        self.get_pages(&action, &format!("{}/tags/list?n={TAGS_PER_PAGE}", self.base), take).await?;
+        let first = format!("{}/tags/list?n={TAGS_PER_PAGE}", self.base);
+        self.get_pages(&action, &first, Effort::Full, take).await?;
         match broken {
             Some(error) => Err(RegistryError::protocol(&action, error).into()),
             None => Ok(tags),
         }
     }
+}
+
+/// What is kept of an entry of a list of referrers.
+fn in_short(entry: &Descriptor) -> Descriptor {
+    let mut short = Descriptor::new(entry.media_type().clone(), entry.size(), entry.digest().clone());
+    short.set_artifact_type(entry.artifact_type().clone());
+    let created = annotation(entry, ANNOTATION_CREATED).map(str::to_owned);
+    created.map_or(short.clone(), |created| annotated(short, [(ANNOTATION_CREATED, created)]))
 }

@@ -1,17 +1,20 @@
 //! Requests: how they are sent, tried again after a failure, and what their answers may take.
 //!
 //! A registry is not trusted: documents and messages of errors are read up to a bound, and neither
-//! they nor blobs may come slower than [`MIN_RATE`] for ever.
+//! they nor blobs may come slower than a [`Floor`] for ever.
 
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{CONTENT_TYPE, HeaderName, LINK, RETRY_AFTER};
-use reqwest::redirect::{Attempt, Policy};
-use reqwest::{RequestBuilder, Response, StatusCode, Url};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{RequestBuilder, Response, StatusCode};
+use tokio::time::timeout;
 
 use super::access::{Access, Operation};
-use super::{CONNECT_TIMEOUT, READ_TIMEOUT, RegistryError, Repository, USER_AGENT};
+use super::challenge::Challenges;
+use super::rate::Floor;
+use super::{CONNECT_TIMEOUT, READ_TIMEOUT, RegistryError, Repository, USER_AGENT, pages, redirect};
 use crate::{Error, Result};
 
 /// Largest manifest or index in bytes: what registries accept (OCI distribution specification,
@@ -19,22 +22,27 @@ use crate::{Error, Result};
 pub(crate) const MAX_MANIFEST_SIZE: u64 = 4 << 20;
 /// Most bytes of what comes with an error, or from a token server.
 const MAX_MESSAGE_SIZE: u64 = 64 << 10;
-/// Most pages of a list that are read.
-const MAX_PAGES: usize = 1000;
-/// Most bytes of all pages of a list.
-const MAX_LIST_SIZE: u64 = 32 << 20;
-/// Bytes a second that an answer has on average, once it takes longer than the patience for it: a
-/// modem had five times as many.
-const MIN_RATE: u64 = 1 << 10;
-/// Most redirects that are followed for one request.
-const MAX_REDIRECTS: usize = 10;
+/// How long a document, or its next bytes, may be waited for.
+const DOCUMENT_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the tries of one request take together, without the pauses between them, before there is no
+/// other one.
+const MAX_TRYING: Duration = Duration::from_secs(60);
+
+/// How much is done for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// As much as the options say: nothing goes on without it.
+    Full,
+    /// Two tries, and no long pause: there is another way.
+    Small,
+}
 
 /// A document that a registry sent.
 pub(super) struct Document {
     pub(super) media_type: Option<String>,
     pub(super) bytes: Vec<u8>,
-    /// The header `Link`.
-    link: Option<String>,
+    /// The headers `Link`.
+    pub(super) links: Vec<String>,
 }
 
 impl Repository {
@@ -43,27 +51,46 @@ impl Repository {
     pub(super) async fn attempt<T>(
         &self,
         operation: Operation,
+        effort: Effort,
         mut request: impl AsyncFnMut(&Access) -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
-        let (mut failures, mut renewed) = (0, false);
+        let (mut failures, mut is_renewed, mut trying) = (0, false, Duration::ZERO);
         loop {
-            let outcome = match self.access(operation).await {
-                Ok(access) => request(&access).await,
-                Err(error) => Err(error),
+            let began = Instant::now();
+            let error = match self.access(operation).await {
+                Err(error) => error,
+                Ok(access) => match request(&access).await {
+                    Err(RegistryError::Unauthorized { challenges, .. }) if !is_renewed => {
+                        is_renewed = true;
+                        match self.renew(operation, &access, &challenges).await {
+                            Ok(()) => continue,
+                            Err(error) => error,
+                        }
+                    }
+                    Err(error) => error,
+                    done => return done,
+                },
             };
-            match outcome {
-                Err(error) if error.is_unauthorized() && !renewed => {
-                    renewed = true;
-                    self.forget_access(operation).await;
-                }
-                Err(error) if error.is_transient() && failures + 1 < self.retry.attempts => {
-                    failures += 1;
-                    let wanted = error.retry_after().unwrap_or_default().min(self.retry.longest_wait);
-                    tokio::time::sleep(self.retry.pause(failures).max(wanted)).await;
-                }
-                outcome => return outcome,
-            }
+            failures += 1;
+            trying += began.elapsed();
+            let Some(pause) = self.pause_after(&error, effort, failures).filter(|_| trying < MAX_TRYING)
+            else {
+                return Err(error.with_hint(self.hint.as_deref()));
+            };
+            tokio::time::sleep(pause).await;
         }
+    }
+
+    /// How long to wait before the next try; `None` if there is none.
+    fn pause_after(&self, error: &RegistryError, effort: Effort, failures: u32) -> Option<Duration> {
+        let pause = self.retry.pause(failures);
+        let wanted = error.retry_after().unwrap_or_default();
+        let (attempts, pause) = match effort {
+            Effort::Full => (self.retry.attempts, pause.max(wanted.min(self.retry.longest_wait))),
+            Effort::Small if wanted > pause => return None,
+            Effort::Small => (self.retry.attempts.min(2), pause),
+        };
+        (error.is_transient() && failures < attempts).then_some(pause)
     }
 
     /// Sends a request, again if need be, until it is answered with success.
@@ -73,7 +100,8 @@ impl Repository {
         action: &str,
         request: impl Fn() -> RequestBuilder,
     ) -> Result<Response, RegistryError> {
-        self.attempt(operation, async |access| send(action, access.apply(request())).await).await
+        let send = async |access: &Access| exchange(action, access.apply(request()), self.patience).await;
+        self.attempt(operation, Effort::Full, send).await
     }
 
     /// Gets a document of at most 4 MiB; `None` for status 404.
@@ -82,18 +110,25 @@ impl Repository {
         action: &str,
         request: impl Fn() -> RequestBuilder,
     ) -> Result<Option<Document>> {
-        let read = self
-            .attempt(Operation::Pull, async |access| {
-                let answer = send(action, access.apply(request())).await?;
-                let header = |name: HeaderName| {
-                    answer.headers().get(name).and_then(|value| value.to_str().ok().map(str::to_owned))
-                };
-                let (media_type, link) = (header(CONTENT_TYPE), header(LINK));
-                let bytes = self.read(action, answer, MAX_MANIFEST_SIZE).await?;
-                Ok(Document { media_type, bytes, link })
-            })
-            .await;
-        match read {
+        self.get_within(action, Effort::Full, request).await
+    }
+
+    /// As [`get`](Self::get), with so much effort.
+    pub(super) async fn get_within(
+        &self,
+        action: &str,
+        effort: Effort,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Option<Document>> {
+        let read = self.attempt(Operation::Pull, effort, async |access| {
+            let answer = exchange(action, access.apply(request()), self.document_patience()).await?;
+            let media_type = answer.headers().get(CONTENT_TYPE);
+            let media_type = media_type.and_then(|value| value.to_str().ok().map(str::to_owned));
+            let links = pages::links(answer.headers());
+            let bytes = self.read(action, answer, MAX_MANIFEST_SIZE).await?;
+            Ok(Document { media_type, bytes, links })
+        });
+        match read.await {
             Ok(read) if read.bytes.len() as u64 > MAX_MANIFEST_SIZE => {
                 Err(too_large(action, MAX_MANIFEST_SIZE, read.bytes.len() as u64))
             }
@@ -103,65 +138,24 @@ impl Repository {
         }
     }
 
-    /// Gets a list of which the registry sends a page at a time, and gives each to `take`. Ends, with
-    /// `None`, at a page that is not there or that `take` refuses.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get); [`Error::TooLarge`] for a list of over 32 MiB, [`RegistryError::Protocol`]
-    /// for one of over 1000 pages.
-    pub(super) async fn get_pages(
-        &self,
-        action: &str,
-        first: &str,
-        mut take: impl FnMut(&[u8]) -> Option<()>,
-    ) -> Result<Option<()>> {
-        let mut url = Url::parse(first).map_err(|error| RegistryError::protocol(action, error))?;
-        let mut size = 0;
-        for _ in 0..MAX_PAGES {
-            let Some(page) = self.get(action, || self.http.get(url.clone())).await? else { return Ok(None) };
-            size += page.bytes.len() as u64;
-            if size > MAX_LIST_SIZE {
-                return Err(too_large(action, MAX_LIST_SIZE, size));
-            }
-            if take(&page.bytes).is_none() {
-                return Ok(None);
-            }
-            match page.link.and_then(|link| next_page(&url, &link)) {
-                Some(next) => url = next,
-                None => return Ok(Some(())),
-            }
-        }
-        Err(RegistryError::protocol(action, format!("the list has over {MAX_PAGES} pages")).into())
+    pub(super) fn document_patience(&self) -> Duration {
+        self.patience.min(DOCUMENT_PATIENCE)
     }
 
     /// Reads a body up to one chunk past `max` bytes.
-    pub(super) async fn read(
-        &self,
-        action: &str,
-        mut answer: Response,
-        max: u64,
-    ) -> Result<Vec<u8>, RegistryError> {
-        let (began, mut bytes) = (Instant::now(), Vec::new());
-        while let Some(chunk) = next_chunk(action, &mut answer).await? {
+    async fn read(&self, action: &str, mut answer: Response, max: u64) -> Result<Vec<u8>, RegistryError> {
+        let patience = self.document_patience();
+        let (floor, mut bytes) = (Floor::of_document(patience), Vec::new());
+        loop {
+            let next = timeout(patience, next_chunk(action, &mut answer)).await;
+            let Some(chunk) = next.map_err(|_| too_late(action, patience))?? else { return Ok(bytes) };
             self.count(chunk.len());
             bytes.extend_from_slice(&chunk);
             if bytes.len() as u64 > max {
-                break;
+                return Ok(bytes);
             }
-            self.check_rate(began, bytes.len() as u64, action)?;
+            floor.check(bytes.len() as u64, action)?;
         }
-        Ok(bytes)
-    }
-
-    /// Gives up on a registry that sends so little, or breaks off so often, that what it has sent
-    /// since `began` would take for ever.
-    pub(super) fn check_rate(&self, began: Instant, size: u64, action: &str) -> Result<(), RegistryError> {
-        let late = began.elapsed().saturating_sub(self.patience);
-        if late.as_secs_f64() * MIN_RATE as f64 > size as f64 {
-            let reason = format!("it sends less than {MIN_RATE} bytes a second");
-            return Err(RegistryError::protocol(action, reason));
-        }
-        Ok(())
     }
 
     /// The answer of a token server.
@@ -170,23 +164,35 @@ impl Repository {
         action: &str,
         request: RequestBuilder,
     ) -> Result<Vec<u8>, RegistryError> {
-        let answer = send(action, request).await?;
+        let answer = exchange(action, request, self.document_patience()).await?;
         self.read(action, answer, MAX_MESSAGE_SIZE).await
     }
 }
 
-fn too_large(action: &str, max: u64, size: u64) -> Error {
+pub(super) fn too_large(action: &str, max: u64, size: u64) -> Error {
     Error::TooLarge { what: format!("what the registry sent to {action}"), size, max }
 }
 
-/// Sends a request. An answer other than success is an error.
-pub(super) async fn send(action: &str, request: RequestBuilder) -> Result<Response, RegistryError> {
-    let mut answer = request.send().await.map_err(|error| RegistryError::from_http(action, error))?;
+fn too_late(action: &str, patience: Duration) -> RegistryError {
+    RegistryError::connection(action, format!("nothing came within {} seconds", patience.as_secs_f64()))
+}
+
+/// Sends a request, and waits so long for the headers of the answer. An answer other than success is an
+/// error.
+pub(super) async fn exchange(
+    action: &str,
+    request: RequestBuilder,
+    patience: Duration,
+) -> Result<Response, RegistryError> {
+    let (client, request) = request.build_split();
+    let request = request.map_err(|error| RegistryError::protocol(action, error.without_url()))?;
+    let answer = timeout(patience, redirect::execute(action, &client, request)).await;
+    let mut answer = answer.map_err(|_| too_late(action, patience))??;
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);
     }
-    let wait = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let (wait, challenges) = (retry_after(answer.headers()), Challenges::of(answer.headers()));
     let mut message = Vec::new();
     let read = async {
         while let Ok(Some(chunk)) = answer.chunk().await {
@@ -197,9 +203,19 @@ pub(super) async fn send(action: &str, request: RequestBuilder) -> Result<Respon
         }
     };
     // Whatever has come by then says enough.
-    let _ = tokio::time::timeout(CONNECT_TIMEOUT, read).await;
+    let _ = timeout(CONNECT_TIMEOUT.min(patience), read).await;
     let error = RegistryError::from_status(action, status.as_u16(), &String::from_utf8_lossy(&message));
-    Err(error.after(wait.map(Duration::from_secs)))
+    Err(error.after(wait).asking(challenges))
+}
+
+/// How long a registry wants to be left alone: seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
 }
 
 /// The next bytes of a body.
@@ -210,17 +226,15 @@ pub(super) async fn next_chunk(
     answer.chunk().await.map_err(|error| RegistryError::from_http(action, error))
 }
 
-/// The client for requests. It follows redirects, takes credentials to no other host, and leaves TLS
-/// for plain http nowhere. Proxies are those of the environment, but none for `this_machine`.
+/// The client for requests; redirects are followed by [`redirect`]. Proxies are those of the environment,
+/// but none for `this_machine`.
 pub(super) fn http_client(ca_certificates: &[Vec<u8>], this_machine: bool) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
-        .redirect(Policy::custom(|attempt| match refusal(&attempt) {
-            Some(reason) => attempt.error(reason),
-            None => attempt.follow(),
-        }));
+        .referer(false)
+        .redirect(Policy::none());
     if this_machine {
         builder = builder.no_proxy();
     }
@@ -234,40 +248,21 @@ pub(super) fn http_client(ca_certificates: &[Vec<u8>], this_machine: bool) -> Re
     Ok(builder.build().map_err(RegistryError::setup)?)
 }
 
-/// Why a redirect is not followed.
-fn refusal(attempt: &Attempt<'_>) -> Option<&'static str> {
-    let came_by_tls = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-    if attempt.previous().len() > MAX_REDIRECTS {
-        return Some("the registry redirects without an end");
-    }
-    (came_by_tls && attempt.url().scheme() != "https")
-        .then_some("the registry redirects to a place without TLS")
-}
-
-/// The URL in a `Link` header with `rel="next"` (RFC 8288), if it is of the same server: credentials
-/// go nowhere else.
-pub(crate) fn next_page(base: &Url, link: &str) -> Option<Url> {
-    let (target, parameters) = link.strip_prefix('<')?.split_once('>')?;
-    let is_next = parameters.split(';').any(|parameter| {
-        parameter.trim().strip_prefix("rel=").is_some_and(|rel| rel.trim_matches('"') == "next")
-    });
-    let url = base.join(target).ok()?;
-    (is_next && url.origin() == base.origin()).then_some(url)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn wait(value: &str) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, value.parse().unwrap());
+        retry_after(&headers).map(|wait| wait.as_secs())
+    }
+
     #[test]
-    fn next_pages_stay_on_the_server() {
-        let base = Url::parse("https://a:5000/v2/x/referrers/sha256:1").unwrap();
-        let next = |link| next_page(&base, link).map(String::from);
-        let wanted = Some("https://a:5000/v2/x/referrers/sha256:1?page=2".to_owned());
-        assert_eq!(next(r#"</v2/x/referrers/sha256:1?page=2>; rel="next""#), wanted);
-        assert_eq!(next("<?page=2>; rel=next"), wanted);
-        assert_eq!(next(r#"<https://b/v2/x>; rel="next""#), None);
-        assert_eq!(next(r#"</v2/x>; rel="prev""#), None);
-        assert_eq!(next("nonsense"), None);
+    fn a_pause_is_asked_for_in_seconds_or_by_a_date() {
+        assert_eq!(wait(" 7 "), Some(7));
+        assert_eq!(wait("Fri, 31 Dec 1999 23:59:59 GMT"), Some(0));
+        assert!(wait("Tue, 31 Dec 2999 23:59:59 GMT").is_some_and(|wait| wait > 1_000_000));
+        assert_eq!(wait("soon"), None);
     }
 }

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::access::{Access, Operation};
+use super::request::Effort;
 use super::{CONNECT_TIMEOUT, RegistryError, Repository, USER_AGENT, is_loopback};
 use crate::Result;
 use crate::artifact::digest_of;
@@ -67,7 +68,7 @@ impl Repository {
                 Err(error) => Err(RegistryError::from_client(&action, error)),
             }
         };
-        Ok(self.attempt(Operation::Push, put).await?)
+        Ok(self.attempt(Operation::Push, Effort::Full, put).await?)
     }
 
     /// Has the registry take a blob over from another of its repositories. Gives false if it does
@@ -89,7 +90,7 @@ impl Repository {
                 .map_err(|_| stalled("mount a blob"))?
                 .map_err(|error| RegistryError::from_client("mount a blob", error))
         };
-        self.attempt(Operation::Push, mount).await.is_ok()
+        self.attempt(Operation::Push, Effort::Full, mount).await.is_ok()
     }
 
     /// The client, with what it needs to be let in.

@@ -14,9 +14,10 @@ use layer::Digest;
 use oci_spec::image::{Descriptor, ImageIndex};
 
 use super::layout_blobs::read_bounded;
+use crate::artifact::reading::is_index;
 use crate::artifact::{self, annotation, digest_of, index, parse_index, parse_manifest, to_json};
 use crate::registry::MAX_MANIFEST_SIZE;
-use crate::repository::{Manifest, Name, is_index};
+use crate::repository::{Manifest, Name};
 use crate::scratch::ScratchDir;
 use crate::{Error, Result};
 
@@ -163,8 +164,7 @@ impl OciLayout {
             let manifest = self.manifest_of(entry)?;
             if annotation(entry, ANNOTATION_REF_NAME) == Some(artifact::DELTA_INDEX_TAG) {
                 let deltas = parse_index(artifact::DELTA_INDEX_TAG, &manifest.bytes)?;
-                targets
-                    .extend(artifact::delta_index::targets(&deltas)?.into_iter().map(|(target, _)| target));
+                targets.extend(artifact::delta_index::targets(&deltas).into_iter().map(|(target, _)| target));
             } else if let Ok(parsed) = parse_manifest("manifest", &manifest.bytes) {
                 targets.extend(parsed.subject().as_ref().and_then(|subject| digest_of(subject).ok()));
             }

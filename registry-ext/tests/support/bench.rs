@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use oci_spec::image::Descriptor;
 use registry_ext::Result;
+use registry_ext::artifact::descriptor_of;
 use registry_ext::image::{Platform, resolve, resolve_all};
 use registry_ext::publish::{Images, PublishOptions, PublishReport, publish};
 use registry_ext::pull::{Destination, PullOptions, PullReport, pull};
@@ -52,9 +54,21 @@ impl Bench {
         open(&self.name(), &self.options, self.dir.path())
     }
 
+    /// Stores a blob of these bytes.
+    pub(crate) async fn put_blob(&self, bytes: &[u8], media_type: &str) -> Descriptor {
+        let path = self.path("blob-to-put");
+        std::fs::write(&path, bytes).unwrap();
+        let blob = descriptor_of(media_type, bytes);
+        self.repository().put_blob(&blob, &path).await.unwrap();
+        blob
+    }
+
     pub(crate) async fn images(&self, tag: &str) -> Images {
         let repository = self.repository();
-        let images = resolve_all(&repository, Some(&Name::Tag(tag.into())), self.dir.path()).await.unwrap();
+        let images =
+            resolve_all(&repository, Some(&Name::Tag(tag.into())), self.dir.path(), &Watch::nothing())
+                .await
+                .unwrap();
         Images { repository, images }
     }
 

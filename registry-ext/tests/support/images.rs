@@ -14,6 +14,7 @@ use serde_json::json;
 #[derive(Clone, Debug)]
 pub(crate) struct TestImage {
     pub(crate) layers: Vec<Vec<u8>>,
+    /// As in `arm/v7`: with the variant, if it has one.
     pub(crate) architecture: &'static str,
 }
 
@@ -58,16 +59,24 @@ pub(crate) fn write_blobs(
         descriptor_of(media_type, bytes)
     };
     let diff_ids: Vec<String> = layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
-    let config = json!({
-        "architecture": architecture, "os": "linux", "config": {},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-    });
+    let mut config = platform(architecture);
+    config["config"] = json!({});
+    config["rootfs"] = json!({"type": "layers", "diff_ids": diff_ids});
     let manifest = json!({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": put("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes()),
         "layers": blobs.iter().map(|(media_type, blob)| put(media_type, blob)).collect::<Vec<_>>(),
     });
     Manifest::new(manifest.to_string().into_bytes(), None)
+}
+
+fn platform(architecture: &str) -> serde_json::Value {
+    match architecture.split_once('/') {
+        Some((architecture, variant)) => {
+            json!({"os": "linux", "architecture": architecture, "variant": variant})
+        }
+        None => json!({"os": "linux", "architecture": architecture}),
+    }
 }
 
 /// Writes images under their tags to the layout `images` in a directory.
@@ -87,7 +96,7 @@ pub(crate) fn write_index(layout: &OciLayout, images: &[TestImage], tag: &str) {
             let manifest = image.manifest(layout);
             layout.put_manifest(&manifest, None).unwrap();
             let mut entry = serde_json::to_value(manifest.descriptor()).unwrap();
-            entry["platform"] = json!({"os": "linux", "architecture": image.architecture});
+            entry["platform"] = platform(image.architecture);
             entry
         })
         .collect();

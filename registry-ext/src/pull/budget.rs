@@ -1,0 +1,137 @@
+//! What the deltas of one layer may cost. A delta is there to save something: one that costs more than the
+//! layer's own blob would is given up for it.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use delta_format::{SourceFiles, SourcePath};
+
+use crate::image::ImageLayer;
+
+/// Deltas of a layer that may fail before its blob is fetched: one that is broken happens, three are meant.
+pub(super) const MAX_FAILURES: usize = 3;
+/// How many times as long as the blob all deltas of a layer may take.
+const TIMES: f64 = 4.0;
+/// How long they may take in any case: what is applied is larger than what is fetched.
+const MIN_TIME: Duration = Duration::from_secs(60);
+/// Bytes a second that the line is taken to have until it is known.
+const USUAL_LINE: u64 = 1 << 20;
+/// How many times as large as its blob a layer that a delta rebuilds may be. Programs compress to a third or
+/// a fifth; a layer that is mostly zeros compresses better, and then its blob costs little.
+const MAX_RATIO: u64 = 64;
+/// Bytes that it may have in any case.
+const MIN_OUTPUT: u64 = 16 << 20;
+
+/// What is left for the deltas of a layer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    /// Most bytes that a delta may write.
+    pub(super) max_output: u64,
+    end: Instant,
+}
+
+impl Budget {
+    /// For a layer whose blob would come over a line of so many bytes a second. No layer may be larger than
+    /// `max_layer_size`.
+    pub(super) fn new(layer: &ImageLayer, line: Option<u64>, max_layer_size: u64) -> Self {
+        let plain = layer.blob.size() as f64 / line.unwrap_or(USUAL_LINE).max(1) as f64;
+        // No blob is worth a wait of days.
+        let time = Duration::from_secs_f64((plain * TIMES).min(86_400.0)).max(MIN_TIME);
+        Self { max_output: max_output(layer).min(max_layer_size), end: Instant::now() + time }
+    }
+
+    /// Whether there is time for another delta.
+    pub(super) fn has_time(&self) -> bool {
+        Instant::now() < self.end
+    }
+
+    /// The time that is left.
+    pub(super) fn time_left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Most bytes that a delta of this layer may write.
+fn max_output(layer: &ImageLayer) -> u64 {
+    match layer.is_plain_tar() {
+        true => layer.blob.size(),
+        false => layer.blob.size().saturating_mul(MAX_RATIO).max(MIN_OUTPUT),
+    }
+}
+
+/// Looks at the clock at each step of the work that a delta asks for: when it writes, and when it opens
+/// a file.
+pub(super) struct Timed<T> {
+    pub(super) inner: T,
+    pub(super) budget: Budget,
+}
+
+impl<T> Timed<T> {
+    fn check(&self) -> io::Result<()> {
+        match self.budget.has_time() {
+            true => Ok(()),
+            // An error without a number of the system: the delta is at fault.
+            false => Err(io::Error::new(io::ErrorKind::TimedOut, "it takes longer than the whole layer")),
+        }
+    }
+}
+
+impl<W: Write> Write for Timed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.check()?;
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<S: SourceFiles> SourceFiles for Timed<S> {
+    type File = S::File;
+
+    fn open(&mut self, path: &SourcePath) -> delta_format::Result<S::File> {
+        let late = |source| delta_format::Error::SourceUnreadable { path: path.clone(), source };
+        self.check().map_err(late)?;
+        self.inner.open(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use layer::{BlobDigest, DiffId, Digest};
+
+    use super::*;
+    use crate::artifact::descriptor;
+
+    fn layer(size: u64, is_plain: bool) -> ImageLayer {
+        let (digest, tar) = (Digest::of(b"blob"), Digest::of(if is_plain { b"blob" } else { b"tar." }));
+        ImageLayer { blob: descriptor("x", digest, size), digest: BlobDigest(digest), diff_id: DiffId(tar) }
+    }
+
+    #[test]
+    fn the_output_is_bounded_by_the_blob() {
+        let max = |size, is_plain| Budget::new(&layer(size, is_plain), None, 64 << 30).max_output;
+        assert_eq!(max(3 << 20, false), 192 << 20);
+        assert_eq!(max(1000, false), MIN_OUTPUT);
+        assert_eq!(max(1000, true), 1000);
+        assert_eq!(max(u64::MAX, false), 64 << 30);
+    }
+
+    #[test]
+    fn the_time_is_bounded_by_the_line() {
+        let time = |size, line| Budget::new(&layer(size, false), line, 1).time_left().as_secs_f64().round();
+        assert_eq!(time(3 << 20, None), 60.0);
+        assert_eq!(time(100 << 20, Some(1 << 20)), 400.0);
+        assert_eq!(time(100 << 20, Some(100 << 20)), 60.0);
+        assert_eq!(time(u64::MAX, Some(0)), 86_400.0);
+    }
+
+    #[test]
+    fn what_is_late_writes_nothing_more() {
+        let budget = Budget { max_output: 1, end: Instant::now() };
+        let mut timed = Timed { inner: Vec::new(), budget };
+        assert_eq!(timed.write(b"x").unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(timed.inner.is_empty() && !budget.has_time());
+    }
+}

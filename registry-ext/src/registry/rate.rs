@@ -1,0 +1,110 @@
+//! How slow a registry may be.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::RegistryError;
+
+/// Bytes a second that an answer has at least on average, whatever its size, once it takes longer than the
+/// patience for it. A modem had five times as many.
+const MIN_RATE: u64 = 1 << 10;
+/// What large blobs have at least, where nothing is known of the line: 2G networks have as much.
+const MIN_RATE_OF_LARGE: u64 = 32 << 10;
+/// How long a blob may take at its lowest rate, unless [`MIN_RATE_OF_LARGE`] is less.
+const LONGEST: Duration = Duration::from_secs(4 * 3600);
+/// Bytes a second of a document: a manifest, a page of a list, a token.
+const MIN_RATE_OF_DOCUMENTS: u64 = 16 << 10;
+/// The part of the line that a download has at least.
+const SHARE_OF_LINE: u64 = 32;
+/// What that is at most: a cache may have had the blob that told how fast the line is, and lack the others.
+const MAX_RATE_BY_LINE: u64 = 256 << 10;
+/// Bytes of a download that says how fast the line is.
+const MEASURED_SIZE: u64 = 256 << 10;
+
+/// The fastest that a registry was seen to send, in bytes a second. 0: it was not seen yet.
+#[derive(Debug, Default)]
+pub(super) struct Line(AtomicU64);
+
+impl Line {
+    /// Notes that so many bytes came in so long.
+    pub(super) fn measure(&self, size: u64, time: Duration) {
+        if size >= MEASURED_SIZE {
+            let rate = size as f64 / time.as_secs_f64().max(0.001);
+            // A rate is far from the largest number.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and small")]
+            self.0.fetch_max(rate as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes a second, if it was seen.
+    pub(super) fn rate(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|rate| *rate > 0)
+    }
+}
+
+/// The rate that an answer must have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Floor {
+    began: Instant,
+    patience: Duration,
+    rate: u64,
+}
+
+impl Floor {
+    /// For a blob of `size` bytes, of which the first is expected from now on.
+    pub(super) fn of_blob(size: u64, line: &Line, patience: Duration) -> Self {
+        let by_size = (size / LONGEST.as_secs()).clamp(MIN_RATE, MIN_RATE_OF_LARGE);
+        let by_line = line.rate().map_or(0, |rate| (rate / SHARE_OF_LINE).min(MAX_RATE_BY_LINE));
+        Self { began: Instant::now(), patience, rate: by_size.max(by_line) }
+    }
+
+    /// For a document.
+    pub(super) fn of_document(patience: Duration) -> Self {
+        Self { began: Instant::now(), patience, rate: MIN_RATE_OF_DOCUMENTS }
+    }
+
+    /// Gives up on a registry that sends so little, or breaks off so often, that what it has sent
+    /// would take for ever.
+    pub(super) fn check(&self, size: u64, action: &str) -> Result<(), RegistryError> {
+        let late = self.began.elapsed().saturating_sub(self.patience);
+        if late.as_secs_f64() * self.rate as f64 > size as f64 {
+            let reason = format!("it sends less than {} bytes a second", self.rate);
+            return Err(RegistryError::protocol(action, reason));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_grows_with_the_size_and_the_line() {
+        let line = Line::default();
+        let rate = |size| Floor::of_blob(size, &line, Duration::ZERO).rate;
+        assert_eq!(rate(0), MIN_RATE);
+        // At the floor it takes four hours, not 28.
+        assert_eq!(rate(100_000_000), 6944);
+        assert_eq!(rate(u64::MAX), MIN_RATE_OF_LARGE);
+        line.measure(MEASURED_SIZE - 1, Duration::from_millis(1));
+        assert_eq!(line.rate(), None, "too little says nothing");
+        line.measure(1 << 20, Duration::from_secs(1));
+        line.measure(1 << 20, Duration::from_secs(10));
+        assert_eq!(line.rate(), Some(1 << 20));
+        let rate = |size| Floor::of_blob(size, &line, Duration::ZERO).rate;
+        assert_eq!(rate(100_000_000), 32 << 10);
+        line.measure(1 << 30, Duration::from_secs(1));
+        assert_eq!(Floor::of_blob(1, &line, Duration::ZERO).rate, MAX_RATE_BY_LINE);
+    }
+
+    #[test]
+    fn what_is_too_slow_is_given_up_after_the_patience() {
+        let floor = |patience| Floor { patience, ..Floor::of_document(Duration::ZERO) };
+        assert!(floor(Duration::from_secs(3600)).check(0, "x").is_ok());
+        let late = Floor { began: Instant::now() - Duration::from_secs(10), ..floor(Duration::from_secs(1)) };
+        let error = late.check(9 * MIN_RATE_OF_DOCUMENTS - 1, "x").unwrap_err();
+        assert!(error.to_string().contains("less than 16384 bytes a second"), "{error}");
+        assert!(late.check(10 * MIN_RATE_OF_DOCUMENTS, "x").is_ok());
+    }
+}
