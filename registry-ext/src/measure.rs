@@ -120,6 +120,7 @@ pub async fn measure_layers(
         delta_size: None,
         delta_index_size: None,
         tardf3_size: None,
+        has_failed: false,
         seconds: 0.0,
     };
     if workshop.sees_through() {
@@ -145,6 +146,7 @@ async fn layer_of_file(path: &Path, options: &MakeOptions) -> Result<(ImageLayer
     let path = path.to_owned();
     let (spool, diff_id) = blocking(move || {
         let spool = Spool::open(&path, &spool_options)?;
+        layer::check_is_layer(&spool)?;
         let diff_id = spool.diff_id()?;
         Ok((spool, diff_id))
     })

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fixtures::{Ending, LayerBuilder, Tangle, seeds, tangled_layers};
-use layer::{Entry, MergeOptions, MergedTree, Spool, SpoolOptions, entries};
+use layer::{MergeOptions, MergedTree, Spool, SpoolOptions, entries};
 use registry_ext::store::{Base, ContainersStorage, LayerStore, OciLayout};
 use registry_ext::unpack::Unpacker;
 use support::images::TestImage;
@@ -22,7 +22,6 @@ use tempfile::TempDir;
 /// The layers of an image, and how they are merged.
 struct Image {
     spools: Vec<Spool>,
-    entries: Vec<Vec<Entry>>,
     merged: MergedTree,
 }
 
@@ -38,7 +37,7 @@ impl Image {
         let spools: Vec<Spool> = layers.iter().map(|layer| spool(layer)).collect();
         let entries: Vec<_> = spools.iter().map(|spool| entries(spool).unwrap()).collect();
         let merged = MergedTree::merge(&entries, &WITH_WHITEOUTS);
-        Self { spools, entries, merged }
+        Self { spools, merged }
     }
 
     /// Compares all names of the merged tree with a directory, and counts them.
