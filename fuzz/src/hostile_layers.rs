@@ -49,7 +49,7 @@ pub fn layers(data: &[u8]) {
         let Ok((delta, stats)) = made else { continue };
         assert_eq!(stats.same.size + stats.similar.size + stats.literal.size, new.size());
         assert!(delta.starts_with(&Version::V1.magic()[..5]));
-        verify(delta.as_slice(), &old, &new).expect("the delta makes the new layer");
+        verify(delta.as_slice(), &old, &new, &options.merge).expect("the delta makes the new layer");
     }
 }
 

@@ -98,7 +98,7 @@ fn same_size(old: &[u8], new: &[u8]) -> u64 {
         let merge = MergeOptions { apply_whiteouts, ..MergeOptions::default() };
         let options = DiffOptions { merge, sees_through, ..DiffOptions::default() };
         let (delta, stats) = diff(&old, &new, &options, Vec::new(), &|_| ()).unwrap();
-        verify(delta.as_slice(), &old, &new).unwrap();
+        verify(delta.as_slice(), &old, &new, &options.merge).unwrap();
         sizes.push(stats.same.size);
     }
     assert!(sizes.iter().all(|size| *size == sizes[0]));
