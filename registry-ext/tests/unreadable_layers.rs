@@ -45,7 +45,10 @@ impl Pair {
 
     async fn images(&self, tag: &str) -> Images {
         let repository = self.repository();
-        let images = resolve_all(&repository, Some(&Name::Tag(tag.into())), self.dir.path()).await.unwrap();
+        let images =
+            resolve_all(&repository, Some(&Name::Tag(tag.into())), self.dir.path(), &Watch::nothing())
+                .await
+                .unwrap();
         Images { repository, images }
     }
 
@@ -130,7 +133,7 @@ async fn from_an_old_layer_that_is_no_tar_there_are_no_deltas() {
     assert!(seen.iter().all(|text| text.contains("is no tar: it is a JSON document")), "{seen:?}");
 
     let (old, images) = (pair.images("v1").await, pair.images("v2").await);
-    let measured = measure(&old, &images, &MakeOptions::default(), &Watch::nothing()).await.unwrap();
+    let measured = measure(&old, &images, &MakeOptions::default(), 0, &Watch::nothing()).await.unwrap();
     assert_eq!(measured[0].with_deltas, measured[0].plain);
     assert!(measured[0].layers.iter().all(|layer| layer.has_failed == (layer.fetched() > 0)));
     let checked =
