@@ -1,10 +1,14 @@
-//! Progress bars, where somebody is looking.
+//! Progress: bars where somebody is looking, a line every few seconds where a log is kept.
+
+mod log;
 
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 use std::time::Duration;
 
 use delta_format::escape;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use log::Log;
 
 use crate::Text;
 
@@ -15,32 +19,40 @@ const SPINNER: &str = "{spinner} {prefix} {bytes} {bytes_per_sec} {elapsed}";
 /// How often a bar is drawn while nothing advances, so that its clock goes on.
 const TICK: Duration = Duration::from_millis(200);
 
-/// The bars of a command, on stderr. They are drawn only if stderr is a terminal.
+/// The bars of a command, on stderr. They are drawn if stderr is a terminal; if it is not, a line is
+/// written every few seconds that tells how far each of them is.
 #[derive(Debug, Clone)]
 pub struct Progress {
     bars: MultiProgress,
-    is_hidden: bool,
+    /// Whether bars are drawn.
+    is_drawn: bool,
+    /// What writes lines, where no bars are drawn.
+    log: Option<Arc<Log>>,
 }
 
 impl Progress {
-    /// Bars on stderr. None is drawn if `quiet`, which a command also sets for output that a
-    /// program reads (`--json`), or if stderr is no terminal.
+    /// Progress on stderr: bars on a terminal, lines elsewhere. Nothing is shown if `quiet`, which a
+    /// command also sets for output that a program reads (`--json`).
     #[expect(clippy::disallowed_methods, reason = "nothing is written here")]
     pub fn new(quiet: bool) -> Self {
-        if quiet || !io::stderr().is_terminal() {
+        if quiet {
             return Self::hidden();
         }
-        Self { bars: MultiProgress::new(), is_hidden: false }
+        if !io::stderr().is_terminal() {
+            return Self { log: Some(Log::new()), ..Self::hidden() };
+        }
+        Self { bars: MultiProgress::new(), is_drawn: true, log: None }
     }
 
-    /// Bars that are never drawn.
+    /// Progress that is never shown.
     pub fn hidden() -> Self {
-        Self { bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()), is_hidden: true }
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        Self { bars, is_drawn: false, log: None }
     }
 
-    /// Whether nothing is ever drawn.
+    /// Whether nothing is ever shown, neither bars nor lines.
     pub const fn is_hidden(&self) -> bool {
-        self.is_hidden
+        !self.is_drawn && self.log.is_none()
     }
 
     /// Writes a line to stderr, above the bars if some are drawn.
@@ -65,31 +77,40 @@ impl Progress {
         };
         let style = ProgressStyle::with_template(template).expect("a constant template is valid");
         let bar = self.bars.add(bar.with_style(style).with_prefix(escape(&label.into()).to_string()));
-        if !self.is_hidden {
+        if self.is_drawn {
             bar.enable_steady_tick(TICK);
         }
-        Bar(bar)
+        if let Some(log) = &self.log {
+            log.add(bar.clone());
+        }
+        Bar { bar, log: self.log.clone() }
     }
 }
 
 /// One bar. Clones draw and advance the same one, from any thread.
 #[derive(Debug, Clone)]
-pub struct Bar(ProgressBar);
+pub struct Bar {
+    bar: ProgressBar,
+    log: Option<Arc<Log>>,
+}
 
 impl Bar {
     /// Counts `bytes` more.
     pub fn advance(&self, bytes: u64) {
-        self.0.inc(bytes);
+        self.bar.inc(bytes);
+        if let Some(log) = &self.log {
+            log.tick();
+        }
     }
 
     /// Bytes counted so far.
     pub fn position(&self) -> u64 {
-        self.0.position()
+        self.bar.position()
     }
 
-    /// Removes the bar from the terminal.
+    /// Removes the bar from the terminal, and from the lines.
     pub fn finish(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
@@ -120,14 +141,14 @@ mod tests {
     fn screen() -> (InMemoryTerm, Progress) {
         let term = InMemoryTerm::new(10, 60);
         let target = ProgressDrawTarget::term_like(Box::new(term.clone()));
-        (term, Progress { bars: MultiProgress::with_draw_target(target), is_hidden: false })
+        (term, Progress { bars: MultiProgress::with_draw_target(target), is_drawn: true, log: None })
     }
 
     #[test]
     fn a_line_stands_above_the_bars() {
         let (term, progress) = screen();
         let bars = [progress.bytes("one", 100), progress.bytes("two", 100)];
-        bars.iter().for_each(|bar| bar.0.tick());
+        bars.iter().for_each(|bar| bar.bar.tick());
         progress.above(|| {
             assert_eq!(term.contents(), "", "no bar is in the way");
             term.write_line("warning: something").unwrap();
