@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use zstd::stream::raw::CParameter;
+use zstd::zstd_safe::{self, CCtx, CParameter, InBuffer, OutBuffer};
 
 use crate::wire::MAX_WRITTEN_WINDOW_LOG;
 
@@ -56,10 +56,20 @@ const TRIAL_LEVELS: [i32; 2] = [1, 6];
 /// The gain is next to nothing below one byte of this many.
 const MIN_GAIN: usize = 100;
 
+/// Compressed bytes that are given to the output at once, in bytes.
+const OUTPUT_SIZE: usize = 128 << 10;
+
 /// Compresses to one frame.
 pub(crate) struct Compressor<W: Write> {
-    encoder: zstd::Encoder<'static, W>,
+    frame: Frame<W>,
     trial: Option<Trial>,
+}
+
+/// The frame that is being written.
+struct Frame<W: Write> {
+    context: CCtx<'static>,
+    buffer: Vec<u8>,
+    output: W,
 }
 
 /// Chooses the level of each stretch.
@@ -84,41 +94,47 @@ impl<W: Write> Compressor<W> {
         } else {
             None
         };
-        Ok(Self { encoder: encoder(output, encoding)?, trial })
+        Ok(Self { frame: Frame::new(output, encoding)?, trial })
     }
 
     pub(crate) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let Some(trial) = &mut self.trial else { return self.encoder.write_all(bytes) };
+        let Some(trial) = &mut self.trial else { return self.frame.write_all(bytes) };
         while !bytes.is_empty() {
             let (fits, rest) = bytes.split_at(bytes.len().min(STRETCH_SIZE - trial.stretch.len()));
             trial.stretch.extend_from_slice(fits);
             bytes = rest;
             if trial.stretch.len() == STRETCH_SIZE {
-                trial.end_stretch(&mut self.encoder)?;
+                trial.end_stretch(&mut self.frame)?;
             }
         }
         Ok(())
     }
 
-    /// Ends the frame and gives back the output.
-    pub(crate) fn finish(mut self) -> io::Result<W> {
+    /// Bytes that are compressed: those that wait for a thread are not.
+    pub(crate) fn compressed(&self) -> u64 {
+        self.frame.compressed()
+    }
+
+    /// Ends the frame and gives back the output. `progress` is told the bytes that are compressed so
+    /// far, again and again.
+    pub(crate) fn finish(mut self, progress: &dyn Fn(u64)) -> io::Result<W> {
         if let Some(trial) = &mut self.trial {
-            trial.end_stretch(&mut self.encoder)?;
+            trial.end_stretch(&mut self.frame)?;
         }
-        self.encoder.finish()
+        self.frame.finish(progress)
     }
 }
 
 impl Trial {
-    fn end_stretch<W: Write>(&mut self, encoder: &mut zstd::Encoder<'static, W>) -> io::Result<()> {
+    fn end_stretch<W: Write>(&mut self, frame: &mut Frame<W>) -> io::Result<()> {
         let level = if self.effort_pays()? { self.level } else { TRIAL_LEVELS[1] };
         if level != self.current {
             // What came before keeps its level: zstd takes the new one from the next job on.
-            encoder.flush()?;
-            encoder.set_parameter(CParameter::CompressionLevel(level))?;
+            frame.flush()?;
+            frame.set(CParameter::CompressionLevel(level))?;
             self.current = level;
         }
-        encoder.write_all(&self.stretch)?;
+        frame.write_all(&self.stretch)?;
         self.stretch.clear();
         Ok(())
     }
@@ -136,26 +152,74 @@ impl Trial {
     }
 }
 
-fn encoder<W: Write>(output: W, encoding: Encoding) -> io::Result<zstd::Encoder<'static, W>> {
-    let mut encoder = zstd::Encoder::new(output, encoding.level)?;
-    encoder.include_checksum(true)?;
-    if encoding.long_distance {
-        encoder.long_distance_matching(true)?;
-    }
-    // Long-distance matching alone makes the default window 2^27: within the limit.
-    if let Some(window_log) = encoding.window_log {
-        encoder.set_parameter(CParameter::WindowLog(window_log.clamp(10, MAX_WRITTEN_WINDOW_LOG)))?;
-    } else if encoding.level >= 20 {
-        encoder.set_parameter(CParameter::WindowLog(MAX_WRITTEN_WINDOW_LOG))?;
-    }
-    if encoding.workers > 0 {
-        encoder.multithread(encoding.workers)?;
-        if let Some(size) = encoding.job_size {
-            encoder.set_parameter(CParameter::JobSize(size))?;
+impl<W: Write> Frame<W> {
+    fn new(output: W, encoding: Encoding) -> io::Result<Self> {
+        let context = CCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
+        let mut frame = Self { context, buffer: Vec::with_capacity(OUTPUT_SIZE), output };
+        frame.set(CParameter::ChecksumFlag(true))?;
+        frame.set(CParameter::CompressionLevel(encoding.level))?;
+        if encoding.long_distance {
+            frame.set(CParameter::EnableLongDistanceMatching(true))?;
         }
-        if let Some(log) = encoding.overlap_log {
-            encoder.set_parameter(CParameter::OverlapSizeLog(log))?;
+        // Long-distance matching alone makes the default window 2^27: within the limit.
+        if let Some(window_log) = encoding.window_log {
+            frame.set(CParameter::WindowLog(window_log.clamp(10, MAX_WRITTEN_WINDOW_LOG)))?;
+        } else if encoding.level >= 20 {
+            frame.set(CParameter::WindowLog(MAX_WRITTEN_WINDOW_LOG))?;
         }
+        if encoding.workers > 0 {
+            frame.set(CParameter::NbWorkers(encoding.workers))?;
+            if let Some(size) = encoding.job_size {
+                frame.set(CParameter::JobSize(size))?;
+            }
+            if let Some(log) = encoding.overlap_log {
+                frame.set(CParameter::OverlapSizeLog(log))?;
+            }
+        }
+        Ok(frame)
     }
-    Ok(encoder)
+
+    fn set(&mut self, parameter: CParameter) -> io::Result<()> {
+        self.context.set_parameter(parameter).map(drop).map_err(zstd_error)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut input = InBuffer::around(bytes);
+        while input.pos() < bytes.len() {
+            self.step(|context, output| context.compress_stream(output, &mut input))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was given is compressed and written.
+    fn flush(&mut self) -> io::Result<()> {
+        while self.step(|context, output| context.flush_stream(output))? > 0 {}
+        Ok(())
+    }
+
+    fn compressed(&self) -> u64 {
+        self.context.get_frame_progression().consumed
+    }
+
+    fn finish(mut self, progress: &dyn Fn(u64)) -> io::Result<W> {
+        while self.step(|context, output| context.end_stream(output))? > 0 {
+            progress(self.compressed());
+        }
+        Ok(self.output)
+    }
+
+    /// Does one step of zstd's, and writes what comes out of it.
+    fn step(
+        &mut self,
+        step: impl FnOnce(&mut CCtx<'static>, &mut OutBuffer<'_, Vec<u8>>) -> zstd_safe::SafeResult,
+    ) -> io::Result<usize> {
+        self.buffer.clear();
+        let rest = step(&mut self.context, &mut OutBuffer::around(&mut self.buffer)).map_err(zstd_error)?;
+        self.output.write_all(&self.buffer)?;
+        Ok(rest)
+    }
+}
+
+fn zstd_error(code: zstd_safe::ErrorCode) -> io::Error {
+    io::Error::other(zstd_safe::get_error_name(code))
 }

@@ -226,14 +226,29 @@ impl<W: Write> OpWriter<W> {
         self.write_listed(wire::OP_REENCODE, "a reencode op", &payload)
     }
 
+    /// Bytes of the op stream so far, and how many of them are compressed: of the others, threads hold
+    /// some and the writer holds some.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.stats.stream_size, self.stream.compressed())
+    }
+
     /// Ends the frame and gives back the output and what was written.
     ///
     /// # Errors
     /// [`Error::Output`].
-    pub fn finish(mut self) -> Result<(W, WriterStats)> {
+    pub fn finish(self) -> Result<(W, WriterStats)> {
+        self.finish_watched(&|_| ())
+    }
+
+    /// Does what [`finish`](Self::finish) does. Most of the compression may happen here: `progress` is told
+    /// the bytes of the op stream that are compressed so far, again and again.
+    ///
+    /// # Errors
+    /// [`Error::Output`].
+    pub fn finish_watched(mut self, progress: &dyn Fn(u64)) -> Result<(W, WriterStats)> {
         self.flush_pending()?;
         self.flush_buffer()?;
-        let output = self.stream.finish().map_err(Error::Output)?;
+        let output = self.stream.finish(progress).map_err(Error::Output)?;
         Ok((output, self.stats))
     }
 

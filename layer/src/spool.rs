@@ -51,11 +51,29 @@ impl Spool {
         Self::open_as(path.display().to_string(), path, options)
     }
 
+    /// Does what [`open`](Self::open) does. `progress` is called with the bytes of the file that are read
+    /// since the call before; nothing is read of a plain tar.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_watched(path: &Path, options: &SpoolOptions, progress: &dyn Fn(u64)) -> Result<Self> {
+        Self::open_named(path.display().to_string(), path, options, progress)
+    }
+
     /// Opens a layer that `name` names in errors.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_as(name: String, path: &Path, options: &SpoolOptions) -> Result<Self> {
+        Self::open_named(name, path, options, &|_| ())
+    }
+
+    fn open_named(
+        name: String,
+        path: &Path,
+        options: &SpoolOptions,
+        progress: &dyn Fn(u64),
+    ) -> Result<Self> {
         let io_error = |source| Error::Io { action: "read", name: name.clone(), source };
         let mut file = File::open(path).map_err(io_error)?;
         let metadata = file.metadata().map_err(io_error)?;
@@ -68,9 +86,9 @@ impl Spool {
                 check_size(&name, size, options.max_size)?;
                 return Ok(Self { name, file: Arc::new(file), size, compression, blob_size: size });
             }
-            return Self::read(name, file, options);
+            return Self::read(name, Watched { inner: file, progress }, options);
         }
-        Self::read_pipe(name, file, options)
+        Self::read_pipe(name, Watched { inner: file, progress }, options)
     }
 
     /// Spools the layer that comes through a pipe, such as stdin.
@@ -229,6 +247,18 @@ impl<R: Read> Read for Counted<R> {
         let read = self.inner.read(buffer)?;
         self.size += read as u64;
         Ok(read)
+    }
+}
+
+/// Tells of what is read through it.
+struct Watched<'p, R> {
+    inner: R,
+    progress: &'p dyn Fn(u64),
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).inspect(|read| (self.progress)(*read as u64))
     }
 }
 
