@@ -68,12 +68,7 @@ impl Spool {
         Self::open_named(name, path, options, &|_| ())
     }
 
-    fn open_named(
-        name: String,
-        path: &Path,
-        options: &SpoolOptions,
-        progress: &dyn Fn(u64),
-    ) -> Result<Self> {
+    fn open_named(name: String, path: &Path, options: &SpoolOptions, progress: &dyn Fn(u64)) -> Result<Self> {
         let io_error = |source| Error::Io { action: "read", name: name.clone(), source };
         let mut file = File::open(path).map_err(io_error)?;
         let metadata = file.metadata().map_err(io_error)?;

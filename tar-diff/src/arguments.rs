@@ -84,8 +84,8 @@ pub(crate) struct Arguments {
     /// Threads; the delta is the same for any number [default: all cores]
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// MiB of memory to work with; with less, fewer threads work and large files are matched more
-    /// sparsely [default: a quarter of the machine's]
+    /// MiB of memory to work with, beside 96 MiB for the program itself; with less, fewer threads work and
+    /// large files are matched more sparsely, which a warning tells [default: a quarter of the machine's]
     #[arg(long, value_name = "MB")]
     memory: Option<u64>,
     /// Write the diff_id of NEW to FILE, or to OUT.diff-id if no FILE is named, where tar-patch finds

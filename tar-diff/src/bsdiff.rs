@@ -14,26 +14,19 @@
 //! A' is extended forward and B' backward for as long as most bytes match, so the small changes
 //! inside code (addresses, offsets) become differences, which compress well, and not literals.
 
+mod scan;
+
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 
-use crate::gram_index::{Effort, GRAM_SIZE, GramIndex, Lookup, common_prefix};
+use scan::{Indexed, Scan};
+
+use crate::anchors::Anchors;
+use crate::gram_index::{Effort, GramIndex, common_prefix};
 use crate::recipe::Step;
-use crate::sketch::shared_samples;
+use crate::sketch::{shared_samples, sorted_samples};
 use crate::workers;
-
-/// Bytes that another alignment must match more than the current one. Percival's value; twice and
-/// half of it give larger deltas.
-const MIN_GAIN: usize = 8;
-/// Exact bytes along the current alignment after which no other is looked for.
-const FOLLOW_SIZE: usize = 32;
-
-/// When skimming: lookups in vain after which the scan goes on in strides of one byte more, and the
-/// longest stride. A match is extended backward, so of a long one nothing is lost.
-const PATIENCE: usize = 128;
-/// Exact bytes along the current alignment that show that it is one.
-const PROMISING_SIZE: usize = 6;
-const MAX_STRIDE: usize = 8;
 
 /// Bytes of target that are scanned in one go. Larger targets are scanned in pieces side by side;
 /// the size is fixed, so that the steps do not depend on the number of jobs.
@@ -47,51 +40,112 @@ const MIN_MARGIN: usize = 256 << 10;
 
 /// The steps that make `target` of `source`. Pieces of a large target are scanned on `jobs` threads.
 pub(crate) fn recipe(source: &[u8], target: &[u8], effort: Effort, jobs: NonZeroUsize) -> Vec<Step> {
-    let (prefix, suffix) = common_ends(source, target);
-    let old_middle = prefix..source.len() - suffix;
-    let new_middle = prefix..target.len() - suffix;
-    if are_unlike(&source[old_middle.clone()], &target[new_middle.clone()]) {
-        return ends(source, target, prefix, suffix);
+    let ends = Ends::of(source, target);
+    let of_source = sorted_samples(&source[ends.old_middle(source)]);
+    if are_unlike(&of_source, &target[ends.new_middle(target)]) {
+        return ends.steps(source, target);
     }
-    // Around the changed part, as much again is indexed as the target holds there.
-    let margin = new_middle.len().max(MIN_MARGIN);
-    let indexed = old_middle.start.saturating_sub(margin)..source.len().min(old_middle.end + margin);
-    let index = GramIndex::new(source, indexed, effort);
+    drop(of_source);
+    let index = GramIndex::new(source, ends.indexed(source, target), effort);
+    let anchors = index.is_crowded().then(|| Anchors::new(source));
+    let indexed = Indexed { source, index: &index, anchors: anchors.as_ref(), skims: effort.skims };
+    scanned(indexed, target, ends, jobs)
+}
+
+/// Bytes of the source that [`recipe`] reads and indexes for a target.
+pub(crate) fn indexed_size(source: &[u8], target: &[u8]) -> usize {
+    Ends::of(source, target).indexed(source, target).len()
+}
+
+/// A source that is indexed once, whole, for all the targets that are made of it.
+#[derive(Debug)]
+pub(crate) struct SharedSource<'s> {
+    source: &'s [u8],
+    samples: Vec<u64>,
+    index: GramIndex<'s>,
+    anchors: Option<Anchors>,
+    skims: bool,
+}
+
+impl<'s> SharedSource<'s> {
+    pub(crate) fn new(source: &'s [u8], effort: Effort) -> Self {
+        let index = GramIndex::new(source, 0..source.len(), effort);
+        let anchors = index.is_crowded().then(|| Anchors::new(source));
+        Self { source, samples: sorted_samples(source), index, anchors, skims: effort.skims }
+    }
+
+    /// The steps that make `target`, in a time that its own size sets.
+    pub(crate) fn recipe(&self, target: &[u8], jobs: NonZeroUsize) -> Vec<Step> {
+        let Self { source, samples, index, anchors, skims } = self;
+        let ends = Ends::of(source, target);
+        if are_unlike(samples, &target[ends.new_middle(target)]) {
+            return ends.steps(source, target);
+        }
+        scanned(Indexed { source, index, anchors: anchors.as_ref(), skims: *skims }, target, ends, jobs)
+    }
+}
+
+/// The steps of a target that is like its source: between the common ends, it is scanned.
+fn scanned(indexed: Indexed<'_, '_>, target: &[u8], ends: Ends, jobs: NonZeroUsize) -> Vec<Step> {
+    let Ends { prefix, suffix } = ends;
     // The scan goes a little into the common end, whose alignment then reaches back.
-    let scanned = &target[new_middle.start..new_middle.end + suffix.min(INTO_SUFFIX)];
-    let Ok(pieces) = workers::map(jobs, scanned.len().div_ceil(PIECE_SIZE), |piece| {
+    let middle = &target[prefix..target.len() - suffix + suffix.min(INTO_SUFFIX)];
+    let Ok(pieces) = workers::map(jobs, middle.len().div_ceil(PIECE_SIZE), |piece| {
         let start = piece * PIECE_SIZE;
-        let piece = &scanned[start..scanned.len().min(start + PIECE_SIZE)];
-        Ok::<_, Infallible>(
-            Scan::new(&index, source, piece, prefix + start, effort.skims).collect::<Vec<_>>(),
-        )
+        let bytes = &middle[start..middle.len().min(start + PIECE_SIZE)];
+        Ok::<_, Infallible>(Scan::new(indexed, bytes, prefix + start, piece == 0).collect::<Vec<_>>())
     });
     let rest = suffix - suffix.min(INTO_SUFFIX);
     let first = Step { source: 0, add: prefix as u64, literal: 0 };
-    let last = Step { source: (source.len() - rest) as u64, add: rest as u64, literal: 0 };
+    let last = Step { source: (indexed.source.len() - rest) as u64, add: rest as u64, literal: 0 };
     joined([first].into_iter().chain(pieces.concat()).chain([last]))
 }
 
 /// Bytes that both sides share at their start and, beyond those, at their end.
-fn common_ends(source: &[u8], target: &[u8]) -> (usize, usize) {
-    let prefix = common_prefix(source, target);
-    let ends = source[prefix..].iter().rev().zip(target[prefix..].iter().rev());
-    (prefix, ends.take_while(|(left, right)| left == right).count())
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    prefix: usize,
+    suffix: usize,
+}
+
+impl Ends {
+    fn of(source: &[u8], target: &[u8]) -> Self {
+        let prefix = common_prefix(source, target);
+        let ends = source[prefix..].iter().rev().zip(target[prefix..].iter().rev());
+        Self { prefix, suffix: ends.take_while(|(left, right)| left == right).count() }
+    }
+
+    fn old_middle(self, source: &[u8]) -> Range<usize> {
+        self.prefix..source.len() - self.suffix
+    }
+
+    fn new_middle(self, target: &[u8]) -> Range<usize> {
+        self.prefix..target.len() - self.suffix
+    }
+
+    /// The part of the source that is indexed: around the changed part as much again as the target
+    /// holds there.
+    fn indexed(self, source: &[u8], target: &[u8]) -> Range<usize> {
+        let margin = self.new_middle(target).len().max(MIN_MARGIN);
+        let middle = self.old_middle(source);
+        middle.start.saturating_sub(margin)..source.len().min(middle.end + margin)
+    }
+
+    /// The steps that take from `source` only the common ends.
+    fn steps(self, source: &[u8], target: &[u8]) -> Vec<Step> {
+        let Self { prefix, suffix } = self;
+        let middle = target.len() - prefix - suffix;
+        let first = Step { source: 0, add: prefix as u64, literal: middle as u64 };
+        let last = Step { source: (source.len() - suffix) as u64, add: suffix as u64, literal: 0 };
+        joined([first, last].into_iter())
+    }
 }
 
 /// Whether a search would find next to nothing: compressed content, most often. Recompiled code
 /// shares a tenth of its strings and more.
-fn are_unlike(source: &[u8], target: &[u8]) -> bool {
-    let (shared, samples) = shared_samples(source, target);
-    samples >= MIN_SAMPLES && shared < samples / 256
-}
-
-/// The steps that take from `source` only the common ends.
-fn ends(source: &[u8], target: &[u8], prefix: usize, suffix: usize) -> Vec<Step> {
-    let middle = target.len() - prefix - suffix;
-    let first = Step { source: 0, add: prefix as u64, literal: middle as u64 };
-    let last = Step { source: (source.len() - suffix) as u64, add: suffix as u64, literal: 0 };
-    joined([first, last].into_iter())
+fn are_unlike(of_source: &[u64], target: &[u8]) -> bool {
+    let of_target = sorted_samples(target);
+    of_target.len() >= MIN_SAMPLES && shared_samples(of_source, &of_target) < of_target.len() / 256
 }
 
 /// The same steps with empty ones left out and those joined that go on where the one before ended.
@@ -108,188 +162,6 @@ fn joined(steps: impl Iterator<Item = Step>) -> Vec<Step> {
         }
     }
     joined
-}
-
-/// A stretch of the target that matches the source at some offset.
-#[derive(Debug, Clone, Copy)]
-struct Seed {
-    target: usize,
-    source: usize,
-}
-
-/// Goes through the target; each item ends where the alignment changes.
-struct Scan<'i, 's> {
-    lookup: Lookup<'i, 's>,
-    source: &'s [u8],
-    target: &'i [u8],
-    /// Where the current alignment was found.
-    current: Seed,
-    /// Next byte of the target that is looked at.
-    position: usize,
-    skims: bool,
-}
-
-impl<'i, 's> Scan<'i, 's> {
-    /// Starts along byte `start` of the source, where the target would lie if nothing had moved.
-    fn new(index: &'i GramIndex<'s>, source: &'s [u8], target: &'i [u8], start: usize, skims: bool) -> Self {
-        let current = Seed { target: 0, source: start.min(source.len()) };
-        Self { lookup: Lookup::new(index, target), source, target, current, position: 0, skims }
-    }
-
-    /// The byte of the source that lies along `position` in the current alignment.
-    fn along(&self, position: usize) -> Option<&u8> {
-        self.source.get((position - self.current.target).checked_add(self.current.source)?)
-    }
-
-    fn agrees(&self, position: usize) -> bool {
-        self.along(position) == Some(&self.target[position])
-    }
-
-    /// Bytes from `position` on that match exactly along the current alignment.
-    fn exact_along(&self, position: usize) -> usize {
-        let offset = position - self.current.target + self.current.source;
-        self.source.get(offset..).map_or(0, |source| common_prefix(source, &self.target[position..]))
-    }
-
-    /// The next seed of a better alignment, or `None` if the current one is the last.
-    fn next_seed(&mut self) -> Option<Seed> {
-        // Of the bytes in `position..counted`, `agreeing` match along the current alignment.
-        let mut counted = self.position;
-        let mut agreeing = 0;
-        let mut in_vain = 0;
-        while self.target.len() - self.position >= GRAM_SIZE {
-            let exact = self.exact_along(self.position);
-            if exact >= FOLLOW_SIZE {
-                self.position += exact;
-                (counted, agreeing, in_vain) = (self.position, 0, 0);
-                continue;
-            }
-            let expected = self.position - self.current.target + self.current.source;
-            if let Some((offset, size)) = self.lookup.longest_match(self.position, expected) {
-                while counted < self.position + size {
-                    agreeing += usize::from(self.agrees(counted));
-                    counted += 1;
-                }
-                if size > agreeing + MIN_GAIN {
-                    let seed = Seed { target: self.position, source: offset };
-                    self.position += size;
-                    return Some(seed);
-                }
-                if size == agreeing {
-                    self.position += size;
-                    (counted, agreeing) = (self.position, 0);
-                    continue;
-                }
-            }
-            in_vain = if exact >= PROMISING_SIZE { 0 } else { in_vain + 1 };
-            let stride = if self.skims { (1 + in_vain / PATIENCE).min(MAX_STRIDE) } else { 1 };
-            for _ in 0..stride {
-                if self.position < counted {
-                    agreeing -= usize::from(self.agrees(self.position));
-                } else {
-                    counted += 1;
-                }
-                self.position += 1;
-            }
-        }
-        self.position = self.target.len();
-        None
-    }
-
-    /// Bytes of `gap`, the target between two seeds, that go to the current alignment.
-    fn extend_forward(&self, gap: usize) -> usize {
-        let mut score = Best::default();
-        for size in 0..gap {
-            if self.along(self.current.target + size).is_none() {
-                break;
-            }
-            score.count(self.agrees(self.current.target + size));
-        }
-        score.best_size
-    }
-
-    /// Bytes before `seed`, at most `gap`, that go to its alignment.
-    fn extend_backward(&self, seed: Seed, gap: usize) -> usize {
-        let mut score = Best::default();
-        for back in 1..=gap.min(seed.source) {
-            score.count(self.source[seed.source - back] == self.target[seed.target - back]);
-        }
-        score.best_size
-    }
-
-    /// Where to cut the `overlap` bytes that end at `end` of the current alignment and start
-    /// `seed`'s extension: bytes that stay with the current one.
-    fn cut_overlap(&self, end: usize, overlap: usize, seed: Seed) -> usize {
-        let start = end - overlap;
-        let (mut score, mut best, mut cut) = (0i64, 0i64, 0);
-        for index in 0..overlap {
-            let position = start + index;
-            let before = seed.target - position;
-            let along_seed = self.source[seed.source - before] == self.target[position];
-            score += i64::from(self.agrees(position)) - i64::from(along_seed);
-            if score > best {
-                (best, cut) = (score, index + 1);
-            }
-        }
-        cut
-    }
-}
-
-impl Iterator for Scan<'_, '_> {
-    type Item = Step;
-
-    fn next(&mut self) -> Option<Step> {
-        loop {
-            if self.current.target == self.target.len() {
-                return None;
-            }
-            let seed = self.next_seed();
-            let start = self.current;
-            let end = seed.map_or(self.target.len(), |seed| seed.target);
-            let gap = end - start.target;
-            let mut add = self.extend_forward(gap);
-            let mut back = seed.map_or(0, |seed| self.extend_backward(seed, gap));
-            if let Some(seed) = seed.filter(|_| add + back > gap) {
-                let overlap = add + back - gap;
-                let kept = self.cut_overlap(start.target + add, overlap, seed);
-                add -= overlap - kept;
-                back -= kept;
-            }
-            self.current = match seed {
-                Some(seed) => Seed { target: seed.target - back, source: seed.source - back },
-                None => Seed { target: self.target.len(), source: 0 },
-            };
-            let step = Step {
-                source: start.source as u64,
-                add: add as u64,
-                literal: (self.current.target - start.target - add) as u64,
-            };
-            if step.add + step.literal > 0 {
-                return Some(step);
-            }
-        }
-    }
-}
-
-/// The size at which twice the matching bytes exceed the size by most (Percival's score).
-#[derive(Default)]
-struct Best {
-    size: usize,
-    matching: usize,
-    best_size: usize,
-    best_score: usize,
-}
-
-impl Best {
-    fn count(&mut self, matches: bool) {
-        self.size += 1;
-        self.matching += usize::from(matches);
-        // score = 2 * matching - size, kept non-negative by comparing sums.
-        if 2 * self.matching > self.size + self.best_score {
-            self.best_score = 2 * self.matching - self.size;
-            self.best_size = self.size;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -358,6 +230,48 @@ mod tests {
         covered(&steps, &source, &target);
         assert!(steps.len() <= 4, "{steps:?}");
         assert!(matching(&steps, &source, &target) >= source.len() - 100);
+    }
+
+    /// The bytes of the target that the steps carry as they are, or that differ from the source.
+    fn carried(steps: &[Step], source: &[u8], target: &[u8]) -> usize {
+        target.len() - matching(steps, source, target)
+    }
+
+    #[test]
+    fn pieces_find_their_alignment_in_content_of_few_letters() {
+        let letters = |letters: u8, size, seed| -> Vec<u8> {
+            noise(size, seed).iter().map(|byte| b'a' + (byte >> 4) % letters).collect()
+        };
+        let records: Vec<u8> = (0..40_000)
+            .flat_map(|index| format!("{index:09},{:<53}\n", "the same in every record").into_bytes())
+            .collect();
+        let zeros: Vec<u8> =
+            noise(3000, 12).iter().flat_map(|byte| [&[*byte, byte ^ 0x5a][..], &[0; 998]].concat()).collect();
+        for source in [letters(2, PIECE_SIZE + 500_000, 9), letters(4, 3_000_000, 10), records, zeros] {
+            let inserted = &source[1_500_000..1_800_000];
+            let rest = &source[1_000_000..source.len() - 5];
+            let target = [&source[..1_000_000], inserted, rest, b"other"].concat();
+            let steps = recipe(&source, &target, EFFORT, JOBS);
+            covered(&steps, &source, &target);
+            let carried = carried(&steps, &source, &target);
+            assert!(carried < 2000, "{carried} bytes are carried, in {} steps", steps.len());
+        }
+    }
+
+    #[test]
+    fn targets_of_a_shared_source_are_as_small() {
+        let source = noise(3_000_000, 14);
+        let shared = SharedSource::new(&source, EFFORT);
+        for start in [0, 1_000_000, 2_950_000] {
+            let target = [&source[start..start + 40_000], b"changed", &source[..1000]].concat();
+            let steps = shared.recipe(&target, JOBS);
+            covered(&steps, &source, &target);
+            assert!(carried(&steps, &source, &target) <= 7);
+            assert!(indexed_size(&source, &target) > 2_000_000, "alone it would need most of the source");
+        }
+        let unlike = noise(20_000, 15);
+        assert_eq!(shared.recipe(&unlike, JOBS), [Step { source: 0, add: 0, literal: 20_000 }]);
+        assert_eq!(shared.recipe(&source, JOBS), [Step { source: 0, add: 3_000_000, literal: 0 }]);
     }
 
     #[test]

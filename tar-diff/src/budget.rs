@@ -5,8 +5,8 @@
 
 use std::num::NonZeroUsize;
 
-use crate::DiffOptions;
 use crate::gram_index::{Effort, GramIndex};
+use crate::{DiffOptions, Reduced};
 
 /// Largest distance of indexed strings in bytes: farther apart, matches of code are rarely found.
 const MAX_STRIDE: usize = 64;
@@ -35,23 +35,92 @@ pub(crate) fn compression(options: &DiffOptions) -> (i32, NonZeroUsize) {
     (level, NonZeroUsize::new(threads).map_or(NonZeroUsize::MIN, |threads| threads.min(options.jobs)))
 }
 
+/// Bytes of a source that are indexed in full for a target, for each byte of the target: of a source that
+/// is larger, strings lie farther apart.
+const MAX_RATIO: u64 = 64;
+/// Strings of a source that are indexed for any target, however small.
+const MIN_GRAMS: u64 = 1 << 20;
+
+/// Samples of files take this part of their size.
+const SAMPLES_SHARE: u64 = 4;
+/// Memory in bytes that a thread must have, as its own heap does not shrink at once.
+const THREAD_MEMORY: u64 = 64 << 20;
+
+/// On how many threads recipes are made.
+pub(crate) fn threads(options: &DiffOptions) -> NonZeroUsize {
+    let most = usize::try_from(options.memory / THREAD_MEMORY).unwrap_or(usize::MAX);
+    NonZeroUsize::new(most).map_or(NonZeroUsize::MIN, |most| most.min(options.jobs))
+}
+
+/// Whether a source is so much larger than its target, by more than `ratio`, that nothing but reading it
+/// would cost more than the target is worth. A source of up to `always` bytes never is.
+pub(crate) const fn is_lopsided(source: u64, target: u64, ratio: u64, always: u64) -> bool {
+    source > always && source / ratio > target
+}
+
 /// How a source is indexed for a target, both sizes in bytes, and the memory that the pair takes.
 /// `None` if the pair is over the size that the options allow or does not fit in the budget.
 pub(crate) fn effort(source: u64, target: u64, options: &DiffOptions) -> Option<(Effort, u64)> {
-    if source.max(target) > options.max_bsdiff_size.min(GramIndex::MAX_SIZE) {
+    shared_effort(source, target, target, options)
+}
+
+/// How a source is indexed for several targets, of which the largest has `largest` bytes and all have
+/// `total`, and the memory that it takes with one of them.
+pub(crate) fn shared_effort(
+    source: u64,
+    largest: u64,
+    total: u64,
+    options: &DiffOptions,
+) -> Option<(Effort, u64)> {
+    if source.max(largest) > options.max_bsdiff_size.min(GramIndex::MAX_SIZE) {
         return None;
     }
-    let room = options.memory.checked_sub(source + target)?;
-    let apart = source.div_ceil(options.max_grams.get() as u64).next_power_of_two();
-    let mut stride = usize::try_from(apart).ok()?.max(options.stride.get());
-    while GramIndex::memory(source, stride) > room {
-        stride *= 2;
-        if stride > MAX_STRIDE {
+    let room = options.memory.checked_sub(source + largest)?;
+    // Before anything is indexed, both are sampled to tell whether it pays.
+    let samples = (source + largest) / SAMPLES_SHARE;
+    if samples > room {
+        return None;
+    }
+    let stride = full_stride(source, total, options);
+    let mut fitting = stride;
+    while GramIndex::memory(source, fitting) > room {
+        fitting *= 2;
+        if fitting > MAX_STRIDE {
             return None;
         }
     }
-    let effort = Effort { stride, candidates: options.candidates.get(), skims: options.skims };
-    Some((effort, source + target + GramIndex::memory(source, stride)))
+    let effort = Effort { stride: fitting, candidates: options.candidates.get(), skims: options.skims };
+    Some((effort, source + largest + GramIndex::memory(source, fitting).max(samples)))
+}
+
+/// The distance of indexed strings where memory does not matter.
+fn full_stride(source: u64, total: u64, options: &DiffOptions) -> usize {
+    let wanted = total.saturating_mul(MAX_RATIO).max(MIN_GRAMS);
+    let most = wanted.min(options.max_grams.get() as u64);
+    let apart = source.div_ceil(most).next_power_of_two();
+    usize::try_from(apart).unwrap_or(MAX_STRIDE).min(MAX_STRIDE).max(options.stride.get())
+}
+
+/// What the budget costs, for pairs of a source and a target, both sizes in bytes.
+pub(crate) fn reduced(pairs: impl Iterator<Item = (u64, u64)>, options: &DiffOptions) -> Reduced {
+    let unlimited = DiffOptions { memory: u64::MAX, ..options.clone() };
+    let mut reduced = Reduced::default();
+    for (source, target) in pairs {
+        // What is over the size that the options allow is matched in chunks whatever the memory.
+        let Some((full, memory)) = effort(source, target, &unlimited) else { continue };
+        match effort(source, target, options) {
+            Some((fitting, _)) if fitting == full => continue,
+            Some(_) => reduced.sparse.count(target),
+            None => reduced.in_chunks.count(target),
+        }
+        reduced.wanted_memory = reduced.wanted_memory.max(memory);
+    }
+    let (level, _) = compression(options);
+    if level < options.level {
+        reduced.level = Some(level);
+        reduced.wanted_memory = reduced.wanted_memory.max(compressor_memory(options.level));
+    }
+    reduced
 }
 
 #[cfg(test)]
@@ -75,7 +144,7 @@ mod tests {
                             assert!(memory <= budget);
                             assert!((1..=MAX_STRIDE).contains(&effort.stride));
                         }
-                        None => assert!(2 * size + size / 4 > budget, "{size} {budget}"),
+                        None => assert!(2 * size + size / 2 > budget, "{size} {budget}"),
                     }
                 }
             }
@@ -84,9 +153,40 @@ mod tests {
     }
 
     #[test]
+    fn a_small_target_indexes_a_large_source_sparsely() {
+        let options = options(Preset::Default, u64::MAX);
+        let stride = |source, target| effort(source, target, &options).unwrap().0.stride;
+        assert_eq!(stride(64 * MIB, 64 * MIB), 4);
+        assert_eq!(stride(64 * MIB, 4 << 10), 64);
+        assert_eq!(stride(MIB, 1), 1);
+        let (shared, _) = shared_effort(64 * MIB, 4 << 10, 64 * MIB, &options).unwrap();
+        assert_eq!(shared.stride, 4, "all targets together are worth a full index");
+        assert!(is_lopsided(64 * MIB, 4 << 10, 64, MIB) && !is_lopsided(MIB, 1, 64, MIB));
+        assert!(!is_lopsided(64 * MIB, MIB, 64, MIB));
+    }
+
+    #[test]
     fn large_sources_are_indexed_sparsely() {
         let stride = |size| effort(size, size, &options(Preset::Default, u64::MAX)).unwrap().0.stride;
         assert_eq!([1, 16 * MIB, 17 * MIB, 100 * MIB].map(stride), [1, 1, 2, 8]);
+    }
+
+    #[test]
+    fn a_small_budget_tells_what_it_costs() {
+        let pairs = [(10 * MIB, 10 * MIB), (MIB, MIB), (200 * MIB, 200 * MIB)];
+        let reduced = |preset, memory| reduced(pairs.into_iter(), &options(preset, memory));
+        assert_eq!(reduced(Preset::Default, 1024 * MIB), Reduced::default());
+        let small = reduced(Preset::Default, 20 * MIB);
+        assert_eq!((small.in_chunks.count, small.in_chunks.size), (1, 10 * MIB));
+        assert_eq!(small.sparse.count, 0);
+        assert!(small.level.is_some_and(|level| level < 19) && small.is_any());
+        let enough = small.wanted_memory;
+        assert_eq!(reduced(Preset::Default, enough), Reduced::default());
+        assert!(reduced(Preset::Default, enough - 1).is_any());
+        let sparse = reduced(Preset::Fast, 64 * MIB);
+        assert_eq!((sparse.sparse.count, sparse.in_chunks.count, sparse.level), (0, 0, None));
+        let pair = reduced(Preset::Default, 150 * MIB);
+        assert_eq!((pair.sparse.count, pair.in_chunks.count, pair.level), (1, 0, None));
     }
 
     #[test]

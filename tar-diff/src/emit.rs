@@ -1,5 +1,6 @@
 //! Writes the ops of a plan in target order.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -8,6 +9,7 @@ use delta_format::{Encoding, OpWriter, SourceRef, Version};
 use layer::Spool;
 
 use crate::fingerprint::for_each_chunk;
+use crate::meter::{COMMON_IN_STREAM, Meter, WRITE_COST, compression_cost};
 use crate::options::{DiffOptions, Method};
 use crate::plan::{Plan, Segment, SegmentKind, Source};
 use crate::recipe::{Pair, Recipe, Step, Viewed};
@@ -25,6 +27,8 @@ const CHUNK_SIZE: usize = 256 << 10;
 /// Bytes of the op stream that a thread compresses at a time: little memory, and enough that what
 /// is lost at the seams does not show.
 const COMPRESSION_JOB_SIZE: u32 = 8 << 20;
+/// Jobs of the compressor that wait or are under way when the last op is written, about.
+const QUEUED_JOBS: u64 = 3;
 /// An eighth of the window: seams of jobs this small show no more, and cost a tenth less time.
 const COMPRESSION_OVERLAP_LOG: u32 = 6;
 /// Levels from here on use a window of [`LONG_WINDOW_LOG`] and find long repeats all over it.
@@ -55,9 +59,9 @@ pub(crate) fn write<W: Write>(
     layers: Layers<'_>,
     options: &DiffOptions,
     output: W,
-    progress: &(dyn Fn(u64) + Sync),
+    meter: &Meter<'_>,
 ) -> Result<(W, Stats)> {
-    let Recipes { by_segment, decoded, refusals } = recipes;
+    let Recipes { by_segment, decoded, refusals, reduced } = recipes;
     let sees_through = by_segment.iter().any(|recipe| matches!(recipe, Some(Recipe::Viewed(_))));
     // The oldest version that has all ops: more clients read it.
     let version = match options.method {
@@ -77,8 +81,14 @@ pub(crate) fn write<W: Write>(
         long_distance: level >= MIN_LONG_LEVEL,
     };
     let mut writer = OpWriter::new(output, version, encoding)?;
+    let per_byte = compression_cost(level);
+    let stream = expected_stream(plan, &by_segment);
+    let tail = stream.min(QUEUED_JOBS * u64::from(COMPRESSION_JOB_SIZE)) * per_byte;
+    meter.start(layers.new.size() * WRITE_COST + stream * per_byte - tail, tail);
+    let mut compressed = 0;
     let mut weigher = Weigher::new(if options.skims { SKIMMED_LITERALS } else { NonZeroUsize::MIN });
-    let mut stats = Stats { target_size: layers.new.size(), refused_streams: refusals, ..Stats::default() };
+    let mut stats =
+        Stats { target_size: layers.new.size(), refused_streams: refusals, reduced, ..Stats::default() };
     for (segment, recipe) in plan.segments.iter().zip(by_segment) {
         let size = segment.target.end - segment.target.start;
         match (&segment.kind, recipe) {
@@ -108,7 +118,6 @@ pub(crate) fn write<W: Write>(
             (SegmentKind::Same(source), _) => {
                 writer.copy(&source.path, 0, size)?;
                 stats.same.count(size);
-                progress(size);
             }
             (SegmentKind::Compressed, Some(Recipe::Viewed(viewed))) => {
                 let decoded = decoded.as_ref().expect(DECODED);
@@ -118,18 +127,52 @@ pub(crate) fn write<W: Write>(
                 stats.seen_through.count(size);
                 stats.streams += viewed.stretches.len() as u64;
             }
-            (kind, _) => {
+            _ => {
                 write_literal(&mut writer, &mut weigher, layers.new, &segment.target)?;
                 stats.literal.count(size);
-                // What recipes were looked for was told of when they were.
-                if matches!(kind, SegmentKind::Literal) {
-                    progress(size);
-                }
             }
         }
+        let (_, now) = writer.progress();
+        meter.advance(size * WRITE_COST + now.saturating_sub(compressed) * per_byte);
+        compressed = now;
     }
-    let (output, written) = writer.finish()?;
+    // The threads still have most of a small stream before them.
+    let (given, _) = writer.progress();
+    meter.start(given.saturating_sub(compressed) * per_byte, 0);
+    let last = Cell::new(compressed);
+    let (output, written) = writer.finish_watched(&|now| {
+        meter.advance(now.saturating_sub(last.replace(now)) * per_byte);
+    })?;
+    meter.finish();
     Ok((output, Stats { written, ..stats }))
+}
+
+/// What it costs to write the delta of a plan whose recipes are not made yet, as the meter counts it.
+pub(crate) fn expected_cost(plan: &Plan, options: &DiffOptions) -> u64 {
+    let per_byte = compression_cost(budget::compression(options).0);
+    let costs = plan.segments.iter().map(|segment| {
+        let size = segment.target.end - segment.target.start;
+        size * WRITE_COST
+            + match segment.kind {
+                SegmentKind::Same(_) => 0,
+                SegmentKind::Similar(_) => size / COMMON_IN_STREAM * per_byte,
+                SegmentKind::Literal | SegmentKind::Compressed => size * per_byte,
+            }
+    });
+    costs.sum()
+}
+
+/// Bytes of the op stream, about.
+fn expected_stream(plan: &Plan, recipes: &[Option<Recipe>]) -> u64 {
+    let sizes = plan.segments.iter().zip(recipes).map(|(segment, recipe)| match (&segment.kind, recipe) {
+        (SegmentKind::Same(_), _) => 0,
+        (_, Some(Recipe::Steps(steps) | Recipe::Viewed(Viewed { steps, .. }))) => {
+            steps.iter().map(|step| step.literal + step.add / COMMON_IN_STREAM).sum()
+        }
+        (_, Some(Recipe::ZstdFrame(frame))) => frame.len() as u64,
+        (_, None) => segment.target.end - segment.target.start,
+    });
+    sizes.sum()
 }
 
 /// Base-2 logarithm of the window for an op stream of a layer of `size` bytes, which is rarely longer:

@@ -25,7 +25,8 @@ const CHUNK_SIZE: usize = 256 << 10;
 
 /// The fingerprints of files, given as the layer and the byte range of each: `sources` of old
 /// files, then the targets. A file whose content the other side has, too, needs no likeness: it has
-/// an empty sketch.
+/// an empty sketch. `progress` is told the bytes that are read, twice for each file: each is hashed, and
+/// sketched if need be.
 ///
 /// # Errors
 /// If a layer cannot be read.
@@ -33,8 +34,13 @@ pub(crate) fn fingerprint(
     files: &[(&Spool, Range<u64>)],
     sources: usize,
     jobs: NonZeroUsize,
+    progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<Fingerprint>> {
-    let digests = workers::map(jobs, files.len(), |index| digest(files[index].0, files[index].1.clone()))?;
+    let done = |range: &Range<u64>| progress(range.end - range.start);
+    let digests = workers::map(jobs, files.len(), |index| {
+        let (spool, range) = &files[index];
+        digest(spool, range.clone()).inspect(|_| done(range))
+    })?;
     let (of_sources, of_targets) = digests.split_at(sources);
     let [of_sources, of_targets]: [HashSet<&ContentDigest>; 2] =
         [of_sources, of_targets].map(|digests| digests.iter().collect());
@@ -46,6 +52,7 @@ pub(crate) fn fingerprint(
         } else {
             sketch(files[index].0, files[index].1.clone())?
         };
+        done(&files[index].1);
         Ok(Fingerprint { digest, sketch })
     })
 }

@@ -19,6 +19,8 @@
 
 use std::ops::Range;
 
+use crate::anchors::Anchors;
+
 /// Bytes of a gram: the shortest match that is found. Shorter ones are mostly chance.
 pub(crate) const GRAM_SIZE: usize = 12;
 /// Base-2 logarithm of the most places that a partition has: they fit the first cache.
@@ -37,6 +39,10 @@ pub(crate) struct Effort {
     /// Whether stretches of the target in which nothing is found are passed in larger strides.
     pub(crate) skims: bool,
 }
+
+/// Of so many indexed offsets, more than one with a hash that more offsets have than are compared make
+/// an index crowded. Code and text stay far below it.
+const MOST_CROWDED: usize = 2;
 
 /// An index of the grams of a part of a source.
 #[derive(Debug)]
@@ -63,7 +69,7 @@ impl<'s> GramIndex<'s> {
     pub(crate) fn memory(size: u64, stride: usize) -> u64 {
         let grams = size / stride as u64 + 1;
         // Heads, positions, and the low bits of the hashes.
-        4 * grams.next_power_of_two() + (4 + 4) * grams
+        4 * grams.next_power_of_two() + (4 + 4) * grams + Anchors::memory(size)
     }
 
     pub(crate) fn new(source: &'s [u8], part: Range<usize>, effort: Effort) -> Self {
@@ -131,6 +137,14 @@ impl<'s> GramIndex<'s> {
         if let Some(end) = self.heads.last_mut() {
             *end = first;
         }
+    }
+
+    /// Whether most grams stand in more places than are compared, so that a match that lies far from
+    /// where it is expected is not found.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let sizes = self.heads.windows(2).map(|slot| (slot[1] - slot[0]) as usize);
+        let crowded: usize = sizes.filter(|size| *size > self.candidates).sum();
+        crowded > self.positions.len() / MOST_CROWDED
     }
 
     /// Where the offsets with the hash of the next gram stand.
@@ -299,6 +313,18 @@ mod tests {
                 assert_eq!((at, size), (offset + position, 40 - position), "{stride}");
             }
         }
+    }
+
+    #[test]
+    fn few_letters_crowd_the_index() {
+        let effort = Effort { stride: 1, candidates: 32, skims: false };
+        let is_crowded = |bytes: &[u8]| GramIndex::new(bytes, 0..bytes.len(), effort).is_crowded();
+        let two_letters: Vec<u8> = noise(1 << 20).iter().map(|byte| byte & 1).collect();
+        assert!(is_crowded(&two_letters));
+        assert!(is_crowded(&[0; 10_000]));
+        assert!(!is_crowded(&noise(1 << 20)));
+        assert!(!is_crowded(&[noise(100_000), vec![0; 50_000]].concat()));
+        assert!(!is_crowded(b""));
     }
 
     #[test]

@@ -8,10 +8,12 @@
 //! 3. find the most similar source of each new file (`matching.rs`) and cut the new tar into
 //!    segments (`plan.rs`);
 //! 4. make the recipe of each file that is similar to its source (`bsdiff.rs` over
-//!    `gram_index.rs`, `rollsum.rs` for huge files, `zstd_dict.rs` for tardf2, `views/` to see
-//!    through compression for tardf3), in parallel (`recipes.rs`);
+//!    `gram_index.rs` and `anchors.rs`, `rollsum.rs` for huge files, `zstd_dict.rs` for tardf2, `views/`
+//!    to see through compression for tardf3), source by source and in parallel (`recipes.rs`);
 //! 5. write the ops in target order (`emit.rs`), leaving out steps that cost more than they save
 //!    (`weigh.rs`).
+//!
+//! `budget.rs` bounds what that takes of memory, and `meter.rs` tells how far it is.
 //!
 //! [`verify`] applies the finished delta to the old layers, so that a wrong one is never published.
 //! [`explain`](mod@explain) tells which files a delta's bytes go to, and why.
@@ -31,6 +33,7 @@
 //! # }
 //! ```
 
+mod anchors;
 mod bsdiff;
 mod budget;
 mod emit;
@@ -40,6 +43,7 @@ mod fingerprint;
 mod gear;
 mod gram_index;
 mod matching;
+mod meter;
 mod options;
 mod plan;
 mod recipe;
@@ -59,17 +63,18 @@ mod zstd_dict;
 use std::io::Write;
 
 use layer::{MergedTree, Spool};
+use meter::Meter;
 
 pub use error::{Error, Result};
 pub use options::{DiffOptions, Method, Preset};
-pub use stats::{Count, Stats};
-pub use verify::verify;
+pub use stats::{Count, Reduced, Stats};
+pub use verify::{verify, verify_watched};
 
 /// Writes the delta that makes `new` of the files of the `old` layers, lowest layer first.
 ///
 /// `progress` is called from any thread with the bytes of the new tar that are done since the call
-/// before; they add up to its size. The delta depends on the layers and the options alone, not on
-/// the number of jobs.
+/// before; they add up to its size, and are told at the pace of the whole diff, compression included. The
+/// delta depends on the layers and the options alone, not on the number of jobs.
 ///
 /// # Errors
 /// [`Error::Layer`] if a layer is broken or cannot be read, [`Error::Delta`] if the output fails.
@@ -80,11 +85,14 @@ pub fn diff<W: Write>(
     output: W,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(W, Stats)> {
+    let meter = Meter::new(new.size(), progress);
     let of_old = old.iter().map(layer::entries).collect::<layer::Result<Vec<_>>>()?;
     let of_new = layer::entries(new)?;
     let tree = MergedTree::merge(&of_old, &options.merge);
-    let plan = plan::Plan::new(&tree, old, new, &of_new, options)?;
+    let plan = plan::Plan::new(&tree, old, new, &of_new, options, &meter)?;
     let layers = emit::Layers { old, new };
-    let recipes = recipes::recipes(&plan, layers, options, progress)?;
-    emit::write(&plan, recipes, layers, options, output, progress)
+    let matching = recipes::expected_cost(&plan);
+    meter.start(matching, emit::expected_cost(&plan, options));
+    let recipes = recipes::recipes(&plan, layers, options, &meter)?;
+    emit::write(&plan, recipes, layers, options, output, &meter)
 }

@@ -14,7 +14,7 @@ use arguments::Arguments;
 use clap::CommandFactory;
 use cli::{Misuse, Output, Progress, Text};
 use layer::{DiffId, Spool, SpoolOptions};
-use tar_diff::Stats;
+use tar_diff::{Count, DiffOptions, Reduced, Stats};
 
 fn main() -> ExitCode {
     let arguments = cli::parse::<Arguments>();
@@ -48,7 +48,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let mut output = Output::create(out)?;
     let diff_id_file = diff_id_file.as_deref().map(Output::create).transpose()?;
 
-    let (old, new) = open_layers(old, new, &spool_options)?;
+    let (old, new) = open_layers(old, new, &spool_options, &progress)?;
     let in_temp_dir = |action| move || format!("cannot {action} a temporary file in {}", temp_dir.display());
     let mut delta = tempfile::tempfile_in(temp_dir).with_context(in_temp_dir("make"))?;
     let bar = progress.bytes("diff", new.size());
@@ -61,9 +61,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }?;
     bar.finish();
     if !arguments.no_verify {
-        let bar = progress.bytes("verify", None);
+        let bar = progress.bytes("verify", new.size());
         delta.rewind()?;
-        tar_diff::verify(&delta, &old, &new, &options.merge)?;
+        tar_diff::verify_watched(&delta, &old, &new, &options.merge, &|size| bar.advance(size))?;
         bar.finish();
     }
     delta.rewind()?;
@@ -78,8 +78,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         file.commit()?;
     }
     output.commit()?;
+    let warning = memory_warning(&stats.reduced, &options);
+    if let Some(warning) = warning.as_ref().filter(|_| !arguments.quiet && !arguments.json) {
+        progress.line(&format!("tar-diff: warning: {warning}"));
+    }
     let seconds = started.elapsed().as_secs_f64();
-    let figures = Figures { stats, delta_size, diff_id, old: &old, new: &new, seconds };
+    let figures = Figures { stats, delta_size, diff_id, old: &old, new: &new, seconds, warning };
     if arguments.json {
         let json = Text::json(&figures.json())?;
         if to_stdout { json.print_to_stderr() } else { json.print()? }
@@ -117,20 +121,58 @@ fn diff_id_file(arguments: &Arguments, out: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// Opens both sides, side by side: decompression is what takes time here.
-fn open_layers(old: &[PathBuf], new: &Path, options: &SpoolOptions) -> layer::Result<(Vec<Spool>, Spool)> {
+fn open_layers(
+    old: &[PathBuf],
+    new: &Path,
+    options: &SpoolOptions,
+    progress: &Progress,
+) -> layer::Result<(Vec<Spool>, Spool)> {
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let bar = progress.bytes("read", old.iter().map(|path| size(path)).sum::<u64>() + size(new));
+    let advance = |bytes| bar.advance(bytes);
     let open = |path: &Path| {
         let spool = if path == Path::new("-") {
             Spool::read_pipe("stdin".into(), io::stdin().lock(), options)?
         } else {
-            Spool::open(path, options)?
+            Spool::open_watched(path, options, &advance)?
         };
         layer::check_is_layer(&spool).map(|()| spool)
     };
-    std::thread::scope(|scope| {
+    let opened = std::thread::scope(|scope| {
         let new = scope.spawn(|| open(new));
         let old = old.iter().map(|path| open(path)).collect::<layer::Result<Vec<_>>>()?;
         Ok((old, new.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?))
-    })
+    });
+    bar.finish();
+    opened
+}
+
+/// What a budget of memory that is too small for the layers cost, and what to do about it.
+fn memory_warning(reduced: &Reduced, options: &DiffOptions) -> Option<String> {
+    const MIB: u64 = 1 << 20;
+    if !reduced.is_any() {
+        return None;
+    }
+    let mut costs = Vec::new();
+    let files = |count: &Count| {
+        let plural = if count.count == 1 { "file" } else { "files" };
+        format!("{} {plural} ({} bytes)", count.count, count.size)
+    };
+    if reduced.in_chunks.count > 0 {
+        costs.push(format!("{} matched in chunks instead of by bsdiff", files(&reduced.in_chunks)));
+    }
+    if reduced.sparse.count > 0 {
+        costs.push(format!("{} matched more sparsely", files(&reduced.sparse)));
+    }
+    if let Some(level) = reduced.level {
+        costs.push(format!("zstd level {level} instead of {}", options.level));
+    }
+    Some(format!(
+        "{} MiB of memory make the delta larger: {}; --memory {} avoids that",
+        options.memory / MIB,
+        costs.join(", "),
+        reduced.wanted_memory.div_ceil(MIB),
+    ))
 }
 
 /// What a user wants to know about a delta that was made.
@@ -141,6 +183,7 @@ struct Figures<'l> {
     old: &'l [Spool],
     new: &'l Spool,
     seconds: f64,
+    warning: Option<String>,
 }
 
 impl Figures<'_> {
@@ -185,6 +228,7 @@ impl Figures<'_> {
             "seconds": self.seconds,
             "cpu_seconds": cli::resources::cpu_seconds(),
             "peak_memory": cli::resources::peak_memory(),
+            "warnings": self.warning.iter().collect::<Vec<_>>(),
             "segments": self.stats,
         })
     }

@@ -6,7 +6,7 @@
 //! 2. the source with the same path;
 //! 3. one whose path is the same but for its digits (`foo-1.2/x` and `foo-1.3/x`);
 //! 4. one that agrees in the most trailing components, digits aside, and of those the nearest in
-//!    size (moved files, then renamed ones);
+//!    size (moved files, then renamed ones), unless it is far larger than the target;
 //! 5. the one that shares most of the target's sketch, where names say nothing or mislead.
 
 use std::collections::HashMap;
@@ -14,6 +14,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
 use layer::MergedFile;
 
+use crate::budget;
 use crate::fingerprint::{ContentDigest, Fingerprint};
 use crate::sketch::SKETCH_SIZE;
 
@@ -26,6 +27,12 @@ const MAX_SHARERS: usize = 8;
 const MIN_SHARED: usize = 3;
 /// Sketch values that another source must share beyond those of the one that the names suggest.
 const MIN_BETTER: usize = 6;
+
+/// A source that only its name suggests is at most so many times as large as the target: an applier may copy
+/// it whole to read a few bytes.
+const MAX_RATIO: u64 = 64;
+/// Bytes of a source that any target may have.
+const MIN_SOURCE: u64 = 1 << 20;
 
 /// How the names of files end that hold one other file, compressed.
 const COMPRESSED: &[&[u8]] = &[b".gz", b".xz", b".zst", b".bz2"];
@@ -121,7 +128,13 @@ impl<'f> Matcher<'f> {
         let above = alike.partition_point(|index| size(&self.files[*index]) < target_size);
         let nearest =
             [above.checked_sub(1), Some(above)].into_iter().flatten().filter_map(|place| alike.get(place));
-        nearest.min_by_key(|index| size(&self.files[**index]).abs_diff(target_size)).copied()
+        let is_worth_it = |index: &&usize| {
+            !budget::is_lopsided(size(&self.files[**index]), target_size, MAX_RATIO, MIN_SOURCE)
+        };
+        nearest
+            .filter(is_worth_it)
+            .min_by_key(|index| size(&self.files[**index]).abs_diff(target_size))
+            .copied()
     }
 
     /// The source that shares most values of the sketch, and how many.
@@ -224,6 +237,22 @@ mod tests {
         assert_eq!(find("quite/different", &similar), Match::Similar(6));
         assert_eq!(find("c/readme", &similar), Match::Similar(6), "content beats a weak name");
         assert_eq!(find("quite/different", &new(5000)), Match::None);
+    }
+
+    #[test]
+    fn a_name_does_not_make_a_small_file_of_a_large_one() {
+        let file = |path: &str, size| MergedFile { path: path.as_bytes().into(), layer: 0, data: 0..size };
+        let files = [file("data/0.bin", 64 << 20), file("lib/0.so", 1 << 20)];
+        let fingerprints = [1, 2].map(|seed| fingerprint(&content(seed, 5000)));
+        let matcher = Matcher::new(&files, &fingerprints, false);
+        let find =
+            |path: &str, size| matcher.best_source(path.as_bytes(), size, &fingerprint(&content(3, 5000)));
+        assert_eq!(find("data/1.bin", 5000), Match::None);
+        assert_eq!(find("data/1.bin", 1 << 20), Match::Similar(0));
+        assert_eq!(find("data/1.bin", 128 << 20), Match::Similar(0));
+        assert_eq!(find("lib/1.so", 10), Match::Similar(1), "a source of 1 MiB is never too large");
+        // One path tells more, and each source has one.
+        assert_eq!(find("data/0.bin", 5000), Match::Similar(0));
     }
 
     #[test]

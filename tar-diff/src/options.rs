@@ -51,7 +51,8 @@ pub struct DiffOptions {
     pub jobs: NonZeroUsize,
     /// Memory in bytes for files and their indexes, and for compression. Where it is short, fewer
     /// threads work; where one file is over it, the file is indexed more sparsely or matched in
-    /// chunks, and only then does the delta depend on it. The default is 1 GiB.
+    /// chunks, and only then does the delta depend on it ([`Stats::reduced`](crate::Stats::reduced) tells).
+    /// The process takes up to 96 MiB more. The default is 1 GiB.
     pub memory: u64,
 }
 

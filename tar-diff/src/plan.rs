@@ -7,6 +7,7 @@ use layer::{Entry, EntryKind, MergedTree, Spool, clean_path};
 
 use crate::fingerprint::fingerprint;
 use crate::matching::{Match, Matcher};
+use crate::meter::{FINGERPRINT_COST, LATER_COST, Meter};
 use crate::{DiffOptions, Result, views};
 
 /// A stretch of the new tar and what it is made of.
@@ -57,6 +58,7 @@ impl Plan {
         new: &Spool,
         entries: &[Entry],
         options: &DiffOptions,
+        meter: &Meter<'_>,
     ) -> Result<Self> {
         let targets: Vec<&Entry> = entries
             .iter()
@@ -70,7 +72,12 @@ impl Plan {
             .map(|file| (&old[file.layer], file.data.clone()))
             .chain(targets.iter().map(|entry| (new, entry.data.clone())))
             .collect();
-        let fingerprints = fingerprint(&files, tree.files().len(), options.jobs)?;
+        let size: u64 = files.iter().map(|(_, data)| data.end - data.start).sum();
+        // Of what comes then nothing is known yet: most often a part of the layer has changed.
+        meter.start(2 * size * FINGERPRINT_COST, new.size() * LATER_COST);
+        let fingerprints = fingerprint(&files, tree.files().len(), options.jobs, &|bytes| {
+            meter.advance(bytes * FINGERPRINT_COST);
+        })?;
         let (of_sources, of_targets) = fingerprints.split_at(tree.files().len());
         let matcher = Matcher::new(tree.files(), of_sources, options.sees_through);
         let mut plan = Self { segments: Vec::with_capacity(2 * targets.len() + 1) };

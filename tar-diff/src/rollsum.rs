@@ -22,20 +22,34 @@ const CUT_BITS: u32 = 11;
 /// Bytes that are read at once.
 const READ_SIZE: usize = 1 << 20;
 
-/// The steps that make the file at `target` of the one at `source`.
-///
-/// # Errors
-/// If a layer cannot be read.
-pub(crate) fn recipe(source: (&Spool, Range<u64>), target: (&Spool, Range<u64>)) -> Result<Vec<Step>> {
-    let mut known: HashMap<u64, u64> = HashMap::new();
-    for_each_cut(source, |chunk, digest| {
-        known.entry(digest).or_insert(chunk.start);
-    })?;
-    let mut steps: Vec<Step> = Vec::new();
-    for_each_cut(target, |chunk, digest| {
-        push(&mut steps, known.get(&digest).copied(), chunk.end - chunk.start);
-    })?;
-    Ok(steps)
+/// The chunks of a source: one table for all the targets that are made of it.
+#[derive(Debug)]
+pub(crate) struct Chunks(HashMap<u64, u64>);
+
+impl Chunks {
+    /// Cuts the file at `source`.
+    ///
+    /// # Errors
+    /// If the layer cannot be read.
+    pub(crate) fn of(source: (&Spool, Range<u64>)) -> Result<Self> {
+        let mut known: HashMap<u64, u64> = HashMap::new();
+        for_each_cut(source, |chunk, digest| {
+            known.entry(digest).or_insert(chunk.start);
+        })?;
+        Ok(Self(known))
+    }
+
+    /// The steps that make the file at `target` of the source.
+    ///
+    /// # Errors
+    /// If the layer cannot be read.
+    pub(crate) fn recipe(&self, target: (&Spool, Range<u64>)) -> Result<Vec<Step>> {
+        let mut steps: Vec<Step> = Vec::new();
+        for_each_cut(target, |chunk, digest| {
+            push(&mut steps, self.0.get(&digest).copied(), chunk.end - chunk.start);
+        })?;
+        Ok(steps)
+    }
 }
 
 /// Adds a chunk: from the source if it has it. A digest that collides costs bytes, not exactness:
@@ -93,12 +107,17 @@ mod tests {
         Spool::read("test".into(), bytes, &layer::SpoolOptions::default()).unwrap()
     }
 
+    fn recipe(source: &Spool, target: &Spool) -> Vec<Step> {
+        let chunks = Chunks::of((source, 0..source.size())).unwrap();
+        chunks.recipe((target, 0..target.size())).unwrap()
+    }
+
     #[test]
     fn unchanged_parts_come_from_the_source() {
         let source: Vec<u8> = (0..300_000).map(|index| mix(index).to_be_bytes()[0]).collect();
         let target = [&source[..100_000], b"inserted", &source[150_000..], &source[..50_000]].concat();
         let (old, new) = (spool(&source), spool(&target));
-        let steps = recipe((&old, 0..source.len() as u64), (&new, 0..target.len() as u64)).unwrap();
+        let steps = recipe(&old, &new);
         covered(&steps, &source, &target);
         let literal: u64 = steps.iter().map(|step| step.literal).sum();
         assert!(literal < 40_000, "{literal} of {} bytes are literal", target.len());
@@ -107,6 +126,6 @@ mod tests {
     #[test]
     fn empty_files_have_no_steps() {
         let empty = spool(b"");
-        assert_eq!(recipe((&empty, 0..0), (&empty, 0..0)).unwrap(), []);
+        assert_eq!(recipe(&empty, &empty), []);
     }
 }

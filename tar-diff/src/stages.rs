@@ -25,7 +25,7 @@ pub fn fingerprints(
     sources: usize,
     jobs: NonZeroUsize,
 ) -> Result<Fingerprints> {
-    Ok(Fingerprints(fingerprint(files, sources, jobs)?))
+    Ok(Fingerprints(fingerprint(files, sources, jobs, &|_| ())?))
 }
 
 /// Finds a source for each target; tells how many have one. The fingerprints are those of the files

@@ -21,6 +21,28 @@ impl Count {
     }
 }
 
+/// What a budget of memory that is too small for the layers cost: the delta is larger than it could be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Reduced {
+    /// Files that were matched in chunks, since they do not fit with an index of their source.
+    pub in_chunks: Count,
+    /// Files whose sources were indexed more sparsely.
+    pub sparse: Count,
+    /// The zstd level that the memory was enough for, if it is below the one of the options.
+    pub level: Option<i32>,
+    /// The least memory in bytes with which nothing is reduced.
+    pub wanted_memory: u64,
+}
+
+impl Reduced {
+    /// Whether anything was reduced.
+    pub const fn is_any(&self) -> bool {
+        self.in_chunks.count > 0 || self.sparse.count > 0 || self.level.is_some()
+    }
+}
+
 /// What a delta is made of. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -46,6 +68,8 @@ pub struct Stats {
     pub streams: u64,
     /// Compressed streams that were not seen through, by the reason.
     pub refused_streams: BTreeMap<&'static str, u64>,
+    /// What the budget of memory cost.
+    pub reduced: Reduced,
     /// The ops of the delta.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub written: WriterStats,

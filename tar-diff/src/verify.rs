@@ -19,9 +19,25 @@ const CHUNK_SIZE: usize = 256 << 10;
 /// [`Error::Verify`] if the delta cannot be applied, [`Error::Differs`] if it gives another tar,
 /// [`Error::Layer`] if a layer cannot be read.
 pub fn verify(delta: impl Read, old: &[Spool], new: &Spool, merge: &MergeOptions) -> Result<()> {
+    verify_watched(delta, old, new, merge, &|_| ())
+}
+
+/// Does what [`verify`] does. `progress` is called with the bytes of the new tar that are compared since the
+/// call before; they add up to its size.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_watched(
+    delta: impl Read,
+    old: &[Spool],
+    new: &Spool,
+    merge: &MergeOptions,
+    progress: &dyn Fn(u64),
+) -> Result<()> {
     let sources = LayerSource::with_whiteouts(old.to_vec(), merge.apply_whiteouts);
     let mut sources = sources.map_err(Error::Verify)?;
-    let mut comparison = Comparison { new, position: 0, differs_at: None, failed: None, buffer: Vec::new() };
+    let mut comparison =
+        Comparison { new, position: 0, differs_at: None, failed: None, buffer: Vec::new(), progress };
     let options = ApplyOptions { max_output: new.size(), ..Default::default() };
     let applied = tar_patch::rebuild(delta, &mut sources, options, &mut comparison);
     if let Some(error) = comparison.failed {
@@ -43,6 +59,7 @@ struct Comparison<'n> {
     /// Why the layer could not be read.
     failed: Option<layer::Error>,
     buffer: Vec<u8>,
+    progress: &'n dyn Fn(u64),
 }
 
 impl Write for Comparison<'_> {
@@ -59,6 +76,7 @@ impl Write for Comparison<'_> {
             return Err(io::ErrorKind::InvalidData.into());
         }
         self.position += bytes.len() as u64;
+        (self.progress)(bytes.len() as u64);
         Ok(bytes.len())
     }
 

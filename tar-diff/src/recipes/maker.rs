@@ -1,0 +1,256 @@
+//! Makes the recipes of one source's targets.
+
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use delta_format::{Encoding, OpWriter, Version};
+
+use crate::bsdiff::{self, SharedSource};
+use crate::emit::{Layers, write_steps};
+use crate::gram_index::Effort;
+use crate::options::{DiffOptions, Method};
+use crate::plan::{Plan, Segment, SegmentKind, Source};
+use crate::recipe::{Pair, Recipe, Step, Viewed};
+use crate::rollsum::Chunks;
+use crate::views::{self, Refusals};
+use crate::{Error, Result, Stats, budget, workers, zstd_dict};
+
+/// zstd level for the trial that decides between two recipes.
+const TRIAL_LEVEL: i32 = 3;
+/// Memory in bytes of a recipe that is made of chunks, beside 1/64 of the source.
+const CHUNKS_MEMORY: u64 = 256 << 10;
+/// A source is decoded, or read as a dictionary, anew for each of its targets. So it is for those alone that are
+/// no smaller than this part of it, or if it is small.
+const MAX_READ_RATIO: u64 = 8;
+const MIN_READ_SOURCE: u64 = 64 << 10;
+
+/// What recipes are made with.
+pub(super) struct Maker<'m> {
+    plan: &'m Plan,
+    layers: Layers<'m>,
+    options: &'m DiffOptions,
+    /// Where decoded files go; `None` if no file is seen through.
+    store: Option<&'m views::Store>,
+    /// The targets that may be made through views, which share what that may cost.
+    viewed: u64,
+    refusals: Mutex<Refusals>,
+}
+
+/// A source, and what of it is made once for all of its targets.
+#[derive(Debug, Clone, Copy)]
+struct Prepared<'s> {
+    source: &'s Source,
+    bytes: &'s [u8],
+    index: Option<&'s SharedSource<'s>>,
+    chunks: Option<&'s Chunks>,
+}
+
+/// Sizes of a source and a target in bytes, and how the target is made of it.
+#[derive(Debug, Clone, Copy)]
+struct Choice {
+    target: u64,
+    effort: Option<Effort>,
+    wants_dict: bool,
+}
+
+impl Choice {
+    /// Whether there is nothing for it but chunks.
+    const fn is_chunks(self) -> bool {
+        self.effort.is_none() && !self.wants_dict
+    }
+}
+
+impl<'m> Maker<'m> {
+    pub(super) fn new(
+        plan: &'m Plan,
+        layers: Layers<'m>,
+        options: &'m DiffOptions,
+        store: Option<&'m views::Store>,
+    ) -> Result<Self> {
+        let mut maker = Self { plan, layers, options, store, viewed: 0, refusals: Mutex::default() };
+        for segment in &plan.segments {
+            let is_made = matches!(segment.kind, SegmentKind::Similar(_) | SegmentKind::Compressed);
+            maker.viewed += u64::from(is_made && maker.may_be_viewed(segment)?);
+        }
+        Ok(maker)
+    }
+
+    /// Returns whether the target of a segment may hold streams that are to be seen through.
+    fn may_be_viewed(&self, segment: &Segment) -> Result<bool> {
+        Ok(self.store.is_some() && views::may_hold_streams(self.layers.new, &segment.target)?)
+    }
+
+    pub(super) fn into_refusals(self) -> Mutex<Refusals> {
+        self.refusals
+    }
+
+    fn segment(&self, index: usize) -> &'m Segment {
+        &self.plan.segments[index]
+    }
+
+    fn choice(&self, source: &Source, segment: &Segment) -> Choice {
+        let (source, target) = (size(&source.data), size(&segment.target));
+        let fits = source.max(target) <= delta_format::wire::MAX_DICT_SIZE;
+        let wants_dict = fits
+            && self.options.method != Method::Bsdiff
+            && !budget::is_lopsided(source, target, MAX_READ_RATIO, MIN_READ_SOURCE);
+        let effort = budget::effort(source, target, self.options).map(|(effort, _)| effort);
+        Choice { target, effort, wants_dict }
+    }
+
+    /// Memory in bytes that the recipes of one source take while they are made, one after the other.
+    pub(super) fn memory(&self, segments: &[usize]) -> Result<u64> {
+        let mut most = 0;
+        for index in segments {
+            let segment = self.segment(*index);
+            let target = size(&segment.target);
+            let (source, plain) = match &segment.kind {
+                SegmentKind::Similar(source) => {
+                    let source = size(&source.data);
+                    let effort = budget::effort(source, target, self.options);
+                    (source, effort.map_or(source / 64 + CHUNKS_MEMORY, |(_, memory)| memory))
+                }
+                _ => (0, 0),
+            };
+            let viewed =
+                if self.may_be_viewed(segment)? { views::memory(source, target, self.options) } else { 0 };
+            most = most.max(plain.max(viewed));
+        }
+        if let ([_, _, ..], SegmentKind::Similar(source)) = (segments, &self.segment(segments[0]).kind) {
+            most = most.max(self.shared_effort(source, segments).map_or(0, |(_, memory)| memory));
+        }
+        Ok(most)
+    }
+
+    /// How a source is indexed for all of its targets that are searched for in it, and the memory of that.
+    fn shared_effort(&self, source: &Source, segments: &[usize]) -> Option<(Effort, u64)> {
+        let choices = segments.iter().map(|index| self.choice(source, self.segment(*index)));
+        let sizes = choices.filter(|choice| choice.effort.is_some()).map(|choice| choice.target);
+        let (largest, total) = (sizes.clone().max()?, sizes.sum());
+        budget::shared_effort(size(&source.data), largest, total, self.options)
+    }
+
+    /// The recipes of segments that have one source, `threads` of them at a time; of one alone, `jobs`
+    /// threads work at its pieces.
+    pub(super) fn recipes(
+        &self,
+        segments: &[usize],
+        jobs: NonZeroUsize,
+        threads: NonZeroUsize,
+    ) -> Result<Vec<Option<Recipe>>> {
+        let SegmentKind::Similar(source) = &self.segment(segments[0]).kind else {
+            return segments.iter().map(|index| self.of_compressed(self.segment(*index), jobs)).collect();
+        };
+        let old = &self.layers.old[source.layer];
+        let choices: Vec<Choice> =
+            segments.iter().map(|index| self.choice(source, self.segment(*index))).collect();
+        let chunks = if choices.iter().any(|choice| choice.is_chunks()) {
+            Some(Chunks::of((old, source.data.clone()))?)
+        } else {
+            None
+        };
+        let reads_all = choices.iter().any(|choice| !choice.is_chunks());
+        let bytes = if reads_all { old.read_range(source.data.clone())? } else { Vec::new() };
+        let index = match self.shared_effort(source, segments) {
+            Some((effort, _)) if segments.len() > 1 && self.shares(&bytes, segments, &choices)? => {
+                Some(SharedSource::new(&bytes, effort))
+            }
+            _ => None,
+        };
+        let prepared = Prepared { source, bytes: &bytes, index: index.as_ref(), chunks: chunks.as_ref() };
+        if let [only] = segments {
+            return Ok(vec![self.recipe(prepared, choices[0], self.segment(*only), jobs)?]);
+        }
+        workers::map(threads, segments.len(), |rank| {
+            self.recipe(prepared, choices[rank], self.segment(segments[rank]), NonZeroUsize::MIN)
+        })
+    }
+
+    /// Whether the targets need so much of the source, each for itself, that one index of all of it costs
+    /// less.
+    fn shares(&self, source: &[u8], segments: &[usize], choices: &[Choice]) -> Result<bool> {
+        let mut left = source.len();
+        for (index, _) in segments.iter().zip(choices).filter(|(_, choice)| choice.effort.is_some()) {
+            let target = self.layers.new.read_range(self.segment(*index).target.clone())?;
+            match left.checked_sub(bsdiff::indexed_size(source, &target)) {
+                Some(less) => left = less,
+                None => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
+    fn of_compressed(&self, segment: &Segment, jobs: NonZeroUsize) -> Result<Option<Recipe>> {
+        let target = self.layers.new.read_range(segment.target.clone())?;
+        Ok(self.viewed(&[], &target, jobs)?.map(Recipe::Viewed))
+    }
+
+    fn recipe(
+        &self,
+        prepared: Prepared<'_>,
+        choice: Choice,
+        segment: &Segment,
+        jobs: NonZeroUsize,
+    ) -> Result<Option<Recipe>> {
+        let (layers, options) = (self.layers, self.options);
+        let Prepared { source, bytes, index, chunks } = prepared;
+        if let Some(chunks) = chunks.filter(|_| choice.is_chunks()) {
+            let steps = chunks.recipe((layers.new, segment.target.clone()))?;
+            return Ok(Some(Recipe::Steps(steps)));
+        }
+        let target = layers.new.read_range(segment.target.clone())?;
+        if let Some(viewed) = self.viewed(bytes, &target, jobs)? {
+            return Ok(Some(Recipe::Viewed(viewed)));
+        }
+        let frame = if choice.wants_dict {
+            let frame = zstd_dict::frame(bytes, &target, options.level)
+                .map_err(|error| Error::ZstdDict { path: source.path.to_string(), source: error })?;
+            Some(frame)
+        } else {
+            None
+        };
+        let steps = match (choice.effort, frame) {
+            (Some(effort), frame) if frame.is_none() || options.method != Method::Zstd => {
+                let steps = match index {
+                    Some(index) => index.recipe(&target, jobs),
+                    None => bsdiff::recipe(bytes, &target, effort, jobs),
+                };
+                match frame {
+                    Some(frame) if (frame.len() as u64) < trial_size(&steps, source, segment, layers)? => {
+                        return Ok(Some(Recipe::ZstdFrame(frame)));
+                    }
+                    _ => steps,
+                }
+            }
+            (_, frame) => return Ok(frame.map(Recipe::ZstdFrame)),
+        };
+        Ok(Some(Recipe::Steps(steps)))
+    }
+
+    /// The recipe through views, if there is one and it pays.
+    fn viewed(&self, source: &[u8], target: &[u8], jobs: NonZeroUsize) -> Result<Option<Viewed>> {
+        let Some(store) = self.store.filter(|_| recode::is_compressed(target)) else { return Ok(None) };
+        let sizes = [source.len() as u64, target.len() as u64];
+        let is_lopsided = budget::is_lopsided(sizes[0], sizes[1], MAX_READ_RATIO, MIN_READ_SOURCE);
+        let source = if is_lopsided { &[] } else { source };
+        let mut refusals = Refusals::new();
+        let mut work = views::budget_of((source.len() + target.len()) as u64, self.viewed);
+        let viewed = views::recipe((source, target), self.options, jobs, store, &mut work, &mut refusals)?;
+        let mut all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.into_iter().for_each(|(reason, count)| *all.entry(reason).or_default() += count);
+        Ok(viewed)
+    }
+}
+
+fn size(range: &std::ops::Range<u64>) -> u64 {
+    range.end - range.start
+}
+
+/// Size in bytes of a delta of these steps alone.
+fn trial_size(steps: &[Step], source: &Source, segment: &Segment, layers: Layers<'_>) -> Result<u64> {
+    let encoding = Encoding { level: TRIAL_LEVEL, ..Encoding::default() };
+    let mut writer = OpWriter::new(Vec::new(), Version::V2, encoding)?;
+    write_steps(&mut writer, steps, Pair::of(segment, source, layers), &mut Stats::default())?;
+    Ok(writer.finish()?.0.len() as u64)
+}

@@ -1,0 +1,180 @@
+//! What a diff spends: on sources that many targets have, and of memory.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use assert_cmd::Command;
+use fixtures::{Ending, LayerBuilder, Rng};
+use layer::{Spool, SpoolOptions};
+use tar_diff::{DiffOptions, Method, Reduced, Stats, diff, verify};
+
+fn spool(bytes: &[u8]) -> Spool {
+    Spool::read("layer".into(), bytes, &SpoolOptions::default()).unwrap()
+}
+
+/// A verified delta.
+fn delta(old: &[u8], new: &[u8], options: &DiffOptions) -> (Vec<u8>, Stats) {
+    let (old, new) = ([spool(old)], spool(new));
+    let (delta, stats) = diff(&old, &new, options, Vec::new(), &|_| ()).unwrap();
+    verify(delta.as_slice(), &old, &new, &options.merge).unwrap();
+    (delta, stats)
+}
+
+fn layer(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<u8> {
+    let mut layer = LayerBuilder::new();
+    for (path, bytes) in files {
+        layer.file(path, bytes);
+    }
+    layer.finish(Ending::Normal)
+}
+
+fn jobs(jobs: usize) -> NonZeroUsize {
+    NonZeroUsize::new(jobs).unwrap()
+}
+
+/// Targets whose names all suggest one source, and that hold a part of it each.
+fn parts_of_one_source(count: usize, size: usize) -> (Vec<u8>, Vec<u8>) {
+    let source = Rng::new(1).bytes(3 << 20);
+    let parts = (0..count).map(|index| {
+        let start = index * (source.len() - size) / count;
+        let part = [&Rng::new(100 + index as u64).bytes(10), &source[start..start + size]].concat();
+        (format!("data/{}.bin", index + 1), part)
+    });
+    (layer([("data/0.bin".to_owned(), source.clone())]), layer(parts))
+}
+
+#[test]
+fn targets_of_one_source_share_its_index_whatever_the_method_and_the_jobs() {
+    let (old, new) = parts_of_one_source(12, 100_000);
+    for (method, max_bsdiff_size) in [
+        (Method::Bsdiff, u64::MAX),
+        (Method::Bsdiff, 1 << 20),
+        (Method::Auto, u64::MAX),
+        (Method::Zstd, u64::MAX),
+    ] {
+        let options = |count| DiffOptions {
+            method,
+            max_bsdiff_size,
+            level: 3,
+            jobs: jobs(count),
+            ..DiffOptions::default()
+        };
+        let (one, stats) = delta(&old, &new, &options(1));
+        assert_eq!(stats.similar.count, 12, "{method:?}");
+        let most = if max_bsdiff_size == u64::MAX { 10_000 } else { 200_000 };
+        assert!(one.len() < most, "{method:?}: {} bytes", one.len());
+        assert!(one == delta(&old, &new, &options(3)).0, "{method:?}: jobs change the bytes");
+    }
+}
+
+#[test]
+fn small_targets_do_not_read_a_large_source_that_only_their_names_suggest() {
+    let (old, new) = parts_of_one_source(50, 4000);
+    for sees_through in [false, true] {
+        let options = DiffOptions { sees_through, level: 3, ..DiffOptions::default() };
+        let (_, stats) = delta(&old, &new, &options);
+        assert_eq!((stats.similar.count, stats.written.copy_size), (0, 0));
+    }
+}
+
+#[test]
+fn a_file_that_shrank_is_still_made_of_what_it_was() {
+    let source = Rng::new(1).bytes(3 << 20);
+    let part = [&source[1_000_000..1_004_000], b"changed", &source[2_000_000..2_004_000]].concat();
+    let old = layer([("var/log".to_owned(), source)]);
+    let (delta, stats) = delta(&old, &layer([("var/log".to_owned(), part)]), &DiffOptions::default());
+    assert_eq!(stats.similar.count, 1);
+    assert!(delta.len() < 1000, "{}", delta.len());
+}
+
+/// Text of words: what compressors work for.
+fn text(size: usize, seed: u64) -> Vec<u8> {
+    let mut rng = Rng::new(seed);
+    let mut text = Vec::with_capacity(size + 20);
+    while text.len() < size {
+        text.extend_from_slice(format!("word{} ", rng.below(5000)).as_bytes());
+    }
+    text
+}
+
+#[test]
+fn a_small_budget_is_told_of() {
+    let old: Vec<u8> = Rng::new(3).bytes(9 << 20);
+    let new = [&old[..4 << 20], b"new", &old[4 << 20..]].concat();
+    let (old, new) = (layer([("big".to_owned(), old)]), layer([("big".to_owned(), new)]));
+    let with = |memory| DiffOptions { memory: memory << 20, level: 3, ..DiffOptions::default() };
+    let (_, stats) = delta(&old, &new, &with(1024));
+    assert_eq!(stats.reduced, Reduced::default());
+    let (_, stats) = delta(&old, &new, &with(16));
+    assert_eq!(stats.reduced.in_chunks.count, 1);
+    let enough = stats.reduced.wanted_memory.div_ceil(1 << 20);
+    assert_eq!(delta(&old, &new, &with(enough)).1.reduced, Reduced::default());
+
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(directory.path().join(name), bytes).unwrap();
+    write("old.tar", &old);
+    write("new.tar", &new);
+    let run = |flags: &[&str]| {
+        let mut command = Command::cargo_bin("tar-diff").unwrap();
+        command
+            .current_dir(directory.path())
+            .args(flags)
+            .args(["--level", "3", "old.tar", "new.tar", "delta"]);
+        command.assert().success().get_output().clone()
+    };
+    let said = String::from_utf8(run(&["--memory", "16"]).stderr).unwrap();
+    let wanted = format!("1 file ({} bytes) matched in chunks instead of by bsdiff", (9 << 20) + 3);
+    assert!(said.contains("warning: 16 MiB of memory") && said.contains(&wanted), "{said}");
+    assert!(said.contains(&format!("--memory {enough} avoids that")), "{said}");
+    let said = String::from_utf8(run(&["--memory", &enough.to_string()]).stderr).unwrap();
+    assert!(!said.contains("warning"), "{said}");
+    assert!(run(&["--memory", "16", "--quiet"]).stderr.is_empty());
+    let json: serde_json::Value = serde_json::from_slice(&run(&["--memory", "16", "--json"]).stdout).unwrap();
+    assert_eq!(json["segments"]["reduced"]["in_chunks"]["count"], 1);
+    assert!(json["warnings"][0].as_str().is_some_and(|text| text.contains(&wanted)), "{json}");
+}
+
+/// What a diff takes beside its budget: the program itself, what it remembers of literals, buffers, and
+/// heaps that do not shrink at once.
+const BESIDE_THE_BUDGET: u64 = 96 << 20;
+
+#[test]
+fn a_budget_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rng = Rng::new(7);
+    let files: Vec<(String, Vec<u8>)> = (0..5)
+        .map(|index| (format!("usr/lib/{index}"), rng.bytes(if index == 0 { 12 << 20 } else { 2 << 20 })))
+        .collect();
+    let changed = files.iter().map(|(path, bytes)| {
+        let bytes = bytes.iter().enumerate();
+        let bytes = bytes.map(|(index, byte)| if index % 5000 < 40 { byte ^ 0x55 } else { *byte });
+        (path.clone(), bytes.collect())
+    });
+    let new = layer(changed.chain([("usr/new".to_owned(), text(4 << 20, 8))]));
+    fs::write(directory.path().join("old.tar"), layer(files)).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &new).unwrap();
+    fs::write(directory.path().join("new.tar.gz"), gzip.finish().unwrap()).unwrap();
+    for (memory, count, format) in
+        [(64, 1, "tardf1"), (128, 2, "tardf1"), (128, 8, "tardf3"), (256, 2, "tardf1")]
+    {
+        let peak = peak_memory(directory.path(), memory, count, format);
+        assert!(peak <= (memory << 20) + BESIDE_THE_BUDGET, "{memory} MiB, {count} jobs: {peak} bytes");
+    }
+}
+
+/// The most memory that a run held, in bytes, as the kernel counted it.
+fn peak_memory(directory: &Path, memory: u64, jobs: usize, format: &str) -> u64 {
+    let mut command = Command::cargo_bin("tar-diff").unwrap();
+    let run = command
+        .current_dir(directory)
+        .args(["--json", "--memory", &memory.to_string(), "--jobs", &jobs.to_string(), "--format", format])
+        .args(["--level", "9", "old.tar", "new.tar.gz", "delta"])
+        .assert()
+        .success();
+    let json: serde_json::Value = serde_json::from_slice(&run.get_output().stdout).unwrap();
+    json["peak_memory"].as_u64().unwrap()
+}
