@@ -53,6 +53,15 @@ Examples (after cargo run --release -p benches --):
 
 Exit status: 1 if CPU per byte grew too much from one step to the next, or a command failed.";
 
+const APPLY_EXAMPLES: &str = "\
+Examples (after cargo run --release -p benches --):
+  apply pairs/ --repeat 5
+      Each directory in pairs/ holds old.tar and new.tar, of any compression.
+  apply pairs/ --repeat 5 --most 0.65
+      As above; fails if a pair takes more than 0.65 times the CPU of sha256sum.
+
+Exit status: 1 if a pair took more than --most, or a command failed.";
+
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Subcommand {
     /// Make deltas with every tool that is installed, apply them, compare
@@ -61,6 +70,9 @@ pub(crate) enum Subcommand {
     /// Make and apply deltas of layers of growing size; fail if CPU per byte grows with them
     #[command(after_help = GROWTH_EXAMPLES)]
     Growth(Growth),
+    /// Apply deltas; show the CPU beside that of the parts, in multiples of sha256sum
+    #[command(after_help = APPLY_EXAMPLES)]
+    Apply(Apply),
     /// Make table and page again of a report that `measure --json` wrote
     #[command(after_help = "Example:\n  benches show report.json --html page.html --baseline 'Go tar-diff'")]
     Show {
@@ -88,6 +100,9 @@ pub(crate) enum Subcommand {
     /// qbsdiff as a command
     #[command(hide = true, subcommand)]
     Reference(Reference),
+    /// Do one part of applying
+    #[command(hide = true)]
+    ApplyPart { part: String, file: PathBuf },
     /// Make one delta, for its instructions to be counted
     #[command(hide = true)]
     DiffOnce { preset: String, old: PathBuf, new: PathBuf },
@@ -167,6 +182,31 @@ pub(crate) struct Growth {
     #[arg(long, value_name = "DIR")]
     pub(crate) bin_dir: Option<PathBuf>,
     /// Directory for the layers [default: $TMPDIR]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) work_dir: Option<PathBuf>,
+    /// Write the figures there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// Directories of a pair each, or of such directories [default: a generated pair]
+    #[arg(value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
+    /// Fail if applying takes more than so many times the CPU of sha256sum
+    #[arg(long, value_name = "FACTOR")]
+    pub(crate) most: Option<f64>,
+    /// The preset of tar-diff
+    #[arg(long, value_name = "PRESET", default_value = "default")]
+    pub(crate) preset: String,
+    /// Run each command but tar-diff this often and take the best
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) repeat: u32,
+    /// Where tar-diff and tar-patch are [default: built by cargo]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bin_dir: Option<PathBuf>,
+    /// Directory for layers, trees and deltas [default: $TMPDIR]
     #[arg(long, value_name = "DIR")]
     pub(crate) work_dir: Option<PathBuf>,
     /// Write the figures there

@@ -59,6 +59,18 @@ pub enum Error {
         /// Bytes of the larger one.
         to: u64,
     },
+    /// Applying takes more than it may.
+    #[error(
+        "applying the delta of {pair} takes {takes:.2} times the CPU of sha256sum; {most} times is the most"
+    )]
+    Dear {
+        /// The pair.
+        pair: String,
+        /// What it takes.
+        takes: f64,
+        /// What it may take.
+        most: f64,
+    },
     /// A baseline that names no tool of the run.
     #[error("no tool is called {name:?}; there are: {known}")]
     UnknownTool {

@@ -8,8 +8,11 @@
 //! 3. find out which kinds of files the bytes of our deltas go to (`kinds.rs`);
 //! 4. show it: the report (`report.rs`) as text (`table.rs`), JSON, and a page (`html/`).
 //!
-//! `benches growth` shows that time per byte does not grow with a layer (`growth/`). `guard.rs` has the two figures that must not change unseen: sizes and instructions.
+//! `benches apply` shows what applying costs beside its parts (`applying.rs`), and `benches growth` that
+//! time per byte does not grow with a layer (`growth/`). `guard.rs` has the two figures that must not change
+//! unseen: sizes and instructions.
 
+pub mod applying;
 mod error;
 mod figures;
 pub mod growth;

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
-use arguments::{Arguments, Files, Growth, Measure, Reference, Subcommand};
+use arguments::{Apply, Arguments, Files, Growth, Measure, Reference, Subcommand};
+use benches::applying::{self, Applying, Part};
 use benches::growth;
 use benches::launch::{Launcher, launch};
 use benches::report::{PairReport, Report};
@@ -30,6 +31,11 @@ fn run(command: Subcommand) -> Result<()> {
     match command {
         Subcommand::Measure(arguments) => measure(&arguments),
         Subcommand::Growth(arguments) => grow(&arguments),
+        Subcommand::Apply(arguments) => apply(&arguments),
+        Subcommand::ApplyPart { part, file } => {
+            let part = Part::from_name(&part).with_context(|| format!("there is no part {part:?}"))?;
+            Ok(part.run(&file)?)
+        }
         Subcommand::Show { report, baseline, files } => {
             let json = fs::read(&report).with_context(|| format!("cannot read {}", report.display()))?;
             let mut report: Report = serde_json::from_slice(&json).context("this is no report")?;
@@ -72,7 +78,8 @@ fn measure(arguments: &Measure) -> Result<()> {
         baseline: None,
         means: Vec::new(),
     };
-    for pair in pairs(arguments, work_dir.path())? {
+    let given = pairs(&arguments.pair, &arguments.dirs, arguments.generated, work_dir.path())?;
+    for pair in given {
         let progress = |tool: &str| {
             // Who cannot be told is not waiting.
             let _ = writeln!(io::stderr(), "{}: {tool}", pair.name);
@@ -112,6 +119,31 @@ fn grow(arguments: &Growth) -> Result<()> {
     Ok(report.check(arguments.most)?)
 }
 
+fn apply(arguments: &Apply) -> Result<()> {
+    let program = env::current_exe().context("cannot find this program")?;
+    let bin_dir = bin_dir(arguments.bin_dir.as_deref(), &program)?;
+    let temp_dir = arguments.work_dir.clone().unwrap_or_else(env::temp_dir);
+    let work_dir = tempfile::tempdir_in(&temp_dir).context("cannot create a working directory")?;
+    let applying = Applying {
+        launcher: Launcher { program, timeout: 0, repeat: arguments.repeat, dir: work_dir.path() },
+        bin_dir: &bin_dir,
+        work_dir: work_dir.path(),
+        preset: &arguments.preset,
+    };
+    let mut measured = Vec::new();
+    for pair in pairs(&[], &arguments.dirs, false, work_dir.path())? {
+        // Who cannot be told is not waiting.
+        let _ = writeln!(io::stderr(), "{}", pair.name);
+        measured.push(applying.run(&pair)?);
+    }
+    if let Some(path) = &arguments.json {
+        fs::write(path, serde_json::to_string_pretty(&measured)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    io::stdout().write_all(applying::table(&measured).as_bytes())?;
+    Ok(applying::check(&measured, arguments.most.unwrap_or(f64::INFINITY))?)
+}
+
 fn chosen_tools(arguments: &Measure, program: &Path, bin_dir: &Path) -> Result<Vec<Tool>> {
     let mut tools = tools::ours(bin_dir, &arguments.with);
     tools.extend(tools::peers(program));
@@ -127,12 +159,12 @@ fn chosen_tools(arguments: &Measure, program: &Path, bin_dir: &Path) -> Result<V
     Ok(tools)
 }
 
-fn pairs(arguments: &Measure, work_dir: &Path) -> Result<Vec<Pair>> {
-    let mut pairs = arguments.pair.clone();
-    for dir in &arguments.dirs {
+fn pairs(given: &[Pair], dirs: &[PathBuf], generated: bool, work_dir: &Path) -> Result<Vec<Pair>> {
+    let mut pairs = given.to_vec();
+    for dir in dirs {
         pairs.extend(benches::find_pairs(dir)?);
     }
-    if arguments.generated || pairs.is_empty() {
+    if generated || pairs.is_empty() {
         pairs.push(benches::generated_pair(work_dir)?);
     }
     Ok(pairs)

@@ -2,25 +2,28 @@
 
 use std::io::{self, Read};
 
+use crate::budget::{Budget, cost};
 use crate::cursor::{Cursor, SourceFiles};
 use crate::target::{Sink, Target};
 use crate::wire::MAX_WINDOW_LOG;
-use crate::{CorruptKind, Error, Op, OpReader, Result};
+use crate::{CorruptKind, Error, Op, OpReader, Result, SourcePath};
 
 /// What an apply may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+#[derive(Debug, Clone, Copy)]
+pub struct Limits<'b> {
     /// Most bytes of output.
     pub max_output: u64,
-    /// Most bytes that sources of `ZstdDict` ops have, compressed streams decode to and are encoded
-    /// from, all together: what a delta may cost in time beside its output.
-    pub max_plain: u64,
+    /// The work that may be done.
+    pub budget: &'b Budget,
 }
 
-impl Default for Limits {
+/// For those who bound nothing.
+static UNLIMITED: Budget = Budget::unlimited();
+
+impl Default for Limits<'_> {
     /// No bound: the caller bounds its disk and its time.
     fn default() -> Self {
-        Self { max_output: u64::MAX, max_plain: u64::MAX }
+        Self { max_output: u64::MAX, budget: &UNLIMITED }
     }
 }
 
@@ -33,42 +36,48 @@ impl Default for Limits {
 /// # Errors
 /// [`Error::Corrupt`], [`Error::Stream`] or [`Error::TooLarge`] for a bad delta,
 /// the `Source…` variants for a base that does not match, [`Error::Output`] if `output` fails,
-/// [`Error::Reencode`] and [`Error::NoCodecs`] if a stretch cannot be encoded.
+/// [`Error::Reencode`] and [`Error::NoCodecs`] if a stretch cannot be encoded,
+/// [`Error::OverBudget`] if the work is more than the budget has.
 pub fn apply<S: SourceFiles>(
     mut delta: OpReader<'_>,
     sources: &mut S,
-    limits: Limits,
+    limits: Limits<'_>,
     output: &mut dyn Sink,
 ) -> Result<u64> {
     let mut target = Target::new(output, limits);
-    let mut source: Option<Cursor<S::File>> = None;
+    let mut source = Cursor::<S::File>::default();
+    let mut work = 0;
     while let Some(op) = delta.next_op()? {
+        target.meter().charge(cost::OP + delta.work() - work)?;
+        work = delta.work();
         match op {
             Op::Data { size } => {
                 target.reserve(size)?;
                 copy_payload(&mut delta, size, &mut target)?;
             }
-            Op::Open(path) => source = Some(Cursor::new(sources.open(&path)?, path)),
+            Op::Open(path) => {
+                target.meter().charge(open_work(&path))?;
+                source.open(sources.open(&path, limits.budget)?, path);
+            }
             Op::Copy { size } => {
                 target.reserve(size)?;
-                opened(&mut source, &delta)?.copy(size, &mut target, &delta)?;
+                source.copy(size, &mut target, &delta)?;
             }
             Op::AddData { size } => {
                 target.reserve(size)?;
-                opened(&mut source, &delta)?.add(size, &mut target, &mut delta)?;
+                source.add(size, &mut target, &mut delta)?;
             }
-            Op::Seek { offset } => opened(&mut source, &delta)?.position = offset,
-            Op::ZstdDict { .. } => {
-                let source = opened(&mut source, &delta)?;
-                target.count_plain(source.size())?;
-                decode_frame(&source.read_whole()?, &mut target, &mut delta)?;
+            Op::Seek { offset } => source.seek(offset, &delta)?,
+            Op::ZstdDict { size } => {
+                let dictionary = source.size(&delta)?;
+                target.meter().charge(cost::FRAME + cost::FRAME_BYTE * size + dictionary)?;
+                decode_frame(&source.read_whole(&delta)?, &mut target, &mut delta)?;
                 // The format leaves the position undefined; the end makes a read without a seek an error.
                 source.move_to_end();
             }
             Op::OpenView { path, view } => {
-                let (file, plain) = sources.open_view(&path, &view, target.plain_left())?;
-                target.count_plain(plain)?;
-                source = Some(Cursor::new(file, path));
+                target.meter().charge(open_work(&path))?;
+                source.open(sources.open_view(&path, &view, limits.budget)?, path);
             }
             Op::Reencode(list) => {
                 target.expect(list)?.map_err(|kind| delta.corrupt_here(kind))?;
@@ -78,8 +87,8 @@ pub fn apply<S: SourceFiles>(
     target.finish()?.map_err(|kind| delta.corrupt_here(kind))
 }
 
-fn opened<'s, F>(source: &'s mut Option<Cursor<F>>, delta: &OpReader<'_>) -> Result<&'s mut Cursor<F>> {
-    source.as_mut().ok_or_else(|| delta.corrupt_here(CorruptKind::NoSource))
+fn open_work(path: &SourcePath) -> u64 {
+    cost::OPEN + cost::PATH_BYTE * path.as_bytes().len() as u64
 }
 
 fn copy_payload(delta: &mut OpReader<'_>, size: u64, target: &mut Target<'_>) -> Result<()> {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::budget::{Budget, Meter, cost};
+use crate::pages::{PAGE_SIZE, Pages};
 use crate::target::Target;
 use crate::wire::MAX_DICT_SIZE;
 use crate::{CorruptKind, Error, OpReader, Result, SourcePath, View};
@@ -11,21 +13,21 @@ pub trait SourceFiles {
     /// An opened file.
     type File: SourceFile;
 
-    /// Opens the file that `path` names.
+    /// Opens the file that `path` names. One look-up of the path and the system calls to open a file are
+    /// charged already; what an implementor does beside them it charges to `budget`.
     ///
     /// # Errors
-    /// [`Error::SourceMissing`] or [`Error::SourceNotRegular`].
-    fn open(&mut self, path: &SourcePath) -> Result<Self::File>;
+    /// [`Error::SourceMissing`], [`Error::SourceNotRegular`] or [`Error::OverBudget`].
+    fn open(&mut self, path: &SourcePath, budget: &Budget) -> Result<Self::File>;
 
-    /// Opens the file that `path` names with the streams of `view` decoded. Gives also the bytes
-    /// that were read and decoded for it, of which there may be `max_plain`: they take the applier's
-    /// time.
+    /// Opens the file that `path` names with the streams of `view` decoded. What is read and decoded for
+    /// it is charged to `budget` while it is.
     ///
     /// # Errors
     /// As [`open`](Self::open); [`Error::SourceUndecodable`], [`Error::TooLarge`], and
     /// [`Error::NoCodecs`] where no view can be opened, which is the default.
-    fn open_view(&mut self, path: &SourcePath, view: &View, max_plain: u64) -> Result<(Self::File, u64)> {
-        let _ = (path, view, max_plain);
+    fn open_view(&mut self, path: &SourcePath, view: &View, budget: &Budget) -> Result<Self::File> {
+        let _ = (path, view, budget);
         Err(Error::NoCodecs)
     }
 }
@@ -42,120 +44,156 @@ pub trait SourceFile {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
-/// Bytes of the source that are read at once when ops are small.
-const SOURCE_BUFFER: usize = 64 << 10;
+/// Bytes from which an op reads the source into its place; fewer are taken from pages.
+const MIN_DIRECT_SIZE: u64 = PAGE_SIZE;
 
-/// The open source and the position in it.
+/// Bytes of a page that are read in a unit of work.
+const PAGE_BYTES_A_UNIT: u64 = 4;
+
+/// The sources of an apply: the open one, the position in it, and the pages of it that are held.
 pub(crate) struct Cursor<F> {
-    file: F,
-    path: SourcePath,
+    open: Option<Opened<F>>,
     /// Offset in the source, in bytes.
-    pub(crate) position: u64,
-    /// Bytes of the file from `window_start` on, so that small ops near each other read once.
-    window: Vec<u8>,
-    window_start: u64,
+    position: u64,
+    pages: Pages,
 }
 
-impl<F> Cursor<F> {
-    pub(crate) fn new(file: F, path: SourcePath) -> Self {
-        Self { file, path, position: 0, window: Vec::new(), window_start: 0 }
+/// The open source.
+struct Opened<F> {
+    file: F,
+    size: u64,
+    path: SourcePath,
+}
+
+impl<F> Default for Cursor<F> {
+    /// No source is open.
+    fn default() -> Self {
+        Self { open: None, position: 0, pages: Pages::default() }
     }
 }
 
 impl<F: SourceFile> Cursor<F> {
+    /// Makes `file` the source, at position 0.
+    pub(crate) fn open(&mut self, file: F, path: SourcePath) {
+        let size = file.size();
+        self.open = Some(Opened { file, size, path });
+        self.position = 0;
+        self.pages.forget();
+    }
+
+    pub(crate) fn seek(&mut self, position: u64, delta: &OpReader<'_>) -> Result<()> {
+        self.opened(delta)?;
+        self.position = position;
+        Ok(())
+    }
+
     pub(crate) fn copy(&mut self, size: u64, target: &mut Target<'_>, delta: &OpReader<'_>) -> Result<()> {
         let mut left = self.check_range(size, delta)?;
         while left > 0 {
-            let room = target.room(left)?;
-            left -= room.len() as u64;
-            self.read(room)?;
+            let done = if left < MIN_DIRECT_SIZE {
+                let bytes = self.held(left, target.meter(), delta)?;
+                let room = target.room(bytes.len() as u64)?;
+                room.copy_from_slice(&bytes[..room.len()]);
+                room.len()
+            } else {
+                target.meter().charge(cost::READ)?;
+                let room = target.room(left)?;
+                self.opened(delta)?.read(room, self.position)?;
+                room.len()
+            };
+            self.position += done as u64;
+            left -= done as u64;
         }
         Ok(())
     }
 
     pub(crate) fn add(&mut self, size: u64, target: &mut Target<'_>, delta: &mut OpReader<'_>) -> Result<()> {
         let mut left = self.check_range(size, delta)?;
-        let mut difference = [0; 8 << 10];
         while left > 0 {
-            let room = target.room(left.min(difference.len() as u64))?;
-            let difference = &mut difference[..room.len()];
-            delta.read_payload(difference)?;
-            left -= room.len() as u64;
-            self.read(room)?;
-            for (byte, difference) in room.iter_mut().zip(difference) {
-                *byte = byte.wrapping_add(*difference);
-            }
+            let differences = delta.payload_at_hand()?.len() as u64;
+            let done = if differences < MIN_DIRECT_SIZE {
+                let bytes = self.held(differences, target.meter(), delta)?;
+                let room = target.room(bytes.len() as u64)?;
+                let sums = room.iter_mut().zip(bytes).zip(delta.payload_at_hand()?);
+                sums.for_each(|((sum, byte), difference)| *sum = byte.wrapping_add(*difference));
+                room.len()
+            } else {
+                target.meter().charge(cost::READ)?;
+                let room = target.room(differences)?;
+                self.opened(delta)?.read(room, self.position)?;
+                let sums = room.iter_mut().zip(delta.payload_at_hand()?);
+                sums.for_each(|(sum, difference)| *sum = sum.wrapping_add(*difference));
+                room.len()
+            };
+            delta.consume_payload(done);
+            self.position += done as u64;
+            left -= done as u64;
         }
         Ok(())
     }
 
     /// Bytes of the source.
-    pub(crate) fn size(&self) -> u64 {
-        self.file.size()
+    pub(crate) fn size(&self, delta: &OpReader<'_>) -> Result<u64> {
+        Ok(self.opened(delta)?.size)
     }
 
-    /// Where nothing can be read without a seek.
+    /// Moves to where nothing can be read without a seek.
     pub(crate) fn move_to_end(&mut self) {
-        self.position = self.file.size();
+        self.position = self.open.as_ref().map_or(0, |open| open.size);
     }
 
     /// All bytes of the file, for a `ZstdDict` op.
-    pub(crate) fn read_whole(&mut self) -> Result<Vec<u8>> {
-        let size = self.file.size();
+    pub(crate) fn read_whole(&self, delta: &OpReader<'_>) -> Result<Vec<u8>> {
+        let open = self.opened(delta)?;
+        let size = open.size;
         if size > MAX_DICT_SIZE {
             return Err(Error::TooLarge { what: "the source of a zstd_dict op", size, max: MAX_DICT_SIZE });
         }
         let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
-        self.file.read_exact_at(&mut bytes, 0).map_err(|error| self.read_error(error, size))?;
+        open.read(&mut bytes, 0)?;
         Ok(bytes)
+    }
+
+    fn opened(&self, delta: &OpReader<'_>) -> Result<&Opened<F>> {
+        self.open.as_ref().ok_or_else(|| delta.corrupt_here(CorruptKind::NoSource))
     }
 
     /// Gives back `size` if that many bytes follow the position. No bytes follow it anywhere: also past
     /// the end, where a seek may go.
     fn check_range(&self, size: u64, delta: &OpReader<'_>) -> Result<u64> {
+        let open = self.opened(delta)?;
         let wanted = self
             .position
             .checked_add(size)
             .ok_or_else(|| delta.corrupt_here(CorruptKind::PositionOverflow))?;
-        if size > 0 && wanted > self.file.size() {
-            return Err(Error::SourceTooShort { path: self.path.clone(), size: self.file.size(), wanted });
+        if size > 0 && wanted > open.size {
+            return Err(Error::SourceTooShort { path: open.path.clone(), size: open.size, wanted });
         }
         Ok(size)
     }
 
-    /// Fills `out` from the position and advances. The range was checked.
-    fn read(&mut self, out: &mut [u8]) -> Result<()> {
-        let end = self.position + out.len() as u64;
-        if out.len() >= SOURCE_BUFFER / 2 {
-            self.file.read_exact_at(out, self.position).map_err(|error| self.read_error(error, end))?;
-        } else {
-            let window_end = self.window_start + self.window.len() as u64;
-            if self.position < self.window_start || end > window_end {
-                self.fill_window(end)?;
+    /// Gives 1 to `wanted` bytes from the position on, out of a page. The range was checked.
+    fn held(&mut self, wanted: u64, meter: &mut Meter<'_>, delta: &OpReader<'_>) -> Result<&[u8]> {
+        let open = self.open.as_ref().ok_or_else(|| delta.corrupt_here(CorruptKind::NoSource))?;
+        let read = |page: &mut [u8], start| {
+            meter.charge(cost::READ + page.len() as u64 / PAGE_BYTES_A_UNIT)?;
+            open.read(page, start)
+        };
+        self.pages.get(self.position, wanted, open.size, read)
+    }
+}
+
+impl<F: SourceFile> Opened<F> {
+    fn read(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        self.file.read_exact_at(buffer, offset).map_err(|source| {
+            let path = self.path.clone();
+            match source.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    let wanted = offset.saturating_add(buffer.len() as u64);
+                    Error::SourceTooShort { path, size: self.size, wanted }
+                }
+                _ => Error::SourceUnreadable { path, source },
             }
-            let start = usize::try_from(self.position - self.window_start).expect("inside the window");
-            out.copy_from_slice(&self.window[start..start + out.len()]);
-        }
-        self.position = end;
-        Ok(())
-    }
-
-    fn fill_window(&mut self, end: u64) -> Result<()> {
-        let size = (self.file.size() - self.position).min(SOURCE_BUFFER as u64);
-        self.window.resize(usize::try_from(size).expect("at most SOURCE_BUFFER"), 0);
-        self.window_start = self.position;
-        let filled = self.file.read_exact_at(&mut self.window, self.position);
-        if filled.is_err() {
-            self.window.clear();
-        }
-        filled.map_err(|error| self.read_error(error, end))
-    }
-
-    fn read_error(&self, source: io::Error, wanted: u64) -> Error {
-        let path = self.path.clone();
-        match source.kind() {
-            io::ErrorKind::UnexpectedEof => Error::SourceTooShort { path, size: self.file.size(), wanted },
-            _ => Error::SourceUnreadable { path, source },
-        }
+        })
     }
 }

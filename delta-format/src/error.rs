@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{PathError, SourcePath};
+use crate::{Exhausted, PathError, SourcePath};
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -91,6 +91,9 @@ pub enum Error {
         /// The limit in bytes.
         max: u64,
     },
+    /// The delta asks for more work than it may, or the caller stopped it.
+    #[error("the delta is not applied to its end: {0}")]
+    OverBudget(#[from] Exhausted),
     /// The output could not be written.
     #[error("cannot write the output")]
     Output(#[source] io::Error),

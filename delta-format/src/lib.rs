@@ -1,10 +1,12 @@
 #![doc = include_str!("../FORMAT.md")]
 
 mod apply;
+mod budget;
 mod compressor;
 mod cursor;
 mod error;
 mod op;
+mod pages;
 mod reader;
 mod source_path;
 mod target;
@@ -14,6 +16,7 @@ pub mod wire;
 mod writer;
 
 pub use apply::{Limits, apply};
+pub use budget::{Budget, Exhausted, Work};
 pub use compressor::Encoding;
 pub use cursor::{SourceFile, SourceFiles};
 pub use error::{CorruptKind, Error, Result};

@@ -1,7 +1,9 @@
 //! Reads a delta op by op.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
+use std::rc::Rc;
 
 use crate::view::{parse_reencodings, parse_view, read_up_to};
 use crate::wire::{
@@ -13,12 +15,17 @@ use crate::{CorruptKind, Error, Op, Result, SourcePath, Version};
 /// Decoded bytes that are buffered: a zstd block is at most 128 KiB.
 const BUFFER_SIZE: usize = 128 << 10;
 
+/// Work of a byte of the compressed delta: a frame or a block of no bytes takes few of them.
+const ENCODED_BYTE_WORK: u64 = 16;
+
 /// Reads the ops of a delta in order.
 ///
 /// Each limit of [`wire`] is checked before memory is taken for what it bounds. The input may end
 /// only between two ops.
 pub struct OpReader<'a> {
     stream: BufReader<Counted<Decoder<'a>>>,
+    /// Bytes of the delta that were read.
+    encoded: Rc<Cell<u64>>,
     version: Version,
     op_index: u64,
     idle_ops: u64,
@@ -32,6 +39,8 @@ impl<'a> OpReader<'a> {
     /// [`Error::NotADelta`] if the magic is none of the known ones, [`Error::Stream`] if it cannot
     /// be read.
     pub fn new(input: impl Read + 'a) -> Result<Self> {
+        let encoded = Rc::new(Cell::new(0));
+        let input = Shared { inner: input, size: Rc::clone(&encoded) };
         let mut input: BufReader<Box<dyn Read + 'a>> = BufReader::with_capacity(BUFFER_SIZE, Box::new(input));
         let stream_error = |source| Error::Stream { op_index: 0, source };
         let mut magic = Vec::with_capacity(MAGIC_SIZE);
@@ -43,7 +52,7 @@ impl<'a> OpReader<'a> {
         let mut decoder = zstd::Decoder::with_buffer(input).map_err(stream_error)?;
         decoder.window_log_max(MAX_WINDOW_LOG).map_err(stream_error)?;
         let stream = BufReader::with_capacity(BUFFER_SIZE, Counted { inner: decoder, size: 0 });
-        Ok(Self { stream, version, op_index: 0, idle_ops: 0, unread: 0 })
+        Ok(Self { stream, encoded, version, op_index: 0, idle_ops: 0, unread: 0 })
     }
 
     /// The version that the magic announces.
@@ -61,6 +70,12 @@ impl<'a> OpReader<'a> {
         self.stream.get_ref().size - self.stream.buffer().len() as u64
     }
 
+    /// Bytes that were read and decoded so far, in units of work: a byte of the op stream is one. A byte of
+    /// the compressed delta is more, since frames and blocks of no bytes take their time as well.
+    pub(crate) fn work(&self) -> u64 {
+        self.stream.get_ref().size + ENCODED_BYTE_WORK * self.encoded.get()
+    }
+
     /// The next op, or `None` at the end of the delta. What is left of the payload of the op
     /// before it is skipped.
     ///
@@ -68,14 +83,8 @@ impl<'a> OpReader<'a> {
     /// [`Error::Corrupt`], [`Error::Stream`] or [`Error::TooLarge`].
     pub fn next_op(&mut self) -> Result<Option<Op>> {
         self.skip_payload()?;
-        let at_end = self.stream.fill_buf().map(<[u8]>::is_empty);
-        if at_end.map_err(|source| self.stream_error(source))? {
-            return Ok(None);
-        }
-        let mut code = [0];
-        self.stream.read_exact(&mut code).map_err(|source| self.stream_error(source))?;
-        let size = wire::read_uvarint(&mut self.stream).map_err(|source| self.integer_error(source))?;
-        let op = match code[0] {
+        let Some((code, size)) = self.read_head()? else { return Ok(None) };
+        let op = match code {
             wire::OP_DATA => Op::Data { size },
             wire::OP_OPEN => Op::Open(self.read_path(size)?),
             wire::OP_COPY => Op::Copy { size },
@@ -160,6 +169,44 @@ impl<'a> OpReader<'a> {
         }
     }
 
+    /// Reads the code and the size of an op; `None` at the end of the delta.
+    fn read_head(&mut self) -> Result<Option<(u8, u64)>> {
+        let at_hand = match self.stream.fill_buf() {
+            Ok([]) => return Ok(None),
+            Ok(at_hand) => at_hand,
+            Err(source) => return Err(self.stream_error(source)),
+        };
+        // Nearly every op lies in the buffer whole, and there are many of them.
+        if let [code, size @ 0..0x80, ..] = *at_hand {
+            self.stream.consume(2);
+            return Ok(Some((code, size.into())));
+        }
+        let mut code = [0];
+        self.stream.read_exact(&mut code).map_err(|source| self.stream_error(source))?;
+        let size = wire::read_uvarint(&mut self.stream).map_err(|source| self.integer_error(source))?;
+        Ok(Some((code[0], size)))
+    }
+
+    /// The part of the payload of the op that was given last that is buffered: at least a byte, where a
+    /// byte of it is left.
+    pub(crate) fn payload_at_hand(&mut self) -> Result<&[u8]> {
+        let op_index = self.op_index();
+        match self.stream.fill_buf() {
+            Ok([]) => Err(Error::Corrupt { op_index, kind: CorruptKind::Truncated }),
+            Ok(bytes) => {
+                Ok(&bytes
+                    [..usize::try_from(self.unread).map_or(bytes.len(), |unread| unread.min(bytes.len()))])
+            }
+            Err(source) => Err(Error::Stream { op_index, source }),
+        }
+    }
+
+    /// Takes bytes that [`payload_at_hand`](Self::payload_at_hand) gave.
+    pub(crate) fn consume_payload(&mut self, size: usize) {
+        self.stream.consume(size);
+        self.unread -= size as u64;
+    }
+
     fn read_path(&mut self, size: u64) -> Result<SourcePath> {
         check_limit("a source path", size, MAX_PATH_SIZE)?;
         let bytes = self.read_bytes(size)?;
@@ -241,6 +288,20 @@ impl<R: Read> Read for Counted<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(out)?;
         self.size += read as u64;
+        Ok(read)
+    }
+}
+
+/// Counts what is read through it for somebody who cannot reach it.
+struct Shared<R> {
+    inner: R,
+    size: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Shared<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(out)?;
+        self.size.set(self.size.get() + read as u64);
         Ok(read)
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::Write;
 
+use crate::budget::Meter;
 use crate::{CorruptKind, Error, Limits, Reencoding, Result};
 
 /// Takes the target as it is rebuilt. Every [`Write`] is one that encodes nothing.
@@ -48,12 +49,14 @@ const OUTPUT_BUFFER: usize = 256 << 10;
 /// The output so far.
 pub(crate) struct Target<'o> {
     output: &'o mut dyn Sink,
-    limits: Limits,
+    max_output: u64,
+    /// What is done for the target is charged here.
+    meter: Meter<'o>,
+    /// [`OUTPUT_BUFFER`] bytes, of which `filled` wait to be written.
     buffer: Vec<u8>,
+    filled: usize,
     /// Bytes emitted as they are, those in `buffer` included.
     size: u64,
-    /// Bytes that were read as a whole or decoded, or are encoded.
-    plain: u64,
     /// Stretches to come. The gap of the first shrinks as bytes are emitted.
     ahead: VecDeque<Reencoding>,
     /// The stretch that is being emitted, and its bytes so far.
@@ -64,13 +67,14 @@ pub(crate) struct Target<'o> {
 type Checked<T> = Result<T, CorruptKind>;
 
 impl<'o> Target<'o> {
-    pub(crate) fn new(output: &'o mut dyn Sink, limits: Limits) -> Self {
+    pub(crate) fn new(output: &'o mut dyn Sink, limits: Limits<'o>) -> Self {
         Self {
             output,
-            limits,
-            buffer: Vec::with_capacity(OUTPUT_BUFFER),
+            max_output: limits.max_output,
+            meter: Meter::new(limits.budget),
+            buffer: vec![0; OUTPUT_BUFFER],
+            filled: 0,
             size: 0,
-            plain: 0,
             ahead: VecDeque::new(),
             gathered: None,
         }
@@ -85,23 +89,13 @@ impl<'o> Target<'o> {
 
     fn check_size(&self, more: u64) -> Result<()> {
         let size = self.size.saturating_add(more);
-        let max = self.limits.max_output;
+        let max = self.max_output;
         if size > max { Err(Error::TooLarge { what: "the output", size, max }) } else { Ok(()) }
     }
 
-    /// Bytes that may still be decoded or encoded.
-    pub(crate) const fn plain_left(&self) -> u64 {
-        self.limits.max_plain.saturating_sub(self.plain)
-    }
-
-    pub(crate) fn count_plain(&mut self, size: u64) -> Result<()> {
-        self.plain = self.plain.saturating_add(size);
-        let (size, max) = (self.plain, self.limits.max_plain);
-        if size > max {
-            Err(Error::TooLarge { what: "what is read to decode and encode", size, max })
-        } else {
-            Ok(())
-        }
+    /// Where work is charged.
+    pub(crate) const fn meter(&mut self) -> &mut Meter<'o> {
+        &mut self.meter
     }
 
     /// Says which stretches of what follows are encoded.
@@ -124,7 +118,7 @@ impl<'o> Target<'o> {
         Ok(())
     }
 
-    /// Room for 1 to `wanted` bytes where the next ones go, zeroed and counted as emitted.
+    /// Room for 1 to `wanted` bytes where the next ones go, to be filled and counted as emitted.
     pub(crate) fn room(&mut self, wanted: u64) -> Result<&mut [u8]> {
         self.turn()?;
         if self.gathered.is_none() {
@@ -138,19 +132,19 @@ impl<'o> Target<'o> {
     }
 
     fn room_in_buffer(&mut self, wanted: u64) -> Result<&mut [u8]> {
-        if self.buffer.len() == OUTPUT_BUFFER {
+        if self.filled == OUTPUT_BUFFER {
             self.flush()?;
         }
-        let start = self.buffer.len();
+        let start = self.filled;
         let mut taken = at_most(wanted, OUTPUT_BUFFER - start);
         if let Some(next) = self.ahead.front_mut() {
             taken = at_most(next.gap, taken);
             next.gap -= taken as u64;
             self.check_size(taken as u64)?;
         }
-        self.buffer.resize(start + taken, 0);
+        self.filled += taken;
         self.size += taken as u64;
-        Ok(&mut self.buffer[start..])
+        Ok(&mut self.buffer[start..self.filled])
     }
 
     /// Hands on the stretch that is complete and begins the one whose gap is passed.
@@ -166,14 +160,15 @@ impl<'o> Target<'o> {
             }
             self.flush()?;
             let Some(next) = self.ahead.pop_front() else { return Ok(()) };
-            self.count_plain(next.size)?;
+            self.meter.charge(next.size)?;
             self.gathered = Some((next, Vec::new()));
         }
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.output.write(&self.buffer)?;
-        self.buffer.clear();
+        self.meter.charge(self.filled as u64)?;
+        self.output.write(&self.buffer[..self.filled])?;
+        self.filled = 0;
         Ok(())
     }
 

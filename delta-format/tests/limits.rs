@@ -6,7 +6,8 @@ use std::io;
 
 use delta_format::wire::{self, put_uvarint};
 use delta_format::{
-    CorruptKind, Error, Limits, OpReader, Result, SourceFile, SourceFiles, SourcePath, apply,
+    Budget, CorruptKind, Error, Exhausted, Limits, OpReader, Result, SourceFile, SourceFiles, SourcePath,
+    Work, apply,
 };
 
 /// Any path is a file of zeros, `size` bytes of them.
@@ -17,7 +18,7 @@ struct Zeros {
 impl SourceFiles for Zeros {
     type File = Self;
 
-    fn open(&mut self, _: &SourcePath) -> Result<Self> {
+    fn open(&mut self, _: &SourcePath, _: &Budget) -> Result<Self> {
         Ok(Self { size: self.size })
     }
 }
@@ -143,12 +144,62 @@ fn sources_that_are_read_whole_for_little_are_bounded() {
     let ops = [vec![open(b"f")], vec![dict; 10]].concat().concat();
     let mut delta = b"tardf2\n\0".to_vec();
     delta.extend(zstd::encode_all(ops.as_slice(), 1).unwrap());
-    let run = |max_plain| {
-        let limits = Limits { max_output: 10, max_plain };
-        apply(OpReader::new(delta.as_slice())?, &mut Zeros { size: 1000 }, limits, &mut io::sink())
+    let size = 1 << 20;
+    let run = |reading| {
+        let limits = Limits { max_output: 10, budget: &Budget::new(Work::reading(reading)) };
+        apply(OpReader::new(delta.as_slice())?, &mut Zeros { size }, limits, &mut io::sink())
     };
-    assert_eq!(run(10_000).unwrap(), 10);
-    assert!(matches!(run(9_999), Err(Error::TooLarge { size: 10_000, max: 9_999, .. })));
+    assert_eq!(run(12 * size).unwrap(), 10);
+    assert_over_budget(run(10 * size));
+}
+
+#[track_caller]
+fn assert_over_budget(result: Result<u64>) {
+    let over = matches!(result, Err(Error::OverBudget(Exhausted::Work { what: "reading", .. })));
+    assert!(over, "{result:?}");
+}
+
+/// Applies ops within little work.
+fn run_within_little(version: u8, ops: &[Vec<u8>], source_size: u64) -> Result<u64> {
+    let mut delta = format!("tardf{version}\n\0").into_bytes();
+    delta.extend(zstd::encode_all(ops.concat().as_slice(), 1).unwrap());
+    let limits = Limits { max_output: u64::MAX, budget: &Budget::new(Work::reading(1 << 26)) };
+    apply(OpReader::new(delta.as_slice())?, &mut Zeros { size: source_size }, limits, &mut io::sink())
+}
+
+#[test]
+fn floods_of_ops_between_bytes_that_are_emitted_end() {
+    let copy = op(wire::OP_COPY, 1, b"");
+    let seek = |position| op(wire::OP_SEEK, position, b"");
+    let idle = usize::try_from(wire::MAX_IDLE_OPS).unwrap() - 1;
+    let flood = |idler: Vec<u8>| [idler.repeat(idle), copy.clone()].concat().repeat(40);
+    assert_over_budget(run_within_little(1, &[flood(open(b"f"))], 100));
+    assert_over_budget(run_within_little(1, &[open(b"f"), flood(seek(0))], 100));
+    let long = open(&[&b"d/".repeat(1000)[..], b"f"].concat());
+    let long_opens = [vec![long; 5000], vec![copy.clone()]].concat();
+    assert_over_budget(run_within_little(1, &long_opens, 100));
+    // Each copy reads from where nothing that was read is held.
+    let far = |index: u64| [seek((index % 1000) << 23), copy.clone()].concat();
+    let refills = [vec![open(b"f")], (0..30_000).map(far).collect()].concat();
+    assert_over_budget(run_within_little(1, &refills, 1 << 40));
+}
+
+#[test]
+fn payloads_and_frames_of_nothing_are_charged() {
+    // Each payload is a frame without content, and bytes that are skipped.
+    let frame = zstd::encode_all(&b""[..], 1).unwrap();
+    let skipped = [frame.clone(), vec![0; 8 << 20]].concat();
+    let dict = op(wire::OP_ZSTD_DICT, skipped.len() as u64, &skipped);
+    assert_over_budget(run_within_little(2, &[vec![open(b"f")], vec![dict; 20]].concat(), 10));
+    let dict = op(wire::OP_ZSTD_DICT, frame.len() as u64, &frame);
+    assert_over_budget(run_within_little(2, &[vec![open(b"f")], vec![dict; 2000]].concat(), 10));
+    // A delta of frames without content.
+    let mut delta = b"tardf1\n\0".to_vec();
+    delta.extend(frame.repeat(10_000));
+    delta.extend(zstd::encode_all(op(wire::OP_DATA, 1, b"x").as_slice(), 1).unwrap());
+    let limits = Limits { max_output: 1, budget: &Budget::new(Work::reading(1 << 20)) };
+    let reader = OpReader::new(delta.as_slice()).unwrap();
+    assert_over_budget(apply(reader, &mut Zeros { size: 0 }, limits, &mut io::sink()));
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::io;
 
 use delta_format::{
-    Encoding, Error, Limits, OpReader, OpWriter, Result, SourceFile, SourceFiles, SourcePath, Version, apply,
+    Budget, Encoding, Error, Limits, OpReader, OpWriter, Result, SourceFile, SourceFiles, SourcePath,
+    Version, apply,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -19,7 +20,7 @@ struct File(Vec<u8>);
 impl SourceFiles for Files {
     type File = File;
 
-    fn open(&mut self, path: &SourcePath) -> Result<File> {
+    fn open(&mut self, path: &SourcePath, _: &Budget) -> Result<File> {
         let content = self.0.get(path.as_bytes()).cloned();
         let missing = || Error::SourceMissing { path: path.clone(), source: io::ErrorKind::NotFound.into() };
         content.map(File).ok_or_else(missing)

@@ -7,8 +7,8 @@ use std::io;
 use std::sync::Arc;
 
 use delta_format::{
-    CorruptKind, Encoding, Error, Limits, OpReader, OpWriter, Reencoding, Result, Sink, SourceFile,
-    SourceFiles, SourcePath, SourceRef, Version, View, ViewStream, apply,
+    Budget, CorruptKind, Encoding, Error, Exhausted, Limits, OpReader, OpWriter, Reencoding, Result, Sink,
+    SourceFile, SourceFiles, SourcePath, SourceRef, Version, View, ViewStream, Work, apply,
 };
 
 fn encode(plain: &[u8]) -> Vec<u8> {
@@ -49,17 +49,14 @@ struct Bytes(Vec<u8>);
 impl SourceFiles for OneFile {
     type File = Bytes;
 
-    fn open(&mut self, _: &SourcePath) -> Result<Bytes> {
+    fn open(&mut self, _: &SourcePath, _: &Budget) -> Result<Bytes> {
         Ok(Bytes(self.0.clone()))
     }
 
-    fn open_view(&mut self, _: &SourcePath, view: &View, max_plain: u64) -> Result<(Bytes, u64)> {
+    fn open_view(&mut self, _: &SourcePath, view: &View, budget: &Budget) -> Result<Bytes> {
         let decoded = decode_view(&self.0, view);
-        let size = decoded.len() as u64;
-        if size > max_plain {
-            return Err(Error::TooLarge { what: "a view", size, max: max_plain });
-        }
-        Ok((Bytes(decoded), size))
+        budget.charge(Work::reading(decoded.len() as u64))?;
+        Ok(Bytes(decoded))
     }
 }
 
@@ -174,17 +171,22 @@ fn stretches_neither_overlap_nor_stay_open() {
 fn what_is_decoded_and_encoded_is_bounded() {
     let (old, view) = nested();
     let (view, path) = (Arc::new(view), SourcePath::new(b"file").unwrap());
-    let limits = |max_plain| Limits { max_plain, ..Limits::default() };
-    let run = |max_plain| {
-        run(&old, limits(max_plain), |writer| {
+    let run = |budget: &Budget| {
+        run(&old, Limits { budget, ..Limits::default() }, |writer| {
             writer.copy(SourceRef { path: &path, view: Some(&view) }, 0, 1).unwrap();
             writer.reencode(&[stretch(0, 10, Vec::new())]).unwrap();
             writer.literal(b"0123456789").unwrap();
         })
     };
-    assert_eq!(run(40).unwrap(), [b"h", &encode(b"0123456789")[..]].concat());
-    assert!(matches!(run(39), Err(Error::TooLarge { size: 40, max: 39, .. })));
-    assert!(matches!(run(29), Err(Error::TooLarge { size: 30, max: 29, .. })));
+    let enough = Budget::unlimited();
+    assert_eq!(run(&enough).unwrap(), [b"h", &encode(b"0123456789")[..]].concat());
+    assert!(enough.spent().reading >= 30, "the view is charged");
+    let too_little = Budget::new(Work::reading(29));
+    let result = run(&too_little);
+    assert!(
+        matches!(result, Err(Error::OverBudget(Exhausted::Work { what: "reading", max: 29 }))),
+        "{result:?}"
+    );
 }
 
 #[test]

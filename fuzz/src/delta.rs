@@ -61,7 +61,7 @@ impl<'i> Files<'i> {
 impl<'i> SourceFiles for Files<'i> {
     type File = Bytes<'i>;
 
-    fn open(&mut self, path: &SourcePath) -> Result<Bytes<'i>> {
+    fn open(&mut self, path: &SourcePath, _: &Budget) -> Result<Bytes<'i>> {
         self.find(path.as_bytes()).map(Bytes).ok_or_else(|| Error::SourceMissing {
             path: path.clone(),
             source: io::ErrorKind::NotFound.into(),

@@ -82,7 +82,7 @@ fn run(
     max_output: u64,
     expected: Option<DiffId>,
 ) -> (Result<Applied, Error>, Vec<u8>) {
-    let options = ApplyOptions { expected, max_output, jobs: NonZeroUsize::MIN };
+    let options = ApplyOptions { expected, max_output, jobs: NonZeroUsize::MIN, ..Default::default() };
     let mut output = Vec::new();
     let applied = patch(delta, &mut files.clone(), options, &mut output);
     (applied, output)
@@ -108,12 +108,13 @@ pub fn differential(data: &[u8]) {
     }
 }
 
-/// What FORMAT.md forbids and oci-delta leaves to its sources, does not bound, or does not see: that a
+/// What FORMAT.md forbids and oci-delta leaves to its sources, does not bound (work, too), or does not see: that a
 /// delta ends inside a zstd_dict op, but behind its frame, and that such a frame says a false size.
 fn is_stricter(error: &Error, delta: &[u8]) -> bool {
     let kind = match error {
         Error::Delta(DeltaError::Corrupt { kind, .. }) => kind,
         Error::Delta(DeltaError::TooLarge { what, .. }) => return *what == "the frame of a zstd_dict op",
+        Error::Delta(DeltaError::OverBudget(_)) => return true,
         _ => return false,
     };
     match kind {

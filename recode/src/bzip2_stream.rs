@@ -6,7 +6,7 @@ use bzip2::{Action, Compress, Compression, Status};
 
 use crate::compare::{Plain, put};
 use crate::wire::Fields;
-use crate::{Codec, Error, Refused, Result};
+use crate::{Codec, EncodingWork, Error, Refused, Result};
 
 const BUFFER_SIZE: usize = 64 << 10;
 
@@ -34,6 +34,11 @@ impl Plan {
     /// Most memory that the encoder takes, in bytes ("Memory management" in the manual of bzip2).
     pub(crate) fn memory(self) -> u64 {
         (400 << 10) + u64::from(self.level) * 800_000
+    }
+
+    /// What it costs to encode, in units of about a nanosecond.
+    pub(crate) fn encoding_work(self) -> EncodingWork {
+        EncodingWork { setup: u64::from(self.level) * 600_000, byte: 200 }
     }
 
     pub(crate) fn encode(self, plain: &mut Plain<'_>, output: &mut dyn Write) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
+use crate::work::Charge;
 use crate::{Budget, Error, Result};
 
 /// A stream and its plain bytes, to be read any number of times from the start.
@@ -131,11 +132,24 @@ pub(crate) struct Plain<'p> {
     /// Bytes that were looked at and not read, from `ahead_start` on.
     ahead: Vec<u8>,
     ahead_start: usize,
+    /// Takes the work that an encoder counts itself.
+    charge: Option<Charge<'p>>,
 }
 
 impl<'p> Plain<'p> {
     pub(crate) fn new(reader: &'p mut dyn Read, size: u64) -> Self {
-        Self { reader, size, left: size, ahead: Vec::new(), ahead_start: 0 }
+        Self { reader, size, left: size, ahead: Vec::new(), ahead_start: 0, charge: None }
+    }
+
+    /// Has the work that an encoder counts itself be charged.
+    pub(crate) fn charged(self, charge: Charge<'p>) -> Self {
+        Self { charge: Some(charge), ..self }
+    }
+
+    /// Charges work beside that of each byte.
+    pub(crate) fn charge(&self, work: u64) -> Result<()> {
+        let charged = self.charge.map_or(Ok(()), |charge| charge(work));
+        charged.map_err(|source| Error::Io { action: "encode as much", source })
     }
 
     /// Bytes that were not read yet.

@@ -13,7 +13,10 @@ use crate::{Recipe, Result};
 /// [`Error::Mismatch`](crate::Error::Mismatch) if the recipe is for other plain bytes,
 /// [`Error::Io`](crate::Error::Io) if `plain` or `output` fails.
 pub fn encode(recipe: &Recipe, plain: &mut dyn Read, plain_size: u64, output: &mut dyn Write) -> Result<()> {
-    let mut plain = Plain::new(plain, plain_size);
+    encode_plain(recipe, Plain::new(plain, plain_size), output)
+}
+
+pub(crate) fn encode_plain(recipe: &Recipe, mut plain: Plain<'_>, output: &mut dyn Write) -> Result<()> {
     match recipe.encoder() {
         Encoder::Deflate(plan) => plan.encode(&mut plain, output),
         Encoder::Xz(plan) => plan.encode(&mut plain, output),

@@ -11,7 +11,7 @@ use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, get_error_name};
 use crate::compare::{Plain, put};
 use crate::decode::MAX_ZSTD_WINDOW_LOG;
 use crate::wire::Fields;
-use crate::{Codec, Error, Refused, Result};
+use crate::{Codec, EncodingWork, Error, Refused, Result};
 
 /// Bytes that are read and written at a time: a block.
 const BUFFER_SIZE: usize = 128 << 10;
@@ -83,6 +83,22 @@ impl Plan {
             13..=15 => 24,
             _ => 80,
         }
+    }
+
+    /// What it costs to encode, in units of about a nanosecond. The encoder clears its tables, which are
+    /// smaller where it knows that there are few bytes.
+    pub(crate) fn encoding_work(self, plain_size: u64) -> EncodingWork {
+        let (tables, byte): (u64, u64) = match self.level {
+            0..=4 => (300_000, 10),
+            5..=12 => (3_000_000, 60),
+            13..=17 => (25_000_000, 400),
+            18 => (25_000_000, 900),
+            _ => (60_000_000, 900),
+        };
+        let tables = if self.long == 0 { tables } else { tables + 8_000_000 };
+        let least = (256 << 10) + plain_size.saturating_mul(32);
+        let setup = if self.has_size { tables.min(least) } else { tables };
+        EncodingWork { setup: if self.is_threaded { setup + (256 << 10) } else { setup }, byte }
     }
 
     pub(crate) fn encode(self, plain: &mut Plain<'_>, output: &mut dyn Write) -> Result<()> {

@@ -9,7 +9,8 @@
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
-use delta_format::wire::{put_uvarint, read_uvarint};
+use delta_format::wire::{MAX_ENCODER_MEMORY, put_uvarint, read_uvarint};
+use delta_format::{Budget, Exhausted, Work};
 use layer::{Digest, DigestWriter, Spool};
 use oci_spec::image::Descriptor;
 use recode::Recipe;
@@ -25,8 +26,6 @@ pub const MAX_SHARE: u64 = 3;
 pub const MAX_SIZE: u64 = 64 << 20;
 /// Most streams of a blob: some tools make one of each file of the layer.
 const MAX_STREAMS: usize = 131_072;
-/// Most memory that a recipe may ask of an encoder, in bytes: `xz -9` takes 674 MiB.
-const MAX_MEMORY: u64 = 1 << 30;
 /// What a recipe begins with.
 const MAGIC: [u8; 8] = *b"blobrc1\n";
 
@@ -112,7 +111,8 @@ impl BlobRecipe {
             recode::find(blob, usize::try_from(tar.size()).unwrap_or(0)).into_iter().enumerate()
         {
             let encoded = &blob[found.encoded.clone()];
-            let recipe = match recode::recipe(found.codec, encoded, &found.plain) {
+            let mut budget = recode::Budget::of_file(encoded.len() as u64).with_memory(MAX_ENCODER_MEMORY);
+            let recipe = match recode::recipe_within(found.codec, encoded, &found.plain, &mut budget) {
                 Ok(recipe) => recipe,
                 Err(refused) => return Ok(Err(Refusal::Stream { index, codec: found.codec, refused })),
             };
@@ -179,7 +179,7 @@ impl BlobRecipe {
             let recipe_size = number(&mut input)?;
             let recipe = take(&mut input, recipe_size).ok_or_else(|| broken("it is cut off"))?;
             let recipe = Recipe::parse(recipe)?;
-            if recipe.memory() > MAX_MEMORY {
+            if recipe.memory() > MAX_ENCODER_MEMORY {
                 return Err(broken("its encoder takes too much memory"));
             }
             streams.push(Stream { gap, plain_size, recipe });
@@ -187,27 +187,54 @@ impl BlobRecipe {
         Ok(Self { streams, rest: input.to_vec() })
     }
 
-    /// Makes the blob of the tar: `size` bytes that have the digest `expected`.
+    /// Makes the blob of the tar: `size` bytes that have the digest `expected`, within the work of a layer
+    /// as large as the tar.
+    ///
+    /// # Errors
+    /// As [`make_within`](Self::make_within).
+    pub fn make(&self, tar: &Spool, expected: Digest, size: u64, output: &mut dyn Write) -> Result<()> {
+        self.make_within(&Budget::new(Work::of_layer(tar.size())), tar, expected, size, output)
+    }
+
+    /// Does what [`make`](Self::make) does, within a budget of the caller. What it takes to set all the
+    /// encoders up is charged before the first byte is made.
     ///
     /// The output is written before it is known to be right.
     ///
     /// # Errors
     /// [`Error::DigestMismatch`], [`Error::SizeMismatch`] and [`Error::Recode`] if the recipe makes
-    /// something else, [`Error::Layer`] if the tar cannot be read.
-    pub fn make(&self, tar: &Spool, expected: Digest, size: u64, output: &mut dyn Write) -> Result<()> {
+    /// something else, [`Error::Layer`] if the tar cannot be read, [`Error::Patch`] if the work is more
+    /// than the budget has.
+    pub fn make_within(
+        &self,
+        budget: &Budget,
+        tar: &Spool,
+        expected: Digest,
+        size: u64,
+        output: &mut dyn Write,
+    ) -> Result<()> {
         let what = || format!("the blob that was made of {}", tar.name());
         let plain_size = self.streams.iter().try_fold(0u64, |sum, stream| sum.checked_add(stream.plain_size));
         if plain_size != Some(tar.size()) {
             return Err(Error::malformed("blob recipe", "it is for another tar"));
         }
+        let setup = self.streams.iter().map(|stream| stream.recipe.encoding_work(stream.plain_size).setup);
+        budget.charge(Work::encoding(setup.fold(0, u64::saturating_add))).map_err(over_budget)?;
         let mut output = DigestWriter::new(Bounded { inner: output, left: size });
         let mut plain = BufReader::with_capacity(256 << 10, TarReader { tar, position: 0, failed: None });
+        let charge = |work| Ok(budget.charge(Work::encoding(work))?);
         let failed = |source| recode::Error::Io { action: "write the stream", source };
         for stream in &self.streams {
             output.write_all(&stream.gap).map_err(failed)?;
-            let encoded = recode::encode(&stream.recipe, &mut plain, stream.plain_size, &mut output);
+            let encoded =
+                recode::encode_charged(&stream.recipe, &mut plain, stream.plain_size, &mut output, &charge);
             if let Some(error) = plain.get_mut().failed.take() {
                 return Err(error.into());
+            }
+            if let Err(recode::Error::Io { source, .. }) = &encoded
+                && let Some(exhausted) = Exhausted::of(source)
+            {
+                return Err(over_budget(exhausted));
             }
             encoded?;
         }
@@ -221,6 +248,10 @@ impl BlobRecipe {
             false => Err(Error::DigestMismatch { what: what(), expected, actual }),
         }
     }
+}
+
+fn over_budget(exhausted: Exhausted) -> Error {
+    Error::Patch(delta_format::Error::from(exhausted).into())
 }
 
 fn put_bytes(output: &mut Vec<u8>, bytes: &[u8]) {

@@ -4,36 +4,36 @@ use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::thread;
 
-use delta_format::{Limits, OpReader, SourceFiles, Version};
+use delta_format::{Budget, Limits, OpReader, SourceFiles, Version, Work};
 use layer::{DiffId, DigestWriter};
 
 use crate::reencode::Reencoder;
 use crate::views::Views;
 use crate::{Error, Result};
 
-/// Bytes that may be decoded and encoded for each byte of output: what lies in compressed files is
-/// rarely over ten times their size, and a bomb is a thousand times.
-const MAX_PLAIN_RATIO: u64 = 64;
-/// Bytes that may be decoded and encoded for any output.
-const MIN_PLAIN_LIMIT: u64 = 1 << 30;
-
 /// What the caller knows about the layer before it is rebuilt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ApplyOptions {
+#[derive(Debug, Clone, Copy)]
+pub struct ApplyOptions<'b> {
     /// The DiffId that the layer must have. `None` accepts what comes: the caller compares.
     pub expected: Option<DiffId>,
     /// Most bytes of output. A delta of a few kilobytes can announce any size, so set it wherever
     /// the size of the layer is known.
     pub max_output: u64,
+    /// The bytes that the layer has, where they are known exactly. A delta that makes more ends where it
+    /// does, and one that makes fewer is told as such.
+    pub size: Option<u64>,
+    /// The work that may be done, for several tries together or with a deadline. `None` is a budget of
+    /// [`Work::of_layer`] for as many bytes of output as are accepted.
+    pub budget: Option<&'b Budget>,
     /// Threads that encode compressed streams (tardf3). The default is all cores.
     pub jobs: NonZeroUsize,
 }
 
-impl Default for ApplyOptions {
+impl Default for ApplyOptions<'_> {
     /// Nothing is known.
     fn default() -> Self {
         let jobs = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { expected: None, max_output: u64::MAX, jobs }
+        Self { expected: None, max_output: u64::MAX, size: None, budget: None, jobs }
     }
 }
 
@@ -56,7 +56,7 @@ pub struct Applied {
 pub fn apply(
     delta: impl Read,
     sources: &mut impl SourceFiles,
-    options: ApplyOptions,
+    options: ApplyOptions<'_>,
     output: &mut dyn Write,
 ) -> Result<Applied> {
     // Hashing in a second thread saves a third of the time where a core is idle and costs a tenth
@@ -78,19 +78,25 @@ pub fn apply(
 pub fn rebuild(
     delta: impl Read,
     sources: &mut impl SourceFiles,
-    options: ApplyOptions,
+    options: ApplyOptions<'_>,
     output: &mut dyn Write,
 ) -> Result<u64> {
-    let ApplyOptions { max_output, jobs, .. } = options;
-    let max_plain = max_output.saturating_mul(MAX_PLAIN_RATIO).max(MIN_PLAIN_LIMIT);
-    let limits = Limits { max_output, max_plain };
+    let max_output = options.size.map_or(options.max_output, |size| size.min(options.max_output));
+    let own = Budget::new(Work::of_layer(max_output));
+    let budget = options.budget.unwrap_or(&own);
+    let limits = Limits { max_output, budget };
     let delta = OpReader::new(delta)?;
-    if delta.version() < Version::V3 {
+    let made = if delta.version() < Version::V3 {
         let mut output = output;
-        return Ok(delta_format::apply(delta, sources, limits, &mut output)?);
+        delta_format::apply(delta, sources, limits, &mut output)?
+    } else {
+        thread::scope(|scope| {
+            let mut output = Reencoder::new(scope, options.jobs, max_output, budget, output);
+            delta_format::apply(delta, &mut Views::new(sources), limits, &mut output)
+        })?
+    };
+    match options.size {
+        Some(expected) if made < expected => Err(Error::TooShort { size: made, expected }),
+        _ => Ok(made),
     }
-    thread::scope(|scope| {
-        let mut output = Reencoder::new(scope, jobs, max_output, output);
-        Ok(delta_format::apply(delta, &mut Views::new(sources), limits, &mut output)?)
-    })
 }

@@ -26,6 +26,14 @@ pub enum Error {
         /// What was written.
         actual: DiffId,
     },
+    /// The delta ends before the layer is whole.
+    #[error("the delta makes {size} bytes, but the layer has {expected}")]
+    TooShort {
+        /// Bytes that were made.
+        size: u64,
+        /// Bytes of the layer.
+        expected: u64,
+    },
     /// The directory with the source files cannot be opened.
     #[error("cannot open the source directory {}", path.display())]
     OpenRoot {
@@ -58,7 +66,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         use delta_format::Error as D;
         match self {
-            Self::DiffIdMismatch { .. } => Fault::Mismatch,
+            Self::DiffIdMismatch { .. } | Self::TooShort { .. } => Fault::Mismatch,
             Self::Delta(
                 D::SourceMissing { .. }
                 | D::SourceNotRegular { .. }

@@ -40,7 +40,7 @@ mod tarballs;
 mod views;
 
 pub use apply::{Applied, ApplyOptions, apply, rebuild};
-pub use delta_format::{SourceFile, SourceFiles, SourcePath};
+pub use delta_format::{Budget, Exhausted, SourceFile, SourceFiles, SourcePath, Work};
 pub use error::{Error, Fault, Result};
 pub use file_kind::FileKind;
 pub use inspect::{OpTotals, SourceUse, Summary};

@@ -8,19 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::thread::Scope;
 
 use delta_format::wire::MAX_ENCODER_MEMORY;
-use delta_format::{Error, Reencoding, Result, Sink};
+use delta_format::{Budget, Error, Exhausted, Reencoding, Result, Sink, Work};
 use recode::{Codec, Recipe};
 
 /// Bytes that wait to be encoded or written, at most, beside the stretch that comes next.
 const MAX_WAITING: usize = 32 << 20;
 /// Most memory of the encoders of all stretches that wait, in bytes.
 const MAX_ENCODERS_MEMORY: u64 = 1 << 30;
-/// Memory of encoders that is set up one after the other for each byte of output, in bytes, and for
-/// any output. A stretch of a byte takes the time that it takes to clear the tables of its encoder.
-const MAX_SETUP_RATIO: u64 = 4096;
-const MIN_SETUP_LIMIT: u64 = 1 << 40;
 /// Bytes that an encoded stretch may have over twice its plain bytes: what encoders write that find
-/// nothing to compress, with room for their framing.
+/// nothing to compress, with room for their framing. The stretches in a stretch may have so many over
+/// the bytes that ops emit for it, all together.
 const MAX_GROWTH: u64 = 1 << 20;
 
 /// A [`Sink`] that encodes.
@@ -30,6 +27,7 @@ pub(crate) struct Reencoder<'s, 'e, 'o> {
     scope: &'s Scope<'s, 'e>,
     output: &'o mut dyn Write,
     max_output: u64,
+    budget: &'e Budget,
     /// Workers that may still be started.
     workers_left: usize,
     /// What workers take from; they end when the sender is dropped.
@@ -41,8 +39,6 @@ pub(crate) struct Reencoder<'s, 'e, 'o> {
     waiting_size: usize,
     /// Memory of the encoders of the stretches among them.
     waiting_memory: u64,
-    /// Memory of encoders that may still be set up.
-    setup_left: u64,
     /// Bytes that were written, and those of them that were encoded.
     written: u64,
     encoded: u64,
@@ -79,6 +75,7 @@ impl<'s, 'e, 'o> Reencoder<'s, 'e, 'o> {
         scope: &'s Scope<'s, 'e>,
         jobs: NonZeroUsize,
         max_output: u64,
+        budget: &'e Budget,
         output: &'o mut dyn Write,
     ) -> Self {
         let (sender, receiver) = channel();
@@ -86,13 +83,13 @@ impl<'s, 'e, 'o> Reencoder<'s, 'e, 'o> {
             scope,
             output,
             max_output,
+            budget,
             workers_left: jobs.get(),
             queue: Arc::new(Mutex::new(receiver)),
             jobs: sender,
             waiting: VecDeque::new(),
             waiting_size: 0,
             waiting_memory: 0,
-            setup_left: max_setup(max_output),
             written: 0,
             encoded: 0,
         }
@@ -104,12 +101,12 @@ impl<'s, 'e, 'o> Reencoder<'s, 'e, 'o> {
             return;
         }
         self.workers_left -= 1;
-        let (queue, max_output) = (Arc::clone(&self.queue), self.max_output);
+        let (queue, max_output, budget) = (Arc::clone(&self.queue), self.max_output, self.budget);
         self.scope.spawn(move || {
             // The lock is held while waiting for a job, not while one is done.
             let next = || queue.lock().ok()?.recv().ok();
             while let Some(Job { stretch, plain, made }) = next() {
-                let encoded = stretch.encode(plain, max_output);
+                let encoded = stretch.encode(plain, max_output, budget);
                 // Nobody waits for it if the delta turned out to be broken.
                 let _ = made.send(encoded);
             }
@@ -163,13 +160,8 @@ impl Sink for Reencoder<'_, '_, '_> {
     }
 
     fn reencode(&mut self, stretch: Reencoding, plain: Vec<u8>) -> Result<()> {
-        let stretch = Stretch::new(stretch)?;
+        let stretch = Stretch::new(stretch, self.budget)?;
         let (plain_size, memory) = (plain.len(), stretch.memory());
-        self.setup_left = self.setup_left.checked_sub(stretch.setup()).ok_or(Error::TooLarge {
-            what: "the memory of all encoders",
-            size: max_setup(self.max_output).saturating_add(1),
-            max: max_setup(self.max_output),
-        })?;
         // First, so that what waits and this one together are bounded.
         let max_memory = MAX_ENCODERS_MEMORY.saturating_sub(memory);
         self.drain(MAX_WAITING.saturating_sub(plain_size).max(1), max_memory)?;
@@ -189,14 +181,18 @@ impl Sink for Reencoder<'_, '_, '_> {
 }
 
 impl Stretch {
-    /// Reads all recipes: an encoder that is not known is told before anything is encoded.
-    fn new(stretch: Reencoding) -> Result<Self> {
+    /// Reads all recipes: an encoder that is not known is told before anything is encoded. Charges what
+    /// it takes to set the encoders up, of each before the next recipe is read: a recipe is larger in
+    /// memory than on the wire.
+    fn new(stretch: Reencoding, budget: &Budget) -> Result<Self> {
         let recipe = Recipe::parse(&stretch.recipe).map_err(failed)?;
+        drop(stretch.recipe);
         let (what, size, max) = ("the memory of an encoder", recipe.memory(), MAX_ENCODER_MEMORY);
         if size > max {
             return Err(Error::TooLarge { what, size, max });
         }
-        let inner = stretch.inner.into_iter().map(Self::new).collect::<Result<_>>()?;
+        budget.charge(Work::encoding(recipe.encoding_work(stretch.size).setup))?;
+        let inner = stretch.inner.into_iter().map(|inner| Self::new(inner, budget)).collect::<Result<_>>()?;
         Ok(Self { size: stretch.size, gap: stretch.gap, recipe, inner })
     }
 
@@ -205,38 +201,43 @@ impl Stretch {
         self.inner.iter().map(Self::memory).fold(encoder_memory(&self.recipe), u64::max)
     }
 
-    /// Memory of all encoders that are set up, in bytes.
-    fn setup(&self) -> u64 {
-        // Each block of xz has an encoder, and takes 9 bytes of the recipe at least.
-        let encoders = match self.recipe.codec() {
-            Codec::Xz => (self.recipe.as_bytes().len() as u64 / 9).max(1),
-            _ => 1,
-        };
-        self.inner.iter().map(Self::setup).fold(encoder_memory(&self.recipe) * encoders, u64::saturating_add)
+    /// Encodes what ops emitted, inner stretches first.
+    fn encode(&self, emitted: Vec<u8>, max_output: u64, budget: &Budget) -> Result<Vec<u8>> {
+        let plain = if self.inner.is_empty() { emitted } else { self.encode_inner(&emitted, budget)? };
+        self.encode_plain(&plain, max_output, budget)
     }
 
-    /// Encodes what ops emitted, inner stretches first.
-    fn encode(&self, emitted: Vec<u8>, max_output: u64) -> Result<Vec<u8>> {
-        let plain = if self.inner.is_empty() { emitted } else { self.encode_inner(&emitted, max_output)? };
+    /// Encodes plain bytes to at most `max` bytes.
+    fn encode_plain(&self, plain: &[u8], max: u64, budget: &Budget) -> Result<Vec<u8>> {
         let plain_size = plain.len() as u64;
-        let max = max_output.min(2 * plain_size + MAX_GROWTH);
-        let mut encoded = Bounded { bytes: Vec::new(), max };
-        recode::encode(&self.recipe, &mut plain.as_slice(), plain_size, &mut encoded).map_err(failed)?;
+        let mut encoded = Bounded { bytes: Vec::new(), max: max.min(2 * plain_size + MAX_GROWTH) };
+        let charge = |work| Ok(budget.charge(Work::encoding(work))?);
+        recode::encode_charged(&self.recipe, &mut &*plain, plain_size, &mut encoded, &charge)
+            .map_err(failed)?;
         Ok(encoded.bytes)
     }
 
-    fn encode_inner(&self, emitted: &[u8], max_output: u64) -> Result<Vec<u8>> {
+    /// Encodes the stretches in this one. What they come to is bounded while it grows: many stretches of
+    /// no bytes can each make some.
+    fn encode_inner(&self, emitted: &[u8], budget: &Budget) -> Result<Vec<u8>> {
         // The reader has checked that inner stretches lie in the outer one.
         let part = |position: usize, size: u64| {
             let end = position + usize::try_from(size).expect("within the outer stretch");
             (&emitted[position..end], end)
         };
         let (mut plain, mut position) = (Vec::new(), 0);
+        let mut room = emitted.len() as u64 + MAX_GROWTH;
         for inner in &self.inner {
             let (gap, start) = part(position, inner.gap);
             let (emitted, end) = part(start, inner.size);
             plain.extend_from_slice(gap);
-            plain.extend(inner.encode(emitted.to_vec(), max_output)?);
+            room = room.saturating_sub(gap.len() as u64);
+            let encoded = match inner.inner.is_empty() {
+                true => inner.encode_plain(emitted, room, budget)?,
+                false => inner.encode(emitted.to_vec(), room, budget)?,
+            };
+            room = room.saturating_sub(encoded.len() as u64);
+            plain.extend(encoded);
             position = end;
         }
         plain.extend_from_slice(&emitted[position..]);
@@ -249,12 +250,12 @@ fn encoder_memory(recipe: &Recipe) -> u64 {
     if recipe.codec() == Codec::Deflate { 1 << 20 } else { recipe.memory() }
 }
 
-fn max_setup(max_output: u64) -> u64 {
-    max_output.saturating_mul(MAX_SETUP_RATIO).max(MIN_SETUP_LIMIT)
-}
-
 fn failed(error: recode::Error) -> Error {
-    Error::Reencode(Box::new(error))
+    let exhausted = match &error {
+        recode::Error::Io { source, .. } => Exhausted::of(source),
+        _ => None,
+    };
+    exhausted.map_or_else(|| Error::Reencode(Box::new(error)), Error::from)
 }
 
 /// A vector that refuses to grow past a bound.

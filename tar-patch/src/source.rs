@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use delta_format::{Error as DeltaError, SourceFile, SourceFiles, SourcePath};
+use delta_format::{Budget, Error as DeltaError, Exhausted, SourceFile, SourceFiles, SourcePath, Work};
 use rustix::fs::{self as sys, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -16,6 +16,8 @@ use crate::{Error, Result};
 const MAX_LINKS: usize = 40;
 /// Times that the kernel is asked again when the tree changes under it (openat2(2), `EAGAIN`).
 const MAX_RETRIES: usize = 16;
+/// Work to go to the next directory in this process: three system calls.
+const STEP_WORK: u64 = 2 << 10;
 /// How a directory on the way is opened: to look names up in it, not to read it.
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -70,14 +72,16 @@ impl DirSource {
         Ok(Self { root, resolution })
     }
 
-    fn resolve(&self, directory: &[u8]) -> rustix::io::Result<OwnedFd> {
+    fn resolve(&self, directory: &[u8], budget: &Budget) -> Result<OwnedFd, Unresolved> {
         match self.resolution {
             PathResolution::Kernel => match resolve_in_kernel(&self.root, directory) {
-                // Somebody keeps renaming things; the walk holds every directory that it passed.
-                Err(Errno::AGAIN) => walk(&self.root, directory),
-                resolved => resolved,
+                // Somebody keeps renaming things; the walk holds every directory that it passed. Or there
+                // are symlinks on the way: forty of them can make it a thousand times longer, which the
+                // kernel does not tell, and the walk counts its steps.
+                Err(Errno::AGAIN | Errno::LOOP) => walk(&self.root, directory, budget),
+                resolved => Ok(resolved?),
             },
-            PathResolution::Walk => walk(&self.root, directory),
+            PathResolution::Walk => walk(&self.root, directory, budget),
         }
     }
 }
@@ -85,7 +89,7 @@ impl DirSource {
 impl SourceFiles for DirSource {
     type File = DirFile;
 
-    fn open(&mut self, path: &SourcePath) -> delta_format::Result<DirFile> {
+    fn open(&mut self, path: &SourcePath, budget: &Budget) -> delta_format::Result<DirFile> {
         let failed = |error: Errno| match error {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS | Errno::NAMETOOLONG => {
                 DeltaError::SourceMissing { path: path.clone(), source: error.into() }
@@ -97,7 +101,10 @@ impl SourceFiles for DirSource {
             Some(slash) => (&bytes[..slash], &bytes[slash + 1..]),
             None => (&b"."[..], bytes),
         };
-        let directory = self.resolve(directory).map_err(failed)?;
+        let directory = self.resolve(directory, budget).map_err(|unresolved| match unresolved {
+            Unresolved::System(error) => failed(error),
+            Unresolved::OverBudget(exhausted) => exhausted.into(),
+        })?;
         // Opening a device or a fifo can have effects, so the file's kind is seen before it is opened
         // for reading, and again in case the name was given to another file in between.
         let seen = open_in(&directory, name, OFlags::PATH).map_err(failed)?;
@@ -128,13 +135,33 @@ impl SourceFile for DirFile {
     }
 }
 
+/// Why a directory is not reached.
+#[derive(Debug)]
+enum Unresolved {
+    System(Errno),
+    OverBudget(Exhausted),
+}
+
+impl From<Errno> for Unresolved {
+    fn from(error: Errno) -> Self {
+        Self::System(error)
+    }
+}
+
+impl From<Exhausted> for Unresolved {
+    fn from(exhausted: Exhausted) -> Self {
+        Self::OverBudget(exhausted)
+    }
+}
+
 /// Opens `name`, one component, without following it.
 fn open_in(directory: &OwnedFd, name: &[u8], how: OFlags) -> rustix::io::Result<OwnedFd> {
     sys::openat(directory, name, how | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// Resolves a directory without symlinks on the way: with one it is `ELOOP`.
 fn resolve_in_kernel(root: &OwnedFd, directory: &[u8]) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
     for _ in 0..MAX_RETRIES {
         match sys::openat2(root, directory, DIRECTORY, Mode::empty(), resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -148,13 +175,14 @@ fn resolve_in_kernel(root: &OwnedFd, directory: &[u8]) -> rustix::io::Result<Own
 ///
 /// `passed` holds the directories between the root and the one that is reached, so `..` is the end
 /// of that list and never a name that the file system resolves.
-fn walk(root: &OwnedFd, directory: &[u8]) -> rustix::io::Result<OwnedFd> {
+fn walk(root: &OwnedFd, directory: &[u8], budget: &Budget) -> Result<OwnedFd, Unresolved> {
     let mut passed: Vec<OwnedFd> = Vec::new();
     // Components still to go, the next one last.
     let mut ahead: Vec<Vec<u8>> = Vec::new();
     push_components(&mut ahead, directory);
     let mut links = 0;
     while let Some(component) = ahead.pop() {
+        budget.charge(Work::reading(STEP_WORK))?;
         if component == b".." {
             passed.pop();
             continue;
@@ -166,7 +194,7 @@ fn walk(root: &OwnedFd, directory: &[u8]) -> rustix::io::Result<OwnedFd> {
             FileType::Symlink => {
                 links += 1;
                 if links > MAX_LINKS {
-                    return Err(Errno::LOOP);
+                    return Err(Errno::LOOP.into());
                 }
                 // readlinkat(2): an empty path means the link that the descriptor holds.
                 let target = sys::readlinkat(&next, "", Vec::new())?;
@@ -175,12 +203,12 @@ fn walk(root: &OwnedFd, directory: &[u8]) -> rustix::io::Result<OwnedFd> {
                 }
                 push_components(&mut ahead, target.as_bytes());
             }
-            _ => return Err(Errno::NOTDIR),
+            _ => return Err(Errno::NOTDIR.into()),
         }
     }
     match passed.pop() {
         Some(reached) => Ok(reached),
-        None => sys::openat(root, ".", DIRECTORY, Mode::empty()),
+        None => Ok(sys::openat(root, ".", DIRECTORY, Mode::empty())?),
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use delta_format::{Error as DeltaError, SourceFile, SourceFiles, SourcePath};
+use delta_format::{Budget, Error as DeltaError, SourceFile, SourceFiles, SourcePath};
 use layer::{MergeOptions, MergedTree, Spool, SpoolOptions, check_is_layer, entries, is_whiteout};
 
 use crate::Result;
@@ -75,7 +75,7 @@ impl LayerSource {
 impl SourceFiles for LayerSource {
     type File = LayerFile;
 
-    fn open(&mut self, path: &SourcePath) -> delta_format::Result<LayerFile> {
+    fn open(&mut self, path: &SourcePath, _: &Budget) -> delta_format::Result<LayerFile> {
         let file = self.trees.iter().find_map(|tree| tree.find(path.as_bytes()));
         let file = file.ok_or_else(|| DeltaError::SourceMissing {
             path: path.clone(),

@@ -12,8 +12,8 @@ use delta_format::wire::{MAGIC_V1, MAGIC_V2, OP_ADD_DATA, OP_COPY, OP_DATA, OP_O
 use layer::{Digest, SpoolOptions};
 use support::{RawOp, counting, path, raw_delta, small_delta, small_tree};
 use tar_patch::{
-    ApplyOptions, DiffId, DirSource, Error, Fault, LayerSource, SourceFile, SourceFiles, SourcePath, Summary,
-    apply,
+    ApplyOptions, Budget, DiffId, DirSource, Error, Fault, LayerSource, SourceFile, SourceFiles, SourcePath,
+    Summary, apply,
 };
 
 const OPEN_FILE: RawOp<'_> = (OP_OPEN, 4, b"file");
@@ -221,7 +221,7 @@ struct ShrunkFiles;
 impl SourceFiles for ShrunkFiles {
     type File = Shrunk;
 
-    fn open(&mut self, _: &SourcePath) -> delta_format::Result<Shrunk> {
+    fn open(&mut self, _: &SourcePath, _: &Budget) -> delta_format::Result<Shrunk> {
         Ok(Shrunk)
     }
 }
@@ -241,7 +241,7 @@ fn a_tarball_shows_nothing_but_its_files() {
     let tar = tempfile::NamedTempFile::new().unwrap();
     fs::write(tar.path(), builder.finish(fixtures::Ending::Normal)).unwrap();
     let mut sources = LayerSource::open(&[tar.path()], &SpoolOptions::default()).unwrap();
-    let file = sources.open(&path("file")).unwrap();
+    let file = sources.open(&path("file"), &Budget::unlimited()).unwrap();
     let mut buffer = [0; 2];
     assert_eq!(file.size(), 256);
     file.read_exact_at(&mut buffer, 254).unwrap();
@@ -250,6 +250,6 @@ fn a_tarball_shows_nothing_but_its_files() {
         assert_eq!(file.read_exact_at(&mut buffer, offset).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
     for name in ["link", "nothing", "file/x"] {
-        assert!(sources.open(&path(name)).is_err(), "{name}");
+        assert!(sources.open(&path(name), &Budget::unlimited()).is_err(), "{name}");
     }
 }

@@ -11,7 +11,7 @@ use delta_format::wire::put_uvarint;
 use delta_format::{
     Encoding, Error as DeltaError, OpWriter, Reencoding, SourcePath, SourceRef, Version, View, ViewStream,
 };
-use tar_patch::{ApplyOptions, DirSource, Error, Fault, Result, apply};
+use tar_patch::{ApplyOptions, Budget, DirSource, Error, Exhausted, Fault, Result, Work, apply};
 use tempfile::TempDir;
 
 fn gzip(content: &[u8]) -> Vec<u8> {
@@ -48,7 +48,7 @@ fn tree(content: &[u8]) -> TempDir {
 fn run(delta: &[u8], tree: &Path, jobs: usize, max_output: u64) -> Result<Vec<u8>> {
     let mut output = Vec::new();
     let jobs = NonZeroUsize::new(jobs).unwrap();
-    let options = ApplyOptions { expected: None, max_output, jobs };
+    let options = ApplyOptions { max_output, jobs, ..Default::default() };
     apply(delta, &mut DirSource::open(tree).unwrap(), options, &mut output)?;
     Ok(output)
 }
@@ -125,6 +125,16 @@ fn what_is_not_known_is_refused() {
     }
 }
 
+/// Asserts that an apply ended because its budget did.
+#[track_caller]
+fn assert_over_budget(result: Result<Vec<u8>>, of: &str) {
+    let error = result.unwrap_err();
+    let over =
+        matches!(&error, Error::Delta(DeltaError::OverBudget(Exhausted::Work { what, .. })) if *what == of);
+    assert!(over, "{error:?}");
+    assert_eq!(error.fault(), Fault::Delta);
+}
+
 /// A gzip file of `size` zeros.
 fn bomb(size: u64) -> Vec<u8> {
     let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(9));
@@ -138,7 +148,7 @@ fn bombs_end_at_their_bounds() {
     let view = deflate_view();
     let source = SourceRef { path: &path(), view: Some(&view) };
     let one = delta(|writer| writer.copy(source, 0, 1).unwrap());
-    let error = run(&one, tree.path(), 1, 100).unwrap_err();
+    let error = run(&one, tree.path(), 1, 1 << 30).unwrap_err();
     assert!(matches!(error, Error::Delta(DeltaError::TooLarge { max, .. }) if max == 256 << 20), "{error:?}");
 
     // Within the bound of one source, again and again.
@@ -149,8 +159,7 @@ fn bombs_end_at_their_bounds() {
             writer.copy(&path(), 0, 1).unwrap();
         }
     });
-    let error = run(&many, tree.path(), 1, 100).unwrap_err();
-    assert!(matches!(error, Error::Delta(DeltaError::TooLarge { max, .. }) if max <= 1 << 30), "{error:?}");
+    assert_over_budget(run(&many, tree.path(), 1, 100), "reading");
 }
 
 #[test]
@@ -177,8 +186,7 @@ fn stretches_count_against_the_bound_of_what_is_encoded() {
             writer.copy(&path(), 0, zeros.len() as u64).unwrap();
         }
     });
-    let error = run(&delta, source.path(), 2, 16 << 20).unwrap_err();
-    assert!(matches!(error, Error::Delta(DeltaError::TooLarge { max, .. }) if max == 1 << 30), "{error:?}");
+    assert_over_budget(run(&delta, source.path(), 2, 4 << 20), "encoding");
 }
 
 /// The recipe of an xz stream of blocks of a byte, with a dictionary of 16 MiB.
@@ -201,12 +209,7 @@ fn encoders_that_are_set_up_for_a_byte_each_are_bounded() {
         run(&delta, tree(b"").path(), 2, 1 << 20)
     };
     assert!(encode(xz_recipe(1), 1).is_ok());
-    let error = encode(xz_recipe(1 << 14), 1 << 14).unwrap_err();
-    let what = "the memory of all encoders";
-    assert!(
-        matches!(&error, Error::Delta(DeltaError::TooLarge { what: of, .. }) if *of == what),
-        "{error:?}"
-    );
+    assert_over_budget(encode(xz_recipe(1 << 14), 1 << 14), "encoding");
 }
 
 #[test]
@@ -222,6 +225,108 @@ fn streams_that_decode_to_nothing_count_as_what_is_read() {
             writer.copy(&path(), 0, 1).unwrap();
         }
     });
-    let error = run(&delta, tree(&file).path(), 1, 100).unwrap_err();
-    assert!(matches!(error, Error::Delta(DeltaError::TooLarge { max, .. }) if max == 1 << 30), "{error:?}");
+    assert_over_budget(run(&delta, tree(&file).path(), 1, 100), "reading");
+}
+
+/// A deflate stream of `blocks` stored blocks of no bytes.
+fn empty_blocks(blocks: usize) -> Vec<u8> {
+    [[0, 0, 0, 0xff, 0xff].repeat(blocks - 1), vec![1, 0, 0, 0xff, 0xff]].concat()
+}
+
+#[test]
+fn what_stretches_of_no_bytes_grow_to_is_bounded() {
+    let stream = empty_blocks(13_000);
+    let recipe = recode::recipe(recode::Codec::Deflate, &stream, b"").unwrap().as_bytes().to_vec();
+    let run = |inner: usize| {
+        let leaf = stretch(0, 0, recipe.clone());
+        let outer = Reencoding { inner: vec![leaf; inner], ..stretch(0, 0, recipe_of_level_1()) };
+        let delta = delta(|writer| {
+            writer.reencode(&[outer]).unwrap();
+            writer.literal(b"x").unwrap();
+        });
+        run(&delta, tree(b"").path(), 2, 100 << 20)
+    };
+    let made = run(10).unwrap();
+    let mut decoder = flate2::read::DeflateDecoder::new(&made[..made.len() - 1]);
+    let mut plain = Vec::new();
+    io::Read::read_to_end(&mut decoder, &mut plain).unwrap();
+    assert!(plain == stream.repeat(10), "{} bytes", plain.len());
+    let error = run(20_000).unwrap_err();
+    assert!(matches!(error, Error::Delta(DeltaError::Reencode(_))), "{error:?}");
+}
+
+/// The recipe of zlib's level 1.
+fn recipe_of_level_1() -> Vec<u8> {
+    vec![0, 1, 15, 8, 0]
+}
+
+#[test]
+fn streams_of_no_bytes_in_a_source_are_charged_each() {
+    // As many streams as a view may have, each set up for two bytes.
+    let streams = 100_000;
+    let file = tree(&[&[3, 0].repeat(streams)[..], b"x"].concat());
+    let view = Arc::new(vec![ViewStream { gap: 0, codec: 0, inner: View::new() }; streams]);
+    let delta = delta(|writer| {
+        for _ in 0..2 {
+            writer.literal(b"x").unwrap();
+            writer.copy(SourceRef { path: &path(), view: Some(&view) }, 0, 1).unwrap();
+            writer.copy(&path(), 0, 1).unwrap();
+        }
+    });
+    assert_over_budget(run(&delta, file.path(), 1, 100), "reading");
+}
+
+#[test]
+fn a_source_in_a_stream_of_a_source_is_decoded_within_the_bounds() {
+    let inner = gzip(&b"the quick brown fox ".repeat(500));
+    let outer = gzip(&inner);
+    let leaf = ViewStream { gap: HEADER as u64, codec: 0, inner: View::new() };
+    let view = Arc::new(vec![ViewStream { gap: HEADER as u64, codec: 0, inner: vec![leaf] }]);
+    let source = SourceRef { path: &path(), view: Some(&view) };
+    let start = 2 * HEADER as u64;
+    let delta = delta(|writer| writer.copy(source, start, 10_000).unwrap());
+    let made = run(&delta, tree(&outer).path(), 1, 10_000).unwrap();
+    assert!(made == b"the quick brown fox ".repeat(500));
+
+    let bomb = gzip(&bomb(300 << 20));
+    let error = run(&delta, tree(&bomb).path(), 1, 1 << 30).unwrap_err();
+    assert!(matches!(error, Error::Delta(DeltaError::TooLarge { max, .. }) if max == 256 << 20), "{error:?}");
+}
+
+#[test]
+fn one_budget_serves_several_tries_and_a_deadline_ends_one() {
+    let content = vec![7; 1 << 20];
+    let file = gzip(&content);
+    let delta = delta(|writer| {
+        writer.reencode(&[stretch(HEADER as u64, content.len(), recipe(&file))]).unwrap();
+        writer.literal(&file[..HEADER]).unwrap();
+        writer.literal(&content).unwrap();
+    });
+    let run = |budget: &Budget| {
+        let options = ApplyOptions { budget: Some(budget), ..Default::default() };
+        let source = tree(b"");
+        apply(delta.as_slice(), &mut DirSource::open(source.path()).unwrap(), options, &mut Vec::new())
+    };
+    let unlimited = Budget::unlimited();
+    run(&unlimited).unwrap();
+    let Work { reading, encoding } = unlimited.spent();
+    let twice = Budget::new(Work { reading: 2 * reading, encoding: 2 * encoding });
+    run(&twice).unwrap();
+    run(&twice).unwrap();
+    assert_over_budget(run(&twice).map(|_| Vec::new()), "reading");
+    let stopped = run(&Budget::unlimited().stopping_if(|| true)).unwrap_err();
+    assert!(matches!(stopped, Error::Delta(DeltaError::OverBudget(Exhausted::Stopped))), "{stopped:?}");
+}
+
+#[test]
+fn a_delta_that_ends_short_of_a_known_size_says_so() {
+    let delta = delta(|writer| writer.literal(b"12345").unwrap());
+    let run = |size| {
+        let options = ApplyOptions { size: Some(size), ..Default::default() };
+        let source = tree(b"");
+        apply(delta.as_slice(), &mut DirSource::open(source.path()).unwrap(), options, &mut Vec::new())
+    };
+    assert_eq!(run(5).unwrap().size, 5);
+    assert!(matches!(run(6), Err(Error::TooShort { size: 5, expected: 6 })));
+    assert!(matches!(run(4), Err(Error::Delta(DeltaError::TooLarge { what: "the output", .. }))));
 }

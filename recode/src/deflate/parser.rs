@@ -42,6 +42,11 @@ struct Match {
     distance: usize,
 }
 
+/// Work to look at a string of a chain, in units of about a nanosecond.
+const STRING_WORK: u64 = 3;
+/// What it is to compare one to its end, in strings.
+const COMPARE_WORK: u64 = 4;
+
 pub(super) struct Parser {
     settings: Settings,
     window: Vec<u8>,
@@ -67,6 +72,8 @@ pub(super) struct Parser {
     next: Option<Match>,
     /// Whether a reference was found and left as too short.
     was_short: bool,
+    /// Strings that were looked at and not charged yet.
+    searched: u64,
     /// Another parser, asked first.
     ahead: Option<Box<Pgzip>>,
 }
@@ -89,6 +96,7 @@ impl Parser {
             current: None,
             next: None,
             was_short: false,
+            searched: 0,
             ahead: settings.is_pgzip.then(|| Box::new(Pgzip::new())),
         }
     }
@@ -252,6 +260,7 @@ impl Parser {
         if is_full(self.lookahead) || (self.settings.is_gnu && self.is_at_end) {
             return Ok(());
         }
+        plain.charge(std::mem::take(&mut self.searched) * STRING_WORK)?;
         if self.start + offset >= size + self.max_distance() {
             self.slide();
         }
@@ -328,7 +337,9 @@ impl Parser {
         if first == 0 || at - first > self.max_distance() || is_near_end {
             return None;
         }
-        let found = self.longest(at, lookahead, first, floor)?;
+        let (found, searched) = self.longest(at, lookahead, first, floor);
+        self.searched += searched;
+        let found = found?;
         let is_short = self.settings.effort.is_lazy
             && found.size <= 5
             && (self.settings.strategy == Strategy::Filtered
@@ -337,8 +348,9 @@ impl Parser {
         (!is_short).then_some(found)
     }
 
-    /// zlib's `longest_match`: the first of the longest in the chain, within the effort.
-    fn longest(&self, at: usize, lookahead: usize, first: usize, floor: usize) -> Option<Match> {
+    /// zlib's `longest_match`: the first of the longest in the chain, within the effort. Gives also the
+    /// work that it was, in strings.
+    fn longest(&self, at: usize, lookahead: usize, first: usize, floor: usize) -> (Option<Match>, u64) {
         let effort = &self.settings.effort;
         let mut chain = if floor >= usize::from(effort.good) { effort.chain >> 2 } else { effort.chain };
         let mut nice = usize::from(effort.nice);
@@ -347,12 +359,13 @@ impl Parser {
         }
         let limit = at.saturating_sub(self.max_distance());
         let mask = self.previous.len() - 1;
-        let scan = self.window[at..].first_chunk::<MAX_MATCH>()?;
         let (mut best, mut best_place) = (floor, None);
-        let mut place = first;
-        loop {
-            let other = self.window[place..].first_chunk::<MAX_MATCH>()?;
+        let (mut place, mut searched) = (first, 0);
+        let Some(scan) = self.window[at..].first_chunk::<MAX_MATCH>() else { return (None, 0) };
+        while let Some(other) = self.window[place..].first_chunk::<MAX_MATCH>() {
+            searched += 1;
             if other[best - 1..=best] == scan[best - 1..=best] && other[..2] == scan[..2] {
+                searched += COMPARE_WORK;
                 let size = common(scan, other);
                 if size > best {
                     (best, best_place) = (size, Some(place));
@@ -368,7 +381,8 @@ impl Parser {
             }
         }
         let size = best.min(lookahead);
-        best_place.filter(|_| size > floor).map(|place| Match { size, distance: at - place })
+        let found = best_place.filter(|_| size > floor).map(|place| Match { size, distance: at - place });
+        (found, searched)
     }
 
     /// The run of the last byte, if it is long enough for a reference.

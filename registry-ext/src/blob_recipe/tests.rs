@@ -97,3 +97,46 @@ fn hostile_recipes_are_errors() {
     put_uvarint(&mut many, u64::MAX);
     assert!(BlobRecipe::parse(&many).is_err());
 }
+
+/// A recipe of many streams of a byte, and one of the rest of the tar, all by the same encoder.
+fn recipe_of_many(encoder: &[u8], streams: u64, tar: &Spool) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    put_uvarint(&mut bytes, streams + 1);
+    for index in 0..=streams {
+        put_bytes(&mut bytes, b"");
+        put_uvarint(&mut bytes, if index < streams { 1 } else { tar.size() - streams });
+        put_bytes(&mut bytes, encoder);
+    }
+    bytes
+}
+
+#[test]
+fn encoders_are_charged_before_the_first_byte_is_made() {
+    let tar = spool(&tar());
+    // zstd -19 of unknown size clears its tables for each stream.
+    let recipe = BlobRecipe::parse(&recipe_of_many(&[3, 19, 0, 0], 300, &tar)).unwrap();
+    let mut made = Vec::new();
+    let error = recipe.make(&tar, Digest::of(b""), 1 << 20, &mut made).unwrap_err();
+    let Error::Patch(error) = error else { panic!("{error:?}") };
+    assert_eq!(error.fault(), tar_patch::Fault::Delta, "{error}");
+    assert!(made.is_empty(), "{} bytes", made.len());
+    // The streams that a blob has cost no more than its layer is worth.
+    let few = BlobRecipe::parse(&recipe_of_many(&[3, 3, 1, 0], 3, &tar)).unwrap();
+    let spent = Budget::unlimited();
+    let result = few.make_within(&spent, &tar, Digest::of(b""), 1 << 30, &mut made);
+    assert!(matches!(result, Err(Error::SizeMismatch { .. })), "{result:?}");
+    assert!(spent.spent().encoding > tar.size() && spent.spent().encoding < Work::of_layer(1).encoding);
+}
+
+#[test]
+fn an_encoder_that_takes_much_memory_is_refused_on_both_sides() {
+    let bytes = recipe_of_many(&[3, 22, 0, 0], 0, &spool(&tar()));
+    assert!(matches!(BlobRecipe::parse(&bytes), Err(Error::Malformed { .. })));
+    let tar = tar();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&tar).unwrap();
+    let blob = std::process::Command::new("xz").args(["-9", "-c"]).arg(file.path()).output().unwrap().stdout;
+    let refusal = BlobRecipe::find(&blob, &spool(&tar)).unwrap().unwrap_err();
+    let expected = recode::Refused::TooMuchMemory;
+    assert!(matches!(refusal, Refusal::Stream { refused, .. } if refused == expected), "{refusal}");
+}

@@ -1,10 +1,9 @@
 //! What the deltas of one layer may cost. A delta is there to save something: one that costs more than the
 //! layer's own blob would is given up for it.
 
-use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use delta_format::{SourceFiles, SourcePath};
+use delta_format::Work;
 
 use crate::image::ImageLayer;
 
@@ -41,12 +40,17 @@ impl Budget {
     }
 
     /// Whether there is time for another delta.
-    pub(super) fn has_time(&self) -> bool {
+    pub(super) fn has_time(self) -> bool {
         Instant::now() < self.end
     }
 
+    /// Returns the work that a delta may do, which ends with the time.
+    pub(super) fn work(self) -> delta_format::Budget {
+        delta_format::Budget::new(Work::of_layer(self.max_output)).stopping_if(move || !self.has_time())
+    }
+
     /// The time that is left.
-    pub(super) fn time_left(&self) -> Duration {
+    pub(super) fn time_left(self) -> Duration {
         self.end.saturating_duration_since(Instant::now())
     }
 }
@@ -59,46 +63,9 @@ fn max_output(layer: &ImageLayer) -> u64 {
     }
 }
 
-/// Looks at the clock at each step of the work that a delta asks for: when it writes, and when it opens
-/// a file.
-pub(super) struct Timed<T> {
-    pub(super) inner: T,
-    pub(super) budget: Budget,
-}
-
-impl<T> Timed<T> {
-    fn check(&self) -> io::Result<()> {
-        match self.budget.has_time() {
-            true => Ok(()),
-            // An error without a number of the system: the delta is at fault.
-            false => Err(io::Error::new(io::ErrorKind::TimedOut, "it takes longer than the whole layer")),
-        }
-    }
-}
-
-impl<W: Write> Write for Timed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.check()?;
-        self.inner.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-impl<S: SourceFiles> SourceFiles for Timed<S> {
-    type File = S::File;
-
-    fn open(&mut self, path: &SourcePath) -> delta_format::Result<S::File> {
-        let late = |source| delta_format::Error::SourceUnreadable { path: path.clone(), source };
-        self.check().map_err(late)?;
-        self.inner.open(path)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use delta_format::Exhausted;
     use layer::{BlobDigest, DiffId, Digest};
 
     use super::*;
@@ -128,10 +95,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_late_writes_nothing_more() {
+    fn what_is_late_does_no_more_work() {
         let budget = Budget { max_output: 1, end: Instant::now() };
-        let mut timed = Timed { inner: Vec::new(), budget };
-        assert_eq!(timed.write(b"x").unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert!(timed.inner.is_empty() && !budget.has_time());
+        assert!(!budget.has_time());
+        let some = Work { reading: 1 << 21, encoding: 1 << 21 };
+        assert_eq!(budget.work().charge(some), Err(Exhausted::Stopped));
+        let later = Budget { end: Instant::now() + Duration::from_secs(3600), ..budget };
+        assert_eq!(later.work().charge(some), Ok(()));
+        let over = later.work().charge(Work::reading(u64::MAX));
+        assert!(matches!(over, Err(Exhausted::Work { .. })), "{over:?}");
     }
 }

@@ -10,7 +10,7 @@ use tar_patch::Fault;
 use tempfile::NamedTempFile;
 use tokio::time::timeout;
 
-use super::budget::{Budget, MAX_FAILURES, Timed};
+use super::budget::{Budget, MAX_FAILURES};
 use super::{Origin, PullOptions, tar_blob};
 use crate::artifact::is_tardf3;
 use crate::delta::{check_diff_id, short};
@@ -147,19 +147,19 @@ impl Fetcher<'_> {
             return Err(Error::malformed("delta", "it takes longer to fetch than the whole layer"));
         };
         let (path, spool) = (path?, self.spool_options());
-        let files = tokio::task::block_in_place(|| source.sources(delta.base, &spool))?;
+        let mut files = tokio::task::block_in_place(|| source.sources(delta.base, &spool))?;
         let (layout, expected) = (self.layout.clone(), layer.diff_id);
         blocking(move || {
             let delta = File::open(&path).map_err(Error::io("open", &path))?;
             let mut output = layout.temporary()?;
+            let work = budget.work();
             let options = tar_patch::ApplyOptions {
                 expected: Some(expected),
                 max_output: budget.max_output,
+                budget: Some(&work),
                 ..Default::default()
             };
-            let mut files = Timed { inner: files, budget };
-            let mut timed = Timed { inner: output.as_file_mut(), budget };
-            let applied = tar_patch::apply(delta, &mut files, options, &mut timed)?;
+            let applied = tar_patch::apply(delta, &mut files, options, output.as_file_mut())?;
             Ok((output, applied.size))
         })
         .await

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use delta_format::{Error as DeltaError, SourceFiles, SourcePath};
+use delta_format::{Budget, Error as DeltaError, SourceFiles, SourcePath, Work};
 use tar_patch::{DirFile, DirSource};
 
 use crate::Result;
@@ -23,6 +23,10 @@ pub struct MergedDirs {
     /// The top one first.
     dirs: Vec<(PathBuf, DirSource)>,
 }
+
+/// Work to look a component of a path up in one directory: three system calls, each of which goes the way
+/// from the start.
+const COMPONENT_WORK: u64 = 4 << 10;
 
 /// What one directory says about a path.
 enum Found {
@@ -48,10 +52,12 @@ impl MergedDirs {
 impl SourceFiles for MergedDirs {
     type File = DirFile;
 
-    fn open(&mut self, path: &SourcePath) -> delta_format::Result<DirFile> {
+    fn open(&mut self, path: &SourcePath, budget: &Budget) -> delta_format::Result<DirFile> {
+        let components = path.as_bytes().split(|&byte| byte == b'/').count() as u64;
         for (dir, source) in &mut self.dirs {
+            budget.charge(Work::reading(COMPONENT_WORK * components))?;
             match look(dir, path.as_bytes()) {
-                Ok(Found::Here) => return source.open(path),
+                Ok(Found::Here) => return source.open(path, budget),
                 Ok(Found::Below) => {}
                 Ok(Found::Hidden) => break,
                 Err(error) => {
@@ -113,7 +119,7 @@ mod tests {
     use super::*;
 
     fn read(dirs: &mut MergedDirs, path: &str) -> Option<Vec<u8>> {
-        let file = dirs.open(&SourcePath::new(path.as_bytes()).unwrap()).ok()?;
+        let file = dirs.open(&SourcePath::new(path.as_bytes()).unwrap(), &Budget::unlimited()).ok()?;
         let mut bytes = vec![0; usize::try_from(file.size()).unwrap()];
         file.read_exact_at(&mut bytes, 0).unwrap();
         Some(bytes)

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use delta_format::{SourceFile, SourceFiles, SourcePath};
+use delta_format::{Budget, SourceFile, SourceFiles, SourcePath};
 use tar_patch::{DirFile, DirSource, LayerFile, LayerSource};
 
 use super::MergedDirs;
@@ -32,11 +32,11 @@ pub enum SourcesFile {
 impl SourceFiles for Sources {
     type File = SourcesFile;
 
-    fn open(&mut self, path: &SourcePath) -> delta_format::Result<SourcesFile> {
+    fn open(&mut self, path: &SourcePath, budget: &Budget) -> delta_format::Result<SourcesFile> {
         match self {
-            Self::Layers(layers) => layers.open(path).map(SourcesFile::Layer),
-            Self::Dir(dir) => dir.open(path).map(SourcesFile::Dir),
-            Self::MergedDirs(dirs) => dirs.open(path).map(SourcesFile::Dir),
+            Self::Layers(layers) => layers.open(path, budget).map(SourcesFile::Layer),
+            Self::Dir(dir) => dir.open(path, budget).map(SourcesFile::Dir),
+            Self::MergedDirs(dirs) => dirs.open(path, budget).map(SourcesFile::Dir),
         }
     }
 }

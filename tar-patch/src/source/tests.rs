@@ -66,7 +66,7 @@ fn tree() -> tempfile::TempDir {
 
 fn open(source: &mut DirSource, path: &str) -> Result<Vec<u8>, Opened> {
     let path = SourcePath::new(path.as_bytes()).unwrap();
-    match source.open(&path) {
+    match source.open(&path, &Budget::unlimited()) {
         Ok(file) => {
             let mut bytes = vec![0; usize::try_from(file.size()).unwrap()];
             file.read_exact_at(&mut bytes, 0).unwrap();
