@@ -47,6 +47,15 @@ impl Work {
     }
 }
 
+impl Work {
+    /// The encoding that one of `files` files of a layer may take, for a target of `size` bytes, so that all
+    /// of them together stay far within what [`of_layer`](Self::of_layer) grants.
+    pub const fn encoding_of_file(size: u64, files: u64) -> u64 {
+        let shared = MIN_ENCODING / if files == 0 { 1 } else { files };
+        size.saturating_mul(ENCODING_RATIO).saturating_add(shared) / 2
+    }
+}
+
 const fn at_least(size: u64, ratio: u64, least: u64) -> u64 {
     let work = size.saturating_mul(ratio);
     if work < least { least } else { work }

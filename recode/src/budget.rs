@@ -4,26 +4,29 @@
 //! after a gigabyte, headers inside headers, encoders that make the same first bytes. Whatever is tried
 //! is charged, so that the cost of a search follows the size of the file and not the wishes of its author.
 
+use std::cell::Cell;
+use std::io;
+
 /// What a search for streams and for their recipes may still cost.
 ///
-/// One unit of work is about the time of decoding one byte, 2 to 4 ns. What an encoder costs is charged by
-/// its usual speed; data that is made to be hard for it take up to 20 times as long.
+/// Work is counted in the units of [`Codec::decoding_work`](crate::Codec::decoding_work), about a nanosecond
+/// of one core each.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    work: u64,
+    work: Cell<u64>,
     memory: u64,
 }
 
 /// Units for each byte of a file that holds streams. Real files take at most a quarter of it: liblzma
-/// encodes the five plain bytes of an encoded one at 80 units each, several times for a small file.
-const WORK_PER_BYTE: u64 = 4096;
-/// Units for a file of any size: less than a second.
-const WORK_PER_FILE: u64 = 1 << 28;
+/// encodes the five plain bytes of an encoded one at 600 units each, more than once for a small file.
+const WORK_PER_BYTE: u64 = 16 << 10;
+/// Units for a file of any size: a second.
+const WORK_PER_FILE: u64 = 1 << 30;
 
 impl Budget {
     /// A budget of so many units of work and of encoders that take at most `memory` bytes.
     pub const fn new(work: u64, memory: u64) -> Self {
-        Self { work, memory }
+        Self { work: Cell::new(work), memory }
     }
 
     /// A budget for one file of `size` bytes, with encoders of any memory.
@@ -40,13 +43,13 @@ impl Budget {
 
     /// The same work with encoders that take at most `memory` bytes.
     #[must_use]
-    pub const fn with_memory(self, memory: u64) -> Self {
+    pub fn with_memory(self, memory: u64) -> Self {
         Self { memory, ..self }
     }
 
     /// Units of work that are left.
     pub const fn work(&self) -> u64 {
-        self.work
+        self.work.get()
     }
 
     /// Most bytes of memory that an encoder may take.
@@ -56,14 +59,19 @@ impl Budget {
 
     /// Whether nothing is left.
     pub const fn is_spent(&self) -> bool {
-        self.work == 0
+        self.work() == 0
     }
 
     /// Takes so many units. If fewer are left, takes those and returns `false`.
-    pub const fn charge(&mut self, units: u64) -> bool {
-        let is_enough = units <= self.work;
-        self.work = self.work.saturating_sub(units);
-        is_enough
+    pub fn charge(&self, units: u64) -> bool {
+        let left = self.work.get();
+        self.work.set(left.saturating_sub(units));
+        units <= left
+    }
+
+    /// Takes so many units, for the functions that take a [`Charge`](crate::Charge).
+    pub(crate) fn take(&self, units: u64) -> io::Result<()> {
+        if self.charge(units) { Ok(()) } else { Err(io::Error::other("the budget of work is spent")) }
     }
 }
 
@@ -73,10 +81,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_not_granted() {
-        let mut budget = Budget::new(10, 5);
+        let budget = Budget::new(10, 5);
         assert!(budget.charge(4) && budget.charge(6));
         assert!(budget.is_spent() && !budget.charge(1) && budget.charge(0));
-        let mut budget = Budget::new(10, 5);
+        let budget = Budget::new(10, 5);
         assert!(!budget.charge(11));
         assert!(budget.is_spent());
     }

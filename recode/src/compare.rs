@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek, Write};
 
 use crate::work::Charge;
-use crate::{Budget, Error, Result};
+use crate::{Error, Result};
 
 /// A stream and its plain bytes, to be read any number of times from the start.
 pub(crate) trait Source {
@@ -98,29 +98,6 @@ impl Write for Compare<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// A reader that charges each byte to a budget, and fails once that is spent.
-pub(crate) struct Charged<'b, R> {
-    inner: R,
-    byte_work: u64,
-    budget: &'b mut Budget,
-}
-
-impl<'b, R: Read> Charged<'b, R> {
-    pub(crate) fn new(inner: R, byte_work: u64, budget: &'b mut Budget) -> Self {
-        Self { inner, byte_work, budget }
-    }
-}
-
-impl<R: Read> Read for Charged<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        if !self.budget.charge((read as u64).saturating_mul(self.byte_work)) {
-            return Err(io::Error::other("the budget is spent"));
-        }
-        Ok(read)
     }
 }
 

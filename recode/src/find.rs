@@ -3,10 +3,8 @@
 use std::ops::Range;
 
 use crate::codec::Container;
-use crate::{Budget, Codec, decode, zip};
+use crate::{Budget, Codec, decode_charged, zip};
 
-/// Units of work that setting up a decoder costs, or looking at a header.
-const SETUP_WORK: u64 = 8 << 10;
 /// Longest name or comment in the header of a gzip member, in bytes: longer ones are no names of files, and
 /// a file may hold a header at every few bytes.
 const MAX_GZIP_NAME: usize = 4 << 10;
@@ -35,12 +33,12 @@ pub struct Found {
 ///
 /// The search takes the work of [`Budget::of_file`] at most.
 pub fn find(file: &[u8], max_plain: usize) -> Vec<Found> {
-    find_within(file, max_plain, &mut Budget::of_file(file.len() as u64))
+    find_within(file, max_plain, &Budget::of_file(file.len() as u64))
 }
 
 /// Finds the streams of a file as [`find`] does, and charges each byte that it looks at to `budget`, also
 /// where it finds nothing. Streams for which the budget is too small are left out.
-pub fn find_within(file: &[u8], max_plain: usize, budget: &mut Budget) -> Vec<Found> {
+pub fn find_within(file: &[u8], max_plain: usize, budget: &Budget) -> Vec<Found> {
     let mut finder = Finder { file, left: max_plain, budget, found: Vec::new() };
     match Container::detect(file) {
         Some(Container::Gzip) => finder.gzip(),
@@ -57,32 +55,18 @@ struct Finder<'f> {
     file: &'f [u8],
     /// Plain bytes that may still be found.
     left: usize,
-    budget: &'f mut Budget,
+    budget: &'f Budget,
     found: Vec<Found>,
 }
 
 impl Finder<'_> {
     /// Takes the stream at `start`, at most `max` plain bytes of it; gives the offset of its end.
     fn take(&mut self, codec: Codec, start: usize, end: Option<usize>, max: usize) -> Option<usize> {
-        if !self.budget.charge(SETUP_WORK) {
-            return None;
-        }
-        let affordable = usize::try_from(self.budget.work()).unwrap_or(usize::MAX);
-        let max = max.min(self.left).min(affordable);
+        let max = max.min(self.left);
         let mut plain = Vec::new();
-        let encoded = self.file.get(start..end.unwrap_or(self.file.len()))?;
-        // Bytes of a stream can decode to nothing.
-        let encoded = &encoded[..encoded.len().min(affordable)];
-        let mut rest = encoded;
-        let decoded = decode(codec, &mut rest, max as u64, &mut plain);
-        let read = encoded.len() - rest.len();
-        // What stopped for want of work would have taken all of it.
-        let is_stopped = decoded.is_err() && (max == affordable || encoded.len() == affordable);
-        let work = if is_stopped { u64::MAX } else { (read + plain.len()) as u64 };
-        if !self.budget.charge(work) {
-            return None;
-        }
-        let decoded = decoded.ok()?;
+        let mut encoded = self.file.get(start..end.unwrap_or(self.file.len()))?;
+        let charge = |units| self.budget.take(units);
+        let decoded = decode_charged(codec, &mut encoded, max as u64, &mut plain, &charge).ok()?;
         let found_end = start.checked_add(usize::try_from(decoded.encoded_size).ok()?)?;
         if end.is_some_and(|end| end != found_end) {
             return None;
@@ -142,7 +126,7 @@ impl Finder<'_> {
 
 /// Bytes between two streams: zeros after an xz stream, skippable frames of zstd. All of them if the budget
 /// is spent.
-fn padding(codec: Codec, bytes: &[u8], budget: &mut Budget) -> usize {
+fn padding(codec: Codec, bytes: &[u8], budget: &Budget) -> usize {
     /// Units of work that the header of a skippable frame costs.
     const HEADER_WORK: u64 = 8;
     match codec {

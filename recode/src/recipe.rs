@@ -2,9 +2,9 @@
 
 use std::io::{Read, Seek};
 
-use crate::compare::{Charged, Compare, Files, Slices, Source};
+use crate::compare::{Compare, Files, Slices, Source};
 use crate::wire::Fields;
-use crate::{Budget, Codec, Error, Refused, Result, bzip2_stream, deflate, encode, xz, zstd_frame};
+use crate::{Budget, Codec, Error, Refused, Result, bzip2_stream, deflate, encode_charged, xz, zstd_frame};
 
 /// Largest recipe in bytes: what an applier must hold in memory.
 pub const MAX_RECIPE_SIZE: usize = 64 << 20;
@@ -123,29 +123,6 @@ impl Recipe {
         }
     }
 
-    /// Units of work of a [`Budget`] that the encoder costs before it takes a byte.
-    fn setup_work(&self) -> u64 {
-        /// Bytes of an encoder's memory that are cleared or filled in a unit of work, about.
-        const BYTES_PER_UNIT: u64 = 256;
-        let encoders = match &self.encoder {
-            // Its tables are far smaller than what it may hold of a block.
-            Encoder::Deflate(_) => return 16 << 10,
-            Encoder::Xz(plan) => plan.block_count(),
-            Encoder::Zstd(_) | Encoder::Bzip2(_) => 1,
-        };
-        encoders.saturating_mul(self.memory() / BYTES_PER_UNIT + (4 << 10))
-    }
-
-    /// Units of work of a [`Budget`] that a plain byte costs.
-    fn byte_work(&self) -> u64 {
-        match &self.encoder {
-            Encoder::Deflate(plan) => plan.byte_work(),
-            Encoder::Xz(_) => 80,
-            Encoder::Zstd(plan) => plan.byte_work(),
-            Encoder::Bzip2(_) => 40,
-        }
-    }
-
     pub(crate) const fn encoder(&self) -> &Encoder {
         &self.encoder
     }
@@ -158,7 +135,7 @@ impl Recipe {
 /// # Errors
 /// [`Refused`] with the reason, if no encoder makes these bytes.
 pub fn recipe(codec: Codec, encoded: &[u8], plain: &[u8]) -> Result<Recipe, Refused> {
-    recipe_within(codec, encoded, plain, &mut Budget::of_file(encoded.len() as u64))
+    recipe_within(codec, encoded, plain, &Budget::of_file(encoded.len() as u64))
 }
 
 /// Finds how `encoded` is made of `plain` as [`recipe`] does, and charges what each encoder costs that is
@@ -167,12 +144,7 @@ pub fn recipe(codec: Codec, encoded: &[u8], plain: &[u8]) -> Result<Recipe, Refu
 /// # Errors
 /// [`Refused`] with the reason; [`Refused::OverBudget`] and [`Refused::TooMuchMemory`] if an encoder that
 /// might make these bytes was not tried to the end.
-pub fn recipe_within(
-    codec: Codec,
-    encoded: &[u8],
-    plain: &[u8],
-    budget: &mut Budget,
-) -> Result<Recipe, Refused> {
+pub fn recipe_within(codec: Codec, encoded: &[u8], plain: &[u8], budget: &Budget) -> Result<Recipe, Refused> {
     find(codec, &mut Slices { encoded, plain }, budget)
 }
 
@@ -191,11 +163,11 @@ pub fn recipe_of_files(
     plain: impl Read + Seek,
     plain_size: u64,
 ) -> Result<Recipe, Refused> {
-    let budget = &mut Budget::of_file(encoded_size);
+    let budget = &Budget::of_file(encoded_size);
     find(codec, &mut Files { encoded, encoded_size, plain, plain_size }, budget)
 }
 
-fn find(codec: Codec, source: &mut dyn Source, budget: &mut Budget) -> Result<Recipe, Refused> {
+fn find(codec: Codec, source: &mut dyn Source, budget: &Budget) -> Result<Recipe, Refused> {
     let mut search = Search { source, budget, lacked_memory: false };
     let found = search.encoder(codec);
     let lacked_memory = search.lacked_memory;
@@ -210,7 +182,7 @@ fn find(codec: Codec, source: &mut dyn Source, budget: &mut Budget) -> Result<Re
 /// A search for what makes a stream.
 struct Search<'s> {
     source: &'s mut dyn Source,
-    budget: &'s mut Budget,
+    budget: &'s Budget,
     /// Whether an encoder was not tried that takes more memory than the budget has.
     lacked_memory: bool,
 }
@@ -264,13 +236,13 @@ impl Search<'_> {
             return 0;
         }
         let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
-        if !self.budget.charge(recipe.setup_work()) {
+        if !self.budget.charge(recipe.encoding_work(plain_size).setup) {
             return 0;
         }
-        let Ok((mut encoded, plain)) = self.source.readers() else { return 0 };
-        let mut plain = Charged::new(plain, recipe.byte_work(), self.budget);
+        let Ok((mut encoded, mut plain)) = self.source.readers() else { return 0 };
         let mut output = Compare::new(&mut encoded);
-        let is_made = encode(&recipe, &mut plain, plain_size, &mut output).is_ok();
+        let charge = |units| self.budget.take(units);
+        let is_made = encode_charged(&recipe, &mut plain, plain_size, &mut output, &charge).is_ok();
         // An encoder that failed behind the last byte has not made the stream.
         if is_made { output.matched() } else { output.matched().min(encoded_size.saturating_sub(1)) }
     }

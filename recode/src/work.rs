@@ -74,12 +74,12 @@ pub fn decode_charged(
     let work = codec.decoding_work();
     let refused = |source| crate::Error::Io { action: "decode as much", source };
     charge(work.setup).map_err(refused)?;
-    let mut encoded = Charged { inner: encoded, byte_work: work.encoded_byte, charge };
-    decode(codec, &mut encoded, max_plain, &mut Charged { inner: plain, byte_work: work.plain_byte, charge })
+    let mut encoded = Charged::new(encoded, work.encoded_byte, charge);
+    decode(codec, &mut encoded, max_plain, &mut Charged::new(plain, work.plain_byte, charge))
 }
 
-/// Does what [`encode`](crate::encode) does, and charges [`Recipe::byte_work`] for each byte that is read or
-/// made, and what deflate searches beside it. What it takes to set the encoders up, [`Recipe::setup_work`], the caller charges.
+/// Does what [`encode`](crate::encode) does, and charges [`EncodingWork::byte`] for each byte that is read or
+/// made, and the searches of deflate beside it. The caller charges [`EncodingWork::setup`].
 ///
 /// # Errors
 /// As [`encode`](crate::encode), and what `charge` fails with.
@@ -91,19 +91,25 @@ pub fn encode_charged(
     charge: Charge<'_>,
 ) -> Result<()> {
     let byte_work = recipe.encoding_work(plain_size).byte;
-    let mut plain = Charged { inner: plain, byte_work, charge };
+    let mut plain = Charged::new(plain, byte_work, charge);
     let plain = Plain::new(&mut plain, plain_size).charged(charge);
-    encode_plain(recipe, plain, &mut Charged { inner: output, byte_work, charge })
+    encode_plain(recipe, plain, &mut Charged::new(output, byte_work, charge))
 }
 
 /// Bytes that are charged at once: some hundredths of a second, where encoding is slowest.
 const PIECE: usize = 16 << 10;
 
 /// Charges bytes before they are used.
-struct Charged<'c, I> {
+pub(crate) struct Charged<'c, I> {
     inner: I,
     byte_work: u64,
     charge: Charge<'c>,
+}
+
+impl<'c, I> Charged<'c, I> {
+    pub(crate) const fn new(inner: I, byte_work: u64, charge: Charge<'c>) -> Self {
+        Self { inner, byte_work, charge }
+    }
 }
 
 impl<R: Read> Read for Charged<'_, R> {

@@ -27,7 +27,7 @@ pub(crate) struct Member {
 
 /// The deflated members, in the order in which they lie in the file. What does not fit the file
 /// is left out; without a directory there are none. What the budget does not cover is not read.
-pub(crate) fn members(zip: &[u8], budget: &mut Budget) -> Vec<Member> {
+pub(crate) fn members(zip: &[u8], budget: &Budget) -> Vec<Member> {
     let mut members = Vec::new();
     if !budget.charge(zip.len().min(END_SIZE + MAX_COMMENT_SIZE) as u64) {
         return members;

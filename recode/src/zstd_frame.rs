@@ -75,16 +75,6 @@ impl Plan {
         window + tables + jobs
     }
 
-    /// Units of work of a [`Budget`](crate::Budget) that a plain byte costs.
-    pub(crate) const fn byte_work(self) -> u64 {
-        match self.level {
-            ..=5 => 2,
-            6..=12 => 8,
-            13..=15 => 24,
-            _ => 80,
-        }
-    }
-
     /// What it costs to encode, in units of about a nanosecond. The encoder clears its tables, which are
     /// smaller where it knows that there are few bytes.
     pub(crate) fn encoding_work(self, plain_size: u64) -> EncodingWork {

@@ -48,25 +48,15 @@ pub(super) const fn max_encoded_size(plain_size: u64) -> u64 {
     plain_size.saturating_mul(8).saturating_add(64 << 10)
 }
 
-/// Units of work of a [`Budget`](crate::Budget) that a plain byte costs: the parser, and the coder of
-/// each decision.
-pub(super) const fn byte_work(level: u8) -> u64 {
-    32 + settings(level).byte_work()
-}
-
-/// Returns the bytes of the corrections of these blocks with an effort, and the plain bytes that were read
-/// for it. The blocks need not be whole.
-pub(super) fn estimate(level: u8, blocks: &[Block], plain: &[u8]) -> (usize, u64) {
-    let size = plain.len() as u64;
-    let mut reader = plain;
-    let mut plain = Plain::new(&mut reader, size);
+/// Returns the bytes of the corrections of these blocks with an effort. The blocks need not be whole.
+pub(super) fn estimate(level: u8, blocks: &[Block], plain: &mut Plain<'_>) -> usize {
     let mut walk = Walk::new(Encoder::new(), level);
     for block in blocks {
-        if walk.block(&mut plain, Some(block)).is_err() {
+        if walk.block(plain, Some(block)).is_err() {
             break;
         }
     }
-    (walk.coder.finish().len(), size - plain.left())
+    walk.coder.finish().len()
 }
 
 impl Plan {
@@ -105,11 +95,6 @@ impl Plan {
             }
         }
         Ok(Self { level, encoded_size: reader.size(), corrections: walk.coder.finish() })
-    }
-
-    /// Units of work of a [`Budget`](crate::Budget) that a plain byte costs.
-    pub(super) const fn byte_work(&self) -> u64 {
-        byte_work(self.level)
     }
 
     /// Bytes of the stream that it is for.

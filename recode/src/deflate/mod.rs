@@ -29,6 +29,11 @@ use crate::Result;
 use crate::compare::Plain;
 use crate::wire::Fields;
 
+/// Work for a plain byte that is parsed, in units of about a nanosecond.
+const PARSE_WORK: u64 = 40;
+/// Work for a plain byte that is parsed and whose decisions are corrected.
+const CORRECT_WORK: u64 = 80;
+
 /// How a deflate stream is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Plan {
@@ -52,14 +57,6 @@ impl Plan {
         }
     }
 
-    /// Units of work of a [`Budget`](crate::Budget) that a plain byte costs.
-    pub(crate) const fn byte_work(&self) -> u64 {
-        match self {
-            Self::Zlib(plan) => plan.settings().byte_work(),
-            Self::Corrections(plan) => plan.byte_work(),
-        }
-    }
-
     pub(crate) const fn is_gnu(&self) -> bool {
         matches!(self, Self::Zlib(plan) if plan.is_gnu)
     }
@@ -67,8 +64,8 @@ impl Plan {
     /// Work for a plain byte, in units of about a nanosecond, without the searches of the parser.
     pub(crate) const fn encoding_byte_work(&self) -> u64 {
         match self {
-            Self::Zlib(_) => 40,
-            Self::Corrections(_) => 80,
+            Self::Zlib(_) => PARSE_WORK,
+            Self::Corrections(_) => CORRECT_WORK,
         }
     }
 

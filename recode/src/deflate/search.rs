@@ -6,8 +6,9 @@ use super::corrections;
 use super::parser::Parser;
 use super::reader::{Block, BlockReader, Kind};
 use super::settings::Settings;
-use super::{Plan, zlib};
-use crate::compare::{Charged, Plain, Source};
+use super::{CORRECT_WORK, PARSE_WORK, Plan, zlib};
+use crate::compare::{Plain, Source};
+use crate::work::Charged;
 use crate::{Budget, MAX_RECIPE_SIZE, Refused};
 
 /// Tokens at the start of a stream that tell the encoder.
@@ -19,7 +20,7 @@ const LEVELS: [u8; 9] = [6, 9, 1, 5, 4, 8, 7, 3, 2];
 /// Efforts for corrections: the others differ little from them.
 const NEAR_LEVELS: [u8; 12] = [6, 9, 4, 1, 3, 8, 10, 11, 12, 13, 14, corrections::PGZIP];
 /// Units of work that setting up a parser costs.
-const SETUP_WORK: u64 = 16 << 10;
+const SETUP_WORK: u64 = 32 << 10;
 /// Tokens of a block of zlib with its usual memory.
 const USUAL_BLOCK: usize = (1 << 14) - 1;
 /// Tokens of a block of GNU gzip, and of zlib with most memory.
@@ -51,7 +52,7 @@ impl Candidates {
 
     /// Returns the next plan of zlib or GNU gzip that makes the first tokens; `None` if there is none or the
     /// budget is spent.
-    pub(crate) fn next_of_zlib(&mut self, budget: &mut Budget) -> Option<Plan> {
+    pub(crate) fn next_of_zlib(&mut self, budget: &Budget) -> Option<Plan> {
         self.of_zlib.find_map(|plan| {
             self.prefix.is_predicted(plan.settings(), &self.start, budget).then_some(Plan::Zlib(plan))
         })
@@ -61,25 +62,26 @@ impl Candidates {
     ///
     /// # Errors
     /// [`Refused`] if the differences take too much, or if the budget is spent.
-    pub(crate) fn corrections(self, source: &mut dyn Source, budget: &mut Budget) -> Result<Plan, Refused> {
+    pub(crate) fn corrections(self, source: &mut dyn Source, budget: &Budget) -> Result<Plan, Refused> {
         let blocks = self.prefix.start();
         let estimate = |level: &u8| {
-            if budget.is_spent() {
+            if !budget.charge(SETUP_WORK) {
                 return usize::MAX;
             }
-            let (size, read) = corrections::estimate(*level, &blocks, &self.start);
-            budget.charge(SETUP_WORK + read.saturating_mul(corrections::byte_work(*level)));
-            size
+            let charge = |units| budget.take(units);
+            let mut plain = Charged::new(&*self.start, CORRECT_WORK, &charge);
+            let mut plain = Plain::new(&mut plain, self.start.len() as u64).charged(&charge);
+            corrections::estimate(*level, &blocks, &mut plain)
         };
         let level = NEAR_LEVELS.into_iter().min_by_key(estimate).unwrap_or(NEAR_LEVELS[0]);
         let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
         // Recipes of a few bytes may be a large part of a tiny stream.
         let max = (encoded_size / 4).max(64).min(MAX_RECIPE_SIZE as u64 - 32);
         let (mut encoded, plain) = source.readers().map_err(unreadable)?;
-        let byte_work = corrections::byte_work(level);
-        let mut plain = Charged::new(plain, byte_work, budget);
-        let plan =
-            corrections::Plan::make(level, &mut encoded, &mut Plain::new(&mut plain, plain_size), max)?;
+        let charge = |units| budget.take(units);
+        let mut plain = Charged::new(plain, CORRECT_WORK, &charge);
+        let mut plain = Plain::new(&mut plain, plain_size).charged(&charge);
+        let plan = corrections::Plan::make(level, &mut encoded, &mut plain, max)?;
         if plan.encoded_size() != encoded_size {
             return Err(Refused::NotTheStream);
         }
@@ -139,12 +141,13 @@ impl Prefix {
     }
 
     /// Returns whether a parser predicts the first tokens, and the budget was enough to see it.
-    fn is_predicted(&self, settings: Settings, plain: &[u8], budget: &mut Budget) -> bool {
+    fn is_predicted(&self, settings: Settings, plain: &[u8], budget: &Budget) -> bool {
         if !budget.charge(SETUP_WORK) {
             return false;
         }
-        let mut reader = Charged::new(plain, settings.byte_work(), budget);
-        let mut plain = Plain::new(&mut reader, plain.len() as u64);
+        let charge = |units| budget.take(units);
+        let mut reader = Charged::new(plain, PARSE_WORK, &charge);
+        let mut plain = Plain::new(&mut reader, plain.len() as u64).charged(&charge);
         let mut parser = Parser::new(settings);
         // What tokens zlib took before it stored a block is not told.
         let told = self.blocks.iter().take_while(|block| !matches!(block.kind, Kind::Stored { .. }));

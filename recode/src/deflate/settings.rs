@@ -76,10 +76,3 @@ pub(super) struct Settings {
     /// pgzip is asked first; the effort is for where it says nothing.
     pub(super) is_pgzip: bool,
 }
-
-impl Settings {
-    /// Units of work of a [`Budget`](crate::Budget) that a plain byte costs: long chains take the time.
-    pub(super) const fn byte_work(self) -> u64 {
-        4 + self.effort.chain as u64 / 128
-    }
-}

@@ -79,12 +79,12 @@ impl Plan {
         }
     }
 
-    pub(super) const fn settings(self) -> Settings {
+    pub(super) fn settings(self) -> Settings {
         Settings {
             effort: Effort::of_level(self.level),
             strategy: self.strategy,
-            window_bits: self.window_bits as u32,
-            hash_bits: if self.is_gnu { 15 } else { self.mem_level as u32 + 7 },
+            window_bits: u32::from(self.window_bits),
+            hash_bits: if self.is_gnu { 15 } else { u32::from(self.mem_level) + 7 },
             is_gnu: self.is_gnu,
             is_pgzip: false,
         }

@@ -98,11 +98,6 @@ impl Plan {
         u64::from(dictionary) * 12 + (8 << 20)
     }
 
-    /// Encoders that are set up.
-    pub(crate) const fn block_count(&self) -> u64 {
-        self.blocks.len() as u64
-    }
-
     /// What it costs to encode, in units of about a nanosecond. Each block has an encoder; tables of large
     /// dictionaries come from the system cleared.
     pub(crate) fn encoding_work(&self) -> EncodingWork {

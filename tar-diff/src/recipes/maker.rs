@@ -235,8 +235,8 @@ impl<'m> Maker<'m> {
         let is_lopsided = budget::is_lopsided(sizes[0], sizes[1], MAX_READ_RATIO, MIN_READ_SOURCE);
         let source = if is_lopsided { &[] } else { source };
         let mut refusals = Refusals::new();
-        let mut work = views::budget_of((source.len() + target.len()) as u64, self.viewed);
-        let viewed = views::recipe((source, target), self.options, jobs, store, &mut work, &mut refusals)?;
+        let limits = views::Limits::of_pair(source.len() as u64, target.len() as u64, self.viewed);
+        let viewed = views::recipe((source, target), self.options, jobs, store, &limits, &mut refusals)?;
         let mut all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         refusals.into_iter().for_each(|(reason, count)| *all.entry(reason).or_default() += count);
         Ok(viewed)

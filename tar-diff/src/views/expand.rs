@@ -7,7 +7,7 @@ use delta_format::wire::{MAX_REENCODED_SIZE, MAX_VIEW_DEPTH, MAX_VIEW_PAYLOAD};
 use delta_format::{Reencoding, View, ViewStream};
 use recode::{Budget, Codec};
 
-use super::Refusals;
+use super::{Limits, Refusals};
 
 /// Where tar headers have their magic, in bytes.
 const TAR_MAGIC_OFFSET: usize = 257;
@@ -52,9 +52,10 @@ pub(super) fn expand(
     source: &[u8],
     target: &[u8],
     max_plain: usize,
-    budget: &mut Budget,
+    limits: &Limits,
     refusals: &mut Refusals,
 ) -> Option<Expanded> {
+    let budget = &limits.search;
     let of_target = streams(target, 1, max_plain, budget);
     if of_target.is_empty() {
         return None;
@@ -64,7 +65,7 @@ pub(super) fn expand(
     let mut closed = digests(&of_source);
     let in_target = digests(&of_target);
     closed.retain(|digest| in_target.contains(digest));
-    let mut opening = Opening { closed, budget, refusals, encoded_size: 0 };
+    let mut opening = Opening { closed, budget, encoding_left: limits.encoding, refusals, encoded_size: 0 };
     let (target, stretches) = opening.target(target, &of_target);
     let Opening { closed, encoded_size, .. } = opening;
     let (source, view) = open_source(source, &of_source, &closed);
@@ -78,7 +79,7 @@ fn payload_size(stretches: &[Reencoding]) -> u64 {
 }
 
 /// The streams of a file, with those that lie in them.
-fn streams(file: &[u8], depth: usize, max_plain: usize, budget: &mut Budget) -> Vec<Stream> {
+fn streams(file: &[u8], depth: usize, max_plain: usize, budget: &Budget) -> Vec<Stream> {
     let mut left = max_plain;
     let found = if is_tar(file) {
         find_in_tar(file, max_plain, budget)
@@ -105,7 +106,7 @@ fn is_tar(file: &[u8]) -> bool {
 
 /// The streams of the files in a tar archive. Files begin at block boundaries, so nothing else needs
 /// to be known of it; what looks like a stream and is one may be opened wherever it lies.
-fn find_in_tar(file: &[u8], max_plain: usize, budget: &mut Budget) -> Vec<recode::Found> {
+fn find_in_tar(file: &[u8], max_plain: usize, budget: &Budget) -> Vec<recode::Found> {
     let (mut all, mut start, mut left) = (Vec::new(), 0, max_plain);
     while let Some(rest) = file.get(start..).filter(|rest| !rest.is_empty()) {
         let mut end = start + 1;
@@ -131,12 +132,26 @@ fn digests(streams: &[Stream]) -> HashSet<blake3::Hash> {
 struct Opening<'r> {
     /// Streams that stay closed, by the digest of their bytes.
     closed: HashSet<blake3::Hash>,
-    budget: &'r mut Budget,
+    budget: &'r Budget,
+    /// Units of work that an applier may still do to encode the streams.
+    encoding_left: u64,
     refusals: &'r mut Refusals,
     encoded_size: u64,
 }
 
 impl Opening<'_> {
+    /// Finds how a stream is made again, by an applier that does no more than it grants a layer. The error is
+    /// the reason for the count of refusals.
+    fn recipe(&mut self, encoded: &[u8], stream: &Stream) -> Result<Vec<u8>, &'static str> {
+        let recipe = recode::recipe_within(stream.codec, encoded, &stream.plain, self.budget)
+            .map_err(recode::Refused::name)?;
+        let work = recipe.encoding_work(stream.plain.len() as u64);
+        let bytes = (stream.plain.len() + encoded.len()) as u64;
+        let work = work.byte.saturating_mul(bytes).saturating_add(work.setup);
+        self.encoding_left = self.encoding_left.checked_sub(work).ok_or("too-much-work")?;
+        Ok(recipe.as_bytes().to_vec())
+    }
+
     /// The file with the streams decoded that can be made again, and where they are.
     fn target(&mut self, file: &[u8], streams: &[Stream]) -> (Vec<u8>, Vec<Reencoding>) {
         let (mut opened, mut stretches) = (Vec::new(), Vec::new());
@@ -147,10 +162,10 @@ impl Opening<'_> {
             if self.closed.contains(&stream.digest) {
                 continue;
             }
-            let recipe = match recode::recipe_within(stream.codec, encoded, &stream.plain, self.budget) {
-                Ok(recipe) => recipe.as_bytes().to_vec(),
-                Err(refused) => {
-                    *self.refusals.entry(refused.name()).or_default() += 1;
+            let recipe = match self.recipe(encoded, stream) {
+                Ok(recipe) => recipe,
+                Err(reason) => {
+                    *self.refusals.entry(reason).or_default() += 1;
                     // The source must show the same bytes for it.
                     self.closed.insert(stream.digest);
                     continue;

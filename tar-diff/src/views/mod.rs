@@ -22,8 +22,8 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
 
-use delta_format::View;
 use delta_format::wire::{MAX_ENCODER_MEMORY, MAX_VIEW_SIZE};
+use delta_format::{View, Work};
 use layer::Spool;
 use recode::Budget;
 
@@ -41,13 +41,26 @@ const MEMORY_SHARE: u64 = 16;
 const TYPICAL_RATIO: u64 = 6;
 
 /// Units of work of a [`Budget`] that comparing a decoded byte costs.
-const COMPARE_WORK: u64 = 32;
+const COMPARE_WORK: u64 = 80;
 
-/// Returns what may be spent on seeing through one of `files` pairs of a source and a target, which take
-/// `size` bytes together. The share of a pair does not depend on the other pairs, so that the delta is the
-/// same however many threads make it.
-pub(crate) fn budget_of(size: u64, files: u64) -> Budget {
-    Budget::of_share(size, files).with_memory(MAX_ENCODER_MEMORY)
+/// What seeing through one pair of a source and a target may cost. The share of a pair does not depend on the
+/// other pairs, so that the delta is the same however many threads make it.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// The search for streams and for what makes them.
+    search: Budget,
+    /// Units of work that an applier does to encode.
+    encoding: u64,
+}
+
+impl Limits {
+    /// The limits of one of `files` pairs, by the sizes of its source and target in bytes.
+    pub(crate) fn of_pair(source: u64, target: u64, files: u64) -> Self {
+        Self {
+            search: Budget::of_share(source.saturating_add(target), files).with_memory(MAX_ENCODER_MEMORY),
+            encoding: Work::encoding_of_file(target, files),
+        }
+    }
 }
 
 /// Why streams were not opened: the reason, and how many of them.
@@ -78,7 +91,7 @@ pub(crate) fn memory(source: u64, target: u64, options: &DiffOptions) -> u64 {
 }
 
 /// The recipe of a target through views, if that is smaller than one of its bytes as they are and the
-/// work budget is enough to see it. Counts in `refusals` the streams that cannot be made again.
+/// limits are wide enough to see it. Counts in `refusals` the streams that cannot be made again.
 ///
 /// # Errors
 /// If the store cannot be written.
@@ -87,13 +100,13 @@ pub(crate) fn recipe(
     options: &DiffOptions,
     jobs: NonZeroUsize,
     store: &Store,
-    work: &mut Budget,
+    limits: &Limits,
     refusals: &mut Refusals,
 ) -> Result<Option<Viewed>> {
     let max_plain = usize::try_from(max_plain(options)).unwrap_or(usize::MAX);
-    let Some(expanded) = expand::expand(source, target, max_plain, work, refusals) else { return Ok(None) };
+    let Some(expanded) = expand::expand(source, target, max_plain, limits, refusals) else { return Ok(None) };
     let sizes = [&expanded.source, &expanded.target].map(|bytes| bytes.len() as u64);
-    if !work.charge((sizes[0] + sizes[1]) * COMPARE_WORK) {
+    if !limits.search.charge((sizes[0] + sizes[1]) * COMPARE_WORK) {
         *refusals.entry(recode::Refused::OverBudget.name()).or_default() += 1;
         return Ok(None);
     }
