@@ -26,6 +26,10 @@ pub const MAX_SHARE: u64 = 3;
 pub const MAX_SIZE: u64 = 64 << 20;
 /// Most streams of a blob: some tools make one of each file of the layer.
 const MAX_STREAMS: usize = 131_072;
+/// Work for each byte of the tar: `xz -6e` takes 1500 units, what lies in registries takes at most 300.
+const WORK_RATIO: u64 = 2048;
+/// Work for any tar.
+const MIN_WORK: u64 = 1 << 30;
 /// What a recipe begins with.
 const MAGIC: [u8; 8] = *b"blobrc1\n";
 
@@ -187,13 +191,14 @@ impl BlobRecipe {
         Ok(Self { streams, rest: input.to_vec() })
     }
 
-    /// Makes the blob of the tar: `size` bytes that have the digest `expected`, within the work of a layer
-    /// as large as the tar.
+    /// Makes the blob of the tar: `size` bytes that have the digest `expected`, within the work that an
+    /// encoder of the whole tar takes.
     ///
     /// # Errors
     /// As [`make_within`](Self::make_within).
     pub fn make(&self, tar: &Spool, expected: Digest, size: u64, output: &mut dyn Write) -> Result<()> {
-        self.make_within(&Budget::new(Work::of_layer(tar.size())), tar, expected, size, output)
+        let work = tar.size().saturating_mul(WORK_RATIO).max(MIN_WORK);
+        self.make_within(&Budget::new(Work::encoding(work)), tar, expected, size, output)
     }
 
     /// Does what [`make`](Self::make) does, within a budget of the caller. What it takes to set all the
