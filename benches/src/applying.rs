@@ -248,7 +248,7 @@ mod tests {
         assert!(matches!(check(&pairs, 0.6), Err(Error::Dear { pair, .. }) if pair == "far"));
         let table = table(&pairs);
         assert_eq!(table.lines().count(), 4, "{table}");
-        assert!(table.contains("| 0.75x |") && table.contains("| 0.12x |"), "{table}");
+        assert!(table.contains(" 0.75x |") && table.contains(" 0.12x |"), "{table}");
     }
 
     #[test]

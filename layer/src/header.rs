@@ -86,11 +86,16 @@ impl HeaderBlock {
     /// The sums of all bytes, the checksum's own taken as blanks: of unsigned bytes as POSIX says, and
     /// of signed ones as some old writers did.
     fn checksums(&self) -> [i64; 2] {
-        let bytes = || {
-            let blank = |(index, &byte)| if CHECKSUM.contains(&index) { b' ' } else { byte };
-            self.bytes.iter().enumerate().map(blank)
+        let sum = |bytes: &[u8]| {
+            bytes.iter().fold((0_u32, 0_u32), |(sum, negative), &byte| {
+                (sum + u32::from(byte), negative + u32::from(byte >> 7))
+            })
         };
-        [bytes().map(i64::from).sum(), bytes().map(|byte| i64::from(byte.cast_signed())).sum()]
+        let (all, negative) = sum(&self.bytes);
+        let (own, own_negative) = sum(&self.bytes[CHECKSUM]);
+        let blanks = CHECKSUM.len() as i64 * i64::from(b' ');
+        let unsigned = i64::from(all - own) + blanks;
+        [unsigned, unsigned - 256 * i64::from(negative - own_negative)]
     }
 
     /// The path, without what extension headers say.

@@ -73,8 +73,8 @@ fn beside_the_others_and_pulled_where_smaller() {
             run("skopeo", &["copy", "-q", "--dest-tls-verify=false", &from, &to]);
         }
     }
-    let without = json(&format!("publish {plain}:v2 --from {plain}:v1"));
-    let with = json(&format!("publish {app}:v2 --from {app}:v1 --format tardf3"));
+    let without = json(&format!("publish {plain}:v2 --from {plain}:v1 --layout both"));
+    let with = json(&format!("publish {app}:v2 --from {app}:v1 --format tardf3 --layout both"));
     assert_eq!(without["tardf3_artifacts"].as_array().unwrap().len(), 0);
     assert_eq!(with["tardf3_artifacts"].as_array().unwrap().len(), 1);
     // What other clients read is the same, byte for byte.

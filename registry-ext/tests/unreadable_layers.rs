@@ -53,8 +53,13 @@ impl Pair {
     }
 
     async fn publish(&self, watch: &Watch) -> PublishReport {
-        let mut options =
-            PublishOptions { delta_index: true, artifact: true, exact: true, ..PublishOptions::default() };
+        let mut options = PublishOptions {
+            delta_index: true,
+            delta_index_max_layers: usize::MAX,
+            artifact: true,
+            exact: true,
+            ..PublishOptions::default()
+        };
         options.make.diff.sees_through = true;
         let (new, old) = (self.images("v2").await, [self.images("v1").await]);
         publish(&new, &old, &self.repository(), &options, watch).await.unwrap()

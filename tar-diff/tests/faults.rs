@@ -11,6 +11,9 @@ use fixtures::Corpus;
 use fixtures::faults::{Fault, READS, STEPS, Struck, WRITES, strike_each};
 use tempfile::TempDir;
 
+/// An older delta, as far as its start tells.
+const BEFORE: &[u8] = b"tardf1\n\0the delta before";
+
 struct Scene {
     layers: TempDir,
     out: TempDir,
@@ -55,15 +58,12 @@ fn strike(calls: &[&str], fault: Fault, at_least: usize, mut look: impl FnMut(&S
     assert!(scene.command().status().unwrap().success());
     let right = fs::read(scene.delta()).unwrap();
     let command = || {
-        fs::write(scene.delta(), "the delta before").unwrap();
+        fs::write(scene.delta(), BEFORE).unwrap();
         scene.command()
     };
     let struck = strike_each(calls, fault, usize::MAX, command, |struck| {
         let found = fs::read(scene.delta()).unwrap();
-        assert!(
-            found == b"the delta before" || found == right,
-            "{fault:?} {struck:?}: a delta that is not whole"
-        );
+        assert!(found == BEFORE || found == right, "{fault:?} {struck:?}: a delta that is not whole");
         if found != right {
             assert!(!struck.status.success(), "{fault:?} {struck:?}: no delta, and no failure");
         }
