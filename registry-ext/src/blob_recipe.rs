@@ -115,8 +115,8 @@ impl BlobRecipe {
             recode::find(blob, usize::try_from(tar.size()).unwrap_or(0)).into_iter().enumerate()
         {
             let encoded = &blob[found.encoded.clone()];
-            let mut budget = recode::Budget::of_file(encoded.len() as u64).with_memory(MAX_ENCODER_MEMORY);
-            let recipe = match recode::recipe_within(found.codec, encoded, &found.plain, &mut budget) {
+            let budget = recode::Budget::of_file(encoded.len() as u64).with_memory(MAX_ENCODER_MEMORY);
+            let recipe = match recode::recipe_within(found.codec, encoded, &found.plain, &budget) {
                 Ok(recipe) => recipe,
                 Err(refused) => return Ok(Err(Refusal::Stream { index, codec: found.codec, refused })),
             };
