@@ -2,7 +2,7 @@
 
 use std::io;
 
-use delta_format::{Error, Result, SourceFile, SourceFiles, SourcePath, Version};
+use delta_format::{Budget, Error, Result, SourceFile, SourceFiles, SourcePath, Version};
 
 use crate::Input;
 
