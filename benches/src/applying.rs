@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use cli::Output;
 use layer::DigestWriter;
 use serde::Serialize;
 
@@ -91,7 +92,7 @@ impl Part {
         let done = match self {
             Self::Decompress => decompress(file),
             Self::Hash => pump(&mut file, &mut DigestWriter::new(io::sink())),
-            Self::Copy => pump(&mut file, &mut io::stdout().lock()),
+            Self::Copy => Output::stdout().and_then(|mut output| pump(&mut file, &mut output)),
         };
         done.map_err(Error::io(self.name(), path))
     }

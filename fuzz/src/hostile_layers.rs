@@ -154,13 +154,17 @@ fn member(input: &mut Input<'_>, flag: u8, data: &[u8], tar: &mut Vec<u8>) {
     // Any field may be anything.
     for _ in 0..input.within(0..=9).saturating_sub(6) {
         let at = usize::from(input.word()) % 500;
-        put(at, 12, match input.within(0..=4) {
-            0 => b"\0\0\0\0\0\0\0\0\0\0\0\0",
-            1 => b"            ",
-            2 => b"\x80\0\0\0\0\0\0\0\0\0\x01\0",
-            3 => b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-            _ => input.bytes(12),
-        });
+        put(
+            at,
+            12,
+            match input.within(0..=4) {
+                0 => b"\0\0\0\0\0\0\0\0\0\0\0\0",
+                1 => b"            ",
+                2 => b"\x80\0\0\0\0\0\0\0\0\0\x01\0",
+                3 => b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+                _ => input.bytes(12),
+            },
+        );
     }
     put(148, 8, b"        ");
     let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
