@@ -1,4 +1,4 @@
-//! What it takes to apply deltas, beside the parts that no applier can leave out.
+//! The CPU and memory that applying deltas takes, beside the parts that no applier can leave out.
 //!
 //! Of each pair tar-diff makes a delta, and tar-patch applies it to the extracted old layer with the digest
 //! checked. Beside it stands what three programs take that do one part each, with the same libraries: one
@@ -34,7 +34,7 @@ pub struct Applying<'a> {
     pub preset: &'a str,
 }
 
-/// What was measured of one pair.
+/// The figures of one pair.
 #[derive(Debug, Clone, Serialize)]
 pub struct AppliedPair {
     /// Its name.
@@ -45,13 +45,13 @@ pub struct AppliedPair {
     pub ops: u64,
     /// CPU of `sha256sum` of the new layer, in seconds: the unit of the others.
     pub sha256_cpu: f64,
-    /// What tar-patch took.
+    /// CPU of tar-patch, in units of `sha256_cpu`.
     pub apply: f64,
-    /// What it takes to decompress the delta.
+    /// CPU of decompressing the delta, in units of `sha256_cpu`.
     pub decompress: f64,
-    /// What it takes to hash the new layer.
+    /// CPU of hashing the new layer, in units of `sha256_cpu`.
     pub hash: f64,
-    /// What it takes to copy the new layer.
+    /// CPU of copying the new layer, in units of `sha256_cpu`.
     pub copy: f64,
     /// Most memory of tar-patch, in bytes.
     pub peak: u64,

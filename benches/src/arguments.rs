@@ -148,12 +148,8 @@ pub(crate) struct Measure {
     /// Figures of tools that are not installed here, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) peer_figures: Option<PathBuf>,
-    /// Where tar-diff and tar-patch are [default: built by cargo]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) bin_dir: Option<PathBuf>,
-    /// Directory for uncompressed layers and deltas [default: $TMPDIR]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) work_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) places: Places,
     #[command(flatten)]
     pub(crate) files: Files,
 }
@@ -178,12 +174,8 @@ pub(crate) struct Growth {
     /// Run each command this often and take the best
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) repeat: u32,
-    /// Where tar-diff and tar-patch are [default: built by cargo]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) bin_dir: Option<PathBuf>,
-    /// Directory for the layers [default: $TMPDIR]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) work_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) places: Places,
     /// Write the figures there
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -203,15 +195,22 @@ pub(crate) struct Apply {
     /// Run each command but tar-diff this often and take the best
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) repeat: u32,
-    /// Where tar-diff and tar-patch are [default: built by cargo]
+    #[command(flatten)]
+    pub(crate) places: Places,
+    /// Write the figures there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// The directories that each measurement uses.
+#[derive(Debug, Args)]
+pub(crate) struct Places {
+    /// Directory of tar-diff and tar-patch [default: built by cargo]
     #[arg(long, value_name = "DIR")]
     pub(crate) bin_dir: Option<PathBuf>,
     /// Directory for layers, trees and deltas [default: $TMPDIR]
     #[arg(long, value_name = "DIR")]
     pub(crate) work_dir: Option<PathBuf>,
-    /// Write the figures there
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
 }
 
 /// Where results go, beside the table on stdout.

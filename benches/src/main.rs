@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
-use arguments::{Apply, Arguments, Files, Growth, Measure, Reference, Subcommand};
+use arguments::{Apply, Arguments, Files, Growth, Measure, Places, Reference, Subcommand};
 use benches::applying::{self, Applying, Part};
 use benches::growth;
 use benches::launch::{Launcher, launch};
@@ -19,6 +19,8 @@ use benches::report::{PairReport, Report};
 use benches::tools::{self, Tool};
 use benches::{Error, Measurement, Pair, guard, html, reference, table};
 use clap::Parser;
+use serde::Serialize;
+use tempfile::TempDir;
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
@@ -59,15 +61,12 @@ fn run(command: Subcommand) -> Result<()> {
 }
 
 fn measure(arguments: &Measure) -> Result<()> {
-    let program = env::current_exe().context("cannot find this program")?;
-    let bin_dir = bin_dir(arguments.bin_dir.as_deref(), &program)?;
+    let Workplace { program, bin_dir, work_dir } = Workplace::open(&arguments.places)?;
     let mut quoted = match &arguments.peer_figures {
         Some(path) => benches::quoted_runs(path)?,
         None => Default::default(),
     };
     let tools = chosen_tools(arguments, &program, &bin_dir)?;
-    let temp_dir = arguments.work_dir.clone().unwrap_or_else(env::temp_dir);
-    let work_dir = tempfile::tempdir_in(&temp_dir).context("cannot create a working directory")?;
     let launcher =
         Launcher { program, timeout: arguments.timeout, repeat: arguments.repeat, dir: work_dir.path() };
     let measurement = Measurement { launcher, tools: &tools, work_dir: work_dir.path() };
@@ -94,10 +93,7 @@ fn measure(arguments: &Measure) -> Result<()> {
 }
 
 fn grow(arguments: &Growth) -> Result<()> {
-    let program = env::current_exe().context("cannot find this program")?;
-    let bin_dir = bin_dir(arguments.bin_dir.as_deref(), &program)?;
-    let temp_dir = arguments.work_dir.clone().unwrap_or_else(env::temp_dir);
-    let work_dir = tempfile::tempdir_in(&temp_dir).context("cannot create a working directory")?;
+    let Workplace { program, bin_dir, work_dir } = Workplace::open(&arguments.places)?;
     let report = growth::Growth {
         launcher: Launcher { program, timeout: 0, repeat: arguments.repeat, dir: work_dir.path() },
         bin_dir: &bin_dir,
@@ -111,19 +107,13 @@ fn grow(arguments: &Growth) -> Result<()> {
         // Who cannot be told is not waiting.
         let _ = writeln!(io::stderr(), "{pair}");
     })?;
-    if let Some(path) = &arguments.json {
-        fs::write(path, serde_json::to_string_pretty(&report)?)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    write_json(arguments.json.as_deref(), &report)?;
     io::stdout().write_all(report.table().as_bytes())?;
     Ok(report.check(arguments.most)?)
 }
 
 fn apply(arguments: &Apply) -> Result<()> {
-    let program = env::current_exe().context("cannot find this program")?;
-    let bin_dir = bin_dir(arguments.bin_dir.as_deref(), &program)?;
-    let temp_dir = arguments.work_dir.clone().unwrap_or_else(env::temp_dir);
-    let work_dir = tempfile::tempdir_in(&temp_dir).context("cannot create a working directory")?;
+    let Workplace { program, bin_dir, work_dir } = Workplace::open(&arguments.places)?;
     let applying = Applying {
         launcher: Launcher { program, timeout: 0, repeat: arguments.repeat, dir: work_dir.path() },
         bin_dir: &bin_dir,
@@ -136,10 +126,7 @@ fn apply(arguments: &Apply) -> Result<()> {
         let _ = writeln!(io::stderr(), "{}", pair.name);
         measured.push(applying.run(&pair)?);
     }
-    if let Some(path) = &arguments.json {
-        fs::write(path, serde_json::to_string_pretty(&measured)?)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    write_json(arguments.json.as_deref(), &measured)?;
     io::stdout().write_all(applying::table(&measured).as_bytes())?;
     Ok(applying::check(&measured, arguments.most.unwrap_or(f64::INFINITY))?)
 }
@@ -170,7 +157,33 @@ fn pairs(given: &[Pair], dirs: &[PathBuf], generated: bool, work_dir: &Path) -> 
     Ok(pairs)
 }
 
-/// Where the commands that are measured are: as told, or beside this program.
+/// The programs of a measurement, and a directory of its own that goes away with it.
+struct Workplace {
+    /// This program.
+    program: PathBuf,
+    /// The directory of the commands that are measured.
+    bin_dir: PathBuf,
+    work_dir: TempDir,
+}
+
+impl Workplace {
+    fn open(places: &Places) -> Result<Self> {
+        let program = env::current_exe().context("cannot find this program")?;
+        let bin_dir = bin_dir(places.bin_dir.as_deref(), &program)?;
+        let temp_dir = places.work_dir.clone().unwrap_or_else(env::temp_dir);
+        let work_dir = tempfile::tempdir_in(&temp_dir).context("cannot create a working directory")?;
+        Ok(Self { program, bin_dir, work_dir })
+    }
+}
+
+/// Writes figures to a file, if one was named.
+fn write_json(path: Option<&Path>, figures: &impl Serialize) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    fs::write(path, serde_json::to_string_pretty(figures)?)
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Returns the directory of the commands that are measured: as told, or the one of this program.
 fn bin_dir(told: Option<&Path>, program: &Path) -> Result<PathBuf> {
     match told {
         Some(dir) => Ok(dir.to_owned()),

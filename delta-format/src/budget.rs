@@ -1,4 +1,4 @@
-//! What applying a delta may cost, whatever the delta asks for.
+//! The bound of the work that applying a delta may take, whatever the delta asks for.
 
 use std::fmt;
 use std::io;

@@ -13,11 +13,11 @@ pub(crate) trait Stream<R: BufRead>: Read + Sized {
     fn end(self) -> R;
 
     /// Tells from the first byte behind a stream what follows.
-    fn what_follows(byte: u8) -> What;
+    fn what_follows(byte: u8) -> Rest;
 }
 
-/// What follows a stream.
-pub(crate) enum What {
+/// The bytes behind a stream, as their first one tells.
+pub(crate) enum Rest {
     /// Another stream.
     Stream,
     /// Nothing but zeros may follow, to fill the block of a tape or a disk.
@@ -36,8 +36,8 @@ impl<R: BufRead> Stream<R> for GzDecoder<R> {
     }
 
     /// gzip(1) passes over zeros; of anything else it warns, with exit code 2.
-    fn what_follows(byte: u8) -> What {
-        if byte == 0 { What::Zeros } else { What::Stream }
+    fn what_follows(byte: u8) -> Rest {
+        if byte == 0 { Rest::Zeros } else { Rest::Stream }
     }
 }
 
@@ -51,8 +51,8 @@ impl<R: BufRead> Stream<R> for BzDecoder<R> {
     }
 
     /// bzip2(1) passes over what does not start as a stream does, and says so, with exit code 0.
-    fn what_follows(byte: u8) -> What {
-        if byte == b'B' { What::Stream } else { What::Anything }
+    fn what_follows(byte: u8) -> Rest {
+        if byte == b'B' { Rest::Stream } else { Rest::Anything }
     }
 }
 
@@ -98,9 +98,9 @@ impl<R: BufRead, S: Stream<R>> Read for Sequence<R, S> {
                 },
                 State::Behind(mut input) => match first_byte(&mut input)?.map(S::what_follows) {
                     None => return Ok(0),
-                    Some(What::Stream) => self.state = State::In(S::begin(input)),
-                    Some(What::Zeros) => pass_over(&mut input, |byte| byte == 0)?,
-                    Some(What::Anything) => pass_over(&mut input, |_| true)?,
+                    Some(Rest::Stream) => self.state = State::In(S::begin(input)),
+                    Some(Rest::Zeros) => pass_over(&mut input, |byte| byte == 0)?,
+                    Some(Rest::Anything) => pass_over(&mut input, |_| true)?,
                 },
                 State::Done => return Ok(0),
             }

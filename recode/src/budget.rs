@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::io;
 
-/// What a search for streams and for their recipes may still cost.
+/// The work and the memory that a search for streams and for their recipes may still take.
 ///
 /// Work is counted in the units of [`Codec::decoding_work`](crate::Codec::decoding_work), about a nanosecond
 /// of one core each.

@@ -13,15 +13,15 @@ use registry_ext::Error;
 use registry_ext::artifact::descriptor_of;
 use registry_ext::credentials::{Credential, Credentials, Explicit};
 use registry_ext::discover::{Layout, discover};
-use registry_ext::image::{resolve, resolve_all};
-use registry_ext::publish::{Images, PublishOptions, publish};
+use registry_ext::image::resolve;
+use registry_ext::publish::{PublishOptions, publish};
 use registry_ext::pull::{Origin, PullReport};
 use registry_ext::registry::{RegistryOptions, Retry};
 use registry_ext::repository::Name;
 use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
 use support::bench::{Bench, warnings};
-use support::images::{TestImage, pair, push, stored_layers, write_index};
+use support::images::{TestImage, images_of, pair, push, stored_layers, write_index};
 use support::server::{Registry, Switches, error};
 use support::{open, options};
 use tempfile::TempDir;
@@ -283,13 +283,7 @@ async fn each_platform_has_its_own_deltas() {
     let repository = open(&name, &options(), dir.path());
     push(&layout, "v1", &repository).await;
     push(&layout, "v2", &repository).await;
-    let images = async |tag: &str| {
-        let repository = open(&name, &options(), dir.path());
-        let images = resolve_all(&repository, Some(&Name::Tag(tag.into())), dir.path(), &Watch::nothing())
-            .await
-            .unwrap();
-        Images { repository, images }
-    };
+    let images = async |tag: &str| images_of(open(&name, &options(), dir.path()), tag, dir.path()).await;
     let (new, old) = (images("v2").await, [images("v1").await]);
     let report =
         publish(&new, &old, &repository, &PublishOptions::default(), &Watch::nothing()).await.unwrap();

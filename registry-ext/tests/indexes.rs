@@ -17,7 +17,7 @@ use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
 use serde_json::{Value, json};
 use support::bench::{Bench, warnings};
-use support::images::{TestImage, pair_of, push, write_index};
+use support::images::{TestImage, images_of, pair_of, push, write_index};
 use support::server::{Registry, Switches, respond};
 use support::{open, options};
 use tempfile::TempDir;
@@ -160,12 +160,7 @@ async fn each_variant_has_its_own_deltas() {
         let repository = open(&name, &options(), dir.path());
         push(&layout, "v1", &repository).await;
         push(&layout, "v2", &repository).await;
-        let images = async |tag: &str| {
-            let repository = open(&name, &options(), dir.path());
-            let tag = Name::Tag(tag.into());
-            let images = resolve_all(&repository, Some(&tag), dir.path(), &Watch::nothing()).await.unwrap();
-            Images { repository, images }
-        };
+        let images = async |tag: &str| images_of(open(&name, &options(), dir.path()), tag, dir.path()).await;
         let (new, old) = (images("v2").await, [images("v1").await]);
         let report =
             publish(&new, &old, &repository, &PublishOptions::default(), &Watch::nothing()).await.unwrap();

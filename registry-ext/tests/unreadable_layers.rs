@@ -7,16 +7,16 @@ mod support;
 use layer::Digest;
 use registry_ext::delta::MakeOptions;
 use registry_ext::discover::discover;
-use registry_ext::image::{Image, resolve_all};
+use registry_ext::image::Image;
 use registry_ext::measure::measure;
 use registry_ext::publish::{Images, Outcome, PublishOptions, PublishReport, RecipeOutcome, publish};
 use registry_ext::pull::{Destination, Origin, PullOptions, pull};
-use registry_ext::repository::{Name, Repository};
+use registry_ext::repository::Repository;
 use registry_ext::store::{LayerStore, OciLayout};
 use registry_ext::verify::{Verdict, verify};
 use registry_ext::watch::Watch;
 use support::bench::warnings;
-use support::images::{TestImage, pair, push, stored_layers, write_images};
+use support::images::{TestImage, images_of, pair, push, stored_layers, write_images};
 use support::server::{Registry, Switches};
 use support::{open, options};
 use tempfile::TempDir;
@@ -44,12 +44,7 @@ impl Pair {
     }
 
     async fn images(&self, tag: &str) -> Images {
-        let repository = self.repository();
-        let images =
-            resolve_all(&repository, Some(&Name::Tag(tag.into())), self.dir.path(), &Watch::nothing())
-                .await
-                .unwrap();
-        Images { repository, images }
+        images_of(self.repository(), tag, self.dir.path()).await
     }
 
     async fn publish(&self, watch: &Watch) -> PublishReport {

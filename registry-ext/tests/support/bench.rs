@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use oci_spec::image::Descriptor;
 use registry_ext::Result;
 use registry_ext::artifact::descriptor_of;
-use registry_ext::image::{Platform, resolve, resolve_all};
+use registry_ext::image::{Platform, resolve};
 use registry_ext::publish::{Images, PublishOptions, PublishReport, publish};
 use registry_ext::pull::{Destination, PullOptions, PullReport, pull};
 use registry_ext::registry::RegistryOptions;
@@ -15,7 +15,7 @@ use registry_ext::store::{LayerStore, OciLayout};
 use registry_ext::watch::{Event, Watch};
 use tempfile::TempDir;
 
-use super::images::{TestImage, pair, push, write_images};
+use super::images::{TestImage, images_of, pair, push, write_images};
 use super::server::{Registry, Switches};
 use super::{open, options};
 
@@ -64,12 +64,7 @@ impl Bench {
     }
 
     pub(crate) async fn images(&self, tag: &str) -> Images {
-        let repository = self.repository();
-        let images =
-            resolve_all(&repository, Some(&Name::Tag(tag.into())), self.dir.path(), &Watch::nothing())
-                .await
-                .unwrap();
-        Images { repository, images }
+        images_of(self.repository(), tag, self.dir.path()).await
     }
 
     pub(crate) async fn publish(&self, options: &PublishOptions) -> Result<PublishReport> {

@@ -6,8 +6,11 @@ use std::path::Path;
 use fixtures::{Corpus, Ending, LayerBuilder};
 use layer::Digest;
 use registry_ext::artifact::{descriptor_of, parse_manifest};
-use registry_ext::repository::{Manifest, Repository};
+use registry_ext::image::resolve_all;
+use registry_ext::publish::Images;
+use registry_ext::repository::{Manifest, Name, Repository};
 use registry_ext::store::OciLayout;
+use registry_ext::watch::Watch;
 use serde_json::json;
 
 /// An image in the making: layers, lowest first.
@@ -168,4 +171,11 @@ pub(crate) fn stored_layers(layout: &Path, tag: &str) -> Vec<Vec<u8>> {
         spool.read_range(0..spool.size()).unwrap()
     };
     parsed.layers().iter().map(read).collect()
+}
+
+/// The images under a tag, of all platforms; `dir` is for downloads.
+pub(crate) async fn images_of(repository: Repository, tag: &str, dir: &Path) -> Images {
+    let tag = Name::Tag(tag.into());
+    let images = resolve_all(&repository, Some(&tag), dir, &Watch::nothing()).await.unwrap();
+    Images { repository, images }
 }
