@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use delta_format::Version;
-use fixtures::{Ending, LayerBuilder, Scenario, Tangle, Tolerance, seeds, tangled_layers, untar};
+use fixtures::{DeepDir, Ending, LayerBuilder, Scenario, Tangle, Tolerance, seeds, tangled_layers, untar};
 use layer::{MergeOptions, Spool, SpoolOptions};
 use tar_diff::{DiffOptions, Method, diff, verify};
 use tar_patch::{ApplyOptions, DirSource, apply};
@@ -108,7 +108,7 @@ fn a_hard_link_outlasts_the_opaque_whiteout_of_the_other_name() {
 fn archives_whose_entries_get_in_each_others_way_come_back_exactly() {
     for seed in seeds(300) {
         let (old, contents) = tangled_layers(seed, Tangle { is_image: false, repeats: true });
-        let tree = tempfile::tempdir().unwrap();
+        let tree = DeepDir::new();
         let failed = old.iter().filter(|layer| untar(layer, tree.path()).is_some()).count() > 0;
         let mut new = LayerBuilder::new();
         for (number, content) in contents.iter().enumerate() {
