@@ -142,7 +142,7 @@ impl Applying<'_> {
             None,
         )?;
         let file = File::open(&delta).map_err(Error::io("open", &delta))?;
-        let summary = tar_patch::Summary::read(file).map_err(tar_diff::Error::Verify)?;
+        let summary = explain::Summary::read(file)?;
         let sha256 =
             self.take(&self.launcher, "sha256sum", &["sha256sum".as_ref(), prepared.new_tar.as_ref()], None)?;
         let diff_id = prepared.diff_id.to_string();

@@ -20,9 +20,12 @@ pub enum Error {
     /// A layer cannot be read.
     #[error("cannot read a layer")]
     Layer(#[from] layer::Error),
-    /// A delta cannot be made or explained in this process.
-    #[error("cannot make or read a delta")]
+    /// A delta cannot be made in this process.
+    #[error("cannot make a delta")]
     Diff(#[from] tar_diff::Error),
+    /// A delta cannot be read or explained in this process.
+    #[error("cannot read a delta")]
+    Explain(#[from] explain::Error),
     /// A JSON file is not what it should be.
     #[error("cannot understand {}", path.display())]
     Json {

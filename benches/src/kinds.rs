@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::Path;
 
+use explain::{ContentKind, FileCost, explain};
 use layer::{Spool, SpoolOptions};
 use serde::{Deserialize, Serialize};
-use tar_diff::explain::{FileCost, FileKind, explain};
 
 use crate::{Error, Result};
 
@@ -51,14 +51,14 @@ impl Kind {
         }
     }
 
-    const fn of(kind: FileKind) -> Self {
+    const fn of(kind: ContentKind) -> Self {
         match kind {
-            FileKind::Elf => Self::Elf,
-            FileKind::Gzip => Self::Gzip,
-            FileKind::Xz => Self::Xz,
-            FileKind::Zip => Self::Zip,
-            FileKind::Text => Self::Text,
-            FileKind::Headers => Self::Headers,
+            ContentKind::Elf => Self::Elf,
+            ContentKind::Gzip => Self::Gzip,
+            ContentKind::Xz => Self::Xz,
+            ContentKind::Zip => Self::Zip,
+            ContentKind::Text => Self::Text,
+            ContentKind::Headers => Self::Headers,
             _ => Self::Other,
         }
     }

@@ -3,10 +3,9 @@
 use layer::Digest;
 use registry_ext::artifact::delta_index::{self, LayerDelta};
 use registry_ext::artifact::oci_delta::OciDelta;
-use registry_ext::artifact::{digest_of, parse_index, parse_manifest};
 use registry_ext::fuzzing;
+use registry_ext::oci::{Manifest, digest_of, parse_index, parse_manifest};
 use registry_ext::reference::ImageRef;
-use registry_ext::repository::Manifest;
 
 use crate::Input;
 

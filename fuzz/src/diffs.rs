@@ -4,10 +4,9 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 
 use delta_format::Version;
+use explain::{Explanation, Summary, explain as explain_delta};
 use layer::Spool;
-use tar_diff::explain::{Explanation, explain as explain_delta};
 use tar_diff::{DiffOptions, Method, diff, verify};
-use tar_patch::Summary;
 
 use crate::Input;
 use crate::delta::VERSIONS;

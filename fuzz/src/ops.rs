@@ -4,9 +4,10 @@ use std::io::{self, BufRead, Cursor, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
 
 use delta_format::{CorruptKind, Error as DeltaError, Op, OpReader};
+use explain::Summary;
 use layer::{DiffId, Digest};
 use oci_delta::{DeltaDataSource, tar_patch_apply};
-use tar_patch::{Applied, ApplyOptions, Error, Summary, apply as patch};
+use tar_patch::{Applied, ApplyOptions, Error, apply as patch};
 
 use crate::Input;
 use crate::delta::{Files, VERSIONS, delta};

@@ -6,10 +6,10 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use layer::{Spool, SpoolOptions};
-use registry_ext::artifact::descriptor_of;
+use registry_ext::oci::{Manifest, descriptor_of};
 use registry_ext::reference::ImageRef;
 use registry_ext::registry::RegistryOptions;
-use registry_ext::repository::{Manifest, Repository};
+use registry_ext::repository::Repository;
 use serde_json::json;
 
 #[tokio::main]

@@ -15,10 +15,10 @@ use oci_spec::image::Descriptor;
 use tar_diff::{DiffOptions, Method};
 use tempfile::NamedTempFile;
 
-use crate::artifact::{descriptor, hex, media_type_of};
-use crate::discover::one_line;
+use crate::artifact::media_type_of;
 use crate::error::blocking;
 use crate::image::ImageLayer;
+use crate::oci::{check_diff_id, descriptor, hex, short};
 use crate::repository::Repository;
 use crate::scratch::ScratchDir;
 use crate::watch::Watch;
@@ -79,34 +79,29 @@ impl Delta {
     }
 }
 
-/// Short names of layers, for people.
-pub(crate) fn short(diff_id: DiffId) -> String {
-    hex(diff_id.0)[..12].to_owned()
-}
-
 /// Layers in use, each fetched once, and the deltas between them, each made once.
 #[derive(Debug)]
-pub(crate) struct Workshop {
+pub(crate) struct DeltaCache {
     options: MakeOptions,
     watch: Watch,
     downloads: ScratchDir,
     /// Layers whose blobs are kept.
     kept: Mutex<HashSet<DiffId>>,
     spools: Mutex<HashMap<DiffId, Spool>>,
-    deltas: Mutex<HashMap<Job, Delta>>,
+    deltas: Mutex<HashMap<DeltaJob, Delta>>,
     /// Deltas that cannot be made, and why.
-    failed: Mutex<HashMap<Job, String>>,
+    failed: Mutex<HashMap<DeltaJob, String>>,
 }
 
 /// What a delta is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Job {
+struct DeltaJob {
     old: Vec<DiffId>,
     new: DiffId,
     newest: Version,
 }
 
-impl Workshop {
+impl DeltaCache {
     pub(crate) fn new(options: &MakeOptions, watch: &Watch) -> Result<Self> {
         let downloads = ScratchDir::new_in(&options.temp_dir)?;
         Ok(Self {
@@ -201,7 +196,7 @@ impl Workshop {
         newest: Version,
     ) -> Result<Option<Delta>> {
         let ids = old.iter().map(|layer| layer.diff_id).collect();
-        let job = Job { old: ids, new: new.diff_id, newest };
+        let job = DeltaJob { old: ids, new: new.diff_id, newest };
         if self.failed.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&job) {
             return Ok(None);
         }
@@ -213,7 +208,7 @@ impl Workshop {
         match made.await {
             Ok(delta) => Ok(Some(delta)),
             Err(error) if error.is_of_one_layer() => {
-                let reason = one_line(&error);
+                let reason = error.one_line();
                 let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
                 let is_known = failed.iter().any(|(other, known)| other.new == job.new && *known == reason);
                 failed.insert(job, reason.clone());
@@ -247,7 +242,7 @@ impl Workshop {
         };
         let newest = if newest == Version::V2 { without } else { newest };
         let old_ids = old.0.iter().map(|layer| layer.diff_id).collect();
-        let job = Job { old: old_ids, new: new.0.diff_id, newest };
+        let job = DeltaJob { old: old_ids, new: new.0.diff_id, newest };
         if let Some(made) = self.deltas.lock().unwrap_or_else(PoisonError::into_inner).get(&job) {
             return Ok(made.clone());
         }
@@ -268,7 +263,7 @@ impl Workshop {
         let made = blocking(move || make(&old.1, &new.1, to, &options, &dir, &advance)).await?;
         let mut deltas = self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
         if newest == Version::V3 && made.version != Version::V3 {
-            deltas.insert(Job { newest: without, ..job.clone() }, made.clone());
+            deltas.insert(DeltaJob { newest: without, ..job.clone() }, made.clone());
         }
         deltas.insert(job, made.clone());
         Ok(made)
@@ -326,16 +321,4 @@ pub(crate) fn version_of(file: &File) -> io::Result<Option<Version>> {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         read => read.map(|()| Version::from_magic(magic)),
     }
-}
-
-/// Compares the diff_id of a layer with the one in the config.
-pub(crate) fn check_diff_id(actual: DiffId, expected: DiffId) -> Result<()> {
-    if actual == expected {
-        return Ok(());
-    }
-    Err(Error::DigestMismatch {
-        what: format!("layer {} unpacked", short(expected)),
-        expected: expected.0,
-        actual: actual.0,
-    })
 }

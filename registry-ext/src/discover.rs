@@ -13,7 +13,6 @@ use oci_spec::image::Descriptor;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::Error;
 use crate::artifact::delta_index::LayerDelta;
 use crate::artifact::oci_delta::{Kind, OciDelta};
 use crate::image::{Image, ImageLayer};
@@ -30,7 +29,7 @@ const MAX_WARNINGS: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Layout {
+pub enum Published {
     /// In the index tagged `_deltaindex`.
     DeltaIndex,
     /// In an oci-delta artifact that refers to the image.
@@ -43,7 +42,7 @@ pub enum Layout {
     DeltasTag,
 }
 
-impl Layout {
+impl Published {
     /// The programs that read what is published there.
     pub const fn clients(self) -> &'static [&'static str] {
         match self {
@@ -69,7 +68,7 @@ impl Layout {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// Where it is published.
-    pub layout: Layout,
+    pub layout: Published,
     /// What it reads.
     pub base: Base,
     /// The layer that it rebuilds.
@@ -82,7 +81,7 @@ pub struct Candidate {
 
 /// What [`discover`] found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct Discovery {
     /// The deltas of the image's layers.
     pub candidates: Vec<Candidate>,
     /// The artifacts, by the digest of their manifest. Those with tardf3 deltas come last.
@@ -100,8 +99,9 @@ pub struct Found {
 /// Gathers the deltas that rebuild layers of `image`.
 ///
 /// No error is fatal: what cannot be read, or does not come within [`MAX_TIME`], is a warning.
-pub async fn discover(repository: &Repository, image: &Image) -> Found {
-    let (mut found, mut referrers, mut tag) = (Found::default(), Referrers::default(), Found::default());
+pub async fn discover(repository: &Repository, image: &Image) -> Discovery {
+    let (mut found, mut referrers, mut tag) =
+        (Discovery::default(), Referrers::default(), Discovery::default());
     // At once, so that one that stalls does not take the time of the others.
     let (of_index, of_referrers, of_tag) = tokio::join!(
         timeout(MAX_TIME, gather::from_delta_index(repository, image, &mut found)),
@@ -122,7 +122,7 @@ pub async fn discover(repository: &Repository, image: &Image) -> Found {
     ] {
         match outcome {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => found.warn(one_line(&error)),
+            Ok(Err(error)) => found.warn(error.one_line()),
             Err(_) => {
                 found.warn(format!("{what} took over {} seconds and is not read on", MAX_TIME.as_secs()))
             }
@@ -131,19 +131,10 @@ pub async fn discover(repository: &Repository, image: &Image) -> Found {
     found
 }
 
-/// An error and its causes on one line.
-pub(crate) fn one_line(error: &Error) -> String {
-    let first: &dyn std::error::Error = error;
-    let causes = std::iter::successors(Some(first), |error| error.source());
-    let mut lines: Vec<String> = causes.map(ToString::to_string).collect();
-    lines.dedup();
-    lines.join(": ")
-}
-
 /// What makes two deltas the same one: source, target, blob and its media type.
 type Identity = (Base, DiffId, String, String);
 
-impl Found {
+impl Discovery {
     fn warn(&mut self, warning: String) {
         match self.warnings.len() {
             0..MAX_WARNINGS => self.warnings.push(warning),
@@ -152,7 +143,7 @@ impl Found {
         }
     }
 
-    fn add_deltas(&mut self, layout: Layout, manifest: Digest, deltas: Vec<LayerDelta>) {
+    fn add_deltas(&mut self, layout: Published, manifest: Digest, deltas: Vec<LayerDelta>) {
         self.candidates.extend(deltas.iter().map(|delta| Candidate {
             layout,
             base: Base::Layer(delta.from),
@@ -160,7 +151,7 @@ impl Found {
             blob: delta.blob.clone(),
             manifest,
         }));
-        if layout == Layout::DeltaIndex {
+        if layout == Published::DeltaIndex {
             self.delta_manifests.push((manifest, deltas));
         }
     }
@@ -174,11 +165,11 @@ impl Found {
     ) {
         for layer in artifact.layers.iter().filter(|layer| layer.is_delta()) {
             let Some(target) = image.layers.iter().find(|target| target.digest == layer.to) else { continue };
-            let layout = if artifact.kind == Kind::Tardf3 { Layout::Tardf3 } else { Layout::Artifact };
+            let layout = if artifact.kind == Kind::Tardf3 { Published::Tardf3 } else { Published::Artifact };
             let (base, to, blob) = (Base::Image(artifact.source_config), target.diff_id, layer.blob.clone());
             // What both artifacts share is the same delta.
             let is_new = known.insert((base, to, blob.digest().to_string(), blob.media_type().to_string()));
-            if is_new || layout != Layout::Tardf3 {
+            if is_new || layout != Published::Tardf3 {
                 self.candidates.push(Candidate { layout, base, to, blob, manifest: digest });
             }
         }
@@ -216,7 +207,8 @@ pub fn choose<'c>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{TAR_DIFF, descriptor, digest_of};
+    use crate::artifact::TAR_DIFF;
+    use crate::oci::{descriptor, digest_of};
 
     fn digest(name: u8) -> Digest {
         Digest::from_bytes([name; 32])
@@ -224,7 +216,7 @@ mod tests {
 
     fn candidate(to: u8, base: Base, size: u64, blob: u8) -> Candidate {
         Candidate {
-            layout: Layout::DeltaIndex,
+            layout: Published::DeltaIndex,
             base,
             to: DiffId(digest(to)),
             blob: descriptor(TAR_DIFF, digest(blob), size),

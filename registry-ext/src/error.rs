@@ -135,6 +135,15 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
+    /// Returns the error and its causes on one line.
+    pub fn one_line(&self) -> String {
+        let first: &dyn std::error::Error = self;
+        let causes = std::iter::successors(Some(first), |error| error.source());
+        let mut lines: Vec<String> = causes.map(ToString::to_string).collect();
+        lines.dedup();
+        lines.join(": ")
+    }
+
     /// Tells whether it concerns one layer, its tar or its delta, and neither the machine nor the registry:
     /// others can still be dealt with.
     pub(crate) const fn is_of_one_layer(&self) -> bool {

@@ -6,7 +6,8 @@ mod resolve;
 use layer::{BlobDigest, DiffId, Digest};
 use oci_spec::image::{Descriptor, ImageManifest};
 
-use crate::repository::Manifest;
+use crate::oci::Manifest;
+use crate::repository::Repository;
 
 pub use platform::Platform;
 pub(crate) use resolve::ConfigFields;
@@ -71,4 +72,13 @@ impl Image {
         let layers: u64 = self.layers.iter().map(|layer| layer.blob.size()).sum();
         layers + (self.config.len() + self.manifest.bytes.len()) as u64
     }
+}
+
+/// Images of a repository, one for each platform.
+#[derive(Debug)]
+pub struct Images {
+    /// Where they are.
+    pub repository: Repository,
+    /// The images.
+    pub images: Vec<Image>,
 }

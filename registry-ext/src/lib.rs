@@ -47,6 +47,7 @@ mod error;
 pub mod fuzzing;
 pub mod image;
 pub mod measure;
+pub mod oci;
 pub mod prune;
 pub mod publish;
 pub mod pull;

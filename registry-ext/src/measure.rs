@@ -6,11 +6,11 @@ use delta_format::Version;
 use layer::{BlobDigest, Spool, SpoolOptions};
 use serde::Serialize;
 
-use crate::artifact::descriptor;
-use crate::delta::{MakeOptions, Workshop};
+use crate::delta::{DeltaCache, MakeOptions};
 use crate::error::blocking;
+use crate::image::Images;
 use crate::image::{Image, ImageLayer};
-use crate::publish::Images;
+use crate::oci::descriptor;
 use crate::watch::Watch;
 use crate::{Error, Result};
 
@@ -78,13 +78,12 @@ pub async fn measure(
     delta_index_max_layers: usize,
     watch: &Watch,
 ) -> Result<Vec<Measurement>> {
-    let workshop = Workshop::new(options, watch)?;
+    let cache = DeltaCache::new(options, watch)?;
     let mut measurements = Vec::new();
     for target in &new.images {
         let same = target.platform.counterpart(&old.images, |source| &source.platform);
         let Some(source) = same else { continue };
-        measurements
-            .push(measure_pair(&workshop, (old, source), (new, target), delta_index_max_layers).await?);
+        measurements.push(measure_pair(&cache, (old, source), (new, target), delta_index_max_layers).await?);
     }
     if measurements.is_empty() {
         let names = |images: &Images| {
@@ -109,11 +108,10 @@ pub async fn measure_layers(
     options: &MakeOptions,
     watch: &Watch,
 ) -> Result<Measurement> {
-    let workshop = Workshop::new(options, watch)?;
+    let cache = DeltaCache::new(options, watch)?;
     let (old, new) = (layer_of_file(old, options).await?, layer_of_file(new, options).await?);
-    let delta = async |newest| {
-        workshop.delta((&[&old.0], vec![old.1.clone()]), (&new.0, new.1.clone()), newest).await
-    };
+    let delta =
+        async |newest| cache.delta((&[&old.0], vec![old.1.clone()]), (&new.0, new.1.clone()), newest).await;
     let mut layer = MeasuredLayer {
         diff_id: new.0.diff_id.to_string(),
         blob_size: new.1.blob_size(),
@@ -123,7 +121,7 @@ pub async fn measure_layers(
         has_failed: false,
         seconds: 0.0,
     };
-    if workshop.sees_through() {
+    if cache.sees_through() {
         let delta = delta(Version::V3).await?;
         if delta.version == Version::V3 {
             (layer.tardf3_size, layer.seconds) = (Some(delta.size), delta.seconds);
@@ -156,7 +154,7 @@ async fn layer_of_file(path: &Path, options: &MakeOptions) -> Result<(ImageLayer
 }
 
 async fn measure_pair(
-    workshop: &Workshop,
+    cache: &DeltaCache,
     (old, source): (&Images, &Image),
     (new, target): (&Images, &Image),
     delta_index_max_layers: usize,
@@ -171,9 +169,9 @@ async fn measure_pair(
         if lacking.contains(&layer) {
             let delta = async |newest| {
                 let sources = (&old.repository, of_old.as_slice());
-                workshop.delta_unless_unreadable(sources, (&new.repository, layer), newest).await
+                cache.delta_unless_unreadable(sources, (&new.repository, layer), newest).await
             };
-            if workshop.sees_through()
+            if cache.sees_through()
                 && let Some(delta) = delta(Version::V3).await?
                 && delta.version == Version::V3
             {
@@ -186,7 +184,7 @@ async fn measure_pair(
             if let Some(last) = last {
                 let sources = (&old.repository, &[last][..]);
                 let new = (&new.repository, layer);
-                if let Some(delta) = workshop.delta_unless_unreadable(sources, new, Version::V1).await? {
+                if let Some(delta) = cache.delta_unless_unreadable(sources, new, Version::V1).await? {
                     (delta_index_size, seconds) = (Some(delta.size), seconds + delta.seconds);
                 }
             }

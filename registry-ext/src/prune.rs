@@ -9,11 +9,10 @@ use serde::Serialize;
 use crate::artifact::blob_recipes::is_blob_recipes;
 use crate::artifact::delta_index::{self, LayerDelta};
 use crate::artifact::oci_delta::{Kind, OciDelta};
-use crate::artifact::{
-    DELTA_INDEX_TAG, artifact_type_of, deltas_tag, digest_of, parse_index, parse_manifest, stated_type,
-};
+use crate::artifact::{DELTA_INDEX_TAG, deltas_tag};
 use crate::image::Image;
-use crate::repository::{Manifest, Name, Repository};
+use crate::oci::{Manifest, Name, artifact_type_of, digest_of, parse_index, parse_manifest, stated_type};
+use crate::repository::Repository;
 use crate::source_tags::is_of_image;
 use crate::{Result, shared_index};
 

@@ -6,9 +6,9 @@ mod job;
 
 use serde::Serialize;
 
-use crate::delta::{MakeOptions, Workshop};
-use crate::discover::{Found, Layout, discover};
-use crate::image::Image;
+use crate::delta::{DeltaCache, MakeOptions};
+use crate::discover::{Discovery, Published, discover};
+use crate::image::{Image, Images};
 use crate::repository::Repository;
 use crate::watch::Watch;
 use crate::{Error, Result};
@@ -56,15 +56,6 @@ impl Default for PublishOptions {
     }
 }
 
-/// Images of a repository, one for each platform.
-#[derive(Debug)]
-pub struct Images {
-    /// Where they are.
-    pub repository: Repository,
-    /// The images.
-    pub images: Vec<Image>,
-}
-
 /// What was published.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PublishReport {
@@ -98,7 +89,7 @@ pub struct PublishedDelta {
     /// The layer that it rebuilds.
     pub diff_id: String,
     /// Where it is published.
-    pub layout: Layout,
+    pub layout: Published,
     /// Size of the layer's blob in bytes.
     pub blob_size: u64,
     /// Size of the delta in bytes; `None` if there was one already.
@@ -143,14 +134,13 @@ pub async fn publish(
     options: &PublishOptions,
     watch: &Watch,
 ) -> Result<PublishReport> {
-    let workshop = Workshop::new(&options.make, watch)?;
+    let cache = DeltaCache::new(&options.make, watch)?;
     let mut report = PublishReport::default();
     let mut pairs = 0;
     for target in &new.images {
-        let found = if options.force { Found::default() } else { discover(to, target).await };
+        let found = if options.force { Discovery::default() } else { discover(to, target).await };
         found.warnings.iter().for_each(|warning| watch.warn(warning));
-        let mut job =
-            Job { new, target, to, options, workshop: &workshop, watch, found, report: &mut report };
+        let mut job = Job { new, target, to, options, cache: &cache, watch, found, report: &mut report };
         let (mut deltas, mut lacking, mut refused) = (Vec::new(), Vec::new(), None);
         for images in old {
             let same = target.platform.counterpart(&images.images, |source| &source.platform);
@@ -166,7 +156,7 @@ pub async fn publish(
                         lacking.push(layer);
                     }
                 }
-                workshop.keep(lacking.iter().copied());
+                cache.keep(lacking.iter().copied());
             }
             let is_indexed = options.delta_index && source.layers.len() <= options.delta_index_max_layers;
             match refusal(job.artifacts(&images.repository, source).await)? {

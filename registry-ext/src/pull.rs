@@ -15,12 +15,12 @@ use oci_spec::image::{Descriptor, MediaType};
 use serde::Serialize;
 
 use exact::{exact, other_blobs};
-use fetcher::{Fetched, Fetcher, Ways};
+use fetcher::{BlobSources, Fetched, Fetcher};
 
-use crate::artifact::{descriptor, digest_of, to_json};
-use crate::discover::{Candidate, Found, Layout, choose, discover, one_line};
+use crate::discover::{Candidate, Discovery, Published, choose, discover};
 use crate::image::{Image, ImageLayer};
-use crate::repository::{Manifest, Repository};
+use crate::oci::{Manifest, descriptor, digest_of, to_json};
+use crate::repository::Repository;
 use crate::scratch::ScratchDir;
 use crate::store::{Base, LayerStore, OciLayout};
 use crate::watch::Watch;
@@ -121,7 +121,7 @@ pub enum Origin {
     /// It was here.
     Local,
     /// It was rebuilt from a delta.
-    Delta(Layout),
+    Delta(Published),
     /// It was fetched.
     Blob,
 }
@@ -164,7 +164,7 @@ pub async fn pull(
         .filter(|layer| seen.insert(layer.diff_id))
         .collect();
     let found = match (options.deltas, missing.as_slice()) {
-        (false, _) | (_, []) => Found::default(),
+        (false, _) | (_, []) => Discovery::default(),
         _ => discover(repository, image).await,
     };
     found.warnings.iter().for_each(|warning| watch.warn(warning));
@@ -177,7 +177,7 @@ pub async fn pull(
     let fetches = missing.iter().map(|layer| {
         let deltas = chosen.get(&layer.diff_id).into_iter().flatten();
         let deltas = deltas.map(|delta| (*delta, sources[bases[&delta.base]])).collect();
-        let ways = Ways { deltas, recipe: None, here: here.get(&layer.diff_id).cloned() };
+        let ways = BlobSources { deltas, recipe: None, here: here.get(&layer.diff_id).cloned() };
         fetcher.layer(
             layer,
             match options.exact {
@@ -249,7 +249,7 @@ fn bases(candidates: &[Candidate], sources: &[&dyn LayerStore], watch: &Watch) -
             match source.has(candidate.base) {
                 Ok(true) => drop(bases.insert(candidate.base, index)),
                 Ok(false) => {}
-                Err(error) => watch.warn(&format!("{source} is not used: {}", one_line(&error))),
+                Err(error) => watch.warn(&format!("{source} is not used: {}", error.one_line())),
             }
         }
     }

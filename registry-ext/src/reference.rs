@@ -8,7 +8,7 @@ use layer::Digest;
 use oci_spec::distribution::Reference;
 
 use crate::Error;
-use crate::repository::Name;
+use crate::oci::Name;
 
 /// Where an image is.
 ///

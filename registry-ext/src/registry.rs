@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use oci_distribution::Client;
+use oci_distribution::Client as UploadClient;
 use oci_spec::distribution::Reference;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -119,13 +119,13 @@ pub(crate) fn jitter() -> f64 {
 }
 
 /// A repository on a registry.
-pub struct Repository {
+pub struct Client {
     /// Registry and repository; the tag means nothing.
     reference: Reference,
     /// `http://127.0.0.1:5000/v2/app`
     base: String,
     http: reqwest::Client,
-    uploads: OnceCell<Client>,
+    uploads: OnceCell<UploadClient>,
     ca_certificates: Vec<Vec<u8>>,
     credential: Credential,
     access: Mutex<BTreeMap<Operation, Access>>,
@@ -139,9 +139,9 @@ pub struct Repository {
     lacks_referrers: AtomicBool,
 }
 
-impl std::fmt::Debug for Repository {
+impl std::fmt::Debug for Client {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Repository").field("base", &self.base).finish_non_exhaustive()
+        out.debug_struct("Client").field("base", &self.base).finish_non_exhaustive()
     }
 }
 
@@ -151,7 +151,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 const USER_AGENT: &str = concat!("registry-ext/", env!("CARGO_PKG_VERSION"));
 
-impl Repository {
+impl Client {
     /// Prepares the repository that `reference` names. Nothing is sent yet.
     ///
     /// # Errors

@@ -1,76 +1,22 @@
 //! Where images and deltas are: a repository on a registry, or an OCI image layout.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use layer::Digest;
-use oci_spec::image::{Descriptor, ImageIndex, MediaType};
+use oci_spec::image::Descriptor;
 
-use crate::artifact::{artifact_type_of, digest_of, hex, parse_manifest, reading, to_json};
+use crate::oci::{Manifest, Name, digest_of, hex};
 use crate::reference::ImageRef;
 use crate::registry::{self, RegistryOptions};
 use crate::scratch::ScratchDir;
 use crate::store::OciLayout;
 use crate::{Error, Result};
 
-/// How a manifest is named.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Name {
-    /// By a tag, which can be moved.
-    Tag(String),
-    /// By its digest.
-    Digest(Digest),
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tag(tag) => out.write_str(tag),
-            Self::Digest(digest) => digest.fmt(out),
-        }
-    }
-}
-
-/// A manifest or an index, as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Manifest {
-    /// Its bytes, which its digest is of.
-    pub bytes: Vec<u8>,
-    /// Its media type.
-    pub media_type: String,
-    /// Its digest.
-    pub digest: Digest,
-}
-
-impl Manifest {
-    /// A manifest of these bytes. The media type that it states itself wins over the given one.
-    pub fn new(bytes: Vec<u8>, media_type: Option<&str>) -> Self {
-        let media_type = reading::media_type_of(&bytes, media_type);
-        Self { digest: Digest::of(&bytes), bytes, media_type }
-    }
-
-    /// Whether it is an index.
-    pub fn is_index(&self) -> bool {
-        reading::is_index(&self.media_type)
-    }
-
-    /// Its descriptor.
-    pub fn descriptor(&self) -> Descriptor {
-        crate::artifact::descriptor(&self.media_type, self.digest, self.bytes.len() as u64)
-    }
-}
-
-impl From<&ImageIndex> for Manifest {
-    fn from(index: &ImageIndex) -> Self {
-        Self::new(to_json(index), Some(MediaType::ImageIndex.as_ref()))
-    }
-}
-
 /// A repository.
 #[derive(Debug)]
 pub enum Repository {
     /// On a registry.
-    Registry(Box<registry::Repository>),
+    Registry(Box<registry::Client>),
     /// An OCI image layout.
     Layout(OciLayout),
 }
@@ -80,11 +26,11 @@ impl Repository {
     /// image layout below `temp_dir`.
     ///
     /// # Errors
-    /// As [`registry::Repository::open`] and [`OciLayout::open`].
+    /// As [`registry::Client::open`] and [`OciLayout::open`].
     pub fn open(image: &ImageRef, options: &RegistryOptions, temp_dir: &Path) -> Result<Self> {
         Ok(match image {
             ImageRef::Registry(reference) => {
-                Self::Registry(Box::new(registry::Repository::open(reference, options)?))
+                Self::Registry(Box::new(registry::Client::open(reference, options)?))
             }
             ImageRef::Layout(layout) => Self::Layout(OciLayout::open(&layout.path)?),
             ImageRef::Archive(layout) => Self::Layout(OciLayout::unpack(&layout.path, temp_dir)?),
@@ -136,32 +82,22 @@ impl Repository {
         found.ok_or_else(|| Error::NotFound { what: format!("manifest {name} in {}", self.name()) })
     }
 
-    /// Stores a manifest: under its digest, and under `tag` if one is given. One with a subject is
-    /// listed among the referrers of the subject afterwards, whatever the registry can do.
+    /// Stores a manifest: under its digest, and under `tag` if one is given. Returns true if it is listed among
+    /// the referrers of its subject by that.
     ///
     /// # Errors
-    /// [`Error::Registry`], [`Error::Io`], [`Error::Contended`].
-    pub async fn put_manifest(&self, manifest: &Manifest, tag: Option<&str>) -> Result<()> {
-        let is_listed = match self {
+    /// [`Error::Registry`], [`Error::Io`].
+    pub(crate) async fn put_unlisted(&self, manifest: &Manifest, tag: Option<&str>) -> Result<bool> {
+        match self {
             Self::Registry(registry) => {
                 let name = tag.map_or(Name::Digest(manifest.digest), |tag| Name::Tag(tag.to_owned()));
-                registry.put_manifest(&name, manifest).await?
+                registry.put_manifest(&name, manifest).await
             }
             Self::Layout(layout) => {
                 layout.put_manifest(manifest, tag)?;
-                true
+                Ok(true)
             }
-        };
-        if is_listed || manifest.is_index() {
-            return Ok(());
         }
-        let parsed = parse_manifest("manifest", &manifest.bytes)?;
-        let Some(subject) = parsed.subject() else { return Ok(()) };
-        let mut entry = manifest.descriptor();
-        entry.set_artifact_type(artifact_type_of(&parsed).cloned());
-        entry.set_annotations(parsed.annotations().clone());
-        // Boxed, since the index is itself put by this function.
-        Box::pin(crate::shared_index::add_referrer(self, digest_of(subject)?, &entry)).await
     }
 
     /// Deletes a manifest. Gives false if the registry cannot delete: then only the entries in
@@ -230,7 +166,7 @@ impl Repository {
     /// size are those of the descriptor.
     ///
     /// # Errors
-    /// As [`registry::Repository::get_blob`]; [`Error::NotFound`].
+    /// As [`registry::Client::get_blob`]; [`Error::NotFound`].
     pub async fn blob(
         &self,
         blob: &Descriptor,

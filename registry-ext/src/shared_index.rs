@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use layer::Digest;
 use oci_spec::image::{Descriptor, ImageIndex};
 
-use crate::artifact::{digest_of, index, parse_index, referrers_tag};
-use crate::repository::{Manifest, Name, Repository};
+use crate::oci::{
+    Manifest, Name, artifact_type_of, digest_of, index, parse_index, parse_manifest, referrers_tag,
+};
+use crate::repository::Repository;
 use crate::{Error, Result};
 
 /// Times that an index is written before a publisher gives up.
@@ -80,7 +82,7 @@ async fn update_as(
             _ => false,
         };
         if !is_gone {
-            repository.put_manifest(&Manifest::from(&changed), Some(tag)).await?;
+            repository.put_unlisted(&Manifest::from(&changed), Some(tag)).await?;
         }
         if matches!(repository, Repository::Registry(_)) {
             let pause = (started.elapsed() * 4).max(MIN_PAUSE);
@@ -90,11 +92,30 @@ async fn update_as(
     Err(Error::Contended { what: format!("index {tag} of {}", repository.name()) })
 }
 
+impl Repository {
+    /// Stores a manifest: under its digest, and under `tag` if one is given. One with a subject is
+    /// listed among the referrers of the subject afterwards, whatever the registry can do.
+    ///
+    /// # Errors
+    /// [`Error::Registry`], [`Error::Io`], [`Error::Contended`].
+    pub async fn put_manifest(&self, manifest: &Manifest, tag: Option<&str>) -> Result<()> {
+        if self.put_unlisted(manifest, tag).await? || manifest.is_index() {
+            return Ok(());
+        }
+        let parsed = parse_manifest("manifest", &manifest.bytes)?;
+        let Some(subject) = parsed.subject() else { return Ok(()) };
+        let mut entry = manifest.descriptor();
+        entry.set_artifact_type(artifact_type_of(&parsed).cloned());
+        entry.set_annotations(parsed.annotations().clone());
+        add_referrer(self, digest_of(subject)?, &entry).await
+    }
+}
+
 /// Adds a manifest to the index that stands in for the list of referrers of `subject`.
 ///
 /// # Errors
 /// As [`update`].
-pub(crate) async fn add_referrer(repository: &Repository, subject: Digest, entry: &Descriptor) -> Result<()> {
+async fn add_referrer(repository: &Repository, subject: Digest, entry: &Descriptor) -> Result<()> {
     update_referrers(repository, subject, async |current| {
         if current.manifests().iter().any(|known| known.digest() == entry.digest()) {
             return Ok(None);

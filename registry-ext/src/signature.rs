@@ -27,7 +27,6 @@ use p256::pkcs8::DecodePublicKey;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::discover::one_line;
 use crate::image::Image;
 use crate::repository::Repository;
 use crate::{Error, Result};
@@ -115,7 +114,7 @@ pub async fn verify(repository: &Repository, image: &Image, key: &PublicKey, tem
         (true, Some(error)) => return Err(error),
         (true, None) => "it has no signature".to_owned(),
         (false, failure) => {
-            faults.extend(failure.iter().map(one_line));
+            faults.extend(failure.iter().map(Error::one_line));
             faults.join("; ")
         }
     };

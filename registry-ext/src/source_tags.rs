@@ -9,7 +9,8 @@ use tokio::time::timeout;
 use crate::artifact::DELTA_INDEX_TAG;
 use crate::discover::MAX_TIME;
 use crate::image::resolve_all;
-use crate::repository::{Name, Repository};
+use crate::oci::Name;
+use crate::repository::Repository;
 use crate::store::Base;
 use crate::watch::Watch;
 

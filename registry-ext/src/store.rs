@@ -99,7 +99,7 @@ impl LayerStore for OciLayout {
             }
         };
         let open = |blob| {
-            let path = self.blob_path(crate::artifact::digest_of(blob)?);
+            let path = self.blob_path(crate::oci::digest_of(blob)?);
             Ok(Spool::open(&path, options)?)
         };
         let spools = blobs.iter().map(open).collect::<Result<Vec<_>>>()?;

@@ -10,12 +10,13 @@ use serde::Serialize;
 
 use crate::artifact::is_tardf3;
 use crate::blob_recipe::BlobRecipe;
-use crate::delta::{MakeOptions, Workshop, version_of};
-use crate::discover::{Candidate, Found, Layout, discover, one_line};
+use crate::delta::{DeltaCache, MakeOptions, version_of};
+use crate::discover::{Candidate, Discovery, Published, discover};
 use crate::error::blocking;
+use crate::image::Images;
 use crate::image::{Image, ImageLayer, resolve_all};
-use crate::publish::Images;
-use crate::repository::{Name, Repository};
+use crate::oci::Name;
+use crate::repository::Repository;
 use crate::store::Base;
 use crate::watch::Watch;
 use crate::{Error, Result};
@@ -24,7 +25,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Serialize)]
 pub struct Checked {
     /// Where it is published.
-    pub layout: Layout,
+    pub layout: Published,
     /// The kind of what it reads: `image`, `layer`, or `tar` for the recipe of a blob.
     pub from_kind: &'static str,
     /// The digest of what it reads: of an image's config, or the diff_id of a layer.
@@ -66,7 +67,7 @@ pub async fn verify(
     options: &MakeOptions,
     watch: &Watch,
 ) -> Result<Vec<Checked>> {
-    let workshop = Workshop::new(options, watch)?;
+    let cache = DeltaCache::new(options, watch)?;
     let found = discover(repository, image).await;
     if let Some(warning) = found.warnings.first() {
         return Err(Error::malformed(format!("deltas of {}", image.manifest.digest), warning));
@@ -78,7 +79,7 @@ pub async fn verify(
     let named: BTreeSet<Digest> =
         found.artifacts.iter().filter_map(|(_, artifact)| artifact.source).collect();
     for source in named {
-        let images = resolve_all(repository, Some(&Name::Digest(source)), workshop.dir(), watch).await;
+        let images = resolve_all(repository, Some(&Name::Digest(source)), cache.dir(), watch).await;
         // An artifact may name an image that the repository does not have any more.
         sources.extend(images.unwrap_or_default().into_iter().map(|image| (repository, image)));
     }
@@ -87,9 +88,9 @@ pub async fn verify(
         let rule = broken_rule(candidate, image, &found);
         let verdict = match rule {
             Some(rule) => Verdict::Wrong(rule),
-            None => match check(repository, image, candidate, &sources, &workshop, watch).await {
+            None => match check(repository, image, candidate, &sources, &cache, watch).await {
                 Ok(verdict) => verdict,
-                Err(error) => Verdict::Wrong(one_line(&error)),
+                Err(error) => Verdict::Wrong(error.one_line()),
             },
         };
         checked.push(Checked {
@@ -104,15 +105,15 @@ pub async fn verify(
     }
     for (digest, recipe) in &found.blob_recipes {
         let Some(layer) = image.layers.iter().find(|layer| layer.digest == *digest) else { continue };
-        let verdict = check_recipe(repository, layer, recipe, &workshop).await;
+        let verdict = check_recipe(repository, layer, recipe, &cache).await;
         checked.push(Checked {
-            layout: Layout::BlobRecipes,
+            layout: Published::BlobRecipes,
             from_kind: "tar",
             from: layer.diff_id.to_string(),
             diff_id: layer.diff_id.to_string(),
             blob: recipe.digest().to_string(),
             size: recipe.size(),
-            verdict: verdict.unwrap_or_else(|error| Verdict::Wrong(one_line(&error))),
+            verdict: verdict.unwrap_or_else(|error| Verdict::Wrong(error.one_line())),
         });
     }
     Ok(checked)
@@ -123,17 +124,17 @@ async fn check_recipe(
     repository: &Repository,
     layer: &ImageLayer,
     recipe: &Descriptor,
-    workshop: &Workshop,
+    cache: &DeltaCache,
 ) -> Result<Verdict> {
-    let recipe = BlobRecipe::fetch(repository, recipe, workshop.dir()).await?;
-    let tar = workshop.spools(repository, &[layer]).await?.into_iter().next().ok_or(Error::Panicked)?;
+    let recipe = BlobRecipe::fetch(repository, recipe, cache.dir()).await?;
+    let tar = cache.spools(repository, &[layer]).await?.into_iter().next().ok_or(Error::Panicked)?;
     let (digest, size) = (layer.digest.0, layer.blob.size());
     blocking(move || recipe.make(&tar, digest, size, &mut std::io::sink()).map(|()| Verdict::Right)).await
 }
 
 /// What clients of `_deltaindex` rely on, apart from the bytes.
-fn broken_rule(candidate: &Candidate, image: &Image, found: &Found) -> Option<String> {
-    if candidate.layout != Layout::DeltaIndex {
+fn broken_rule(candidate: &Candidate, image: &Image, found: &Discovery) -> Option<String> {
+    if candidate.layout != Published::DeltaIndex {
         return None;
     }
     if found.delta_manifests.first().is_some_and(|(first, _)| *first != candidate.manifest) {
@@ -151,10 +152,10 @@ fn broken_rule(candidate: &Candidate, image: &Image, found: &Found) -> Option<St
 fn broken_rule_of_format(candidate: &Candidate, version: Option<Version>) -> Option<&'static str> {
     match (candidate.layout, version) {
         (_, None) => Some("it is no delta"),
-        (Layout::DeltaIndex, Some(version)) if version != Version::V1 => {
+        (Published::DeltaIndex, Some(version)) if version != Version::V1 => {
             Some("it is no tardf1, which is all that clients of _deltaindex read")
         }
-        (layout, Some(Version::V3)) if layout != Layout::Tardf3 => {
+        (layout, Some(Version::V3)) if layout != Published::Tardf3 => {
             Some("it is a tardf3, which the clients of its layout do not read")
         }
         (_, Some(version)) if is_tardf3(&candidate.blob) != (version == Version::V3) => {
@@ -169,11 +170,11 @@ async fn check(
     image: &Image,
     candidate: &Candidate,
     sources: &[(&Repository, Image)],
-    workshop: &Workshop,
+    cache: &DeltaCache,
     watch: &Watch,
 ) -> Result<Verdict> {
-    let task = watch.start(format!("check {}", crate::delta::short(candidate.to)), candidate.blob.size());
-    let path = repository.blob(&candidate.blob, workshop.dir(), &|bytes| task.advance(bytes)).await?;
+    let task = watch.start(format!("check {}", crate::oci::short(candidate.to)), candidate.blob.size());
+    let path = repository.blob(&candidate.blob, cache.dir(), &|bytes| task.advance(bytes)).await?;
     let file = File::open(&path).map_err(Error::io("open", &path))?;
     if let Some(rule) = broken_rule_of_format(candidate, version_of(&file).map_err(Error::io("read", &path))?)
     {
@@ -193,15 +194,15 @@ async fn check(
         }
     }
     let Some((of, layers)) = base else { return Ok(Verdict::NoSource) };
-    let spools = workshop.spools(of, &layers).await?;
-    let (expected, max_output) = (target.diff_id, workshop.max_layer_size());
+    let spools = cache.spools(of, &layers).await?;
+    let (expected, max_output) = (target.diff_id, cache.max_layer_size());
     blocking(move || {
         let mut sources = tar_patch::LayerSource::new(spools)?;
         let options = tar_patch::ApplyOptions { expected: Some(expected), max_output, ..Default::default() };
         let delta = File::open(&path).map_err(Error::io("open", &path))?;
         match tar_patch::apply(delta, &mut sources, options, &mut std::io::sink()) {
             Ok(_) => Ok(Verdict::Right),
-            Err(error) => Ok(Verdict::Wrong(one_line(&error.into()))),
+            Err(error) => Ok(Verdict::Wrong(Error::from(error).one_line())),
         }
     })
     .await

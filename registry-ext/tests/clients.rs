@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use oci_delta::{DeltaBlobReader, DeltaDataSource};
-use registry_ext::artifact::{digest_of, parse_manifest};
-use registry_ext::repository::Name;
+use registry_ext::oci::{Name, digest_of, parse_manifest};
 use registry_ext::store::OciLayout;
 use support::docker_registry::{DockerRegistry, Setup, run};
 use support::images::{TestImage, gzip, pair, stored_layers};

@@ -7,8 +7,8 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use layer::Digest;
-use registry_ext::artifact::{digest_of, parse_manifest};
-use registry_ext::repository::{Name, Repository};
+use registry_ext::oci::{Name, digest_of, parse_manifest};
+use registry_ext::repository::Repository;
 use registry_ext::store::OciLayout;
 use support::images::{push, stored_layers};
 use support::server::{Registry, Switches};

@@ -16,13 +16,13 @@ use axum::http::{Method, StatusCode, header};
 use futures_util::stream;
 use oci_spec::image::Descriptor;
 use registry_ext::Error;
-use registry_ext::artifact::{descriptor_of, digest_of};
 use registry_ext::credentials::{Credentials, Explicit};
 use registry_ext::discover::discover;
+use registry_ext::oci::{Name, descriptor_of, digest_of};
 use registry_ext::publish::PublishOptions;
 use registry_ext::pull::Origin;
 use registry_ext::registry::RegistryOptions;
-use registry_ext::repository::{Name, Repository};
+use registry_ext::repository::Repository;
 use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
 use support::bench::{Bench, warnings};
@@ -178,8 +178,7 @@ async fn documents_and_blobs_have_the_size_that_is_known() {
     let repository = app(&registry, &dir, &options());
     let mut large = vec![b' '; 5 << 20];
     large[..2].copy_from_slice(b"{}");
-    let large =
-        registry_ext::repository::Manifest::new(large, Some("application/vnd.oci.image.index.v1+json"));
+    let large = registry_ext::oci::Manifest::new(large, Some("application/vnd.oci.image.index.v1+json"));
     repository.put_manifest(&large, Some("large")).await.unwrap();
     let error = repository.manifest(&Name::Tag("large".into())).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }), "{error}");
@@ -188,9 +187,9 @@ async fn documents_and_blobs_have_the_size_that_is_known() {
     // A blob that is longer than its descriptor says is not read to its end.
     let path = dir.path().join("blob");
     std::fs::write(&path, vec![7; 1 << 20]).unwrap();
-    let blob = registry_ext::artifact::descriptor_of("x", &std::fs::read(&path).unwrap());
+    let blob = registry_ext::oci::descriptor_of("x", &std::fs::read(&path).unwrap());
     repository.put_blob(&blob, &path).await.unwrap();
-    let shorter = registry_ext::artifact::descriptor("x", digest_of(&blob).unwrap(), 10);
+    let shorter = registry_ext::oci::descriptor("x", digest_of(&blob).unwrap(), 10);
     let error = repository.blob(&shorter, dir.path(), &|_| ()).await.unwrap_err();
     assert!(matches!(error, Error::SizeMismatch { .. }), "{error}");
 }

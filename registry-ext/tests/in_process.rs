@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
 use registry_ext::Error;
-use registry_ext::artifact::descriptor_of;
 use registry_ext::credentials::{Credential, Credentials, Explicit};
-use registry_ext::discover::{Layout, discover};
+use registry_ext::discover::{Published, discover};
 use registry_ext::image::resolve;
+use registry_ext::oci::{Name, descriptor_of};
 use registry_ext::publish::{PublishOptions, publish};
 use registry_ext::pull::{Origin, PullReport};
 use registry_ext::registry::{RegistryOptions, Retry};
-use registry_ext::repository::Name;
 use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
 use support::bench::{Bench, warnings};
@@ -40,7 +39,7 @@ async fn the_referrers_api_and_the_tag_that_stands_in() {
         let store = bench.path("store");
         bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
         let report = bench.pull("v2", &store, &Watch::nothing()).await.unwrap();
-        assert_eq!(report.layers[1].from, Origin::Delta(Layout::Artifact));
+        assert_eq!(report.layers[1].from, Origin::Delta(Published::Artifact));
         assert!(report.fetched < report.plain);
         assert_eq!(stored_layers(&store, "v2"), bench.images.1.layers);
     }
@@ -60,7 +59,7 @@ async fn referrers_over_several_pages_and_without_a_filter() {
             "artifactType": artifact_type, "config": image.parsed.config(), "layers": [],
             "subject": image.manifest.descriptor(),
         });
-        let manifest = registry_ext::repository::Manifest::new(manifest.to_string().into_bytes(), None);
+        let manifest = registry_ext::oci::Manifest::new(manifest.to_string().into_bytes(), None);
         bench.repository().put_manifest(&manifest, None).await.unwrap();
     }
     let found = discover(&bench.repository(), image).await;
@@ -92,7 +91,7 @@ async fn a_wrong_delta_costs_a_warning_and_another_delta() {
     bench.publish(&only_artifacts()).await.unwrap();
     add_wrong_deltas(&bench).await;
     let report = pull_with_a_warning(&bench).await;
-    assert_eq!(report.layers[1].from, Origin::Delta(Layout::Artifact));
+    assert_eq!(report.layers[1].from, Origin::Delta(Published::Artifact));
 }
 
 /// Pulls both images, the second with one warning.
@@ -117,14 +116,14 @@ async fn add_wrong_deltas(bench: &Bench) {
     let empty = [b"tardf1\n\0".as_slice(), &[0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0]].concat();
     let path = bench.path("empty.tardiff");
     std::fs::write(&path, &empty).unwrap();
-    let blob = registry_ext::artifact::descriptor_of("application/vnd.tar-diff", &empty);
+    let blob = registry_ext::oci::descriptor_of("application/vnd.tar-diff", &empty);
     repository.put_blob(&blob, &path).await.unwrap();
     let delta = |layer: &ArtifactLayer| ArtifactLayer { to: layer.to, blob: blob.clone() };
     let wrong = OciDelta {
         layers: artifact.layers.iter().filter(|layer| layer.is_delta()).map(delta).collect(),
         ..artifact.clone()
     };
-    let manifest = registry_ext::repository::Manifest::new(wrong.build(), None);
+    let manifest = registry_ext::oci::Manifest::new(wrong.build(), None);
     repository.put_manifest(&manifest, None).await.unwrap();
 }
 
@@ -191,7 +190,7 @@ async fn a_manifest_is_put_again_whose_blobs_another_publisher_puts_too() {
     let store = bench.path("store");
     bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
     let report = bench.pull("v2", &store, &Watch::nothing()).await.unwrap();
-    assert_eq!(report.layers[1].from, Origin::Delta(Layout::Artifact));
+    assert_eq!(report.layers[1].from, Origin::Delta(Published::Artifact));
     // A blob that stays away is an error.
     refusals.store(usize::MAX, Ordering::Relaxed);
     let error = bench.publish(&PublishOptions { force: true, ..only_artifacts() }).await.unwrap_err();
@@ -298,17 +297,14 @@ async fn each_platform_has_its_own_deltas() {
 }
 
 /// Publishes the delta of `_deltaindex` again under another tag, changed as older producers wrote it.
-async fn republish(bench: &Bench, change: impl Fn(String) -> String) -> registry_ext::repository::Manifest {
+async fn republish(bench: &Bench, change: impl Fn(String) -> String) -> registry_ext::oci::Manifest {
     let repository = bench.repository();
     let image = bench.images("v2").await.images.remove(0);
     let found = discover(&repository, &image).await;
     let (digest, _) = found.delta_manifests[0];
     let manifest = repository.manifest(&Name::Digest(digest)).await.unwrap().unwrap();
     let changed = change(String::from_utf8(manifest.bytes).unwrap());
-    registry_ext::repository::Manifest::new(
-        changed.into_bytes(),
-        Some("application/vnd.oci.image.manifest.v1+json"),
-    )
+    registry_ext::oci::Manifest::new(changed.into_bytes(), Some("application/vnd.oci.image.manifest.v1+json"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,11 +327,11 @@ async fn what_older_producers_wrote_is_used() {
     let tag = registry_ext::artifact::deltas_tag(target);
     bench.repository().put_manifest(&older, Some(&tag)).await.unwrap();
     let found = discover(&bench.repository(), &image).await;
-    assert_eq!(found.candidates.iter().map(|found| found.layout).collect::<Vec<_>>(), [Layout::DeltasTag]);
+    assert_eq!(found.candidates.iter().map(|found| found.layout).collect::<Vec<_>>(), [Published::DeltasTag]);
     let store = bench.path("store");
     bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
     let report = bench.pull("v2", &store, &Watch::nothing()).await.unwrap();
-    assert_eq!(report.layers[1].from, Origin::Delta(Layout::DeltasTag));
+    assert_eq!(report.layers[1].from, Origin::Delta(Published::DeltasTag));
     assert_eq!(stored_layers(&store, "v2"), bench.images.1.layers);
 
     let keep = registry_ext::prune::Keep::default();

@@ -8,11 +8,13 @@ use std::collections::BTreeSet;
 
 use axum::http::{StatusCode, header};
 use layer::Digest;
-use registry_ext::artifact::{DELTA_INDEX_TAG, descriptor_of};
-use registry_ext::discover::{Layout, discover};
+use registry_ext::artifact::DELTA_INDEX_TAG;
+use registry_ext::discover::{Published, discover};
+use registry_ext::image::Images;
 use registry_ext::image::{Platform, resolve, resolve_all};
-use registry_ext::publish::{Images, PublishOptions, publish};
-use registry_ext::repository::{Manifest, Name, Repository};
+use registry_ext::oci::{Manifest, Name, descriptor_of};
+use registry_ext::publish::{PublishOptions, publish};
+use registry_ext::repository::Repository;
 use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
 use serde_json::{Value, json};
@@ -126,8 +128,8 @@ async fn lists_of_null_are_empty() {
     bench.publish(&PublishOptions::default()).await.unwrap();
     let image = bench.images("v2").await.images.remove(0);
     let found = discover(&bench.repository(), &image).await;
-    let layouts: BTreeSet<Layout> = found.candidates.iter().map(|delta| delta.layout).collect();
-    assert_eq!(layouts, [Layout::DeltaIndex, Layout::Artifact].into());
+    let layouts: BTreeSet<Published> = found.candidates.iter().map(|delta| delta.layout).collect();
+    assert_eq!(layouts, [Published::DeltaIndex, Published::Artifact].into());
 
     for (layers, ids) in [(json!([]), json!([])), (json!([]), Value::Null), (Value::Null, Value::Null)] {
         let config =

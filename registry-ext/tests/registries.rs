@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode, header};
 use layer::Digest;
-use registry_ext::artifact::{DELTA_INDEX_TAG, parse_index, referrers_tag};
-use registry_ext::discover::{Layout, discover};
+use registry_ext::artifact::DELTA_INDEX_TAG;
+use registry_ext::discover::{Published, discover};
+use registry_ext::oci::{Manifest, Name, parse_index, referrers_tag};
 use registry_ext::prune::Keep;
 use registry_ext::publish::{Outcome, PublishOptions, publish};
 use registry_ext::pull::Origin;
-use registry_ext::repository::{Manifest, Name};
 use registry_ext::watch::Watch;
 use serde_json::{Value, json};
 use support::bench::{Bench, warnings};
@@ -41,14 +41,14 @@ fn is_list(call: &Call) -> bool {
 }
 
 /// The layouts in which deltas of v2 are found, and the warnings.
-async fn found(bench: &Bench) -> (BTreeSet<Layout>, Vec<String>) {
+async fn found(bench: &Bench) -> (BTreeSet<Published>, Vec<String>) {
     let image = bench.images("v2").await.images.remove(0);
     let found = discover(&bench.repository(), &image).await;
     (found.candidates.iter().map(|delta| delta.layout).collect(), found.warnings)
 }
 
-fn artifacts() -> (BTreeSet<Layout>, Vec<String>) {
-    ([Layout::Artifact].into(), Vec::new())
+fn artifacts() -> (BTreeSet<Published>, Vec<String>) {
+    ([Published::Artifact].into(), Vec::new())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,11 +135,11 @@ async fn deltaindex_is_written_where_the_tag_of_referrers_is_the_image_itself() 
             let of = report.deltas.iter().filter(|delta| delta.layout == layout).map(|delta| delta.outcome);
             of.collect::<Vec<_>>()
         };
-        assert!(outcome(Layout::DeltaIndex).contains(&Outcome::Published));
-        assert!(outcome(Layout::Artifact).contains(&Outcome::Refused));
-        assert!(!outcome(Layout::Artifact).contains(&Outcome::Published));
+        assert!(outcome(Published::DeltaIndex).contains(&Outcome::Published));
+        assert!(outcome(Published::Artifact).contains(&Outcome::Refused));
+        assert!(!outcome(Published::Artifact).contains(&Outcome::Published));
         assert!(seen.lock().unwrap()[0].contains("_deltaindex"), "{seen:?}");
-        assert_eq!(found(&bench).await, ([Layout::DeltaIndex].into(), Vec::new()));
+        assert_eq!(found(&bench).await, ([Published::DeltaIndex].into(), Vec::new()));
         // Who asks for nothing else gets nothing.
         let only = publish(&new, &old, &bench.repository(), &only_artifacts(), &watch).await;
         assert!(only.is_err(), "{only:?}");
@@ -213,7 +213,7 @@ async fn an_index_that_is_left_empty_goes_although_its_tag_stays() {
             assert_eq!(left, (!deletes_tags).then_some(0), "{deletes} {deletes_tags}");
         }
         bench.publish(&PublishOptions::default()).await.unwrap();
-        assert_eq!(found(&bench).await.0, [Layout::DeltaIndex, Layout::Artifact].into());
+        assert_eq!(found(&bench).await.0, [Published::DeltaIndex, Published::Artifact].into());
     }
 }
 
@@ -323,6 +323,6 @@ async fn an_old_image_that_is_missing_is_a_warning_unless_it_must_not_be() {
     let store = bench.path("store");
     bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
     let report = bench.pull("v2", &store, &Watch::nothing()).await.unwrap();
-    assert_eq!(report.layers[1].from, Origin::Delta(Layout::Artifact));
+    assert_eq!(report.layers[1].from, Origin::Delta(Published::Artifact));
     assert_eq!(stored_layers(&store, "v2"), bench.images.1.layers);
 }

@@ -11,10 +11,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use layer::Digest;
 use oci_spec::image::Descriptor;
-use registry_ext::artifact::descriptor_of;
+use registry_ext::oci::{Manifest, descriptor_of};
 use registry_ext::reference::ImageRef;
 use registry_ext::registry::RegistryOptions;
-use registry_ext::repository::{Manifest, Repository};
+use registry_ext::repository::Repository;
 use registry_ext::store::OciLayout;
 use serde_json::{Value, json};
 use support::docker_registry::{DockerRegistry, Setup, run, skopeo_push};
@@ -171,7 +171,7 @@ async fn a_signature_may_be_a_referrer_or_lie_in_a_delta_artifact() {
         let signature = scene.manifest(vec![layer.clone()]).await;
         let subject = json!({
             "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": scene.image.to_string(),
-            "size": scene.repository.manifest(&registry_ext::repository::Name::Digest(scene.image)).await
+            "size": scene.repository.manifest(&registry_ext::oci::Name::Digest(scene.image)).await
                 .unwrap().unwrap().bytes.len(),
         });
         let mut referrer = if embedded {
@@ -204,7 +204,7 @@ async fn what_is_no_good_signature_does_not_hide_one() {
     let key = scene.path("key.pub");
     let subject = json!({
         "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": scene.image.to_string(),
-        "size": scene.repository.manifest(&registry_ext::repository::Name::Digest(scene.image)).await
+        "size": scene.repository.manifest(&registry_ext::oci::Name::Digest(scene.image)).await
             .unwrap().unwrap().bytes.len(),
     });
     let refer = async |mut manifest: Value, kind: Option<&str>, name: usize| {

@@ -11,12 +11,11 @@ use delta_format::{Encoding, OpWriter, Reencoding, Version};
 use fixtures::{Corpus, Ending, LayerBuilder, Rng, contents, filter};
 use layer::Digest;
 use registry_ext::artifact::oci_delta::{ArtifactLayer, Kind, OciDelta};
-use registry_ext::artifact::{
-    ANNOTATION_TO, TAR_DIFF, TAR_DIFF_V3, descriptor_of, digest_of, parse_manifest,
-};
+use registry_ext::artifact::{ANNOTATION_TO, TAR_DIFF, TAR_DIFF_V3};
 use registry_ext::discover::discover;
 use registry_ext::image::resolve_all;
-use registry_ext::repository::{Manifest, Name, Repository};
+use registry_ext::oci::{Manifest, Name, descriptor_of, digest_of, parse_manifest};
+use registry_ext::repository::Repository;
 use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
 use serde_json::Value;

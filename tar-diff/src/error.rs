@@ -1,9 +1,9 @@
-//! Why a delta could not be made or explained.
+//! Why a delta could not be made.
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a delta could not be made or explained.
+/// Why a delta could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -32,19 +32,5 @@ pub enum Error {
     Differs {
         /// Offset in the uncompressed new layer of the first byte that differs, in bytes.
         offset: u64,
-    },
-    /// The delta to be explained makes another layer than the one given.
-    #[error("the delta does not make `{name}`: the first difference is at byte {offset}")]
-    OtherLayer {
-        /// The layer that was given.
-        name: String,
-        /// Offset in the uncompressed layer, in bytes.
-        offset: u64,
-    },
-    /// The delta is of a version that cannot be explained.
-    #[error("a {version} delta cannot be explained: its files do not lie in the layer as they are written")]
-    NotExplained {
-        /// The version.
-        version: &'static str,
     },
 }

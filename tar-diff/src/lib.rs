@@ -8,7 +8,7 @@
 //! 3. find the most similar source of each new file (`matching.rs`) and cut the new tar into
 //!    segments (`plan.rs`);
 //! 4. make the recipe of each file that is similar to its source (`bsdiff.rs` over
-//!    `gram_index.rs` and `anchors.rs`, `rollsum.rs` for huge files, `zstd_dict.rs` for tardf2, `views/`
+//!    `gram_index.rs` and `anchors.rs`, `rollsum.rs` for huge files, frames of zstd for tardf2, `views/`
 //!    to see through compression for tardf3), source by source and in parallel (`recipes.rs`);
 //! 5. write the ops in target order (`emit.rs`), leaving out steps that cost more than they save
 //!    (`weigh.rs`).
@@ -16,7 +16,7 @@
 //! `budget.rs` bounds what that takes of memory, and `meter.rs` tells how far it is.
 //!
 //! [`verify`] applies the finished delta to the old layers, so that a wrong one is never published.
-//! [`explain`](mod@explain) tells which files a delta's bytes go to, and why.
+//! The crate `explain` tells which files the bytes of a delta go to, and why.
 //!
 //! ```
 //! use layer::{Spool, SpoolOptions};
@@ -36,9 +36,10 @@
 mod anchors;
 mod bsdiff;
 mod budget;
+#[cfg(feature = "clap")]
+mod diff_args;
 mod emit;
 mod error;
-pub mod explain;
 mod fingerprint;
 mod gear;
 mod gram_index;
@@ -58,13 +59,14 @@ mod verify;
 mod views;
 mod weigh;
 mod workers;
-mod zstd_dict;
 
 use std::io::Write;
 
 use layer::{MergedTree, Spool};
 use meter::Meter;
 
+#[cfg(feature = "clap")]
+pub use diff_args::DiffArgs;
 pub use error::{Error, Result};
 pub use options::{DiffOptions, Method, Preset};
 pub use stats::{Count, Reduced, Stats};

@@ -70,6 +70,9 @@ pub enum Preset {
 }
 
 impl DiffOptions {
+    /// The default of [`max_bsdiff_size`](Self::max_bsdiff_size): 192 MiB, as in the Go tool.
+    pub const MAX_BSDIFF_SIZE: u64 = 192 << 20;
+
     /// The options of a preset.
     pub fn preset(preset: Preset) -> Self {
         let (level, stride, max_grams, candidates) = match preset {
@@ -83,7 +86,7 @@ impl DiffOptions {
             method: Method::default(),
             sees_through: false,
             temp_dir: std::env::temp_dir(),
-            max_bsdiff_size: 192 << 20,
+            max_bsdiff_size: Self::MAX_BSDIFF_SIZE,
             level,
             stride: at_least_one(stride),
             max_grams: at_least_one(max_grams),

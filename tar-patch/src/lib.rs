@@ -33,7 +33,6 @@
 mod apply;
 mod error;
 mod file_kind;
-mod inspect;
 mod reencode;
 mod source;
 mod tarballs;
@@ -43,7 +42,6 @@ pub use apply::{Applied, ApplyOptions, apply, rebuild};
 pub use delta_format::{Budget, Exhausted, SourceFile, SourceFiles, SourcePath, Work};
 pub use error::{Error, Fault, Result};
 pub use file_kind::FileKind;
-pub use inspect::{OpTotals, SourceUse, Summary};
 pub use layer::DiffId;
 pub use source::{DirFile, DirSource, PathResolution};
 pub use tarballs::{LayerFile, LayerSource};

@@ -5,12 +5,12 @@ mod support;
 use std::fs::{self, File};
 
 use delta_format::{Encoding, OpWriter, Version};
+use explain::Summary;
 use fixtures::{Ending, LayerBuilder};
 use layer::{Digest, Spool, SpoolOptions};
 use support::{extracted, golden, path, small_delta, small_tree};
 use tar_patch::{
-    Applied, ApplyOptions, DiffId, DirSource, Error, Fault, LayerSource, PathResolution, SourceFiles,
-    Summary, apply,
+    Applied, ApplyOptions, DiffId, DirSource, Error, Fault, LayerSource, PathResolution, SourceFiles, apply,
 };
 
 /// Each golden delta and the old layers that it reads.

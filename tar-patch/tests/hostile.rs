@@ -9,11 +9,12 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use delta_format::wire::{MAGIC_V1, MAGIC_V2, OP_ADD_DATA, OP_COPY, OP_DATA, OP_OPEN, OP_SEEK, OP_ZSTD_DICT};
+use explain::Summary;
 use layer::{Digest, SpoolOptions};
 use support::{RawOp, counting, path, raw_delta, small_delta, small_tree};
 use tar_patch::{
     ApplyOptions, Budget, DiffId, DirSource, Error, Fault, LayerSource, SourceFile, SourceFiles, SourcePath,
-    Summary, apply,
+    apply,
 };
 
 const OPEN_FILE: RawOp<'_> = (OP_OPEN, 4, b"file");

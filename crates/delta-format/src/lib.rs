@@ -14,6 +14,7 @@ mod text;
 mod view;
 pub mod wire;
 mod writer;
+mod zstd_dict;
 
 pub use apply::{Limits, apply};
 pub use budget::{Budget, Exhausted, Work};
@@ -27,3 +28,4 @@ pub use target::Sink;
 pub use text::{escape, escape_path, is_printable};
 pub use view::{Reencoding, View, ViewStream};
 pub use writer::{OpWriter, SourceRef, WriterStats};
+pub use zstd_dict::zstd_dict_frame;

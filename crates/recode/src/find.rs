@@ -80,7 +80,7 @@ impl Finder<'_> {
         /// CRC-32 and size of the plain bytes (RFC 1952, 2.3.1).
         const TRAILER_SIZE: usize = 8;
         let mut at = 0;
-        while let Some(header) = gzip_header(&self.file[at..]) {
+        while let Some(header) = gzip_header_size(&self.file[at..]) {
             let Some(end) = self.take(Codec::Deflate, at + header, None, usize::MAX) else { return };
             at = end + TRAILER_SIZE;
             if at >= self.file.len() {
@@ -90,8 +90,11 @@ impl Finder<'_> {
     }
 
     fn zip(&mut self) {
+        let mut members = zip::members(self.file, self.budget);
+        members.retain(|member| member.method == zip::Method::Deflated && !member.encoded.is_empty());
+        members.sort_by_key(|member| (member.encoded.start, member.encoded.end));
         let mut end = 0;
-        for member in zip::members(self.file, self.budget) {
+        for member in members {
             // A directory may list one stretch of bytes many times: each is decoded at most once.
             if member.encoded.start < end {
                 continue;
@@ -150,8 +153,8 @@ fn padding(codec: Codec, bytes: &[u8], budget: &Budget) -> usize {
     }
 }
 
-/// Size of the header of the gzip member that `bytes` begin with (RFC 1952, 2.3).
-fn gzip_header(bytes: &[u8]) -> Option<usize> {
+/// Returns the size in bytes of the header of the gzip member that `bytes` begin with (RFC 1952, 2.3).
+pub fn gzip_header_size(bytes: &[u8]) -> Option<usize> {
     let [0x1f, 0x8b, 8, flags, ..] = *bytes else { return None };
     let (has_extra, has_name) = (flags & 4 != 0, flags & 8 != 0);
     let (has_comment, has_crc) = (flags & 16 != 0, flags & 2 != 0);

@@ -5,6 +5,7 @@
 //! - [`decode`] turns one stream into its plain bytes, within bounds.
 //! - [`recipe`] says how the stream is made of them, and proves it; a stream that cannot be made
 //!   again is [`Refused`] with the reason. [`recipe_of_files`] does it for streams as large as layers.
+//!   [`zip`] and [`gzip_header_size`] read the containers.
 //! - Searching costs what a [`Budget`] grants, also where nothing is found.
 //! - [`encode`] makes the stream of a [`Recipe`] and the plain bytes.
 //!
@@ -47,7 +48,7 @@ mod recipe;
 mod wire;
 mod work;
 mod xz;
-mod zip;
+pub mod zip;
 mod zstd_frame;
 
 pub use budget::Budget;
@@ -55,6 +56,6 @@ pub use codec::{Codec, HEAD_SIZE, is_compressed};
 pub use decode::{Decoded, decode};
 pub use encode::encode;
 pub use error::{Error, Refused, Result};
-pub use find::{Found, find, find_within};
+pub use find::{Found, find, find_within, gzip_header_size};
 pub use recipe::{MAX_RECIPE_SIZE, Recipe, recipe, recipe_of_files, recipe_within};
 pub use work::{Charge, DecodingWork, EncodingWork, decode_charged, encode_charged};

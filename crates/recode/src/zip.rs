@@ -1,6 +1,11 @@
-//! The deflated members of a zip archive, as its central directory lists them (APPNOTE.TXT 4.3).
+//! The members of a zip archive, as its central directory lists them (APPNOTE.TXT 4.3).
 //!
-//! Names, times and checksums are no matter here: a member is a stretch of the file.
+//! ```text
+//! [local header][data]  [local header][data]  ...  [directory: an entry for each member]  [end record]
+//! ```
+//!
+//! The end record says where the directory lies, an entry of the directory where the local header of its
+//! member lies. All of them may lie: each size and offset is checked against the file.
 
 use std::ops::Range;
 
@@ -8,26 +13,46 @@ use crate::Budget;
 
 /// Size of the end record without its comment, in bytes.
 const END_SIZE: usize = 22;
-/// Longest comment behind the end record, in bytes.
+/// Longest comment that can follow the end record, in bytes.
 const MAX_COMMENT_SIZE: usize = 0xffff;
 /// Size of the zip64 locator, which lies before the end record, in bytes.
 const LOCATOR_SIZE: usize = 20;
-const DEFLATED: u16 = 8;
 /// Units of work that an entry of the directory costs.
 const ENTRY_WORK: u64 = 64;
 
-/// A deflated member.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Member {
-    /// Its raw deflate stream.
-    pub(crate) encoded: Range<usize>,
-    /// Its plain bytes, as the directory says.
-    pub(crate) plain_size: u64,
+/// How a member is compressed (APPNOTE.TXT 4.4.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Method {
+    /// It is stored as it is.
+    Stored,
+    /// It is a deflate stream.
+    Deflated,
+    /// It is compressed in a way that this crate does not know, or encrypted.
+    Other,
 }
 
-/// The deflated members, in the order in which they lie in the file. What does not fit the file
-/// is left out; without a directory there are none. What the budget does not cover is not read.
-pub(crate) fn members(zip: &[u8], budget: &Budget) -> Vec<Member> {
+/// A member of a zip archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Member<'z> {
+    /// Its path, as its bytes are.
+    pub name: &'z [u8],
+    /// The CRC-32 of its content, as the directory says.
+    pub crc: u32,
+    /// The size of its content in bytes, as the directory says.
+    pub plain_size: u64,
+    /// How it is compressed.
+    pub method: Method,
+    /// Where its data is in the file, compressed as it is, in bytes.
+    pub encoded: Range<usize>,
+}
+
+/// Returns the members of a zip archive in the order of its directory.
+///
+/// Members whose data does not lie in the file are left out; without a directory there are none. Each
+/// entry is charged to `budget`, and what it does not cover is not read.
+pub fn members<'z>(zip: &'z [u8], budget: &Budget) -> Vec<Member<'z>> {
     let mut members = Vec::new();
     if !budget.charge(zip.len().min(END_SIZE + MAX_COMMENT_SIZE) as u64) {
         return members;
@@ -39,7 +64,6 @@ pub(crate) fn members(zip: &[u8], budget: &Budget) -> Vec<Member> {
             at += size;
         }
     }
-    members.sort_by_key(|member| (member.encoded.start, member.encoded.end));
     members
 }
 
@@ -64,9 +88,8 @@ fn directory(zip: &[u8]) -> Option<(usize, u64)> {
     Some((usize::try_from(start).ok()?, count))
 }
 
-/// The member of the directory's entry at an offset, if it is deflated and fits, and the size of
-/// the entry.
-fn entry(zip: &[u8], at: usize) -> Option<(Option<Member>, usize)> {
+/// The member of the directory's entry at an offset, if its data lies in the file, and the size of the entry.
+fn entry(zip: &[u8], at: usize) -> Option<(Option<Member<'_>>, usize)> {
     const HEADER_SIZE: usize = 46;
     let entry = zip.get(at..)?;
     if !entry.starts_with(b"PK\x01\x02") {
@@ -75,16 +98,19 @@ fn entry(zip: &[u8], at: usize) -> Option<(Option<Member>, usize)> {
     let name_size = usize::from(u16_at(entry, 28)?);
     let extra_size = usize::from(u16_at(entry, 30)?);
     let size = HEADER_SIZE + name_size + extra_size + usize::from(u16_at(entry, 32)?);
+    let name = entry.get(HEADER_SIZE..HEADER_SIZE + name_size)?;
     let extra = entry.get(HEADER_SIZE + name_size..HEADER_SIZE + name_size + extra_size)?;
-    Some((member(zip, entry, extra), size))
+    Some((member(zip, entry, name, extra), size))
 }
 
-fn member(zip: &[u8], entry: &[u8], extra: &[u8]) -> Option<Member> {
+fn member<'z>(zip: &[u8], entry: &[u8], name: &'z [u8], extra: &[u8]) -> Option<Member<'z>> {
     const LOCAL_HEADER_SIZE: usize = 30;
     let is_encrypted = u16_at(entry, 8)? & 1 != 0;
-    if u16_at(entry, 10)? != DEFLATED || is_encrypted {
-        return None;
-    }
+    let method = match u16_at(entry, 10)? {
+        0 if !is_encrypted => Method::Stored,
+        8 if !is_encrypted => Method::Deflated,
+        _ => Method::Other,
+    };
     let mut fields =
         [u64::from(u32_at(entry, 24)?), u64::from(u32_at(entry, 20)?), u64::from(u32_at(entry, 42)?)];
     widen(&mut fields, extra);
@@ -97,7 +123,8 @@ fn member(zip: &[u8], entry: &[u8], extra: &[u8]) -> Option<Member> {
     let names = usize::from(u16_at(header, 26)?) + usize::from(u16_at(header, 28)?);
     let start = local + LOCAL_HEADER_SIZE + names;
     let end = start.checked_add(usize::try_from(encoded_size).ok()?)?;
-    (start < end && end <= zip.len()).then_some(Member { encoded: start..end, plain_size })
+    let crc = u32_at(entry, 16)?;
+    (end <= zip.len()).then_some(Member { name, crc, plain_size, method, encoded: start..end })
 }
 
 /// Takes those fields that do not fit 32 bits from the zip64 field, in its order (APPNOTE 4.5.3).

@@ -3,9 +3,10 @@
 use layer::BlobDigest;
 use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType};
 
-use super::{
-    ANNOTATION_TARGET, ANNOTATION_TO, ARTIFACT_TYPE_BLOB_RECIPES, Annotations, BLOB_RECIPE, EMPTY_CONFIG,
-    EMPTY_JSON, annotated, artifact_type_of, descriptor_of, digest_annotation, to_annotations, to_json,
+use super::{ANNOTATION_TARGET, ANNOTATION_TO, ARTIFACT_TYPE_BLOB_RECIPES, BLOB_RECIPE};
+use crate::oci::{
+    Annotations, EMPTY_CONFIG, EMPTY_JSON, annotated, artifact_type_of, descriptor_of, digest_annotation,
+    to_annotations, to_json,
 };
 use crate::{Error, Result};
 

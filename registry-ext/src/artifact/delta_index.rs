@@ -7,9 +7,9 @@
 use layer::{DiffId, Digest};
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType};
 
-use super::{
-    ANNOTATION_FROM, ANNOTATION_TARGET, ANNOTATION_TO, DELTA_CONFIG, EMPTY_JSON, TAR_DIFF, annotated,
-    descriptor, descriptor_of, digest_annotation, digest_of, is_tar_diff, to_annotations, to_json,
+use super::{ANNOTATION_FROM, ANNOTATION_TARGET, ANNOTATION_TO, DELTA_CONFIG, TAR_DIFF, is_tar_diff};
+use crate::oci::{
+    EMPTY_JSON, annotated, descriptor, descriptor_of, digest_annotation, digest_of, to_annotations, to_json,
 };
 /// A delta of one layer from one other layer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,11 @@ use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType
 use super::{
     ANNOTATION_CONTENT, ANNOTATION_REUSED, ANNOTATION_REUSED_DIFF_ID, ANNOTATION_SOURCE,
     ANNOTATION_SOURCE_CONFIG, ANNOTATION_TARGET, ANNOTATION_TO, ARTIFACT_TYPE, ARTIFACT_TYPE_REDHAT,
-    ARTIFACT_TYPE_TARDF3, Annotations, EMPTY_CONFIG, EMPTY_JSON, annotated, annotation, artifact_type_of,
-    descriptor, descriptor_of, digest_annotation, digest_of, is_tar_diff, is_tardf3, to_annotations, to_json,
+    ARTIFACT_TYPE_TARDF3, is_tar_diff, is_tardf3,
+};
+use crate::oci::{
+    Annotations, EMPTY_CONFIG, EMPTY_JSON, annotated, annotation, artifact_type_of, descriptor,
+    descriptor_of, digest_annotation, digest_of, to_annotations, to_json,
 };
 use crate::{Error, Result};
 

@@ -5,6 +5,9 @@ use layer::{BlobDigest, DiffId, Digest};
 use super::delta_index::{self, LayerDelta};
 use super::oci_delta::{ArtifactLayer, Kind, OciDelta};
 use super::*;
+use crate::oci::{
+    annotated, descriptor, descriptor_of, digest_annotation, digest_of, index, parse_index, parse_manifest,
+};
 
 /// The JSON examples of ARTIFACT.md, in order.
 fn examples() -> Vec<&'static str> {

@@ -12,7 +12,7 @@ use registry_ext::image::Platform;
 use registry_ext::publish::FEW_LAYERS;
 use registry_ext::reference::ImageRef;
 use registry_ext::store::StoreRef;
-use tar_diff::{DiffOptions, Method, Preset};
+use tar_diff::{DiffArgs, DiffOptions, Method};
 
 const AFTER_HELP: &str = "\
 Images:  HOST[:PORT]/NAME[:TAG][@DIGEST]   oci:DIR[:TAG]   oci-archive:FILE[:TAG]
@@ -131,8 +131,9 @@ impl CommonArgs {
     }
 }
 
+/// How deltas are made.
 #[derive(Debug, clap::Args)]
-pub(crate) struct DiffArgs {
+pub(crate) struct MakeArgs {
     /// How deltas of files are made; _deltaindex is always bsdiff, since its clients read no other
     #[arg(long, value_enum, default_value_t, value_name = "METHOD")]
     binary_diff: Method,
@@ -140,28 +141,18 @@ pub(crate) struct DiffArgs {
     /// an artifact of their own that registry-ext alone reads [default: what the method needs]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<Format>,
-    /// How much time the deltas are worth
-    #[arg(long, value_enum, default_value_t, value_name = "PRESET")]
-    preset: Preset,
-    /// zstd level of the deltas, 1 to 22 [default: 4, 19 or 22, by preset]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=22))]
-    level: Option<i32>,
-    /// Threads that make deltas [default: all cores]
-    #[arg(long, short, value_name = "N")]
-    jobs: Option<NonZeroUsize>,
+    #[command(flatten)]
+    effort: DiffArgs,
 }
 
-impl DiffArgs {
-    pub(crate) fn options(&self) -> DiffOptions {
-        let preset = DiffOptions::preset(self.preset);
-        DiffOptions {
-            method: self.binary_diff,
-            sees_through: self.format == Some(Format::Tardf3),
-            level: self.level.unwrap_or(preset.level),
-            jobs: self.jobs.unwrap_or(preset.jobs),
-            memory: cli::resources::memory_budget().unwrap_or(preset.memory),
-            ..preset
-        }
+impl MakeArgs {
+    /// The options of the diffs, whose temporary files lie in `temp_dir`.
+    pub(crate) fn options(&self, temp_dir: &Path) -> DiffOptions {
+        let mut options = self.effort.options(cli::resources::memory_budget());
+        options.method = self.binary_diff;
+        options.sees_through = self.format == Some(Format::Tardf3);
+        options.temp_dir = temp_dir.to_owned();
+        options
     }
 }
 
@@ -229,7 +220,7 @@ pub(crate) struct PublishArgs {
     #[arg(long)]
     pub(crate) strict: bool,
     #[command(flatten)]
-    pub(crate) diff: DiffArgs,
+    pub(crate) make: MakeArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -317,7 +308,7 @@ pub(crate) struct MeasureArgs {
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<Platform>,
     #[command(flatten)]
-    pub(crate) diff: DiffArgs,
+    pub(crate) make: MakeArgs,
 }
 
 /// An operand of `measure`.

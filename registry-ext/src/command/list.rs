@@ -4,7 +4,7 @@ use anyhow::Result;
 use cli::Text;
 use layer::Digest;
 use registry_ext::artifact::oci_delta::{Kind, OciDelta};
-use registry_ext::discover::{Candidate, Found, Layout, discover};
+use registry_ext::discover::{Candidate, Discovery, Published, discover};
 use registry_ext::source_tags::SourceTags;
 use registry_ext::store::Base;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use super::table::{Table, percent};
 struct Listed {
     platform: String,
     image: String,
-    layout: Layout,
+    layout: Published,
     /// Whether `from` is the digest of an image's config or the diff_id of a layer.
     from_kind: &'static str,
     from: String,
@@ -92,12 +92,12 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
 }
 
 /// Who reads which layout.
-fn clients(candidate: &Candidate, found: &Found) -> &'static [&'static str] {
+fn clients(candidate: &Candidate, found: &Discovery) -> &'static [&'static str] {
     let is_older = |(digest, artifact): &(Digest, OciDelta)| {
         *digest == candidate.manifest && artifact.kind == Kind::Older
     };
     match candidate.layout {
-        Layout::Artifact if found.artifacts.iter().any(is_older) => Layout::Tardf3.clients(),
+        Published::Artifact if found.artifacts.iter().any(is_older) => Published::Tardf3.clients(),
         layout => layout.clients(),
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use cli::{Misuse, Text};
-use registry_ext::discover::Layout;
+use registry_ext::discover::Published;
 use registry_ext::measure::{Measurement, measure, measure_layers};
 use registry_ext::publish::FEW_LAYERS;
 
@@ -14,7 +14,7 @@ use super::print_json;
 use super::table::{Table, percent};
 
 pub(super) async fn run(context: &Context, args: &MeasureArgs) -> Result<()> {
-    let options = context.make_options(args.diff.options());
+    let options = context.make_options(args.make.options(&context.temp_dir));
     let max_layers = if args.layout.delta_index() { args.layout.max_layers() } else { 0 };
     let measurements = match (&args.old, &args.new) {
         (Measured::Image(old), Measured::Image(new)) => {
@@ -70,9 +70,9 @@ fn show(measurement: &Measurement, layout: LayoutArg, text: &mut Text) {
     let is_there =
         |made: fn(&registry_ext::measure::MeasuredLayer) -> bool| measurement.layers.iter().any(made);
     for (made, is_there) in [
-        (Layout::Artifact, is_there(|layer| layer.delta_size.is_some())),
-        (Layout::DeltaIndex, is_there(|layer| layer.delta_index_size.is_some())),
-        (Layout::Tardf3, is_there(|layer| layer.tardf3_size.is_some())),
+        (Published::Artifact, is_there(|layer| layer.delta_size.is_some())),
+        (Published::DeltaIndex, is_there(|layer| layer.delta_index_size.is_some())),
+        (Published::Tardf3, is_there(|layer| layer.tardf3_size.is_some())),
     ] {
         if is_there {
             text.line(format_args!("{}: read by {}", made.name(), made.clients().join(", ")));

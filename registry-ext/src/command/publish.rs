@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use cli::Text;
 use registry_ext::Error;
-use registry_ext::discover::Layout;
+use registry_ext::discover::Published;
 use registry_ext::publish::{Outcome, PublishOptions, PublishReport, RecipeOutcome, publish};
 use registry_ext::reference::ImageRef;
 use registry_ext::repository::Repository;
@@ -32,7 +32,7 @@ pub(super) async fn run(context: &Context, args: &PublishArgs) -> Result<()> {
         context.warn("there is no old image, so nothing is published");
     }
     let options = PublishOptions {
-        make: context.make_options(args.diff.options()),
+        make: context.make_options(args.make.options(&context.temp_dir)),
         delta_index: args.layout.delta_index(),
         delta_index_max_layers: args.layout.max_layers(),
         artifact: args.layout.artifact(),
@@ -132,7 +132,7 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
 /// The programs that read what was published, and what was left out.
 fn readers(report: &PublishReport) -> Text {
     let mut text = Text::new();
-    for layout in [Layout::Artifact, Layout::DeltaIndex, Layout::Tardf3] {
+    for layout in [Published::Artifact, Published::DeltaIndex, Published::Tardf3] {
         let is_there = |outcome| matches!(outcome, Outcome::Published | Outcome::AlreadyThere);
         if report.deltas.iter().any(|delta| delta.layout == layout && is_there(delta.outcome)) {
             text.line(format_args!("{}: read by {}", layout.name(), layout.clients().join(", ")));

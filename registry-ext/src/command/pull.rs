@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use layer::SpoolOptions;
 use registry_ext::Error;
 use registry_ext::image::{Image, Platform};
+use registry_ext::oci::Name;
 use registry_ext::pull::{Destination, Origin, PullOptions, PullReport, pull};
 use registry_ext::reference::ImageRef;
-use registry_ext::repository::Name;
 use registry_ext::scratch::ScratchDir;
 use registry_ext::signature::{self, PublicKey};
 use registry_ext::store::{

@@ -9,15 +9,14 @@ use futures_util::{StreamExt, stream};
 use layer::{BlobDigest, DiffId, Digest};
 use oci_spec::image::{Descriptor, ImageManifest, MediaType};
 
-use super::{Found, Layout, one_line};
+use super::{Discovery, Published};
 use crate::artifact::blob_recipes::{BlobRecipes, is_blob_recipes};
 use crate::artifact::delta_index::{self, LayerDelta};
 use crate::artifact::oci_delta::{Kind, OciDelta};
-use crate::artifact::{
-    DELTA_INDEX_TAG, artifact_type_of, deltas_tag, digest_of, parse_index, parse_manifest, stated_type,
-};
+use crate::artifact::{DELTA_INDEX_TAG, deltas_tag};
 use crate::image::Image;
-use crate::repository::{Manifest, Name, Repository};
+use crate::oci::{Manifest, Name, artifact_type_of, digest_of, parse_index, parse_manifest, stated_type};
+use crate::repository::Repository;
 use crate::{Error, Result};
 
 /// Most artifacts of one image that are read. Each is from another old image.
@@ -35,12 +34,12 @@ const AT_ONCE: usize = 4;
 #[derive(Default)]
 pub(super) struct Referrers {
     pub(super) artifacts: Vec<(Digest, OciDelta)>,
-    pub(super) found: Found,
+    pub(super) found: Discovery,
 }
 
 impl Referrers {
     /// Adds the candidates, those that all clients read first.
-    pub(super) fn finish(mut self, image: &Image) -> Found {
+    pub(super) fn finish(mut self, image: &Image) -> Discovery {
         self.artifacts.sort_by_key(|(_, artifact)| artifact.kind == Kind::Tardf3);
         let mut known = HashSet::new();
         for (digest, artifact) in self.artifacts {
@@ -59,34 +58,38 @@ enum Artifact {
 pub(super) async fn from_delta_index(
     repository: &Repository,
     image: &Image,
-    found: &mut Found,
+    found: &mut Discovery,
 ) -> Result<()> {
     let Some(index) = repository.manifest(&Name::Tag(DELTA_INDEX_TAG.into())).await? else { return Ok(()) };
     let entries =
         delta_index::entries_for(&parse_index(DELTA_INDEX_TAG, &index.bytes)?, image.manifest.digest);
     drop(index);
-    add_delta_manifests(repository, image, Layout::DeltaIndex, &entries, found).await;
+    add_delta_manifests(repository, image, Published::DeltaIndex, &entries, found).await;
     Ok(())
 }
 
-pub(super) async fn from_deltas_tag(repository: &Repository, image: &Image, found: &mut Found) -> Result<()> {
+pub(super) async fn from_deltas_tag(
+    repository: &Repository,
+    image: &Image,
+    found: &mut Discovery,
+) -> Result<()> {
     let tag = deltas_tag(image.manifest.digest);
     let Some(top) = repository.manifest(&Name::Tag(tag.clone())).await? else { return Ok(()) };
     if !top.is_index() {
-        return found.add_delta_manifest(Layout::DeltasTag, image, &top);
+        return found.add_delta_manifest(Published::DeltasTag, image, &top);
     }
     let index = parse_index(&tag, &top.bytes)?;
     drop(top);
-    add_delta_manifests(repository, image, Layout::DeltasTag, index.manifests(), found).await;
+    add_delta_manifests(repository, image, Published::DeltasTag, index.manifests(), found).await;
     Ok(())
 }
 
 async fn add_delta_manifests(
     repository: &Repository,
     image: &Image,
-    layout: Layout,
+    layout: Published,
     entries: &[Descriptor],
-    found: &mut Found,
+    found: &mut Discovery,
 ) {
     let mut seen = HashSet::new();
     let once = entries.iter().filter(|entry| seen.insert(entry.digest()));
@@ -96,7 +99,7 @@ async fn add_delta_manifests(
             Err(error) => Err(error),
         };
         if let Err(error) = added {
-            found.warn(one_line(&error));
+            found.warn(error.one_line());
         }
     }
 }
@@ -141,7 +144,7 @@ pub(super) async fn from_referrers(
             }
             // What does not say that it is ours may be anything.
             Err(Error::NotFound { .. } | Error::Malformed { .. }) if !says_so => {}
-            Err(error) => into.found.warn(one_line(&error)),
+            Err(error) => into.found.warn(error.one_line()),
         }
         // Those that are refused by their digests have come, too.
         let size = size.max(repository.received() - before);
@@ -206,8 +209,8 @@ pub(super) fn of_image(image: &Image, mut deltas: Vec<LayerDelta>) -> Vec<LayerD
     deltas
 }
 
-impl Found {
-    fn add_delta_manifest(&mut self, layout: Layout, image: &Image, manifest: &Manifest) -> Result<()> {
+impl Discovery {
+    fn add_delta_manifest(&mut self, layout: Published, image: &Image, manifest: &Manifest) -> Result<()> {
         let parsed = parse_manifest("delta manifest", &manifest.bytes)?;
         self.add_deltas(layout, manifest.digest, of_image(image, delta_index::deltas_of(&parsed)));
         Ok(())

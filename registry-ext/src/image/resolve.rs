@@ -11,13 +11,12 @@ use serde::Deserialize;
 
 use super::platform::Platform;
 use super::{Image, ImageLayer};
-use crate::artifact::reading::is_index;
-use crate::artifact::{
-    EMPTY_CONFIG, artifact_type_of, digest_of, parse_image_index, parse_json, parse_manifest, stated_type,
+use crate::oci::{
+    EMPTY_CONFIG, Manifest, Name, artifact_type_of, digest_of, is_index, parse_image_index, parse_json,
+    parse_manifest, stated_type,
 };
-use crate::discover::one_line;
 use crate::registry::MAX_MANIFEST_SIZE;
-use crate::repository::{Manifest, Name, Repository};
+use crate::repository::Repository;
 use crate::watch::Watch;
 use crate::{Error, Result};
 
@@ -86,7 +85,7 @@ pub async fn resolve_all(
             Ok(_) => {}
             Err(error) if is_of_entry(&error) => {
                 let of = Platform::of(&entry).map_or_else(String::new, |of| format!(" for {of}"));
-                watch.warn(&format!("the image{of} in {what} is left out: {}", one_line(&error)));
+                watch.warn(&format!("the image{of} in {what} is left out: {}", error.one_line()));
                 first_error = first_error.or(Some(error));
             }
             Err(error) => return Err(error),

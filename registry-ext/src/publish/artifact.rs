@@ -7,10 +7,10 @@ use super::Outcome;
 use super::job::Job;
 use crate::Result;
 use crate::artifact::oci_delta::{ArtifactLayer, Kind, OciDelta};
-use crate::artifact::{EMPTY_CONFIG, EMPTY_JSON};
-use crate::discover::{Layout, discover};
+use crate::discover::{Published, discover};
 use crate::image::{Image, ImageLayer};
-use crate::repository::{Manifest, Repository};
+use crate::oci::{EMPTY_CONFIG, EMPTY_JSON, Manifest};
+use crate::repository::Repository;
 
 impl Job<'_> {
     /// Publishes the artifacts from `source`, unless they would save nothing or are there.
@@ -38,20 +38,20 @@ impl Job<'_> {
         if let Some(artifact) = self.artifact_from(source, Kind::OciDelta) {
             let layers = artifact.layers.clone();
             for layer in lacking {
-                self.note(source, layer, Layout::Artifact, None, Outcome::AlreadyThere);
+                self.note(source, layer, Published::Artifact, None, Outcome::AlreadyThere);
             }
             return Ok(layers);
         }
         let mut layers = Vec::new();
         for layer in lacking {
             let Some(delta) = self.delta_of_image(repository, source, layer, Version::V2).await? else {
-                self.note(source, layer, Layout::Artifact, None, Outcome::Failed);
+                self.note(source, layer, Published::Artifact, None, Outcome::Failed);
                 layers.push(ArtifactLayer::original(&layer.blob)?);
                 continue;
             };
             let is_smaller = delta.size < layer.blob.size();
             let outcome = if is_smaller { Outcome::Published } else { Outcome::NotSmaller };
-            self.note(source, layer, Layout::Artifact, Some(delta.size), outcome);
+            self.note(source, layer, Published::Artifact, Some(delta.size), outcome);
             layers.push(match is_smaller {
                 true => {
                     self.put_delta(&delta).await?;
@@ -62,7 +62,7 @@ impl Job<'_> {
         }
         if layers.iter().any(ArtifactLayer::is_delta) {
             let put = self.put_artifact(source, Kind::OciDelta, layers.clone()).await;
-            let digest = put.inspect_err(|_| self.note_refusal(source, Layout::Artifact))?;
+            let digest = put.inspect_err(|_| self.note_refusal(source, Published::Artifact))?;
             self.report.artifacts.push(digest);
         }
         Ok(layers)
@@ -79,7 +79,7 @@ impl Job<'_> {
         let lacking = self.target.layers_not_in(source);
         if self.artifact_from(source, Kind::Tardf3).is_some() {
             for layer in lacking {
-                self.note(source, layer, Layout::Tardf3, None, Outcome::AlreadyThere);
+                self.note(source, layer, Published::Tardf3, None, Outcome::AlreadyThere);
             }
             return Ok(());
         }
@@ -88,7 +88,7 @@ impl Job<'_> {
             let delta = self.delta_of_image(repository, source, layer, Version::V3).await?;
             let other = others.iter().find(|other| other.to == layer.digest && other.is_delta());
             let Some(delta) = delta else {
-                self.note(source, layer, Layout::Tardf3, None, Outcome::Failed);
+                self.note(source, layer, Published::Tardf3, None, Outcome::Failed);
                 layers.push(match other {
                     Some(other) => other.clone(),
                     None => ArtifactLayer::original(&layer.blob)?,
@@ -105,12 +105,12 @@ impl Job<'_> {
                 None => (ArtifactLayer::original(&layer.blob)?, Outcome::NotSmaller),
             };
             is_worth_it |= outcome == Outcome::Published && delta.version == Version::V3;
-            self.note(source, layer, Layout::Tardf3, Some(delta.size), outcome);
+            self.note(source, layer, Published::Tardf3, Some(delta.size), outcome);
             layers.push(blob);
         }
         if is_worth_it {
             let put = self.put_artifact(source, Kind::Tardf3, layers).await;
-            let digest = put.inspect_err(|_| self.note_refusal(source, Layout::Tardf3))?;
+            let digest = put.inspect_err(|_| self.note_refusal(source, Published::Tardf3))?;
             self.report.tardf3_artifacts.push(digest);
         }
         Ok(())

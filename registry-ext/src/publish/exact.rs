@@ -7,13 +7,13 @@ use oci_spec::image::Descriptor;
 use serde::Serialize;
 
 use super::job::Job;
+use crate::artifact::BLOB_RECIPE;
 use crate::artifact::blob_recipes::BlobRecipes;
-use crate::artifact::{BLOB_RECIPE, EMPTY_CONFIG, EMPTY_JSON, descriptor_of};
 use crate::blob_recipe::{BlobRecipe, Refusal};
-use crate::discover::{discover, one_line};
+use crate::discover::discover;
 use crate::error::blocking;
 use crate::image::ImageLayer;
-use crate::repository::Manifest;
+use crate::oci::{EMPTY_CONFIG, EMPTY_JSON, Manifest, descriptor_of};
 use crate::{Error, Result};
 
 /// What is known of the blob of a layer.
@@ -57,7 +57,7 @@ impl Job<'_> {
                 _ if layer.is_plain_tar() => (None, RecipeOutcome::NotNeeded),
                 Some(known) => (Some(known.size()), RecipeOutcome::AlreadyThere),
                 None => match self.find_recipe(layer).await {
-                    Err(error) if error.is_of_one_layer() => (None, RecipeOutcome::Refused(one_line(&error))),
+                    Err(error) if error.is_of_one_layer() => (None, RecipeOutcome::Refused(error.one_line())),
                     Err(error) => return Err(error),
                     Ok(Ok(recipe)) => {
                         let bytes = recipe.to_bytes();
@@ -84,13 +84,13 @@ impl Job<'_> {
     }
 
     async fn find_recipe(&self, layer: &ImageLayer) -> Result<Result<BlobRecipe, Refusal>> {
-        let tar = self.workshop.spools(&self.new.repository, &[layer]).await?;
+        let tar = self.cache.spools(&self.new.repository, &[layer]).await?;
         let tar = tar.into_iter().next().ok_or(Error::Panicked)?;
         // Before the blob is read.
         if let Err(refusal) = Refusal::of_size(layer.blob.size().max(tar.size())) {
             return Ok(Err(refusal));
         }
-        let path = self.workshop.blob(&self.new.repository, layer).await?;
+        let path = self.cache.blob(&self.new.repository, layer).await?;
         blocking(move || {
             let blob = std::fs::read(&path).map_err(Error::io("read", &path))?;
             BlobRecipe::find(&blob, &tar)

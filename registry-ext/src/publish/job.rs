@@ -2,16 +2,16 @@
 
 use delta_format::Version;
 
-use super::{Images, Outcome, PublishOptions, PublishReport, PublishedDelta};
+use super::{Outcome, PublishOptions, PublishReport, PublishedDelta};
 use crate::artifact::delta_index::{self, LayerDelta};
 use crate::artifact::oci_delta::ArtifactLayer;
-use crate::artifact::{
-    DELTA_CONFIG, DELTA_INDEX_TAG, EMPTY_JSON, descriptor_of, digest_of, hex, parse_manifest,
-};
-use crate::delta::{Delta, Workshop};
-use crate::discover::{Found, Layout, one_line};
+use crate::artifact::{DELTA_CONFIG, DELTA_INDEX_TAG};
+use crate::delta::{Delta, DeltaCache};
+use crate::discover::{Discovery, Published};
+use crate::image::Images;
 use crate::image::{Image, ImageLayer};
-use crate::repository::{Manifest, Repository};
+use crate::oci::{EMPTY_JSON, Manifest, descriptor_of, digest_of, hex, parse_manifest};
+use crate::repository::Repository;
 use crate::watch::Watch;
 use crate::{Error, Result, shared_index};
 
@@ -21,10 +21,10 @@ pub(super) struct Job<'p> {
     pub(super) target: &'p Image,
     pub(super) to: &'p Repository,
     pub(super) options: &'p PublishOptions,
-    pub(super) workshop: &'p Workshop,
+    pub(super) cache: &'p DeltaCache,
     pub(super) watch: &'p Watch,
     /// What is published already.
-    pub(super) found: Found,
+    pub(super) found: Discovery,
     pub(super) report: &'p mut PublishReport,
 }
 
@@ -33,7 +33,7 @@ impl Job<'_> {
         &mut self,
         source: &Image,
         layer: &ImageLayer,
-        layout: Layout,
+        layout: Published,
         delta_size: Option<u64>,
         outcome: Outcome,
     ) {
@@ -50,7 +50,7 @@ impl Job<'_> {
     }
 
     /// Notes that an artifact could not be published whose deltas were made.
-    pub(super) fn note_refusal(&mut self, source: &Image, layout: Layout) {
+    pub(super) fn note_refusal(&mut self, source: &Image, layout: Published) {
         let (old, new) = (source.manifest.digest.to_string(), self.target.manifest.digest.to_string());
         for delta in &mut self.report.deltas {
             if (&delta.old, &delta.new, delta.layout) == (&old, &new, layout)
@@ -64,7 +64,7 @@ impl Job<'_> {
     /// Notes that something that refers to the image could not be published, although `_deltaindex` is written:
     /// its readers need nothing else.
     pub(super) fn note_failure(&mut self, error: &Error) {
-        let (reason, target) = (one_line(error), self.target.manifest.digest);
+        let (reason, target) = (error.one_line(), self.target.manifest.digest);
         self.watch.warn(&format!(
             "what refers to {target} cannot be published, only _deltaindex is written: {reason}",
         ));
@@ -81,7 +81,7 @@ impl Job<'_> {
         newest: Version,
     ) -> Result<Option<Delta>> {
         let sources = (repository, old);
-        self.workshop.delta_unless_unreadable(sources, (&self.new.repository, layer), newest).await
+        self.cache.delta_unless_unreadable(sources, (&self.new.repository, layer), newest).await
     }
 
     /// The delta of `layer` from all layers of an image.
@@ -111,16 +111,16 @@ impl Job<'_> {
             let pair = (last.diff_id, layer.diff_id);
             let is_there = |known: &LayerDelta| (known.from, known.to) == pair;
             if self.found.delta_manifests.iter().any(|(_, known)| known.iter().any(is_there)) {
-                self.note(source, layer, Layout::DeltaIndex, None, Outcome::AlreadyThere);
+                self.note(source, layer, Published::DeltaIndex, None, Outcome::AlreadyThere);
                 continue;
             }
             let Some(delta) = self.delta(repository, &[last], layer, Version::V1).await? else {
-                self.note(source, layer, Layout::DeltaIndex, None, Outcome::Failed);
+                self.note(source, layer, Published::DeltaIndex, None, Outcome::Failed);
                 continue;
             };
             let is_smaller = delta.size < layer.blob.size();
             let outcome = if is_smaller { Outcome::Published } else { Outcome::NotSmaller };
-            self.note(source, layer, Layout::DeltaIndex, Some(delta.size), outcome);
+            self.note(source, layer, Published::DeltaIndex, Some(delta.size), outcome);
             if is_smaller {
                 self.put_delta(&delta).await?;
                 deltas.push(LayerDelta::new(pair.0, pair.1, delta.digest, delta.size));
@@ -182,7 +182,7 @@ impl Job<'_> {
 
     pub(super) async fn put_bytes(&self, media_type: &str, bytes: &[u8]) -> Result<()> {
         let blob = descriptor_of(media_type, bytes);
-        let path = self.workshop.dir().join(format!("put-{}", hex(digest_of(&blob)?)));
+        let path = self.cache.dir().join(format!("put-{}", hex(digest_of(&blob)?)));
         std::fs::write(&path, bytes).map_err(Error::io("write", &path))?;
         self.to.put_blob(&blob, &path).await
     }
@@ -199,7 +199,7 @@ impl Job<'_> {
                 return Ok(());
             }
         }
-        let path = self.new.repository.blob(&layer.blob, self.workshop.dir(), &|_| ()).await?;
+        let path = self.new.repository.blob(&layer.blob, self.cache.dir(), &|_| ()).await?;
         self.to.put_blob(&layer.blob, &path).await
     }
 }

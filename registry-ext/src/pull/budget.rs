@@ -69,7 +69,7 @@ mod tests {
     use layer::{BlobDigest, DiffId, Digest};
 
     use super::*;
-    use crate::artifact::descriptor;
+    use crate::oci::descriptor;
 
     fn layer(size: u64, is_plain: bool) -> ImageLayer {
         let (digest, tar) = (Digest::of(b"blob"), Digest::of(if is_plain { b"blob" } else { b"tar." }));

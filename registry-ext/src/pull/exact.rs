@@ -6,12 +6,11 @@ use std::io::{BufWriter, Write};
 use layer::{BlobDigest, DiffId, Spool};
 use oci_spec::image::Descriptor;
 
-use super::fetcher::{Fetcher, Ways};
-use crate::artifact::digest_of;
+use super::fetcher::{BlobSources, Fetcher};
 use crate::blob_recipe::BlobRecipe;
-use crate::delta::{check_diff_id, short};
 use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
+use crate::oci::{check_diff_id, digest_of, short};
 use crate::watch::Watch;
 use crate::{Error, Result};
 
@@ -34,18 +33,23 @@ pub(super) fn other_blobs(
 }
 
 /// The ways to get a layer in which its blob comes out as the manifest has it.
-pub(super) fn exact<'p>(layer: &ImageLayer, ways: Ways<'p>, recipes: &Recipes, watch: &Watch) -> Ways<'p> {
+pub(super) fn exact<'p>(
+    layer: &ImageLayer,
+    ways: BlobSources<'p>,
+    recipes: &Recipes,
+    watch: &Watch,
+) -> BlobSources<'p> {
     if layer.is_plain_tar() {
-        return Ways { here: None, ..ways };
+        return BlobSources { here: None, ..ways };
     }
     let Some(recipe) = recipes.get(&layer.digest) else {
         if ways.here.is_some() || !ways.deltas.is_empty() {
             let name = short(layer.diff_id);
             watch.warn(&format!("the blob of layer {name} has no recipe, so it is fetched whole"));
         }
-        return Ways::default();
+        return BlobSources::default();
     };
-    let mut ways = Ways { recipe: Some(recipe.clone()), ..ways };
+    let mut ways = BlobSources { recipe: Some(recipe.clone()), ..ways };
     ways.deltas.retain(|(delta, _)| delta.blob.size() + recipe.size() < layer.blob.size());
     ways
 }

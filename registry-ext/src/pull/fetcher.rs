@@ -13,10 +13,10 @@ use tokio::time::timeout;
 use super::budget::{Budget, MAX_FAILURES};
 use super::{Origin, PullOptions, tar_blob};
 use crate::artifact::is_tardf3;
-use crate::delta::{check_diff_id, short};
-use crate::discover::{Candidate, one_line};
+use crate::discover::Candidate;
 use crate::error::blocking;
 use crate::image::ImageLayer;
+use crate::oci::{check_diff_id, short};
 use crate::repository::Repository;
 use crate::store::{LayerStore, OciLayout};
 use crate::watch::Watch;
@@ -33,7 +33,7 @@ pub(super) struct Fetched {
 
 /// The ways to get a layer without its blob.
 #[derive(Default)]
-pub(super) struct Ways<'p> {
+pub(super) struct BlobSources<'p> {
     /// Deltas, and where their sources are: best first.
     pub(super) deltas: VecDeque<(&'p Candidate, &'p dyn LayerStore)>,
     /// How the blob is made of the tar, if the tar alone is not enough.
@@ -55,7 +55,7 @@ impl Fetcher<'_> {
     /// Fetches a layer in the first way that works: of what is here, by the `deltas` in their order, whole.
     /// Deltas that fail cost fewer bytes than the layer's blob, all together, and they are few, within a
     /// [`Budget`].
-    pub(super) async fn layer(&self, layer: &ImageLayer, mut ways: Ways<'_>) -> Result<Fetched> {
+    pub(super) async fn layer(&self, layer: &ImageLayer, mut ways: BlobSources<'_>) -> Result<Fetched> {
         let (mut size, mut failures) = (0, Vec::new());
         let budget = Budget::new(layer, self.repository.line_rate(), self.options.max_layer_size);
         let recipe = ways.recipe.as_ref();
@@ -126,7 +126,7 @@ impl Fetcher<'_> {
         is_another_tried: bool,
         error: &Error,
     ) {
-        let reason = one_line(error);
+        let reason = error.one_line();
         let next = if is_another_tried { "another is tried" } else { "its blob is fetched" };
         self.watch.warn(&format!("{what} layer {} cannot be used, {next}: {reason}", short(layer.diff_id)));
         failures.push(reason);

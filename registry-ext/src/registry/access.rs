@@ -8,7 +8,7 @@ use reqwest::{RequestBuilder, Url};
 
 use super::challenge::{Bearer, Challenges};
 use super::request::exchange;
-use super::{RegistryError, Repository};
+use super::{Client, RegistryError};
 use crate::credentials::Credential;
 
 /// What a request does, and so what it must be allowed to do.
@@ -37,7 +37,7 @@ impl Access {
     }
 }
 
-impl Repository {
+impl Client {
     pub(super) async fn access(&self, operation: Operation) -> Result<Access, RegistryError> {
         let mut known = self.access.lock().await;
         if let Some(access) = known.get(&operation) {
@@ -202,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn credentials_do_not_leave_tls_for_a_token() {
         let reference = "registry.example/app".parse().unwrap();
-        let repository = Repository::open(&reference, &crate::registry::RegistryOptions::default()).unwrap();
+        let repository = Client::open(&reference, &crate::registry::RegistryOptions::default()).unwrap();
         let http = bearer("http://registry.example/token", &[]);
         let error = repository.token(&http, Operation::Pull).await.unwrap_err();
         assert!(error.to_string().contains("has no TLS"), "{error}");

@@ -13,8 +13,8 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use super::access::Operation;
 use super::rate::Floor;
 use super::request::{exchange, next_chunk};
-use super::{RegistryError, Repository};
-use crate::artifact::digest_of;
+use super::{Client, RegistryError};
+use crate::oci::digest_of;
 use crate::{Error, Result};
 
 /// Most `urls` of a blob that are tried.
@@ -45,7 +45,7 @@ impl Download<'_> {
     }
 }
 
-impl Repository {
+impl Client {
     /// Downloads a blob to a file. After a broken connection the download goes on where it stopped,
     /// if the registry can do that, and starts again if it refuses to. `progress` is called with the bytes
     /// of each step; after a start from the beginning some are counted twice.

@@ -14,9 +14,8 @@ use tokio::time::timeout;
 
 use super::access::Operation;
 use super::request::Effort;
-use super::{RegistryError, Repository};
-use crate::artifact::{ANNOTATION_CREATED, annotated, annotation, parse_index, referrers_tag};
-use crate::repository::{Manifest, Name};
+use super::{Client, RegistryError};
+use crate::oci::{ANNOTATION_CREATED, Manifest, Name, annotated, annotation, parse_index, referrers_tag};
 use crate::{Error, Result};
 
 /// Tags that are asked for at once. Registries have limits of their own.
@@ -30,7 +29,7 @@ const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/
     application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.docker.distribution.manifest.list.v2+json";
 
-impl Repository {
+impl Client {
     /// The manifest or index of this name; `None` if there is none.
     ///
     /// # Errors

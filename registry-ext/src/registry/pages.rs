@@ -6,7 +6,7 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, LINK};
 
 use super::request::{Effort, too_large};
-use super::{RegistryError, Repository};
+use super::{Client, RegistryError};
 use crate::Result;
 
 /// Most pages of a list that are read.
@@ -14,7 +14,7 @@ const MAX_PAGES: usize = 1000;
 /// Most bytes of all pages of a list.
 const MAX_LIST_SIZE: u64 = 32 << 20;
 
-impl Repository {
+impl Client {
     /// Gets a list and gives each page to `take`. Ends, with `None`, at a page that is not there or that
     /// `take` refuses, and at one that was there before.
     ///

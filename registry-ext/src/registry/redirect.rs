@@ -4,7 +4,7 @@
 use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, LOCATION, PROXY_AUTHORIZATION,
 };
-use reqwest::{Client, Method, Request, Response, StatusCode, Url};
+use reqwest::{Method, Request, Response, StatusCode, Url};
 
 use super::RegistryError;
 
@@ -15,7 +15,7 @@ const MAX_REDIRECTS: usize = 10;
 /// are for, and nothing that came by TLS goes on without.
 pub(super) async fn execute(
     action: &str,
-    client: &Client,
+    client: &reqwest::Client,
     mut request: Request,
 ) -> Result<Response, RegistryError> {
     for _ in 0..=MAX_REDIRECTS {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::access::{Access, Operation};
 use super::challenge::Challenges;
 use super::rate::Floor;
-use super::{CONNECT_TIMEOUT, READ_TIMEOUT, RegistryError, Repository, USER_AGENT, pages, redirect};
+use super::{CONNECT_TIMEOUT, Client, READ_TIMEOUT, RegistryError, USER_AGENT, pages, redirect};
 use crate::{Error, Result};
 
 /// Largest manifest or index in bytes: what registries accept (OCI distribution specification,
@@ -45,7 +45,7 @@ pub(super) struct Document {
     pub(super) links: Vec<String>,
 }
 
-impl Repository {
+impl Client {
     /// Makes a request until it succeeds, fails for good, or was tried often enough. A refused
     /// credential is renewed once.
     pub(super) async fn attempt<T>(

@@ -13,7 +13,7 @@ use oci_distribution::client::{Certificate, CertificateEncoding, ClientConfig, C
 use oci_distribution::errors::OciDistributionError;
 use oci_distribution::secrets::RegistryAuth;
 use oci_distribution::token_cache::{RegistryToken, RegistryTokenType};
-use oci_distribution::{Client, RegistryOperation};
+use oci_distribution::{Client as UploadClient, RegistryOperation};
 use oci_spec::distribution::Reference;
 use oci_spec::image::Descriptor;
 use tokio::io::AsyncReadExt;
@@ -22,9 +22,9 @@ use tokio::time::timeout;
 
 use super::access::{Access, Operation};
 use super::request::Effort;
-use super::{CONNECT_TIMEOUT, RegistryError, Repository, USER_AGENT, is_loopback};
+use super::{CONNECT_TIMEOUT, Client, RegistryError, USER_AGENT, is_loopback};
 use crate::Result;
-use crate::artifact::digest_of;
+use crate::oci::digest_of;
 
 /// Bytes that are read from a file and sent at once: what a registry takes at least in the time that it
 /// has for them.
@@ -32,7 +32,7 @@ const CHUNK_SIZE: usize = 64 << 10;
 /// Bytes that a registry checks and stores in a second at least before it answers.
 const STORE_RATE: u64 = 16 << 20;
 
-impl Repository {
+impl Client {
     /// Stores the blob in a file, unless the repository has it. An upload may take any time, as long as
     /// the registry goes on taking it.
     ///
@@ -94,7 +94,7 @@ impl Repository {
     }
 
     /// The client, with what it needs to be let in.
-    async fn upload_client(&self, access: &Access) -> Result<&Client, RegistryError> {
+    async fn upload_client(&self, access: &Access) -> Result<&UploadClient, RegistryError> {
         let client = self.uploads.get_or_try_init(async || self.make_upload_client()).await?;
         let token = match access {
             Access::Anonymous => return Ok(client),
@@ -108,14 +108,14 @@ impl Repository {
         Ok(client)
     }
 
-    fn make_upload_client(&self) -> Result<Client, RegistryError> {
+    fn make_upload_client(&self) -> Result<UploadClient, RegistryError> {
         let is_plain = self.base.starts_with("http:");
         // Only another proxy keeps it from those of the environment: one that is never used.
         let no_proxy = is_loopback(self.reference.resolve_registry()).then(|| "http://unused".to_owned());
         let certificate =
             |pem: &Vec<u8>| Certificate { encoding: CertificateEncoding::Pem, data: pem.clone() };
-        // Not `Client::new`: it hides errors and falls back to defaults.
-        Client::try_from(ClientConfig {
+        // Not `UploadClient::new`: it hides errors and falls back to defaults.
+        UploadClient::try_from(ClientConfig {
             protocol: if is_plain { ClientProtocol::Http } else { ClientProtocol::Https },
             use_monolithic_push: true,
             extra_root_certificates: self.ca_certificates.iter().map(certificate).collect(),

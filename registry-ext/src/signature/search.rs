@@ -13,11 +13,10 @@ use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::{ANNOTATION_SIGNATURE, ARTIFACT_TYPE_SIGNATURE, Candidate, PublicKey};
 use crate::Result;
+use crate::artifact::ANNOTATION_CONTENT;
 use crate::artifact::oci_delta::Kind;
-use crate::artifact::{
-    ANNOTATION_CONTENT, ANNOTATION_CREATED, annotation, artifact_type_of, hex, parse_manifest, stated_type,
-};
-use crate::repository::{Name, Repository};
+use crate::oci::{ANNOTATION_CREATED, Name, annotation, artifact_type_of, hex, parse_manifest, stated_type};
+use crate::repository::Repository;
 
 /// Most signatures that are checked: each takes a fraction of a millisecond.
 const MAX_CHECKS: usize = 1024;
@@ -202,7 +201,8 @@ fn ranked(mut referrers: Vec<Descriptor>) -> Vec<Descriptor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{ARTIFACT_TYPE, annotated, descriptor};
+    use crate::artifact::ARTIFACT_TYPE;
+    use crate::oci::{annotated, descriptor};
 
     #[test]
     fn junk_does_not_crowd_out_a_signature() {

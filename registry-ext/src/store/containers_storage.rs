@@ -14,7 +14,7 @@ use tar_patch::DirSource;
 use tokio::process::Command;
 
 use super::{Base, LayerStore, MergedDirs, OciLayout, Sources};
-use crate::artifact::parse_json;
+use crate::oci::parse_json;
 use crate::{Error, Result};
 
 /// A name in a containers-storage, as skopeo and podman write it:
@@ -157,7 +157,7 @@ impl ContainersStorage {
 
     /// The ids of an image's layers, lowest first.
     fn chain(&self, config: Digest) -> Result<Option<Vec<String>>> {
-        let id = crate::artifact::hex(config);
+        let id = crate::oci::hex(config);
         let images: Vec<Image> = self.read("images")?;
         let Some(image) = images.into_iter().find(|image| image.id == id) else { return Ok(None) };
         let parents: HashMap<String, Option<String>> =

@@ -9,7 +9,7 @@ use oci_spec::image::Descriptor;
 use tempfile::NamedTempFile;
 
 use super::OciLayout;
-use crate::artifact::{digest_of, hex};
+use crate::oci::{digest_of, hex};
 use crate::registry::MAX_MANIFEST_SIZE;
 use crate::{Error, Result};
 

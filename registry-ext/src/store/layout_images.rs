@@ -8,9 +8,8 @@ use oci_spec::image::Descriptor;
 use super::OciLayout;
 use super::layout_blobs::read_bounded;
 use crate::Result;
-use crate::artifact::{digest_of, parse_index, parse_manifest};
 use crate::image::ConfigFields;
-use crate::repository::Manifest;
+use crate::oci::{Manifest, digest_of, parse_index, parse_manifest};
 
 /// An image in a layout.
 #[derive(Debug, Clone)]

@@ -14,10 +14,12 @@ use layer::Digest;
 use oci_spec::image::{Descriptor, ImageIndex};
 
 use super::layout_blobs::read_bounded;
-use crate::artifact::reading::is_index;
-use crate::artifact::{self, annotation, digest_of, index, parse_index, parse_manifest, to_json};
+use crate::artifact;
+use crate::oci::{
+    Manifest, Name, annotated, annotation, digest_of, index, is_index, parse_index, parse_manifest,
+    referrers_tag, to_json,
+};
 use crate::registry::MAX_MANIFEST_SIZE;
-use crate::repository::{Manifest, Name};
 use crate::scratch::ScratchDir;
 use crate::{Error, Result};
 
@@ -198,7 +200,7 @@ impl OciLayout {
             entry.set_artifact_type(parsed.artifact_type().clone());
         }
         if let Some(tag) = tag {
-            entry = artifact::annotated(entry, [(ANNOTATION_REF_NAME, tag.to_owned())]);
+            entry = annotated(entry, [(ANNOTATION_REF_NAME, tag.to_owned())]);
         }
         self.change_index(|entries| {
             let is_replaced = |known: &Descriptor| match tag {
@@ -248,7 +250,7 @@ impl OciLayout {
                 referrers.push(referrer);
             }
         }
-        if let Some(index) = self.manifest(&Name::Tag(artifact::referrers_tag(subject)))? {
+        if let Some(index) = self.manifest(&Name::Tag(referrers_tag(subject)))? {
             for entry in parse_index("referrers index", &index.bytes)?.manifests() {
                 if referrers.iter().all(|known: &Descriptor| known.digest() != entry.digest()) {
                     referrers.push(entry.clone());

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use oci_spec::image::Descriptor;
 use registry_ext::Result;
-use registry_ext::artifact::descriptor_of;
+use registry_ext::image::Images;
 use registry_ext::image::{Platform, resolve};
-use registry_ext::publish::{Images, PublishOptions, PublishReport, publish};
+use registry_ext::oci::{Name, descriptor_of};
+use registry_ext::publish::{PublishOptions, PublishReport, publish};
 use registry_ext::pull::{Destination, PullOptions, PullReport, pull};
 use registry_ext::registry::RegistryOptions;
-use registry_ext::repository::{Name, Repository};
+use registry_ext::repository::Repository;
 use registry_ext::store::{LayerStore, OciLayout};
 use registry_ext::watch::{Event, Watch};
 use tempfile::TempDir;

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use fixtures::{Corpus, Ending, LayerBuilder};
 use layer::Digest;
-use registry_ext::artifact::{descriptor_of, parse_manifest};
+use registry_ext::image::Images;
 use registry_ext::image::resolve_all;
-use registry_ext::publish::Images;
-use registry_ext::repository::{Manifest, Name, Repository};
+use registry_ext::oci::{Manifest, Name, descriptor_of, parse_manifest};
+use registry_ext::repository::Repository;
 use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
 use serde_json::json;
@@ -137,9 +137,9 @@ pub(crate) fn pair_of(seed: u64) -> (TestImage, TestImage) {
 /// Copies an image from a layout to a repository, by the crate's own requests.
 pub(crate) async fn push(layout: &OciLayout, tag: &str, to: &Repository) -> Digest {
     let from = Repository::Layout(layout.clone());
-    let manifest = from.manifest(&registry_ext::repository::Name::Tag(tag.into())).await.unwrap().unwrap();
+    let manifest = from.manifest(&registry_ext::oci::Name::Tag(tag.into())).await.unwrap().unwrap();
     if manifest.is_index() {
-        let index = registry_ext::artifact::parse_index("index", &manifest.bytes).unwrap();
+        let index = registry_ext::oci::parse_index("index", &manifest.bytes).unwrap();
         for entry in index.manifests() {
             let image = from.manifest_of(entry).await.unwrap();
             push_image(layout, &image, None, to).await;
@@ -162,7 +162,7 @@ async fn push_image(layout: &OciLayout, manifest: &Manifest, tag: Option<&str>, 
 /// The unpacked layers of an image in a layout, as the layout has them.
 pub(crate) fn stored_layers(layout: &Path, tag: &str) -> Vec<Vec<u8>> {
     let layout = OciLayout::open(layout).unwrap();
-    let name = registry_ext::repository::Name::Tag(tag.into());
+    let name = registry_ext::oci::Name::Tag(tag.into());
     let manifest = layout.manifest(&name).unwrap().expect("the tag is there");
     let parsed = parse_manifest("manifest", &manifest.bytes).unwrap();
     let read = |blob| {

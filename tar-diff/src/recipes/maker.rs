@@ -14,7 +14,7 @@ use crate::plan::{Plan, Segment, SegmentKind, Source};
 use crate::recipe::{Pair, Recipe, Step, Viewed};
 use crate::rollsum::Chunks;
 use crate::views::{self, Refusals};
-use crate::{Error, Result, Stats, budget, workers, zstd_dict};
+use crate::{Error, Result, Stats, budget, workers};
 
 /// zstd level for the trial that decides between two recipes.
 const TRIAL_LEVEL: i32 = 3;
@@ -204,7 +204,7 @@ impl<'m> Maker<'m> {
             return Ok(Some(Recipe::Viewed(viewed)));
         }
         let frame = if choice.wants_dict {
-            let frame = zstd_dict::frame(bytes, &target, options.level)
+            let frame = delta_format::zstd_dict_frame(bytes, &target, options.level)
                 .map_err(|error| Error::ZstdDict { path: source.path.to_string(), source: error })?;
             Some(frame)
         } else {

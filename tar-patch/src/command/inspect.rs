@@ -1,7 +1,7 @@
 //! `tar-patch inspect DELTA`
 
 use cli::Text;
-use tar_patch::Summary;
+use explain::Summary;
 
 use super::args::InspectArgs;
 use super::open_delta;

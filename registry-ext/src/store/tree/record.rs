@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use tar_patch::{ApplyOptions, DirSource, apply};
 
 use super::place::beside;
-use crate::artifact::{hex, parse_json, to_json};
 use crate::image::Image;
+use crate::oci::{hex, parse_json, to_json};
 use crate::{Error, Result};
 
 /// The file in a record's directory that says what the tree holds.

@@ -21,11 +21,8 @@ use tar_patch::DirSource;
 use super::place::{There, beside, look, make_private, real_path, refused};
 use super::record::name_of;
 use super::{TreeRecord, TreeStore};
-use crate::artifact::{digest_of, parse_manifest};
-use crate::delta::short;
-use crate::discover::one_line;
 use crate::image::Image;
-use crate::repository::Name;
+use crate::oci::{Name, digest_of, parse_manifest, short};
 use crate::scratch::Listed;
 use crate::store::OciLayout;
 use crate::unpack::{LeftOut, Unpacker, remove_path};
@@ -131,7 +128,7 @@ impl TreeTarget {
                     "layer {} is fetched, since files of it in {} were changed: {}",
                     short(layer.diff_id),
                     self.dir.display(),
-                    one_line(&error)
+                    error.one_line()
                 )),
             }
         }
@@ -170,7 +167,7 @@ impl TreeTarget {
         synced.map_err(|error| Error::io("sync the file system of", &self.state)(error.into()))?;
         self.replace(&tree)?;
         if let Err(error) = tidy(&self.dir, &self.state) {
-            watch.warn(&format!("the next pull will try again to remove the old tree: {}", one_line(&error)));
+            watch.warn(&format!("the next pull will try again to remove the old tree: {}", error.one_line()));
         }
         Ok(())
     }

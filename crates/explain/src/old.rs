@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use delta_format::escape_path;
 use layer::{Entry, EntryKind, MergeOptions, MergedFile, MergedTree, Spool, clean_path};
 
-use super::reasons::{self, SamePath};
-use super::unpacked::{self, Budget};
-use super::{FileCost, OldFile, Reason};
 use crate::Result;
+use crate::reasons::{self, SamePath};
+use crate::unpacked::{self, Budget};
+use crate::{FileCost, OldFile, Reason};
 
 /// Files that cost less are not looked into: it would take longer than it could save.
 const MIN_COST: u64 = 64;
@@ -18,21 +18,21 @@ const HEADER_SIZE: u64 = 512;
 
 /// Files of one kind that were not looked into, since that would have taken too much.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NotLookedInto {
-    pub(super) files: u64,
-    pub(super) cost: u64,
+pub(crate) struct NotLookedInto {
+    pub(crate) files: u64,
+    pub(crate) cost: u64,
 }
 
 /// Files whose content is the same as before, and how many of those have another time.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mtimes {
-    pub(super) unchanged: u64,
-    pub(super) other: u64,
+pub(crate) struct Mtimes {
+    pub(crate) unchanged: u64,
+    pub(crate) other: u64,
 }
 
 /// The old layers.
 #[derive(Debug)]
-pub(super) struct Old<'s> {
+pub(crate) struct Old<'s> {
     spools: &'s [Spool],
     tree: MergedTree,
     /// All regular files that have data, usable or not, by cleaned path: size in bytes.
@@ -40,7 +40,7 @@ pub(super) struct Old<'s> {
 }
 
 impl<'s> Old<'s> {
-    pub(super) fn new(spools: &'s [Spool]) -> Result<Self> {
+    pub(crate) fn new(spools: &'s [Spool]) -> Result<Self> {
         let layers = spools.iter().map(layer::entries).collect::<layer::Result<Vec<_>>>()?;
         let tree = MergedTree::merge(&layers, &MergeOptions::default());
         let mut files = HashMap::new();
@@ -53,12 +53,12 @@ impl<'s> Old<'s> {
         Ok(Self { spools, tree, files })
     }
 
-    pub(super) const fn is_given(&self) -> bool {
+    pub(crate) const fn is_given(&self) -> bool {
         !self.spools.is_empty()
     }
 
     /// What the old layers have at this cleaned path.
-    pub(super) fn same_path(&self, path: Option<&[u8]>) -> SamePath {
+    pub(crate) fn same_path(&self, path: Option<&[u8]>) -> SamePath {
         if !self.is_given() {
             return SamePath::Unknown;
         }
@@ -70,7 +70,7 @@ impl<'s> Old<'s> {
     }
 
     /// The old file of this cleaned path, or else the main source.
-    pub(super) fn counterpart(&self, path: Option<&[u8]>, source: Option<&[u8]>) -> Option<OldFile> {
+    pub(crate) fn counterpart(&self, path: Option<&[u8]>, source: Option<&[u8]>) -> Option<OldFile> {
         [path, source].into_iter().flatten().find_map(|path| {
             let size = self.files.get(path)?;
             Some(OldFile { path: escape_path(path).to_string(), size: *size })
@@ -79,7 +79,7 @@ impl<'s> Old<'s> {
 
     /// Looks into the compressed files that changed, costliest first, and notes what it finds.
     /// Files that were too large to look into are counted.
-    pub(super) fn look_into(
+    pub(crate) fn look_into(
         &self,
         files: &mut [FileCost],
         entries: &[&Entry],
@@ -109,7 +109,7 @@ impl<'s> Old<'s> {
     }
 
     /// Counts the files that did not change but for the time in their tar header.
-    pub(super) fn count_other_mtimes(
+    pub(crate) fn count_other_mtimes(
         &self,
         files: &[FileCost],
         entries: &[&Entry],

@@ -5,14 +5,14 @@
 //! first byte of the match. The tables of the block are nobody's: callers scale the costs to the
 //! size of the block.
 
-use super::fse::{BackwardBits, CodeSizes, FseTable, read_code_sizes};
+use crate::fse::{BackwardBits, CodeSizes, FseTable, read_code_sizes};
 
 /// Bits a byte where it is stored as it is.
 const RAW: u32 = 8;
 
 /// The tables that a block may take over from the one before it.
 #[derive(Debug, Default)]
-pub(super) struct Tables {
+pub(crate) struct Tables {
     literals: Option<CodeSizes>,
     literal_sizes: Option<FseTable>,
     offsets: Option<FseTable>,
@@ -21,7 +21,7 @@ pub(super) struct Tables {
 
 /// Bits that each byte of `output` takes in the compressed block `content`. `None` if that cannot
 /// be told, which is so for no block that a decoder accepts.
-pub(super) fn compressed(content: &[u8], output: &[u8], tables: &mut Tables) -> Option<Vec<u32>> {
+pub(crate) fn compressed(content: &[u8], output: &[u8], tables: &mut Tables) -> Option<Vec<u32>> {
     let (literals, sequences) = Literals::read(content, tables)?;
     let mut costs = Costs { bits: Vec::with_capacity(output.len()), output, literals };
     let (count, rest) = sequence_count(sequences)?;
@@ -54,12 +54,12 @@ pub(super) fn compressed(content: &[u8], output: &[u8], tables: &mut Tables) -> 
 }
 
 /// Bits of each byte of a block that is stored as it is.
-pub(super) fn raw(output: &[u8]) -> Vec<u32> {
+pub(crate) fn raw(output: &[u8]) -> Vec<u32> {
     vec![RAW; output.len()]
 }
 
 /// Bits of each byte of a block that is one byte again and again.
-pub(super) fn repeated(output: &[u8]) -> Vec<u32> {
+pub(crate) fn repeated(output: &[u8]) -> Vec<u32> {
     let mut bits = vec![0; output.len()];
     if let Some(first) = bits.first_mut() {
         *first = RAW;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{FileCost, FileKind};
+use crate::{ContentKind, FileCost};
 
 /// Files that have something in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Group {
 }
 
 /// Groups the files, and the headers as one, by what `name` gives; costliest group first.
-pub(super) fn groups(
+pub(crate) fn groups(
     files: &[FileCost],
     headers: &FileCost,
     name: &dyn Fn(&FileCost) -> String,
@@ -37,7 +37,7 @@ pub(super) fn groups(
             size: 0,
             cost: 0,
         });
-        if file.kind != FileKind::Headers {
+        if file.kind != ContentKind::Headers {
             group.files += 1;
             group.changed += u64::from(file.reason.is_change());
         }
@@ -50,7 +50,7 @@ pub(super) fn groups(
 }
 
 /// The directory of a file, at most two levels deep: `usr/lib/` of `./usr/lib/x/y`.
-pub(super) fn directory(path: &str) -> String {
+pub(crate) fn directory(path: &str) -> String {
     let mut components: Vec<_> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     let name = components.pop();
     if components.is_empty() {

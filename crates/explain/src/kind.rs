@@ -3,9 +3,9 @@
 use std::fmt;
 
 /// Bytes at the start of a file that its kind is told from.
-pub(super) const HEAD_SIZE: u64 = 512;
+pub(crate) const HEAD_SIZE: u64 = 512;
 /// Bytes at the start of a file that its entropy is told from.
-pub(super) const SAMPLE_SIZE: u64 = 1 << 20;
+pub(crate) const SAMPLE_SIZE: u64 = 1 << 20;
 /// Bits per byte of content that random or compressed content is over; text and programs have
 /// 4 to 6.5.
 const HIGH_ENTROPY: f64 = 7.9;
@@ -16,7 +16,7 @@ const MIN_ENTROPY_SIZE: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
-pub enum FileKind {
+pub enum ContentKind {
     /// A program or library.
     Elf,
     /// A static library or Debian package.
@@ -47,9 +47,9 @@ pub enum FileKind {
     Headers,
 }
 
-impl FileKind {
+impl ContentKind {
     /// The kind of a file that starts with `head`, at least its first 512 bytes if it has as many.
-    pub(super) fn detect(head: &[u8]) -> Self {
+    pub(crate) fn detect(head: &[u8]) -> Self {
         match head {
             [0x7f, b'E', b'L', b'F', ..] => Self::Elf,
             [b'!', b'<', b'a', b'r', b'c', b'h', b'>', ..] => Self::Ar,
@@ -99,7 +99,7 @@ impl FileKind {
     }
 }
 
-impl fmt::Display for FileKind {
+impl fmt::Display for ContentKind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.name())
     }
@@ -113,7 +113,7 @@ fn is_text(head: &[u8]) -> bool {
 }
 
 /// Whether the bytes have so much entropy that they must be compressed or encrypted.
-pub(super) fn is_dense(content: &[u8]) -> bool {
+pub(crate) fn is_dense(content: &[u8]) -> bool {
     if content.len() < MIN_ENTROPY_SIZE {
         return false;
     }
@@ -132,17 +132,17 @@ mod tests {
     #[test]
     fn kinds_are_told_from_magic() {
         for (head, kind) in [
-            (&b"\x7fELF\x02"[..], FileKind::Elf),
-            (b"\xcb\x0d\r\n\0\0\0\0", FileKind::Pyc),
-            (b"PK\x03\x04", FileKind::Zip),
-            (b"\x1f\x8b\x08\0", FileKind::Gzip),
-            (b"#!/bin/sh\n", FileKind::Text),
-            ("na\u{ef}ve caf\u{e9}".as_bytes(), FileKind::Text),
-            (b"cut off: \xc3", FileKind::Text),
-            (b"latin1: \xe9 is no text", FileKind::Binary),
-            (b"\0\x01", FileKind::Binary),
+            (&b"\x7fELF\x02"[..], ContentKind::Elf),
+            (b"\xcb\x0d\r\n\0\0\0\0", ContentKind::Pyc),
+            (b"PK\x03\x04", ContentKind::Zip),
+            (b"\x1f\x8b\x08\0", ContentKind::Gzip),
+            (b"#!/bin/sh\n", ContentKind::Text),
+            ("na\u{ef}ve caf\u{e9}".as_bytes(), ContentKind::Text),
+            (b"cut off: \xc3", ContentKind::Text),
+            (b"latin1: \xe9 is no text", ContentKind::Binary),
+            (b"\0\x01", ContentKind::Binary),
         ] {
-            assert_eq!(FileKind::detect(head), kind, "{}", head.escape_ascii());
+            assert_eq!(ContentKind::detect(head), kind, "{}", head.escape_ascii());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{FileCost, Finding, Reason};
+use crate::{FileCost, Finding, Reason};
 
 impl FileCost {
     /// What is known beyond the reason, in a line: how much of the file the delta carries, where the

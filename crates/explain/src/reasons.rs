@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{FileMade, Finding};
+use crate::{FileMade, Finding};
 
 /// Percent of a compressed file that must be carried for its compression to be the reason. In less,
 /// nothing but a header changed.
@@ -91,7 +91,7 @@ impl fmt::Display for Reason {
 
 /// What is known of the old file of the same path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SamePath {
+pub(crate) enum SamePath {
     /// The old layers were not given.
     Unknown,
     Missing,
@@ -101,19 +101,19 @@ pub(super) enum SamePath {
 
 /// What the choice is made of.
 #[derive(Debug)]
-pub(super) struct Facts<'f> {
-    pub(super) size: u64,
-    pub(super) made: &'f FileMade,
+pub(crate) struct Facts<'f> {
+    pub(crate) size: u64,
+    pub(crate) made: &'f FileMade,
     /// Whether its only source has its path.
-    pub(super) is_in_place: bool,
-    pub(super) same_path: SamePath,
+    pub(crate) is_in_place: bool,
+    pub(crate) same_path: SamePath,
     /// Whether its magic is that of a compressed file.
-    pub(super) is_compressed: bool,
+    pub(crate) is_compressed: bool,
 }
 
 /// Chooses the reason. `is_dense` tells whether the content has the entropy of compressed bytes; it
 /// is asked only if that matters.
-pub(super) fn choose(facts: &Facts<'_>, is_dense: impl FnOnce() -> bool) -> Reason {
+pub(crate) fn choose(facts: &Facts<'_>, is_dense: impl FnOnce() -> bool) -> Reason {
     let made = facts.made;
     let carried = made.carried();
     let is_over = |percent| carried.saturating_mul(100) >= facts.size.saturating_mul(percent);
@@ -136,7 +136,7 @@ pub(super) fn choose(facts: &Facts<'_>, is_dense: impl FnOnce() -> bool) -> Reas
 }
 
 /// The reason once the file and the old one were looked into.
-pub(super) const fn choose_again(reason: Reason, cost: u64, finding: Finding) -> Reason {
+pub(crate) const fn choose_again(reason: Reason, cost: u64, finding: Finding) -> Reason {
     match finding {
         Finding::SameContent { .. } | Finding::SameMembers { .. } => Reason::Recompressed,
         Finding::Unpacked { estimate, .. } if estimate.saturating_mul(2) < cost => Reason::CompressedContent,
@@ -151,7 +151,7 @@ pub(super) const fn choose_again(reason: Reason, cost: u64, finding: Finding) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explain::SourceShare;
+    use crate::SourceShare;
 
     #[test]
     fn facts_make_the_reason() {

@@ -5,13 +5,13 @@
 
 /// Reads bits from the lowest of the first byte up, as table descriptions are written.
 #[derive(Debug)]
-pub(super) struct ForwardBits<'b> {
+pub(crate) struct ForwardBits<'b> {
     bytes: &'b [u8],
     position: usize,
 }
 
 impl<'b> ForwardBits<'b> {
-    pub(super) const fn new(bytes: &'b [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'b [u8]) -> Self {
         Self { bytes, position: 0 }
     }
 
@@ -33,20 +33,20 @@ impl<'b> ForwardBits<'b> {
 
 /// Reads bits from the end, as FSE streams are written: below the highest set bit of the last byte.
 #[derive(Debug)]
-pub(super) struct BackwardBits<'b> {
+pub(crate) struct BackwardBits<'b> {
     bytes: &'b [u8],
     /// Bits that are left; negative once more were read than there are.
     left: i64,
 }
 
 impl<'b> BackwardBits<'b> {
-    pub(super) fn new(bytes: &'b [u8]) -> Option<Self> {
+    pub(crate) fn new(bytes: &'b [u8]) -> Option<Self> {
         let marker = bytes.last().filter(|last| **last != 0)?.ilog2();
         Some(Self { bytes, left: (bytes.len() as i64 - 1) * 8 + i64::from(marker) })
     }
 
     /// The next bits; those past the start are zero.
-    pub(super) fn read(&mut self, count: u32) -> u32 {
+    pub(crate) fn read(&mut self, count: u32) -> u32 {
         let mut value = 0;
         for _ in 0..count {
             self.left -= 1;
@@ -56,14 +56,14 @@ impl<'b> BackwardBits<'b> {
         value
     }
 
-    pub(super) const fn left(&self) -> i64 {
+    pub(crate) const fn left(&self) -> i64 {
         self.left
     }
 }
 
 /// A decoding table of one FSE code.
 #[derive(Debug, Clone)]
-pub(super) struct FseTable {
+pub(crate) struct FseTable {
     states: Vec<State>,
     accuracy_log: u32,
 }
@@ -77,7 +77,7 @@ struct State {
 
 impl FseTable {
     /// Reads the description of a table; gives what follows it too.
-    pub(super) fn read(bytes: &[u8], max_accuracy_log: u32, symbols: usize) -> Option<(Self, &[u8])> {
+    pub(crate) fn read(bytes: &[u8], max_accuracy_log: u32, symbols: usize) -> Option<(Self, &[u8])> {
         let mut bits = ForwardBits::new(bytes);
         let accuracy_log = bits.read(4)? + 5;
         if accuracy_log > max_accuracy_log {
@@ -112,12 +112,12 @@ impl FseTable {
     }
 
     /// A table of one symbol that takes no bits.
-    pub(super) fn single(symbol: u8) -> Self {
+    pub(crate) fn single(symbol: u8) -> Self {
         Self { states: vec![State { symbol, bits: 0, base: 0 }], accuracy_log: 0 }
     }
 
     /// Spreads symbols over the states. A probability of -1 is less than one state's.
-    pub(super) fn build(probabilities: &[i16], accuracy_log: u32) -> Option<Self> {
+    pub(crate) fn build(probabilities: &[i16], accuracy_log: u32) -> Option<Self> {
         let size = 1usize << accuracy_log;
         let mut states = vec![State::default(); size];
         let mut high = size;
@@ -154,15 +154,15 @@ impl FseTable {
         Some(Self { states, accuracy_log })
     }
 
-    pub(super) fn start(&self, bits: &mut BackwardBits<'_>) -> usize {
+    pub(crate) fn start(&self, bits: &mut BackwardBits<'_>) -> usize {
         bits.read(self.accuracy_log) as usize
     }
 
-    pub(super) fn symbol(&self, state: usize) -> Option<u8> {
+    pub(crate) fn symbol(&self, state: usize) -> Option<u8> {
         self.states.get(state).map(|state| state.symbol)
     }
 
-    pub(super) fn next(&self, state: usize, bits: &mut BackwardBits<'_>) -> Option<usize> {
+    pub(crate) fn next(&self, state: usize, bits: &mut BackwardBits<'_>) -> Option<usize> {
         let state = self.states.get(state)?;
         Some((state.base + bits.read(state.bits)) as usize)
     }
@@ -172,10 +172,10 @@ impl FseTable {
 const MAX_CODE_SIZE: u32 = 11;
 
 /// Bits that each byte takes as a literal; 0 for bytes that have no code.
-pub(super) type CodeSizes = [u8; 256];
+pub(crate) type CodeSizes = [u8; 256];
 
 /// Reads the description of a Huffman tree; gives what follows it too.
-pub(super) fn read_code_sizes(bytes: &[u8]) -> Option<(CodeSizes, &[u8])> {
+pub(crate) fn read_code_sizes(bytes: &[u8]) -> Option<(CodeSizes, &[u8])> {
     let (&first, bytes) = bytes.split_first()?;
     let (mut weights, rest) = if first >= 128 {
         let count = usize::from(first) - 127;

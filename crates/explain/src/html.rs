@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 
 use delta_format::escape;
 
-use super::{Explanation, FileCost, Group};
+use crate::{Explanation, FileCost, Group};
 
 /// Groups of one kind that are shown.
 const MAX_BARS: usize = 15;
@@ -36,7 +36,7 @@ td.f{overflow-wrap:anywhere}
 ";
 
 /// The page.
-pub(super) fn page(explanation: &Explanation, title: &str, top: usize) -> String {
+pub(crate) fn page(explanation: &Explanation, title: &str, top: usize) -> String {
     let mut page = String::new();
     write_page(&mut page, explanation, title, top).expect("a String takes everything");
     page

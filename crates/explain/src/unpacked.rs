@@ -4,12 +4,11 @@ use std::io::{self, Read};
 
 use layer::Compression;
 
-use super::zip;
-use super::{FileKind, Finding};
-use crate::zstd_dict;
+use crate::members;
+use crate::{ContentKind, Finding};
 
 /// Most bytes of one file, packed or unpacked.
-pub(super) const MAX_FILE_SIZE: u64 = 64 << 20;
+pub(crate) const MAX_FILE_SIZE: u64 = 64 << 20;
 /// Most bytes of all files together that are unpacked, of both sides.
 const MAX_TOTAL_SIZE: u64 = 1 << 30;
 /// Level of the frames that stand for a delta of the unpacked files: fast, and nearly as small.
@@ -17,16 +16,16 @@ const LEVEL: i32 = 6;
 
 /// What may still be unpacked.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     left: u64,
 }
 
 impl Budget {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { left: MAX_TOTAL_SIZE }
     }
 
-    pub(super) const fn is_spent(&self) -> bool {
+    pub(crate) const fn is_spent(&self) -> bool {
         self.left == 0
     }
 
@@ -41,23 +40,27 @@ impl Budget {
 }
 
 /// Compares two compressed files of one kind. `None` if they cannot be unpacked within the bounds.
-pub(super) fn compare(kind: FileKind, old: &[u8], new: &[u8], budget: &mut Budget) -> Option<Finding> {
+pub(crate) fn compare(kind: ContentKind, old: &[u8], new: &[u8], budget: &mut Budget) -> Option<Finding> {
     let (old_content, new_content, members) = match kind {
-        FileKind::Zip => {
-            let (old_zip, new_zip) = (zip::members(old)?, zip::members(new)?);
-            let changed = zip::changed(&old_zip, &new_zip);
+        ContentKind::Zip => {
+            let directory = |zip| recode::zip::members(zip, &recode::Budget::of_file(MAX_FILE_SIZE));
+            let (old_zip, new_zip) = (directory(old), directory(new));
+            if old_zip.is_empty() || new_zip.is_empty() {
+                return None;
+            }
+            let changed = members::changed(&old_zip, &new_zip);
             if changed == 0 {
                 return Some(Finding::SameMembers { members: new_zip.len() as u64 });
             }
-            let members = Some((changed, new_zip.len() as u64));
-            (budget.read(zip::reader(old, old_zip))?, budget.read(zip::reader(new, new_zip))?, members)
+            let counts = Some((changed, new_zip.len() as u64));
+            (budget.read(members::reader(old, old_zip))?, budget.read(members::reader(new, new_zip))?, counts)
         }
         _ => (unpack(old, budget)?, unpack(new, budget)?, None),
     };
     if members.is_none() && old_content == new_content {
         return Some(Finding::SameContent { header_only: is_gzip_header_change(old, new) });
     }
-    let estimate = zstd_dict::frame(&old_content, &new_content, LEVEL).ok()?.len() as u64;
+    let estimate = delta_format::zstd_dict_frame(&old_content, &new_content, LEVEL).ok()?.len() as u64;
     Some(Finding::Unpacked { size: new_content.len() as u64, estimate, members })
 }
 
@@ -69,28 +72,10 @@ fn unpack(packed: &[u8], budget: &mut Budget) -> Option<Vec<u8>> {
     budget.read(compression.decoder(io::BufReader::new(packed)).ok()?)
 }
 
-/// Whether two gzip files differ in their headers only: time, system or name (RFC 1952, 2.3).
+/// True if two gzip files differ in their headers only: time, system or name (RFC 1952, 2.3).
 fn is_gzip_header_change(old: &[u8], new: &[u8]) -> bool {
-    match (gzip_body(old), gzip_body(new)) {
-        (Some(old), Some(new)) => old == new,
-        _ => false,
-    }
-}
-
-/// What follows the header of a gzip file that has no fields but a name and a comment.
-fn gzip_body(bytes: &[u8]) -> Option<&[u8]> {
-    let (header, mut rest) = bytes.split_at_checked(10)?;
-    let flags = header[3];
-    if header[..2] != [0x1f, 0x8b] || flags & !0b1_1001 != 0 {
-        return None;
-    }
-    for flag in [0b1000, 0b1_0000] {
-        if flags & flag != 0 {
-            let end = rest.iter().position(|byte| *byte == 0)?;
-            rest = &rest[end + 1..];
-        }
-    }
-    Some(rest)
+    let body = |file: &[u8]| recode::gzip_header_size(file).map(|size| file[size..].to_vec());
+    body(old).is_some_and(|body_of_old| body(new) == Some(body_of_old))
 }
 
 #[cfg(test)]
@@ -112,7 +97,7 @@ mod tests {
         let mut changed = text.clone();
         changed.splice(100..101, *b"a small change");
         let old = gzip(&text, 9, 1, "a");
-        let compare = |new: &[u8]| compare(FileKind::Gzip, &old, new, &mut Budget::new());
+        let compare = |new: &[u8]| compare(ContentKind::Gzip, &old, new, &mut Budget::new());
         assert_eq!(compare(&gzip(&text, 9, 2, "bc")), Some(Finding::SameContent { header_only: true }));
         assert_eq!(compare(&gzip(&text, 1, 1, "a")), Some(Finding::SameContent { header_only: false }));
         let Some(Finding::Unpacked { size, estimate, members: None }) = compare(&gzip(&changed, 9, 1, "a"))
@@ -129,11 +114,11 @@ mod tests {
     fn bombs_are_not_unpacked() {
         let bomb = gzip(&vec![0; (64 << 20) + 1], 9, 0, "a");
         let mut budget = Budget::new();
-        assert_eq!(compare(FileKind::Gzip, &bomb, &bomb, &mut budget), None);
+        assert_eq!(compare(ContentKind::Gzip, &bomb, &bomb, &mut budget), None);
         assert_eq!(budget.left, MAX_TOTAL_SIZE - MAX_FILE_SIZE);
         budget.left = 10;
         let small = gzip(b"more than ten bytes", 9, 0, "a");
-        assert_eq!(compare(FileKind::Gzip, &small, &small, &mut budget), None);
+        assert_eq!(compare(ContentKind::Gzip, &small, &small, &mut budget), None);
         assert!(budget.is_spent());
     }
 }

@@ -9,7 +9,7 @@ use std::io::{self, BufReader, ErrorKind, Read};
 use delta_format::wire::{MAGIC_SIZE, MAX_WINDOW_LOG};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
-use super::block_cost::{self, Tables};
+use crate::block_cost::{self, Tables};
 
 /// Most bytes that a block decodes to, and that it takes (RFC 8878, 3.1.1.2.4).
 const MAX_BLOCK_SIZE: usize = 128 << 10;
@@ -17,15 +17,15 @@ const FRAME_MAGIC: u32 = 0xfd2f_b528;
 
 /// One block.
 #[derive(Debug)]
-pub(super) struct Block {
+pub(crate) struct Block {
     /// Bytes of the delta that it takes, its header included.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// Bits that each byte which it decodes to takes in it.
-    pub(super) costs: Vec<u32>,
+    pub(crate) costs: Vec<u32>,
 }
 
 /// Reads the blocks of a delta in order.
-pub(super) struct Blocks<R> {
+pub(crate) struct Blocks<R> {
     input: BufReader<R>,
     decoder: Decoder<'static>,
     tables: Tables,
@@ -38,7 +38,7 @@ pub(super) struct Blocks<R> {
 
 impl<R: Read> Blocks<R> {
     /// Starts behind the magic of the delta.
-    pub(super) fn new(input: R) -> io::Result<Self> {
+    pub(crate) fn new(input: R) -> io::Result<Self> {
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG))?;
         let input = BufReader::with_capacity(MAX_BLOCK_SIZE, input);
@@ -51,13 +51,13 @@ impl<R: Read> Blocks<R> {
     }
 
     /// Bytes of the delta that were read so far.
-    pub(super) const fn total_size(&self) -> u64 {
+    pub(crate) const fn total_size(&self) -> u64 {
         self.total_size
     }
 
     /// The next block, or `None` at the end of the delta. Frame headers, checksums and skippable
     /// frames belong to no block.
-    pub(super) fn next(&mut self) -> io::Result<Option<Block>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Block>> {
         while self.frame.is_none() {
             if !self.start_frame()? {
                 return Ok(None);

@@ -15,7 +15,7 @@ const MAX_PATH_BYTES: usize = 64 << 20;
 
 /// What a delta is made of. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Summary {
     /// The version: `tardf1`, `tardf2` or `tardf3`.
     pub version: &'static str,
@@ -52,7 +52,7 @@ pub struct Summary {
 
 /// All ops of one kind. Sizes are in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct OpTotals {
     /// How many ops there are.
     pub ops: u64,
@@ -65,10 +65,10 @@ pub struct OpTotals {
 
 /// What a delta does with one source file. Sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct SourceUse {
     /// The file.
-    #[cfg_attr(feature = "cli", serde(serialize_with = "serialize_path"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialize_path"))]
     pub path: SourcePath,
     /// `open` ops that name it.
     pub opens: u64,
@@ -82,7 +82,7 @@ pub struct SourceUse {
     pub payload: u64,
 }
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "serde")]
 fn serialize_path<S: serde::Serializer>(path: &SourcePath, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(path)
 }

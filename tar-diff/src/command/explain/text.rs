@@ -1,7 +1,7 @@
 //! Tables for people.
 
 use cli::Text;
-use tar_diff::explain::{Explanation, Group};
+use explain::{Explanation, Group};
 
 /// Directories that are shown.
 const MAX_DIRECTORIES: usize = 10;

@@ -14,14 +14,14 @@ use cli::destination::is_same_file;
 use cli::{Misuse, Output, Text};
 use layer::{Spool, SpoolOptions};
 
-use crate::check;
+use super::check;
 use args::ExplainArgs;
 pub(crate) use args::Subcommand;
 
 const ORDER: &str = "tar-diff explain takes DELTA NEW [OLD...], in this order";
 
 /// Runs what the arguments ask for.
-pub(crate) fn run(command: &Subcommand) -> Result<()> {
+pub(super) fn run(command: &Subcommand) -> Result<()> {
     let Subcommand::Explain(args) = command;
     explain(args)
 }
@@ -41,7 +41,7 @@ fn explain(args: &ExplainArgs) -> Result<()> {
     let new = Spool::open(&args.new, &options)?;
     let old = args.old.iter().map(|path| Spool::open(path, &options)).collect::<layer::Result<Vec<_>>>()?;
     old.iter().chain([&new]).try_for_each(layer::check_is_layer)?;
-    let mut explanation = tar_diff::explain::explain(delta, &new, &old)?;
+    let mut explanation = ::explain::explain(delta, &new, &old)?;
 
     let takes_stdout = page.as_ref().is_some_and(Output::is_stdout);
     if let Some(mut page) = page.take() {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use delta_format::{CorruptKind, Error as DeltaError, Op, OpReader, SourcePath, Version};
 use layer::Spool;
 
-use super::attribution::{Attribution, Part, PartCosts};
+use crate::attribution::{Attribution, Part, PartCosts};
 use crate::{Error, Result};
 
 /// Most source files of one target that are remembered.
@@ -17,39 +17,39 @@ const MAX_PATH_BYTES: usize = 64 << 20;
 
 /// What one file, or all headers together, are made of. Sizes are in bytes.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tally {
-    pub(super) data: u64,
-    pub(super) copied: u64,
-    pub(super) added: u64,
+pub(crate) struct Tally {
+    pub(crate) data: u64,
+    pub(crate) copied: u64,
+    pub(crate) added: u64,
     /// Bytes added that are not zero.
-    pub(super) changed: u64,
+    pub(crate) changed: u64,
     /// Output of frames.
-    pub(super) framed: u64,
+    pub(crate) framed: u64,
     /// Payload of frames.
-    pub(super) frames: u64,
-    pub(super) ops: u64,
-    pub(super) opens: u64,
+    pub(crate) frames: u64,
+    pub(crate) ops: u64,
+    pub(crate) opens: u64,
     /// Sources by index, and the bytes that come of each.
-    pub(super) sources: Vec<(usize, u64)>,
+    pub(crate) sources: Vec<(usize, u64)>,
     /// Sources that are not in the list because it is full.
-    pub(super) more_sources: bool,
+    pub(crate) more_sources: bool,
 }
 
 /// What a delta does for each item: item 0 is what lies between the files, item `i + 1` is file `i`.
 #[derive(Debug)]
-pub(super) struct Walked {
-    pub(super) version: &'static str,
-    pub(super) delta_size: u64,
-    pub(super) tallies: Vec<Tally>,
-    pub(super) costs: Vec<PartCosts>,
-    pub(super) sources: Vec<SourcePath>,
+pub(crate) struct Walked {
+    pub(crate) version: &'static str,
+    pub(crate) delta_size: u64,
+    pub(crate) tallies: Vec<Tally>,
+    pub(crate) costs: Vec<PartCosts>,
+    pub(crate) sources: Vec<SourcePath>,
 }
 
 /// Walks all of `delta`, which makes `new`, whose files lie in the ranges of `files`.
 ///
 /// # Errors
 /// [`Error::Delta`] if the delta is broken, [`Error::OtherLayer`] if it makes another layer.
-pub(super) fn walk<R: Read + Clone>(delta: R, new: &Spool, files: &[Range<u64>]) -> Result<Walked> {
+pub(crate) fn walk<R: Read + Clone>(delta: R, new: &Spool, files: &[Range<u64>]) -> Result<Walked> {
     let start_error = |source| DeltaError::Stream { op_index: 0, source };
     let mut reader = OpReader::new(delta.clone())?;
     if reader.version() > Version::V2 {

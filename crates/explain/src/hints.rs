@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::old::{Mtimes, NotLookedInto};
-use super::{Explanation, FileKind, Finding, Reason};
+use crate::old::{Mtimes, NotLookedInto};
+use crate::{ContentKind, Explanation, Finding, Reason};
 
 /// Hints about less than this part of the delta are not given.
 const MIN_SHARE: u64 = 200;
@@ -26,7 +26,7 @@ pub enum Hint {
     /// Files that hold the same as before, compressed to other bytes.
     SameContent {
         /// What the files are.
-        kind: FileKind,
+        kind: ContentKind,
         /// How many.
         files: u64,
         /// How many of them differ in the gzip header alone.
@@ -37,7 +37,7 @@ pub enum Hint {
     /// Files whose contents changed less than their compressed bytes.
     StoreUnpacked {
         /// What the files are.
-        kind: FileKind,
+        kind: ContentKind,
         /// How many.
         files: u64,
         /// What they cost.
@@ -90,8 +90,10 @@ impl fmt::Display for Hint {
                 }
                 write!(out, ". {they} {cost} bytes, and nothing if built reproducibly")?;
                 match kind {
-                    FileKind::Gzip => write!(out, ": gzip -n, one version and level of gzip."),
-                    FileKind::Zip => write!(out, ": fixed times and order of members (SOURCE_DATE_EPOCH)."),
+                    ContentKind::Gzip => write!(out, ": gzip -n, one version and level of gzip."),
+                    ContentKind::Zip => {
+                        write!(out, ": fixed times and order of members (SOURCE_DATE_EPOCH).")
+                    }
                     _ => write!(out, ": one version and level of the compressor."),
                 }
             }
@@ -131,7 +133,7 @@ struct SeeThrough {
 }
 
 /// The hints that hold, most bytes first; before all of them the one that asks for no other layer.
-pub(super) fn hints(explanation: &Explanation, skipped: &NotLookedInto, mtimes: Mtimes) -> Vec<Hint> {
+pub(crate) fn hints(explanation: &Explanation, skipped: &NotLookedInto, mtimes: Mtimes) -> Vec<Hint> {
     let mut same = BTreeMap::new();
     let mut unpacked = BTreeMap::new();
     let (mut unusable, mut unusable_cost) = (0, 0);
@@ -191,7 +193,7 @@ pub(super) fn hints(explanation: &Explanation, skipped: &NotLookedInto, mtimes: 
     hints.into_iter().map(|(_, hint)| hint).collect()
 }
 
-fn add(sums: &mut BTreeMap<FileKind, [u64; 3]>, kind: FileKind, values: [u64; 3]) {
+fn add(sums: &mut BTreeMap<ContentKind, [u64; 3]>, kind: ContentKind, values: [u64; 3]) {
     let sum = sums.entry(kind).or_default();
     for (sum, value) in sum.iter_mut().zip(values) {
         *sum += value;

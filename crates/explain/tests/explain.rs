@@ -1,11 +1,13 @@
 //! The costs add up, and the reasons are those that the layers were made for.
 
-use delta_format::{CorruptKind, Encoding, OpWriter, SourcePath, Version, wire};
-use fixtures::{Ending, LayerBuilder, Rng, contents};
-use layer::SpoolOptions;
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::*;
-use crate::{DiffOptions, Error, Method, diff};
+use delta_format::{CorruptKind, Encoding, OpWriter, SourcePath, Version, wire};
+use explain::*;
+use fixtures::{Ending, LayerBuilder, Rng, contents};
+use layer::{Spool, SpoolOptions};
+
+use tar_diff::{DiffOptions, Method, diff};
 
 fn spool(bytes: &[u8]) -> Spool {
     Spool::read("new.tar".into(), bytes, &SpoolOptions::default()).unwrap()
@@ -85,7 +87,7 @@ fn layers() -> (Vec<u8>, Vec<u8>) {
     let mut changed = text.clone();
     changed.splice(20..21, *b"a change");
     let half = [&noise[3][..15_000], &text[..15_000]].concat();
-    let zip = |time| zip::archive(&[("META-INF/x", &text[..3000]), ("y", &text[3000..])], time);
+    let zip = |time| fixtures::zip(&[("META-INF/x", &text[..3000]), ("y", &text[3000..])], time);
     let old = LayerBuilder::new()
         .file("same", &text[..5000])
         .file("opt/before", &text[5000..9000])
@@ -133,15 +135,15 @@ fn each_file_has_its_reason() {
     {
         assert!(file(path).cost.total.abs_diff(cost) < 100, "{path}: {:?}", file(path).cost);
     }
-    assert_eq!(explanation.files[0].kind, FileKind::Binary);
-    assert_eq!(file("usr/bin/program").kind, FileKind::Elf);
+    assert_eq!(explanation.files[0].kind, ContentKind::Binary);
+    assert_eq!(file("usr/bin/program").kind, ContentKind::Elf);
     assert_eq!(file("opt/after").made.sources[0].path, "opt/before");
     let old = OldFile { path: "half".into(), size: 30_000 };
     assert_eq!(file("half").old, Some(old));
     assert!(matches!(file("doc/changelog.gz").finding, Some(Finding::Unpacked { estimate: 1..500, .. })));
 
     let hints = &explanation.hints;
-    let gzip = FileKind::Gzip;
+    let gzip = ContentKind::Gzip;
     assert!(matches!(hints[0], Hint::SeeThrough { files: 2.., .. }), "{hints:?}");
     assert!(hints[0].to_string().contains("tar-diff --format tardf3"), "{}", hints[0]);
     assert!(hints.iter().any(|hint| matches!(hint, Hint::UnusableSource { files: 1, .. })), "{hints:?}");
@@ -161,7 +163,7 @@ fn archives_that_differ_in_times_alone_are_told() {
     let texts: Vec<_> = (0..40).map(|_| contents::text(&mut rng, 3000)).collect();
     let zip = |time| {
         let members: Vec<_> = texts.iter().map(|text| ("member/with/a/name", text.as_slice())).collect();
-        let zip = zip::archive(&members, time);
+        let zip = fixtures::zip(&members, time);
         LayerBuilder::new().file("x.jar", zip).finish(Ending::Normal)
     };
     let explanation = explained(&[zip(1)], &zip(0x1234), Method::Bsdiff);

@@ -7,11 +7,11 @@
 
 use std::io::{self, Read};
 
-use super::blocks::{Block, Blocks};
+use crate::blocks::{Block, Blocks};
 
 /// What kind of bytes of the op stream cost something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// Codes, sizes and source paths of ops.
     Ops,
     /// Payload of `data` ops.
@@ -23,9 +23,9 @@ pub(super) enum Part {
 }
 
 /// Bytes of the delta, by part.
-pub(super) type PartCosts = [u64; 4];
+pub(crate) type PartCosts = [u64; 4];
 
-pub(super) struct Attribution<R> {
+pub(crate) struct Attribution<R> {
     blocks: Blocks<R>,
     block: Block,
     /// Bytes of the block that are charged.
@@ -43,14 +43,14 @@ struct Share {
 }
 
 impl<R: Read> Attribution<R> {
-    pub(super) fn new(delta: R, items: usize) -> io::Result<Self> {
+    pub(crate) fn new(delta: R, items: usize) -> io::Result<Self> {
         let block = Block { size: 0, costs: Vec::new() };
         let blocks = Blocks::new(delta)?;
         Ok(Self { blocks, block, charged: 0, shares: Vec::new(), costs: vec![[0; 4]; items] })
     }
 
     /// Charges the next `size` bytes of the op stream to a part of an item.
-    pub(super) fn charge(&mut self, item: usize, part: Part, mut size: u64) -> io::Result<()> {
+    pub(crate) fn charge(&mut self, item: usize, part: Part, mut size: u64) -> io::Result<()> {
         while size > 0 {
             let left = &self.block.costs[self.charged..];
             if left.is_empty() {
@@ -72,7 +72,7 @@ impl<R: Read> Attribution<R> {
     }
 
     /// Reads what is left of the delta. Gives the costs of all items, and the size of the delta.
-    pub(super) fn finish(mut self) -> io::Result<(Vec<PartCosts>, u64)> {
+    pub(crate) fn finish(mut self) -> io::Result<(Vec<PartCosts>, u64)> {
         self.settle();
         while self.blocks.next()?.is_some() {}
         Ok((self.costs, self.blocks.total_size()))

@@ -1,11 +1,10 @@
 //! The command line: the Go tool's flags, then our own.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, ValueEnum};
 use layer::MergeOptions;
-use tar_diff::{DiffOptions, Method, Preset};
+use tar_diff::{DiffArgs, DiffOptions, Method};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,22 +44,12 @@ Exit status: 0 done; 1 failed; 2 wrong usage, also an OUT that is a layer or rep
     override_usage = "tar-diff [OPTIONS] <OLD>... <NEW> <OUT>\n       tar-diff explain [OPTIONS] <DELTA> <NEW> [OLD]...",
     after_long_help = EXAMPLES
 )]
-pub(crate) struct Arguments {
+pub(crate) struct Args {
     #[command(subcommand)]
-    pub(crate) command: Option<crate::explain_command::Subcommand>,
+    pub(crate) command: Option<super::explain::Subcommand>,
     /// Old layers from the lowest up, the new layer, and the delta
     #[arg(value_names = ["OLD", "NEW", "OUT"], num_args = 3.., required = true)]
     pub(crate) paths: Vec<PathBuf>,
-    /// How much time the delta is worth
-    #[arg(long, value_enum, default_value_t, value_name = "PRESET")]
-    preset: Preset,
-    /// zstd level of the delta, 1 to 22 [default: 4, 19 or 22, by preset]
-    #[arg(long, visible_alias = "compression-level", value_name = "N",
-          value_parser = clap::value_parser!(i32).range(1..=22))]
-    level: Option<i32>,
-    /// Files over this many MiB are matched in chunks and not by bsdiff; 0 is no limit
-    #[arg(long, value_name = "MB", default_value_t = 192)]
-    max_bsdiff_size: u64,
     /// Directory for decompressed layers and files
     #[arg(long, value_name = "DIR")]
     pub(crate) tmp_dir: Option<PathBuf>,
@@ -81,13 +70,8 @@ pub(crate) struct Arguments {
     /// reads it [default: what the method needs]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<Format>,
-    /// Threads; the delta is the same for any number [default: all cores]
-    #[arg(long, short, value_name = "N")]
-    jobs: Option<NonZeroUsize>,
-    /// MiB of memory to work with, beside 96 MiB for the program itself; with less, fewer threads work and
-    /// large files are matched more sparsely, which a warning tells [default: a quarter of the machine's]
-    #[arg(long, value_name = "MB")]
-    memory: Option<u64>,
+    #[command(flatten)]
+    effort: DiffArgs,
     /// Write the diff_id of NEW to FILE, or to OUT.diff-id if no FILE is named, where tar-patch finds
     /// it by itself. An OUT.diff-id of an earlier run is written anew in any case
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "FILE")]
@@ -119,8 +103,8 @@ enum Format {
     Tardf3,
 }
 
-impl Arguments {
-    /// Whether the method needs a newer format than the delta may have.
+impl Args {
+    /// Refuses a method that needs a newer format than the delta may have.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         if self.format == Some(Format::Tardf1) && self.binary_diff != Method::Bsdiff {
             anyhow::bail!("--binary-diff zstd and auto write tardf2: leave --format out, or take bsdiff");
@@ -136,30 +120,19 @@ impl Arguments {
         }
     }
 
+    /// The options of the diff.
     pub(crate) fn diff_options(&self) -> DiffOptions {
         let prefixes =
             |prefixes: &[String]| prefixes.iter().map(|prefix| prefix.clone().into_bytes()).collect();
-        let preset = DiffOptions::preset(self.preset);
-        DiffOptions {
-            merge: MergeOptions {
-                apply_whiteouts: self.apply_whiteouts,
-                source_prefixes: prefixes(&self.source_prefix),
-                ignored_prefixes: prefixes(&self.ignore_source_prefix),
-            },
-            method: self.binary_diff,
-            sees_through: self.format == Some(Format::Tardf3),
-            temp_dir: self.tmp_dir.clone().unwrap_or(preset.temp_dir),
-            max_bsdiff_size: match self.max_bsdiff_size {
-                0 => u64::MAX,
-                mebibytes => mebibytes.saturating_mul(1 << 20),
-            },
-            level: self.level.unwrap_or(preset.level),
-            jobs: self.jobs.unwrap_or(preset.jobs),
-            memory: match self.memory {
-                Some(mebibytes) => mebibytes.saturating_mul(1 << 20),
-                None => cli::resources::memory_budget().unwrap_or(preset.memory),
-            },
-            ..preset
-        }
+        let mut options = self.effort.options(cli::resources::memory_budget());
+        options.merge = MergeOptions {
+            apply_whiteouts: self.apply_whiteouts,
+            source_prefixes: prefixes(&self.source_prefix),
+            ignored_prefixes: prefixes(&self.ignore_source_prefix),
+        };
+        options.method = self.binary_diff;
+        options.sees_through = self.format == Some(Format::Tardf3);
+        options.temp_dir = self.temp_dir();
+        options
     }
 }

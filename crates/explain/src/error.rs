@@ -1,0 +1,30 @@
+//! Why a delta could not be explained.
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a delta could not be explained.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A layer could not be read.
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
+    /// The delta is broken or could not be read.
+    #[error(transparent)]
+    Delta(#[from] delta_format::Error),
+    /// The delta makes another layer than the one given.
+    #[error("the delta does not make `{name}`: the first difference is at byte {offset}")]
+    OtherLayer {
+        /// The layer that was given.
+        name: String,
+        /// Offset in the uncompressed layer, in bytes.
+        offset: u64,
+    },
+    /// The delta is of a version that cannot be explained.
+    #[error("a {version} delta cannot be explained: its files do not lie in the layer as they are written")]
+    NotExplained {
+        /// The version.
+        version: &'static str,
+    },
+}

@@ -1,0 +1,24 @@
+//! The work of the command, by its arguments.
+
+mod args;
+mod check;
+mod diff;
+mod explain;
+mod figures;
+
+use anyhow::{Context, Result};
+use clap::CommandFactory;
+
+pub(crate) use args::Args;
+
+/// Runs what the arguments ask for.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.generate.run(Args::command())? {
+        return Ok(());
+    }
+    cli::on_interrupt(|| ()).context("cannot watch for signals")?;
+    match &args.command {
+        Some(command) => explain::run(command),
+        None => diff::run(args),
+    }
+}

@@ -1,0 +1,50 @@
+//! The flags that say how much a delta is worth: of `tar-diff`, and of what else makes deltas.
+
+use std::num::NonZeroUsize;
+
+use crate::{DiffOptions, Preset};
+
+/// How much time and memory deltas are worth.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DiffArgs {
+    /// How much time a delta is worth
+    #[arg(long, value_enum, default_value_t, value_name = "PRESET")]
+    preset: Preset,
+    /// zstd level of a delta, 1 to 22 [default: 4, 19 or 22, by preset]
+    #[arg(long, visible_alias = "compression-level", value_name = "N",
+          value_parser = clap::value_parser!(i32).range(1..=22))]
+    level: Option<i32>,
+    /// Files over this many MiB are matched in chunks and not by bsdiff; 0 is no limit
+    #[arg(long, value_name = "MIB", default_value_t = DiffOptions::MAX_BSDIFF_SIZE / MIB)]
+    max_bsdiff_size: u64,
+    /// Threads; a delta is the same for any number [default: all cores]
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// MiB of memory to work with, beside 96 MiB for the program itself; with less, fewer threads work and
+    /// large files are matched more sparsely, which a warning tells [default: a quarter of the machine's]
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u64>,
+}
+
+/// Bytes in a MiB.
+const MIB: u64 = 1 << 20;
+
+impl DiffArgs {
+    /// Returns the options that the flags ask for. `memory` is the budget in bytes where `--memory` is not
+    /// given; without it, that of the preset.
+    pub fn options(&self, memory: Option<u64>) -> DiffOptions {
+        let preset = DiffOptions::preset(self.preset);
+        let mebibytes = |count: u64| count.saturating_mul(MIB);
+        DiffOptions {
+            max_bsdiff_size: if self.max_bsdiff_size == 0 {
+                u64::MAX
+            } else {
+                mebibytes(self.max_bsdiff_size)
+            },
+            level: self.level.unwrap_or(preset.level),
+            jobs: self.jobs.unwrap_or(preset.jobs),
+            memory: self.memory.map(mebibytes).or(memory).unwrap_or(preset.memory),
+            ..preset
+        }
+    }
+}
