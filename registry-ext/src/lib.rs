@@ -6,7 +6,7 @@
 //!   save something, and pushes them.
 //! - [`discover()`](discover::discover) gathers the deltas for an image; [`choose`](discover::choose)
 //!   takes the best, and is pure.
-//! - [`pull()`] gets an image: what is here stays, what has a delta is rebuilt from it, the rest is
+//! - A [`Puller`](pull::Puller) gets an image: what is here stays, what has a delta is rebuilt from it, the rest is
 //!   fetched. It compares each layer with its diff_id, and never fails because of a delta.
 //! - [`verify()`], [`prune()`] and [`measure()`] check, remove and weigh deltas.
 //! - [`blob_recipe`] makes the compressed blob of a layer of its tar, bit for bit.
@@ -16,21 +16,19 @@
 //!   registry ([`registry`], which alone knows the OCI client) or in an OCI image layout.
 //!
 //! This crate alone is async. Whole blobs go to and from files; making and applying deltas is the
-//! work of `tar_diff` and `tar_patch`, on threads that may block. [`pull()`] needs a runtime with
-//! more than one thread.
+//! work of `tar_diff` and `tar_patch`, on threads that may block. A runtime of
+//! one thread is enough.
 //!
 //! ```no_run
-//! use registry_ext::{image, pull::{Destination, PullOptions, pull}, registry::RegistryOptions};
-//! use registry_ext::{repository::Repository, store::{LayerStore, OciLayout}, watch::Watch};
+//! use registry_ext::{image, pull::Puller, registry::RegistryOptions, repository::Repository};
+//! use registry_ext::{store::PullTarget, watch::Watch};
 //! # async fn example() -> registry_ext::Result<()> {
 //! let temp = std::env::temp_dir();
 //! let name: registry_ext::reference::ImageRef = "127.0.0.1:5000/app:v2".parse()?;
 //! let repository = Repository::open(&name, &RegistryOptions::default(), &temp)?;
 //! let image = image::resolve(&repository, name.name().as_ref(), &image::Platform::host(), &temp).await?;
-//! let layout = OciLayout::create("/var/lib/app".as_ref())?;
-//! let to = Destination { layout: &layout, tag: Some("v2"), elsewhere: Default::default() };
-//! let sources: [&dyn LayerStore; 1] = [&layout];
-//! let report = pull(&repository, &image, to, (&sources, &[]), &PullOptions::default(), &Watch::nothing()).await?;
+//! let store = PullTarget::open(&"oci:/var/lib/app:v2".parse()?, &temp, &Watch::nothing())?;
+//! let report = Puller::new(&repository, &image).into(store).await?;
 //! assert!(report.fetched <= report.plain);
 //! # Ok(())
 //! # }
@@ -67,5 +65,5 @@ pub use error::{Error, Result};
 pub use measure::measure;
 pub use prune::prune;
 pub use publish::publish;
-pub use pull::pull;
+pub use pull::Puller;
 pub use verify::verify;

@@ -6,75 +6,325 @@
 mod budget;
 mod exact;
 mod fetcher;
+mod rebuild;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use layer::DiffId;
+use layer::{DiffId, Digest, SpoolOptions};
 use oci_spec::image::{Descriptor, MediaType};
 use serde::Serialize;
 
 use exact::{exact, other_blobs};
 use fetcher::{BlobSources, Fetched, Fetcher};
+use rebuild::Rebuilder;
 
 use crate::discover::{Candidate, Discovery, Published, choose, discover};
+use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
-use crate::oci::{Manifest, descriptor, digest_of, to_json};
+use crate::oci::{Manifest, Name, descriptor, digest_of, to_json};
 use crate::repository::Repository;
 use crate::scratch::ScratchDir;
-use crate::store::{Base, LayerStore, OciLayout};
+use crate::store::{Base, ContainersStorage, LayerStore, OciLayout, PullTarget, StoreRef, TreeStore};
 use crate::watch::Watch;
 use crate::{Error, Result};
+
+pub(crate) use budget::Budget;
+pub(crate) use rebuild::apply;
 
 /// Annotation of a manifest that was rewritten because a layer was rebuilt from a delta: the digest
 /// of the manifest that was pulled.
 pub const ANNOTATION_ORIGINAL: &str = "registry-ext.original-manifest";
 
-/// How an image is pulled.
+/// A pull of an image, with its options. [`into`](Self::into) does it.
 #[derive(Debug, Clone)]
-pub struct PullOptions {
-    /// Whether deltas are used.
-    pub deltas: bool,
-    /// Whether each layer is stored as the manifest has it: its blob is made again of what a delta
-    /// rebuilt, or fetched. The manifest keeps its digest then, and no layer may be elsewhere.
-    pub exact: bool,
-    /// Layers at one time.
-    pub concurrency: usize,
-    /// Most bytes of one unpacked layer.
-    pub max_layer_size: u64,
-    /// Where old layers are unpacked to.
-    pub temp_dir: std::path::PathBuf,
+pub struct Puller<'p> {
+    repository: &'p Repository,
+    image: &'p Image,
+    name: Option<Name>,
+    reference: String,
+    /// Layouts with old images: their layers are taken as they are, and read by deltas.
+    layouts: Vec<OciLayout>,
+    /// Other stores with old images.
+    others: Vec<Arc<dyn LayerStore>>,
+    deltas: bool,
+    exact: bool,
+    concurrency: usize,
+    max_layer_size: u64,
+    temp_dir: PathBuf,
+    watch: Watch,
 }
 
-impl Default for PullOptions {
-    fn default() -> Self {
-        let max_layer_size = crate::delta::MAX_LAYER_SIZE;
-        Self { deltas: true, exact: false, concurrency: 4, max_layer_size, temp_dir: std::env::temp_dir() }
+impl<'p> Puller<'p> {
+    /// Prepares to pull `image` from `repository`: with deltas, four layers at one time.
+    pub fn new(repository: &'p Repository, image: &'p Image) -> Self {
+        Self {
+            repository,
+            image,
+            name: None,
+            reference: format!("{}@{}", repository.name(), image.manifest.digest),
+            layouts: Vec::new(),
+            others: Vec::new(),
+            deltas: true,
+            exact: false,
+            concurrency: 4,
+            max_layer_size: crate::delta::MAX_LAYER_SIZE,
+            temp_dir: std::env::temp_dir(),
+            watch: Watch::nothing(),
+        }
     }
-}
 
-/// Where an image is pulled to.
-#[derive(Debug)]
-pub struct Destination<'d> {
-    /// The layout that takes it.
-    pub layout: &'d OciLayout,
-    /// Its tag there.
-    pub tag: Option<&'d str>,
-    /// Layers that need not be in the layout, with the sizes of their tars in bytes: the store that
-    /// gets the image from the layout has them.
-    pub elsewhere: HashMap<DiffId, u64>,
+    /// Says by which name the image was asked for. A layout that names no tag takes the tag of it, and a tree
+    /// notes it.
+    #[must_use]
+    pub fn named(mut self, reference: &crate::reference::ImageRef) -> Self {
+        self.name = reference.name();
+        self.reference = reference.to_string();
+        self
+    }
+
+    /// Adds a store with old images, beside the one that takes the new image. Blocks while an archive is
+    /// unpacked to the directory for temporary files.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Io`] if it cannot be opened.
+    pub fn source(mut self, store: &StoreRef) -> Result<Self> {
+        match store {
+            StoreRef::Layout(dir, _) => self.layouts.push(OciLayout::open(dir)?),
+            StoreRef::Archive(file, _) => self.layouts.push(OciLayout::unpack(file, &self.temp_dir)?),
+            StoreRef::Storage(storage) => self.others.push(Arc::new(ContainersStorage::of(storage)?)),
+            StoreRef::Tree(dir, content) => self.others.push(Arc::new(TreeStore::new(dir, *content))),
+        }
+        Ok(self)
+    }
+
+    /// Says whether deltas are used.
+    #[must_use]
+    pub const fn deltas(mut self, deltas: bool) -> Self {
+        self.deltas = deltas;
+        self
+    }
+
+    /// Says whether each layer is stored as the manifest has it: its blob is made again from what a delta
+    /// rebuilt, or fetched. The manifest keeps its digest then. Only layouts and archives store blobs.
+    #[must_use]
+    pub const fn exact(mut self, exact: bool) -> Self {
+        self.exact = exact;
+        self
+    }
+
+    /// Sets how many layers are pulled at one time; at least one is.
+    #[must_use]
+    pub const fn concurrency(mut self, layers: usize) -> Self {
+        self.concurrency = layers;
+        self
+    }
+
+    /// Sets the most bytes that one unpacked layer may have.
+    #[must_use]
+    pub const fn max_layer_size(mut self, bytes: u64) -> Self {
+        self.max_layer_size = bytes;
+        self
+    }
+
+    /// Sets the directory where old layers are unpacked to.
+    #[must_use]
+    pub fn temp_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.temp_dir = dir.into();
+        self
+    }
+
+    /// Sets who is told of what goes on.
+    #[must_use]
+    pub fn watch(mut self, watch: &Watch) -> Self {
+        self.watch = watch.clone();
+        self
+    }
+
+    /// Pulls the image into a store. It appears there once all of it is there.
+    ///
+    /// # Errors
+    /// Those of the repository and of the store; [`Error::DigestMismatch`] if a layer's own blob is
+    /// not the layer of the config; [`Error::Reference`] for an exact pull into a store that keeps no blobs.
+    pub async fn into(self, target: PullTarget) -> Result<PullReport> {
+        if self.exact && !target.keeps_blobs() {
+            let reason = "an exact pull is for oci: and oci-archive:, other stores keep no compressed layers";
+            return Err(Error::Reference { text: self.reference, reason: reason.into() });
+        }
+        if target.has(self.image) {
+            return Ok(PullReport::of_local(self.image));
+        }
+        let (image, max_layer_size, watch) = (self.image.clone(), self.max_layer_size, self.watch.clone());
+        let (target, elsewhere) = blocking(move || {
+            let layers = target.present_layers(&image, max_layer_size, &watch)?;
+            Ok((target, layers))
+        })
+        .await?;
+        let mut report = self.fetch(&target, elsewhere).await?;
+        if target.notes_manifest() {
+            report.stored_manifest = report.manifest;
+        }
+        target.finish(self.image, &self.reference, self.spool_options(), &self.watch).await?;
+        Ok(report)
+    }
+
+    fn spool_options(&self) -> SpoolOptions {
+        SpoolOptions { temp_dir: self.temp_dir.clone(), max_size: self.max_layer_size }
+    }
+
+    /// Fetches the layers that are neither in the layout of the target nor `elsewhere`, and tags the image there.
+    async fn fetch(&self, target: &PullTarget, elsewhere: HashMap<DiffId, u64>) -> Result<PullReport> {
+        let Self { repository, image, watch, .. } = self;
+        let (layout, received) = (target.blobs(), repository.received());
+        let mut local = self.take_local(layout).await?;
+        let here = if self.exact { other_blobs(image, &mut local) } else { HashMap::new() };
+        let mut seen = HashSet::new();
+        let missing: Vec<&ImageLayer> = image
+            .layers
+            .iter()
+            .filter(|layer| !local.contains_key(&layer.diff_id) && !elsewhere.contains_key(&layer.diff_id))
+            .filter(|layer| seen.insert(layer.diff_id))
+            .collect();
+        let found = if self.deltas && !missing.is_empty() {
+            discover(repository, image).await
+        } else {
+            Discovery::default()
+        };
+        found.warnings.iter().for_each(|warning| watch.warn(warning));
+        let bases = self.bases(target, &found.candidates).await?;
+        let chosen = choose(&missing, &found.candidates, |base| bases.contains_key(&base));
+
+        // In the layout's own directory, so that what is downloaded can be renamed to its place.
+        let downloads = ScratchDir::new_in(layout.dir())?;
+        let (dir, spool) = (downloads.path().to_owned(), self.spool_options());
+        let fetcher = Fetcher { rebuilder: Rebuilder { repository, dir, spool, watch }, layout };
+        let fetches = missing.iter().map(|layer| {
+            let deltas = chosen.get(&layer.diff_id).into_iter().flatten();
+            let deltas = deltas.map(|delta| ((*delta).clone(), Arc::clone(&bases[&delta.base]))).collect();
+            let sources = BlobSources { deltas, recipe: None, here: here.get(&layer.diff_id).cloned() };
+            fetcher.layer(
+                layer,
+                if self.exact { exact(layer, sources, &found.blob_recipes, watch) } else { sources },
+            )
+        });
+        let fetched: Vec<Fetched> =
+            stream::iter(fetches).buffer_unordered(self.concurrency.max(1)).try_collect().await?;
+        let fetched: HashMap<DiffId, Fetched> =
+            fetched.into_iter().map(|layer| (layer.diff_id, layer)).collect();
+
+        let mut blobs = Vec::new();
+        for layer in &image.layers {
+            let id = layer.diff_id;
+            blobs.push(match (fetched.get(&id), local.get(&id), elsewhere.get(&id)) {
+                (Some(fetched), ..) => fetched.blob.clone(),
+                (_, Some(blob), _) => blob.clone(),
+                (_, _, size) => tar_blob(id, size.copied().unwrap_or_default()),
+            });
+        }
+        let stored = stored_manifest(image, &blobs);
+        let stored_digest = stored.digest;
+        self.store_image(layout, stored, target.tag(self.name.as_ref()), downloads).await?;
+
+        let layers: Vec<PulledLayer> =
+            image.layers.iter().map(|layer| report(layer, fetched.get(&layer.diff_id))).collect();
+        let of_layers: u64 = layers.iter().map(|layer| layer.fetched).sum();
+        let documents = match repository {
+            // Broken downloads count too, so this is what came over the network.
+            Repository::Registry(_) => (repository.received() - received).saturating_sub(of_layers),
+            Repository::Layout(_) => 0,
+        };
+        Ok(PullReport {
+            manifest: image.manifest.digest,
+            stored_manifest: stored_digest,
+            config: image.config_digest,
+            fetched: documents + of_layers,
+            plain: missing.iter().map(|layer| layer.blob.size()).sum(),
+            layers,
+        })
+    }
+
+    /// Returns the layers that the layout has, after it was given those that the source layouts have.
+    async fn take_local(&self, layout: &OciLayout) -> Result<HashMap<DiffId, Descriptor>> {
+        let (layout, copies, image) = (layout.clone(), self.layouts.clone(), self.image.clone());
+        blocking(move || {
+            let mut local = layout.layers()?;
+            for copy in copies {
+                for (diff_id, blob) in copy.layers()? {
+                    if image.layer(diff_id).is_some() && !local.contains_key(&diff_id) {
+                        layout.put_blob(digest_of(&blob)?, &copy.checked_blob(&blob)?)?;
+                        local.insert(diff_id, blob);
+                    }
+                }
+            }
+            Ok(local)
+        })
+        .await
+    }
+
+    /// Returns the first store for each base of a candidate. A store that cannot be read has none.
+    async fn bases(
+        &self,
+        target: &PullTarget,
+        candidates: &[Candidate],
+    ) -> Result<HashMap<Base, Arc<dyn LayerStore>>> {
+        let mut stores: Vec<Arc<dyn LayerStore>> = vec![Arc::new(target.blobs().clone())];
+        stores.extend(self.layouts.iter().map(|layout| Arc::new(layout.clone()) as Arc<dyn LayerStore>));
+        stores.extend(target.store());
+        stores.extend(self.others.iter().cloned());
+        let wanted: BTreeSet<Base> = candidates.iter().map(|candidate| candidate.base).collect();
+        let watch = self.watch.clone();
+        blocking(move || {
+            let mut bases = HashMap::new();
+            for base in wanted {
+                for store in &stores {
+                    match store.has(base) {
+                        Ok(true) => {
+                            bases.insert(base, Arc::clone(store));
+                            break;
+                        }
+                        Ok(false) => {}
+                        Err(error) => watch.warn(&format!("{store} is not used: {}", error.one_line())),
+                    }
+                }
+            }
+            Ok(bases)
+        })
+        .await
+    }
+
+    /// Puts the config and the manifest into the layout, whose blobs are there.
+    async fn store_image(
+        &self,
+        layout: &OciLayout,
+        manifest: Manifest,
+        tag: Option<String>,
+        downloads: ScratchDir,
+    ) -> Result<()> {
+        let (layout, config, digest) = (layout.clone(), self.image.config.clone(), self.image.config_digest);
+        blocking(move || {
+            if !layout.blob_path(digest).exists() {
+                let path = downloads.path().join("config");
+                std::fs::write(&path, &config).map_err(Error::io("write", &path))?;
+                layout.put_blob(digest, &path)?;
+            }
+            layout.put_manifest(&manifest, tag.as_deref())
+        })
+        .await
+    }
 }
 
 /// What was pulled.
 #[derive(Debug, Clone, Serialize)]
 pub struct PullReport {
     /// Digest of the manifest that was asked for.
-    pub manifest: String,
+    pub manifest: Digest,
     /// Digest of the manifest in the layout: another one if a layer was rebuilt from a delta. A tree
     /// keeps the one that was asked for.
-    pub stored_manifest: String,
+    pub stored_manifest: Digest,
     /// Digest of the config: the image's id, the same in both.
-    pub config: String,
+    pub config: Digest,
     /// Bytes fetched for layers and deltas, and to find them.
     pub fetched: u64,
     /// Bytes that a pull without deltas would have fetched.
@@ -86,11 +336,10 @@ pub struct PullReport {
 impl PullReport {
     /// What is to say if the image was there.
     pub fn of_local(image: &Image) -> Self {
-        let manifest = image.manifest.digest.to_string();
         Self {
-            stored_manifest: manifest.clone(),
-            manifest,
-            config: image.config_digest.to_string(),
+            manifest: image.manifest.digest,
+            stored_manifest: image.manifest.digest,
+            config: image.config_digest,
             fetched: 0,
             plain: 0,
             layers: image.layers.iter().map(|layer| report(layer, None)).collect(),
@@ -102,7 +351,7 @@ impl PullReport {
 #[derive(Debug, Clone, Serialize)]
 pub struct PulledLayer {
     /// The layer.
-    pub diff_id: String,
+    pub diff_id: DiffId,
     /// Where it came from.
     pub from: Origin,
     /// Bytes fetched for it; with deltas that failed, those of the deltas too.
@@ -126,134 +375,14 @@ pub enum Origin {
     Blob,
 }
 
-/// Pulls `image` from a repository. Deltas read the files in `sources`, and layers are taken from
-/// `copies` where one has them.
-///
-/// The image appears in the layout once all of it is there.
-///
-/// # Errors
-/// Those of the repository and of the layout; [`Error::DigestMismatch`] if a layer's own blob is
-/// not the layer of the config.
-pub async fn pull(
-    repository: &Repository,
-    image: &Image,
-    to: Destination<'_>,
-    (sources, copies): (&[&dyn LayerStore], &[&OciLayout]),
-    options: &PullOptions,
-    watch: &Watch,
-) -> Result<PullReport> {
-    let received = repository.received();
-    let mut local = to.layout.layers()?;
-    for copy in copies {
-        for (diff_id, blob) in copy.layers()? {
-            if image.layer(diff_id).is_some() && !local.contains_key(&diff_id) {
-                to.layout.put_blob(digest_of(&blob)?, &copy.checked_blob(&blob)?)?;
-                local.insert(diff_id, blob);
-            }
-        }
-    }
-    let here = match options.exact {
-        true => other_blobs(image, &mut local),
-        false => HashMap::new(),
-    };
-    let mut seen = HashSet::new();
-    let missing: Vec<&ImageLayer> = image
-        .layers
-        .iter()
-        .filter(|layer| !local.contains_key(&layer.diff_id) && !to.elsewhere.contains_key(&layer.diff_id))
-        .filter(|layer| seen.insert(layer.diff_id))
-        .collect();
-    let found = match (options.deltas, missing.as_slice()) {
-        (false, _) | (_, []) => Discovery::default(),
-        _ => discover(repository, image).await,
-    };
-    found.warnings.iter().for_each(|warning| watch.warn(warning));
-    let bases = bases(&found.candidates, sources, watch);
-    let chosen = choose(&missing, &found.candidates, |base| bases.contains_key(&base));
-
-    // In the layout's own directory, so that what is downloaded can be renamed to its place.
-    let downloads = ScratchDir::new_in(to.layout.dir())?;
-    let fetcher = Fetcher { repository, layout: to.layout, downloads: downloads.path(), options, watch };
-    let fetches = missing.iter().map(|layer| {
-        let deltas = chosen.get(&layer.diff_id).into_iter().flatten();
-        let deltas = deltas.map(|delta| (*delta, sources[bases[&delta.base]])).collect();
-        let ways = BlobSources { deltas, recipe: None, here: here.get(&layer.diff_id).cloned() };
-        fetcher.layer(
-            layer,
-            match options.exact {
-                true => exact(layer, ways, &found.blob_recipes, watch),
-                false => ways,
-            },
-        )
-    });
-    let fetched: Vec<Fetched> =
-        stream::iter(fetches).buffer_unordered(options.concurrency.max(1)).try_collect().await?;
-    let fetched: HashMap<DiffId, Fetched> = fetched.into_iter().map(|layer| (layer.diff_id, layer)).collect();
-
-    let mut blobs = Vec::new();
-    for layer in &image.layers {
-        let id = layer.diff_id;
-        blobs.push(match (fetched.get(&id), local.get(&id), to.elsewhere.get(&id)) {
-            (Some(fetched), ..) => fetched.blob.clone(),
-            (_, Some(blob), _) => blob.clone(),
-            (_, _, size) => tar_blob(id, size.copied().unwrap_or_default()),
-        });
-    }
-    let stored = stored_manifest(image, &blobs);
-    let config = to.layout.blob_path(image.config_digest);
-    if !config.exists() {
-        let path = downloads.path().join("config");
-        std::fs::write(&path, &image.config).map_err(Error::io("write", &path))?;
-        to.layout.put_blob(image.config_digest, &path)?;
-    }
-    to.layout.put_manifest(&stored, to.tag)?;
-
-    let layers: Vec<PulledLayer> =
-        image.layers.iter().map(|layer| report(layer, fetched.get(&layer.diff_id))).collect();
-    let documents = match repository {
-        Repository::Registry(_) => {
-            let blobs: u64 = layers.iter().map(|layer| layer.fetched).sum();
-            // Broken downloads count too, so this is what came over the network.
-            (repository.received() - received).saturating_sub(blobs)
-        }
-        Repository::Layout(_) => 0,
-    };
-    Ok(PullReport {
-        manifest: image.manifest.digest.to_string(),
-        stored_manifest: stored.digest.to_string(),
-        config: image.config_digest.to_string(),
-        fetched: documents + layers.iter().map(|layer| layer.fetched).sum::<u64>(),
-        plain: missing.iter().map(|layer| layer.blob.size()).sum(),
-        layers,
-    })
-}
-
 fn report(layer: &ImageLayer, fetched: Option<&Fetched>) -> PulledLayer {
     PulledLayer {
-        diff_id: layer.diff_id.to_string(),
+        diff_id: layer.diff_id,
         from: fetched.map_or(Origin::Local, |fetched| fetched.origin),
         fetched: fetched.map_or(0, |fetched| fetched.size),
         blob_size: layer.blob.size(),
         delta_failed: fetched.and_then(|fetched| fetched.delta_failed.clone()),
     }
-}
-
-/// The first source for each base of a candidate. A source that cannot be read has none.
-fn bases(candidates: &[Candidate], sources: &[&dyn LayerStore], watch: &Watch) -> BTreeMap<Base, usize> {
-    let mut bases = BTreeMap::new();
-    for candidate in candidates {
-        for (index, source) in sources.iter().enumerate() {
-            if bases.contains_key(&candidate.base) {
-                break;
-            }
-            match source.has(candidate.base) {
-                Ok(true) => drop(bases.insert(candidate.base, index)),
-                Ok(false) => {}
-                Err(error) => watch.warn(&format!("{source} is not used: {}", error.one_line())),
-            }
-        }
-    }
-    bases
 }
 
 /// The blob of a layer that is stored as a plain tar.

@@ -12,6 +12,7 @@ mod merged_dirs;
 mod oci_archive;
 mod oci_layout;
 mod sources;
+mod target;
 mod tree;
 
 use std::fmt;
@@ -25,6 +26,7 @@ pub use layout_images::LayoutImage;
 pub use merged_dirs::MergedDirs;
 pub use oci_layout::OciLayout;
 pub use sources::Sources;
+pub use target::PullTarget;
 pub use tree::{TreeLayer, TreeRecord, TreeStore, TreeTarget};
 
 use crate::{Error, Result};
@@ -165,6 +167,22 @@ impl FromStr for StoreRef {
             },
             _ => Err(wrong("there is no such kind of store: oci, oci-archive, containers-storage, tree")),
         }
+    }
+}
+
+impl fmt::Display for StoreRef {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, path, tag) = match self {
+            Self::Layout(path, tag) => ("oci", path, tag),
+            Self::Archive(path, tag) => ("oci-archive", path, tag),
+            Self::Storage(storage) => return storage.fmt(out),
+            Self::Tree(path, digest) => {
+                write!(out, "tree:{}", path.display())?;
+                return digest.iter().try_for_each(|digest| write!(out, "@{digest}"));
+            }
+        };
+        write!(out, "{kind}:{}", path.display())?;
+        tag.iter().try_for_each(|tag| write!(out, ":{tag}"))
     }
 }
 

@@ -16,8 +16,9 @@ use crate::error::blocking;
 use crate::image::Images;
 use crate::image::{Image, ImageLayer, resolve_all};
 use crate::oci::Name;
+use crate::pull::{Budget, apply};
 use crate::repository::Repository;
-use crate::store::Base;
+use crate::store::{Base, Sources};
 use crate::watch::Watch;
 use crate::{Error, Result};
 
@@ -195,15 +196,8 @@ async fn check(
     }
     let Some((of, layers)) = base else { return Ok(Verdict::NoSource) };
     let spools = cache.spools(of, &layers).await?;
-    let (expected, max_output) = (target.diff_id, cache.max_layer_size());
-    blocking(move || {
-        let mut sources = tar_patch::LayerSource::new(spools)?;
-        let options = tar_patch::ApplyOptions { expected: Some(expected), max_output, ..Default::default() };
-        let delta = File::open(&path).map_err(Error::io("open", &path))?;
-        match tar_patch::apply(delta, &mut sources, options, &mut std::io::sink()) {
-            Ok(_) => Ok(Verdict::Right),
-            Err(error) => Ok(Verdict::Wrong(Error::from(error).one_line())),
-        }
-    })
-    .await
+    let open = move || Ok(Sources::Layers(tar_patch::LayerSource::new(spools)?));
+    let budget = Budget::of_size(cache.max_layer_size());
+    apply(path, open, target.diff_id, budget, || Ok(std::io::sink())).await?;
+    Ok(Verdict::Right)
 }

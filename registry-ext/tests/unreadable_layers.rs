@@ -11,9 +11,9 @@ use registry_ext::image::Image;
 use registry_ext::image::Images;
 use registry_ext::measure::measure;
 use registry_ext::publish::{Outcome, PublishOptions, PublishReport, RecipeOutcome, publish};
-use registry_ext::pull::{Destination, Origin, PullOptions, pull};
+use registry_ext::pull::{Origin, Puller};
 use registry_ext::repository::Repository;
-use registry_ext::store::{LayerStore, OciLayout};
+use registry_ext::store::{OciLayout, PullTarget};
 use registry_ext::verify::{Verdict, verify};
 use registry_ext::watch::Watch;
 use support::bench::warnings;
@@ -102,13 +102,10 @@ async fn a_new_layer_that_is_no_tar_is_carried_whole() {
     let found = discover(&pair.repository(), &image).await;
     assert!(!found.artifacts.is_empty() && found.warnings.is_empty(), "{:?}", found.warnings);
     let layout = OciLayout::create(&pair.dir.path().join("store")).unwrap();
-    let sources: [&dyn LayerStore; 1] = [&layout];
     for (tag, image) in [("v1", pair.image("v1").await), ("v2", image)] {
-        let to = Destination { layout: &layout, tag: Some(tag), elsewhere: Default::default() };
         let (watch, seen) = warnings();
-        let from = (&sources[..], &[][..]);
-        let report =
-            pull(&pair.repository(), &image, to, from, &PullOptions::default(), &watch).await.unwrap();
+        let target = PullTarget::layout(layout.clone(), Some(tag));
+        let report = Puller::new(&pair.repository(), &image).watch(&watch).into(target).await.unwrap();
         assert_eq!(*seen.lock().unwrap(), [""; 0], "{tag}");
         if tag == "v2" {
             assert!(matches!(report.layers[1].from, Origin::Delta(_)));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::env;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
@@ -132,21 +132,6 @@ fn credential_files() -> Vec<PathBuf> {
     .into_iter()
     .flatten()
     .collect()
-}
-
-/// Where podman keeps its storage (containers-storage.conf(5)).
-pub(crate) fn default_storage_root() -> PathBuf {
-    // The owner of the process's own files; no call for the user id is needed.
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|metadata| {
-        use std::os::unix::fs::MetadataExt;
-        metadata.uid() == 0
-    });
-    if is_root {
-        return "/var/lib/containers/storage".into();
-    }
-    let data = env::var_os("XDG_DATA_HOME").map(PathBuf::from);
-    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".local/share"));
-    data.or_else(home).unwrap_or_default().join("containers/storage")
 }
 
 fn warn(progress: &Progress, text: &str) {

@@ -21,12 +21,13 @@ const MAX_RATIO: u64 = 64;
 /// Bytes that it may have in any case.
 const MIN_OUTPUT: u64 = 16 << 20;
 
-/// What is left for the deltas of a layer.
+/// The bytes and the time that are left for the deltas of a layer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     /// Most bytes that a delta may write.
     pub(super) max_output: u64,
-    end: Instant,
+    /// The time by which it has to be done; `None` if it may take any.
+    end: Option<Instant>,
 }
 
 impl Budget {
@@ -36,12 +37,18 @@ impl Budget {
         let plain = layer.blob.size() as f64 / line.unwrap_or(USUAL_LINE).max(1) as f64;
         // No blob is worth a wait of days.
         let time = Duration::from_secs_f64((plain * TIMES).min(86_400.0)).max(MIN_TIME);
-        Self { max_output: max_output(layer).min(max_layer_size), end: Instant::now() + time }
+        Self { max_output: max_output(layer).min(max_layer_size), end: Some(Instant::now() + time) }
     }
 
-    /// Whether there is time for another delta.
+    /// The budget of somebody who checks a delta: it may write so many bytes, and take the work that a layer of
+    /// this size is worth.
+    pub(crate) const fn of_size(max_output: u64) -> Self {
+        Self { max_output, end: None }
+    }
+
+    /// True if there is time for another delta.
     pub(super) fn has_time(self) -> bool {
-        Instant::now() < self.end
+        self.end.is_none_or(|end| Instant::now() < end)
     }
 
     /// Returns the work that a delta may do, which ends with the time.
@@ -51,7 +58,7 @@ impl Budget {
 
     /// The time that is left.
     pub(super) fn time_left(self) -> Duration {
-        self.end.saturating_duration_since(Instant::now())
+        self.end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -96,11 +103,11 @@ mod tests {
 
     #[test]
     fn what_is_late_does_no_more_work() {
-        let budget = Budget { max_output: 1, end: Instant::now() };
+        let budget = Budget { max_output: 1, end: Some(Instant::now()) };
         assert!(!budget.has_time());
         let some = Work { reading: 1 << 21, encoding: 1 << 21 };
         assert_eq!(budget.work().charge(some), Err(Exhausted::Stopped));
-        let later = Budget { end: Instant::now() + Duration::from_secs(3600), ..budget };
+        let later = Budget { end: Some(Instant::now() + Duration::from_secs(3600)), ..budget };
         assert_eq!(later.work().charge(some), Ok(()));
         let over = later.work().charge(Work::reading(u64::MAX));
         assert!(matches!(over, Err(Exhausted::Work { .. })), "{over:?}");

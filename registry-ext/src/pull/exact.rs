@@ -32,26 +32,26 @@ pub(super) fn other_blobs(
     others
 }
 
-/// The ways to get a layer in which its blob comes out as the manifest has it.
-pub(super) fn exact<'p>(
+/// Returns those of the sources of a layer of which its blob comes out as the manifest has it.
+pub(super) fn exact(
     layer: &ImageLayer,
-    ways: BlobSources<'p>,
+    sources: BlobSources,
     recipes: &Recipes,
     watch: &Watch,
-) -> BlobSources<'p> {
+) -> BlobSources {
     if layer.is_plain_tar() {
-        return BlobSources { here: None, ..ways };
+        return BlobSources { here: None, ..sources };
     }
     let Some(recipe) = recipes.get(&layer.digest) else {
-        if ways.here.is_some() || !ways.deltas.is_empty() {
+        if sources.here.is_some() || !sources.deltas.is_empty() {
             let name = short(layer.diff_id);
             watch.warn(&format!("the blob of layer {name} has no recipe, so it is fetched whole"));
         }
         return BlobSources::default();
     };
-    let mut ways = BlobSources { recipe: Some(recipe.clone()), ..ways };
-    ways.deltas.retain(|(delta, _)| delta.blob.size() + recipe.size() < layer.blob.size());
-    ways
+    let mut sources = BlobSources { recipe: Some(recipe.clone()), ..sources };
+    sources.deltas.retain(|(delta, _)| delta.blob.size() + recipe.size() < layer.blob.size());
+    sources
 }
 
 impl Fetcher<'_> {
@@ -62,7 +62,7 @@ impl Fetcher<'_> {
         recipe: &Descriptor,
         tar: Spool,
     ) -> Result<Descriptor> {
-        let recipe = BlobRecipe::fetch(self.repository, recipe, self.downloads).await?;
+        let recipe = BlobRecipe::fetch(self.rebuilder.repository, recipe, &self.rebuilder.dir).await?;
         let (layout, layer) = (self.layout.clone(), layer.clone());
         blocking(move || {
             let mut blob = layout.temporary()?;
@@ -84,7 +84,7 @@ impl Fetcher<'_> {
         recipe: &Descriptor,
     ) -> Result<Descriptor> {
         let (path, expected, options) =
-            (self.layout.blob_path(digest_of(here)?), layer.diff_id, self.spool_options());
+            (self.layout.blob_path(digest_of(here)?), layer.diff_id, self.rebuilder.spool.clone());
         let tar = blocking(move || {
             let tar = Spool::open(&path, &options)?;
             check_diff_id(tar.diff_id()?, expected)?;

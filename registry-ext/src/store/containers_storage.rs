@@ -4,6 +4,7 @@
 //! locks and its metadata.
 
 use std::collections::HashMap;
+use std::env;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -114,6 +115,16 @@ struct Image {
     layer: Option<String>,
 }
 
+/// Returns where podman keeps its storage (containers-storage.conf(5)).
+fn default_root() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return "/var/lib/containers/storage".into();
+    }
+    let data = env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".local/share"));
+    data.or_else(home).unwrap_or_default().join("containers/storage")
+}
+
 impl ContainersStorage {
     /// Opens the storage below `root`. Without a driver, the one whose files are there.
     ///
@@ -131,6 +142,14 @@ impl ContainersStorage {
         let driver = drivers.into_iter().find(|driver| wanted(driver) && exists(driver));
         let what = || format!("containers-storage in {}", root.display());
         Ok(Self { root: root.to_owned(), driver: driver.ok_or_else(|| Error::NotFound { what: what() })? })
+    }
+
+    /// Opens the storage that a name on the command line is in: the usual one if the name says no other.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of(storage: &StorageRef) -> Result<Self> {
+        Self::open(&storage.root.clone().unwrap_or_else(default_root), storage.driver.as_deref())
     }
 
     /// The layers, with the sizes of their uncompressed tars in bytes.

@@ -9,10 +9,10 @@ use registry_ext::image::Images;
 use registry_ext::image::{Platform, resolve};
 use registry_ext::oci::{Name, descriptor_of};
 use registry_ext::publish::{PublishOptions, PublishReport, publish};
-use registry_ext::pull::{Destination, PullOptions, PullReport, pull};
+use registry_ext::pull::{PullReport, Puller};
 use registry_ext::registry::RegistryOptions;
 use registry_ext::repository::Repository;
-use registry_ext::store::{LayerStore, OciLayout};
+use registry_ext::store::{OciLayout, PullTarget};
 use registry_ext::watch::{Event, Watch};
 use tempfile::TempDir;
 
@@ -79,9 +79,7 @@ impl Bench {
         let image =
             resolve(&repository, Some(&name), &"linux/amd64".parse::<Platform>()?, self.dir.path()).await?;
         let layout = OciLayout::create(store)?;
-        let to = Destination { layout: &layout, tag: Some(tag), elsewhere: Default::default() };
-        let sources: [&dyn LayerStore; 1] = [&layout];
-        pull(&repository, &image, to, (&sources, &[]), &PullOptions::default(), watch).await
+        Puller::new(&repository, &image).watch(watch).into(PullTarget::layout(layout, Some(tag))).await
     }
 }
 
