@@ -11,6 +11,7 @@ use std::io::Write;
 use std::path::Path;
 
 use layer::{Spool, SpoolOptions};
+use registry_ext::Error;
 use registry_ext::blob_recipe::BlobRecipe;
 
 #[expect(
@@ -22,13 +23,14 @@ fn main() -> anyhow::Result<()> {
     for path in std::env::args().skip(1) {
         let blob = std::fs::read(&path)?;
         let tar = Spool::open(Path::new(&path), &SpoolOptions::default())?;
-        match BlobRecipe::find(&blob, &tar)? {
+        match BlobRecipe::find(&blob, &tar) {
             Ok(recipe) => {
                 let size = recipe.to_bytes().len();
                 let share = 100.0 * size as f64 / blob.len() as f64;
                 writeln!(output, "{path}\t{}\t{size}\t{share:.4}%\texact", blob.len())?;
             }
-            Err(refusal) => writeln!(output, "{path}\t{}\t\t\t{refusal}", blob.len())?,
+            Err(Error::NoRecipe(refusal)) => writeln!(output, "{path}\t{}\t\t\t{refusal}", blob.len())?,
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())

@@ -102,12 +102,10 @@ impl BlobRecipe {
     /// Memory is that of the blob and of the tar, both at most [`MAX_SEARCHED_SIZE`], and of an encoder.
     ///
     /// # Errors
-    /// [`Error::Layer`] if the tar cannot be read. The inner result is the verdict.
-    pub fn find(blob: &[u8], tar: &Spool) -> Result<Result<Self, Refusal>> {
+    /// [`Error::NoRecipe`] if there is none; [`Error::Layer`] if the tar cannot be read.
+    pub fn find(blob: &[u8], tar: &Spool) -> Result<Self> {
         let blob_size = blob.len() as u64;
-        if let Err(refusal) = Refusal::of_size(blob_size.max(tar.size())) {
-            return Ok(Err(refusal));
-        }
+        Refusal::of_size(blob_size.max(tar.size()))?;
         let max_size = blob_size / 100 * MAX_SHARE;
         let (mut streams, mut at) = (Vec::new(), 0);
         let mut size = 0;
@@ -116,10 +114,8 @@ impl BlobRecipe {
         {
             let encoded = &blob[found.encoded.clone()];
             let budget = recode::Budget::of_file(encoded.len() as u64).with_memory(MAX_ENCODER_MEMORY);
-            let recipe = match recode::recipe_within(found.codec, encoded, &found.plain, &budget) {
-                Ok(recipe) => recipe,
-                Err(refused) => return Ok(Err(Refusal::Stream { index, codec: found.codec, refused })),
-            };
+            let recipe = recode::recipe_within(found.codec, encoded, &found.plain, &budget)
+                .map_err(|refused| Refusal::Stream { index, codec: found.codec, refused })?;
             let gap = blob[at..found.encoded.start].to_vec();
             at = found.encoded.end;
             size += (gap.len() + recipe.as_bytes().len()) as u64;
@@ -131,13 +127,13 @@ impl BlobRecipe {
         let recipe = Self { streams, rest: blob[at..].to_vec() };
         let size = size.max(recipe.to_bytes().len() as u64);
         if size > max_size || recipe.streams.len() > MAX_STREAMS {
-            return Ok(Err(Refusal::NotWorthIt { size, blob_size }));
+            return Err(Refusal::NotWorthIt { size, blob_size }.into());
         }
         // What was read from the blob is compared with the tar by this too.
         match recipe.make(tar, Digest::of(blob), blob_size, &mut io::sink()) {
-            Ok(()) => Ok(Ok(recipe)),
+            Ok(()) => Ok(recipe),
             Err(error @ Error::Layer(_)) => Err(error),
-            Err(_) => Ok(Err(Refusal::OtherContent)),
+            Err(_) => Err(Refusal::OtherContent.into()),
         }
     }
 

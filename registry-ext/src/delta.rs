@@ -93,7 +93,21 @@ pub(crate) struct DeltaCache {
     failed: Mutex<HashMap<DeltaJob, String>>,
 }
 
-/// What a delta is made of.
+/// Layers of an image, and the repository that has them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LayersOf<'l> {
+    pub(crate) repository: &'l Repository,
+    pub(crate) layers: &'l [&'l ImageLayer],
+}
+
+/// A layer that is unpacked.
+#[derive(Debug, Clone)]
+pub(crate) struct UnpackedLayer {
+    pub(crate) diff_id: DiffId,
+    pub(crate) spool: Spool,
+}
+
+/// The layers and the format of a delta.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct DeltaJob {
     old: Vec<DiffId>,
@@ -160,6 +174,16 @@ impl DeltaCache {
         Ok(layers.iter().filter_map(|layer| self.known(layer.diff_id)).collect())
     }
 
+    /// One layer, unpacked and checked against its diff_id.
+    pub(crate) async fn spool(&self, repository: &Repository, layer: &ImageLayer) -> Result<Spool> {
+        if let Some(known) = self.known(layer.diff_id) {
+            return Ok(known);
+        }
+        let (diff_id, spool) = self.fetch(repository, layer).await?;
+        self.spools.lock().unwrap_or_else(PoisonError::into_inner).insert(diff_id, spool.clone());
+        Ok(spool)
+    }
+
     fn known(&self, diff_id: DiffId) -> Option<Spool> {
         self.spools.lock().unwrap_or_else(PoisonError::into_inner).get(&diff_id).cloned()
     }
@@ -191,19 +215,22 @@ impl DeltaCache {
     /// Those of the repositories and of the machine.
     pub(crate) async fn delta_unless_unreadable(
         &self,
-        (of_old, old): (&Repository, &[&ImageLayer]),
-        (of_new, new): (&Repository, &ImageLayer),
+        old: LayersOf<'_>,
+        new: LayersOf<'_>,
         newest: Version,
     ) -> Result<Option<Delta>> {
-        let ids = old.iter().map(|layer| layer.diff_id).collect();
-        let job = DeltaJob { old: ids, new: new.diff_id, newest };
+        let [new_layer] = new.layers else { return Ok(None) };
+        let ids = old.layers.iter().map(|layer| layer.diff_id).collect();
+        let job = DeltaJob { old: ids, new: new_layer.diff_id, newest };
         if self.failed.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&job) {
             return Ok(None);
         }
         let made = async {
-            let spools = self.spools(of_old, old).await?;
-            let spool = self.spools(of_new, &[new]).await?.into_iter().next().ok_or(Error::Panicked)?;
-            self.delta((old, spools), (new, spool), newest).await
+            let spools = self.spools(old.repository, old.layers).await?;
+            let spool = self.spool(new.repository, new_layer).await?;
+            let old = old.layers.iter().zip(spools);
+            let old = old.map(|(layer, spool)| UnpackedLayer { diff_id: layer.diff_id, spool }).collect();
+            self.delta(old, UnpackedLayer { diff_id: new_layer.diff_id, spool }, newest).await
         };
         match made.await {
             Ok(delta) => Ok(Some(delta)),
@@ -214,7 +241,7 @@ impl DeltaCache {
                 failed.insert(job, reason.clone());
                 drop(failed);
                 if !is_known {
-                    let layer = short(new.diff_id);
+                    let layer = short(new_layer.diff_id);
                     self.watch.warn(&format!(
                         "there is no delta of layer {layer}, which is fetched whole: {reason}"
                     ));
@@ -232,8 +259,8 @@ impl DeltaCache {
     /// who needs both asks for tardf3 first.
     pub(crate) async fn delta(
         &self,
-        old: (&[&ImageLayer], Vec<Spool>),
-        new: (&ImageLayer, Spool),
+        old: Vec<UnpackedLayer>,
+        new: UnpackedLayer,
         newest: Version,
     ) -> Result<Delta> {
         let without = match self.options.diff.method {
@@ -241,8 +268,9 @@ impl DeltaCache {
             _ => Version::V2,
         };
         let newest = if newest == Version::V2 { without } else { newest };
-        let old_ids = old.0.iter().map(|layer| layer.diff_id).collect();
-        let job = DeltaJob { old: old_ids, new: new.0.diff_id, newest };
+        let (old_ids, old): (Vec<DiffId>, Vec<Spool>) =
+            old.into_iter().map(|layer| (layer.diff_id, layer.spool)).unzip();
+        let job = DeltaJob { old: old_ids, new: new.diff_id, newest };
         if let Some(made) = self.deltas.lock().unwrap_or_else(PoisonError::into_inner).get(&job) {
             return Ok(made.clone());
         }
@@ -257,10 +285,10 @@ impl DeltaCache {
         }
         options.sees_through = newest == Version::V3;
         options.temp_dir.clone_from(&self.options.temp_dir);
-        let task = self.watch.start(format!("diff {}", short(job.new)), new.1.size());
+        let task = self.watch.start(format!("diff {}", short(job.new)), new.spool.size());
         let (dir, to) = (self.dir().to_owned(), job.new);
         let advance = move |bytes| task.advance(bytes);
-        let made = blocking(move || make(&old.1, &new.1, to, &options, &dir, &advance)).await?;
+        let made = blocking(move || make(&old, &new.spool, to, &options, &dir, &advance)).await?;
         let mut deltas = self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
         if newest == Version::V3 && made.version != Version::V3 {
             deltas.insert(DeltaJob { newest: without, ..job.clone() }, made.clone());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use layer::Digest;
 
+use crate::blob_recipe::Refusal;
 use crate::registry::RegistryError;
 
 /// A result of this crate.
@@ -109,6 +110,9 @@ pub enum Error {
     /// The compressed blob of a layer cannot be made of its tar.
     #[error(transparent)]
     Recode(#[from] recode::Error),
+    /// It is not known how the compressed blob of a layer is made of its tar.
+    #[error("the blob cannot be made again: {0}")]
+    NoRecipe(#[from] Refusal),
     /// Other publishers changed an index each time that it was written.
     #[error("{what} was changed by others each time that it was written; try again")]
     Contended {
@@ -160,7 +164,7 @@ impl Error {
             Self::Diff(error) => {
                 matches!(error, OfDiff::ZstdDict { .. } | OfDiff::Verify(_) | OfDiff::Differs { .. })
             }
-            Self::Panicked => true,
+            Self::Panicked | Self::NoRecipe(_) => true,
             _ => false,
         }
     }

@@ -3,25 +3,20 @@
 use std::path::Path;
 
 use delta_format::Version;
-use layer::{BlobDigest, Spool, SpoolOptions};
+use layer::{DiffId, Spool, SpoolOptions};
 use serde::Serialize;
 
-use crate::delta::{DeltaCache, MakeOptions};
+use crate::delta::{DeltaCache, LayersOf, MakeOptions, UnpackedLayer};
 use crate::error::blocking;
-use crate::image::Images;
-use crate::image::{Image, ImageLayer};
-use crate::oci::descriptor;
+use crate::image::{Image, ImageLayer, Images, Platform};
 use crate::watch::Watch;
 use crate::{Error, Result};
-
-/// The media type of a layer that is a plain tar.
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// What deltas between two images save. Sizes are in bytes.
 #[derive(Debug, Clone, Serialize)]
 pub struct Measurement {
     /// Platform of both images; `None` for two layers.
-    pub platform: Option<String>,
+    pub platform: Option<Platform>,
     /// Whether deltas for `_deltaindex` were made.
     pub has_delta_index: bool,
     /// The new image's layers, lowest first.
@@ -36,7 +31,7 @@ pub struct Measurement {
 #[derive(Debug, Clone, Serialize)]
 pub struct MeasuredLayer {
     /// The layer.
-    pub diff_id: String,
+    pub diff_id: DiffId,
     /// Size of its blob.
     pub blob_size: u64,
     /// Size of its delta from the old image; `None` if the old image has the layer, or there can be none.
@@ -110,11 +105,10 @@ pub async fn measure_layers(
 ) -> Result<Measurement> {
     let cache = DeltaCache::new(options, watch)?;
     let (old, new) = (layer_of_file(old, options).await?, layer_of_file(new, options).await?);
-    let delta =
-        async |newest| cache.delta((&[&old.0], vec![old.1.clone()]), (&new.0, new.1.clone()), newest).await;
+    let delta = async |newest| cache.delta(vec![old.clone()], new.clone(), newest).await;
     let mut layer = MeasuredLayer {
-        diff_id: new.0.diff_id.to_string(),
-        blob_size: new.1.blob_size(),
+        diff_id: new.diff_id,
+        blob_size: new.spool.blob_size(),
         delta_size: None,
         delta_index_size: None,
         tardf3_size: None,
@@ -138,19 +132,17 @@ pub async fn measure_layers(
     })
 }
 
-/// The layer in a file, as an image of this layer alone would have it.
-async fn layer_of_file(path: &Path, options: &MakeOptions) -> Result<(ImageLayer, Spool)> {
+/// Reads the layer in a file.
+async fn layer_of_file(path: &Path, options: &MakeOptions) -> Result<UnpackedLayer> {
     let spool_options = SpoolOptions { temp_dir: options.temp_dir.clone(), max_size: options.max_layer_size };
     let path = path.to_owned();
-    let (spool, diff_id) = blocking(move || {
+    blocking(move || {
         let spool = Spool::open(&path, &spool_options)?;
         layer::check_is_layer(&spool)?;
         let diff_id = spool.diff_id()?;
-        Ok((spool, diff_id))
+        Ok(UnpackedLayer { diff_id, spool })
     })
-    .await?;
-    let blob = descriptor(LAYER, diff_id.0, spool.blob_size());
-    Ok((ImageLayer { blob, digest: BlobDigest(diff_id.0), diff_id }, spool))
+    .await
 }
 
 async fn measure_pair(
@@ -168,8 +160,9 @@ async fn measure_pair(
         let (mut has_failed, mut seconds) = (false, 0.0);
         if lacking.contains(&layer) {
             let delta = async |newest| {
-                let sources = (&old.repository, of_old.as_slice());
-                cache.delta_unless_unreadable(sources, (&new.repository, layer), newest).await
+                let old = LayersOf { repository: &old.repository, layers: &of_old };
+                let new = LayersOf { repository: &new.repository, layers: &[layer] };
+                cache.delta_unless_unreadable(old, new, newest).await
             };
             if cache.sees_through()
                 && let Some(delta) = delta(Version::V3).await?
@@ -182,15 +175,15 @@ async fn measure_pair(
                 None => has_failed = true,
             }
             if let Some(last) = last {
-                let sources = (&old.repository, &[last][..]);
-                let new = (&new.repository, layer);
-                if let Some(delta) = cache.delta_unless_unreadable(sources, new, Version::V1).await? {
+                let old = LayersOf { repository: &old.repository, layers: &[last] };
+                let new = LayersOf { repository: &new.repository, layers: &[layer] };
+                if let Some(delta) = cache.delta_unless_unreadable(old, new, Version::V1).await? {
                     (delta_index_size, seconds) = (Some(delta.size), seconds + delta.seconds);
                 }
             }
         }
         layers.push(MeasuredLayer {
-            diff_id: layer.diff_id.to_string(),
+            diff_id: layer.diff_id,
             blob_size: layer.blob.size(),
             delta_size,
             delta_index_size,
@@ -200,7 +193,7 @@ async fn measure_pair(
         });
     }
     Ok(Measurement {
-        platform: Some(target.platform.to_string()),
+        platform: Some(target.platform.clone()),
         has_delta_index: last.is_some(),
         plain: lacking.iter().map(|layer| layer.blob.size()).sum(),
         with_deltas: layers.iter().map(MeasuredLayer::fetched).sum(),

@@ -4,11 +4,12 @@ mod artifact;
 mod exact;
 mod job;
 
+use layer::{DiffId, Digest};
 use serde::Serialize;
 
 use crate::delta::{DeltaCache, MakeOptions};
 use crate::discover::{Discovery, Published, discover};
-use crate::image::{Image, Images};
+use crate::image::{Image, Images, Platform};
 use crate::repository::Repository;
 use crate::watch::Watch;
 use crate::{Error, Result};
@@ -62,17 +63,17 @@ pub struct PublishReport {
     /// The deltas that were made, and those that were there.
     pub deltas: Vec<PublishedDelta>,
     /// Digests of the oci-delta artifacts.
-    pub artifacts: Vec<String>,
+    pub artifacts: Vec<Digest>,
     /// Digests of the artifacts with tardf3 deltas.
-    pub tardf3_artifacts: Vec<String>,
+    pub tardf3_artifacts: Vec<Digest>,
     /// What is known of the blobs of layers that an old image lacks.
     pub recipes: Vec<PublishedRecipe>,
     /// Digests of the artifacts with recipes of blobs.
-    pub recipe_artifacts: Vec<String>,
+    pub recipe_artifacts: Vec<Digest>,
     /// Digests of the delta manifests in `_deltaindex`.
-    pub delta_manifests: Vec<String>,
+    pub delta_manifests: Vec<Digest>,
     /// Digests of the old images that have too many layers for deltas in `_deltaindex`.
-    pub not_in_delta_index: Vec<String>,
+    pub not_in_delta_index: Vec<Digest>,
     /// Why some could not be published, although others were.
     pub failures: Vec<String>,
 }
@@ -81,13 +82,13 @@ pub struct PublishReport {
 #[derive(Debug, Clone, Serialize)]
 pub struct PublishedDelta {
     /// Platform of the image.
-    pub platform: String,
+    pub platform: Platform,
     /// Digest of the old image's manifest.
-    pub old: String,
+    pub old: Digest,
     /// Digest of the new image's manifest.
-    pub new: String,
+    pub new: Digest,
     /// The layer that it rebuilds.
-    pub diff_id: String,
+    pub diff_id: DiffId,
     /// Where it is published.
     pub layout: Published,
     /// Size of the layer's blob in bytes.
@@ -167,7 +168,7 @@ pub async fn publish(
                 if is_indexed {
                     deltas.extend(job.layer_deltas(&images.repository, source).await?);
                 } else {
-                    job.report.not_in_delta_index.push(source.manifest.digest.to_string());
+                    job.report.not_in_delta_index.push(source.manifest.digest);
                 }
             }
         }

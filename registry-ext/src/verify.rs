@@ -13,9 +13,8 @@ use crate::blob_recipe::BlobRecipe;
 use crate::delta::{DeltaCache, MakeOptions, version_of};
 use crate::discover::{Candidate, Discovery, Published, discover};
 use crate::error::blocking;
-use crate::image::Images;
-use crate::image::{Image, ImageLayer, resolve_all};
-use crate::oci::Name;
+use crate::image::{Image, ImageLayer, Images, resolve_all};
+use crate::oci::{Name, digest_of};
 use crate::pull::{Budget, apply};
 use crate::repository::Repository;
 use crate::store::{Base, Sources};
@@ -30,11 +29,11 @@ pub struct Checked {
     /// The kind of what it reads: `image`, `layer`, or `tar` for the recipe of a blob.
     pub from_kind: &'static str,
     /// The digest of what it reads: of an image's config, or the diff_id of a layer.
-    pub from: String,
+    pub from: Digest,
     /// The layer that it rebuilds.
-    pub diff_id: String,
+    pub diff_id: DiffId,
     /// Digest of its blob.
-    pub blob: String,
+    pub blob: Digest,
     /// Its size in bytes.
     pub size: u64,
     /// The verdict.
@@ -97,9 +96,9 @@ pub async fn verify(
         checked.push(Checked {
             layout: candidate.layout,
             from_kind: candidate.base.kind(),
-            from: candidate.base.digest().to_string(),
-            diff_id: candidate.to.to_string(),
-            blob: candidate.blob.digest().to_string(),
+            from: candidate.base.digest(),
+            diff_id: candidate.to,
+            blob: digest_of(&candidate.blob)?,
             size: candidate.blob.size(),
             verdict,
         });
@@ -110,9 +109,9 @@ pub async fn verify(
         checked.push(Checked {
             layout: Published::BlobRecipes,
             from_kind: "tar",
-            from: layer.diff_id.to_string(),
-            diff_id: layer.diff_id.to_string(),
-            blob: recipe.digest().to_string(),
+            from: layer.diff_id.0,
+            diff_id: layer.diff_id,
+            blob: digest_of(recipe)?,
             size: recipe.size(),
             verdict: verdict.unwrap_or_else(|error| Verdict::Wrong(error.one_line())),
         });
@@ -128,7 +127,7 @@ async fn check_recipe(
     cache: &DeltaCache,
 ) -> Result<Verdict> {
     let recipe = BlobRecipe::fetch(repository, recipe, cache.dir()).await?;
-    let tar = cache.spools(repository, &[layer]).await?.into_iter().next().ok_or(Error::Panicked)?;
+    let tar = cache.spool(repository, layer).await?;
     let (digest, size) = (layer.digest.0, layer.blob.size());
     blocking(move || recipe.make(&tar, digest, size, &mut std::io::sink()).map(|()| Verdict::Right)).await
 }

@@ -38,8 +38,7 @@ fn blobs(tar: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
 fn a_recipe_makes_the_blob_after_a_round_trip() {
     let tar = tar();
     for (name, blob) in blobs(&tar) {
-        let recipe =
-            BlobRecipe::find(&blob, &spool(&tar)).unwrap().unwrap_or_else(|why| panic!("{name}: {why}"));
+        let recipe = BlobRecipe::find(&blob, &spool(&tar)).unwrap_or_else(|why| panic!("{name}: {why}"));
         let bytes = recipe.to_bytes();
         assert!(bytes.len() * 100 <= blob.len() * 3, "{name}: {} of {}", bytes.len(), blob.len());
         let read = BlobRecipe::parse(&bytes).unwrap();
@@ -53,7 +52,7 @@ fn a_recipe_makes_the_blob_after_a_round_trip() {
 #[test]
 fn what_has_no_recipe_says_why() {
     let tar = tar();
-    let of = |blob: &[u8]| BlobRecipe::find(blob, &spool(&tar)).unwrap().unwrap_err();
+    let of = |blob: &[u8]| refusal(BlobRecipe::find(blob, &spool(&tar)));
     // Bytes around the streams are part of the recipe.
     let tail = [gzip(&tar, 6), vec![7; tar.len()]].concat();
     assert!(matches!(of(&tail), Refusal::NotWorthIt { .. }), "{}", of(&tail));
@@ -67,7 +66,7 @@ fn what_has_no_recipe_says_why() {
 fn hostile_recipes_are_errors() {
     let tar = tar();
     let (_, blob) = blobs(&tar).remove(0);
-    let recipe = BlobRecipe::find(&blob, &spool(&tar)).unwrap().unwrap();
+    let recipe = BlobRecipe::find(&blob, &spool(&tar)).unwrap();
     let bytes = recipe.to_bytes();
     let (digest, size) = (Digest::of(&blob), blob.len() as u64);
     // What follows the streams may have any size.
@@ -136,7 +135,15 @@ fn an_encoder_that_takes_much_memory_is_refused_on_both_sides() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&tar).unwrap();
     let blob = std::process::Command::new("xz").args(["-9", "-c"]).arg(file.path()).output().unwrap().stdout;
-    let refusal = BlobRecipe::find(&blob, &spool(&tar)).unwrap().unwrap_err();
+    let refusal = refusal(BlobRecipe::find(&blob, &spool(&tar)));
     let expected = recode::Refused::TooMuchMemory;
     assert!(matches!(refusal, Refusal::Stream { refused, .. } if refused == expected), "{refusal}");
+}
+
+/// The reason why there is no recipe.
+fn refusal(found: Result<BlobRecipe>) -> Refusal {
+    match found {
+        Err(Error::NoRecipe(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    }
 }

@@ -1,18 +1,21 @@
 //! The command line.
 
+mod operands;
+
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use cli::generate::GenerateArgs;
 use layer::Digest;
-use registry_ext::Error;
 use registry_ext::image::Platform;
 use registry_ext::publish::FEW_LAYERS;
 use registry_ext::reference::ImageRef;
 use registry_ext::store::StoreRef;
 use tar_diff::{DiffArgs, DiffOptions, Method};
+
+pub(crate) use operands::Measured;
+use operands::image;
 
 const AFTER_HELP: &str = "\
 Images:  HOST[:PORT]/NAME[:TAG][@DIGEST]   oci:DIR[:TAG]   oci-archive:FILE[:TAG]
@@ -311,65 +314,11 @@ pub(crate) struct MeasureArgs {
     pub(crate) make: MakeArgs,
 }
 
-/// An operand of `measure`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Measured {
-    Image(ImageRef),
-    /// A file with a layer.
-    Layer(PathBuf),
-}
-
-impl FromStr for Measured {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        match names_file(text) && !Path::new(text).is_dir() {
-            true => Ok(Self::Layer(text.into())),
-            false => image(text).map(Self::Image),
-        }
-    }
-}
-
-/// Reads the name of an image. What is a file here is not taken for an image of docker.io.
-fn image(text: &str) -> Result<ImageRef, Error> {
-    if !names_file(text) {
-        return text.parse();
-    }
-    let path = Path::new(text);
-    let what = match () {
-        () if path.is_dir() => "a directory",
-        () if path.exists() => "a file",
-        () => "the name of a file, and there is none",
-    };
-    let reason = format!(
-        "this is {what}. Write oci:{text} for an OCI layout, oci-archive:{text} for a tar of one, and \
-         docker.io/NAME for an image of that name; layers in files are for `measure` and tar-diff"
-    );
-    Err(Error::Reference { text: text.into(), reason })
-}
-
-/// The ends of names that files have and images do not.
-const FILE_ENDS: [&str; 8] =
-    [".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tardiff", ".oci"];
-
-/// Tells whether somebody who writes this means a file: by how it starts or ends, or as it is there. Where a
-/// registry is named, it means an image.
-fn names_file(text: &str) -> bool {
-    if ["oci:", "oci-archive:", "docker://"].iter().any(|prefix| text.starts_with(prefix)) {
-        return false;
-    }
-    if ["/", "./", "../", "~"].iter().any(|start| text.starts_with(start)) {
-        return true;
-    }
-    let names_registry =
-        text.split_once('/').is_some_and(|(first, _)| first == "localhost" || first.contains(['.', ':']));
-    !names_registry && (FILE_ENDS.iter().any(|end| text.ends_with(end)) || Path::new(text).exists())
-}
-
 /// The first digits of a digest, for people.
-pub(crate) fn short(digest: &str) -> &str {
-    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
-    hex.get(..12).filter(|_| digest.parse::<Digest>().is_ok()).unwrap_or(digest)
+pub(crate) fn short(digest: impl ToString) -> String {
+    let digest = digest.to_string();
+    let hex = digest.strip_prefix("sha256:").unwrap_or(&digest);
+    hex.get(..12).filter(|_| digest.parse::<Digest>().is_ok()).unwrap_or(&digest).to_owned()
 }
 
 #[cfg(test)]
@@ -402,22 +351,5 @@ mod tests {
         // A first release has no old image.
         assert!(Args::try_parse_from(["registry-ext", "publish", "h/a:v2"]).is_ok());
         assert!(Args::try_parse_from(["registry-ext", "list", "h/a", "--username", "x"]).is_err());
-    }
-
-    #[test]
-    fn files_are_not_taken_for_images_of_docker_io() {
-        for text in ["./app", "/srv/app.tar", "app.tar.gz", "Cargo.toml", "src"] {
-            let error = image(text).unwrap_err().to_string();
-            assert!(error.contains(text) && error.contains("oci-archive:"), "{error}");
-        }
-        for text in
-            ["debian:12", "registry.example/app.tar", "localhost:5000/Cargo", "docker.io/src", "oci:src"]
-        {
-            assert!(!names_file(text), "{text}");
-        }
-        let measured = |text: &str| text.parse::<Measured>().unwrap();
-        assert_eq!(measured("old.tar.gz"), Measured::Layer("old.tar.gz".into()));
-        assert_eq!(measured("Cargo.toml"), Measured::Layer("Cargo.toml".into()));
-        assert!(matches!(measured("debian:12"), Measured::Image(_)));
     }
 }

@@ -80,7 +80,7 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
             delta.platform.clone(),
             delta.layout.name().into(),
             from,
-            short(&delta.layer).into(),
+            short(&delta.layer),
             delta.delta_size.to_string(),
             delta.blob_size.to_string(),
             percent(delta.blob_size.saturating_sub(delta.delta_size), delta.blob_size),

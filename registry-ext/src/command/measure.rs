@@ -48,7 +48,7 @@ fn show(measurement: &Measurement, layout: LayoutArg, text: &mut Text) {
     for layer in &measurement.layers {
         let without = if layer.has_failed { "cannot be made" } else { "in both" };
         table.row(vec![
-            short(&layer.diff_id).into(),
+            short(layer.diff_id),
             layer.blob_size.to_string(),
             layer.delta_size.map_or_else(|| without.into(), |size| size.to_string()),
             size(layer.delta_index_size),

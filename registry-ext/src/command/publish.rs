@@ -88,8 +88,8 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
     for delta in &report.deltas {
         table.row(vec![
             delta.layout.name().into(),
-            short(&delta.old).into(),
-            short(&delta.diff_id).into(),
+            short(delta.old),
+            short(delta.diff_id),
             delta.blob_size.to_string(),
             delta.delta_size.map_or_else(|| "-".into(), |size| size.to_string()),
             delta.delta_size.map_or_else(|| "-".into(), |size| percent(size, delta.blob_size)),
@@ -113,7 +113,7 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
     let mut table = Table::new(&["layer", ">blob", ">recipe", "pull --exact"]);
     for recipe in &report.recipes {
         table.row(vec![
-            short(&recipe.diff_id).into(),
+            short(recipe.diff_id),
             recipe.blob_size.to_string(),
             recipe.recipe_size.map_or_else(|| "-".into(), |size| size.to_string()),
             match &recipe.outcome {

@@ -82,7 +82,7 @@ fn show(context: &Context, report: &PullReport) -> Result<()> {
             _ => "?",
         };
         table.row(vec![
-            short(&layer.diff_id.to_string()).into(),
+            short(layer.diff_id),
             from.into(),
             layer.fetched.to_string(),
             layer.blob_size.to_string(),

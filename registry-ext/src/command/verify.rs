@@ -41,8 +41,8 @@ fn show(context: &Context, args: &VerifyArgs, checked: &[Checked]) -> Result<()>
     for delta in checked {
         table.row(vec![
             delta.layout.name().into(),
-            format!("{} {}", delta.from_kind, short(&delta.from)),
-            short(&delta.diff_id).into(),
+            format!("{} {}", delta.from_kind, short(delta.from)),
+            short(delta.diff_id),
             delta.size.to_string(),
             match &delta.verdict {
                 Verdict::Right => "right".into(),

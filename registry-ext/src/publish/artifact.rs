@@ -2,6 +2,7 @@
 //! tardf3 deltas.
 
 use delta_format::Version;
+use layer::Digest;
 
 use super::Outcome;
 use super::job::Job;
@@ -125,7 +126,7 @@ impl Job<'_> {
     }
 
     /// Publishes an artifact whose deltas are uploaded. Gives its digest.
-    async fn put_artifact(&self, source: &Image, kind: Kind, layers: Vec<ArtifactLayer>) -> Result<String> {
+    async fn put_artifact(&self, source: &Image, kind: Kind, layers: Vec<ArtifactLayer>) -> Result<Digest> {
         let target = self.target;
         for layer in layers.iter().filter(|layer| !layer.is_delta()) {
             self.put_original(layer).await?;
@@ -152,7 +153,7 @@ impl Job<'_> {
         if self.options.force {
             self.remove_older(&artifact, &manifest).await?;
         }
-        Ok(manifest.digest.to_string())
+        Ok(manifest.digest)
     }
 
     /// Removes other artifacts for the same pair of images and the same readers.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use layer::BlobDigest;
+use layer::{BlobDigest, DiffId, Digest};
 use oci_spec::image::Descriptor;
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::artifact::blob_recipes::BlobRecipes;
 use crate::blob_recipe::{BlobRecipe, Refusal};
 use crate::discover::discover;
 use crate::error::blocking;
-use crate::image::ImageLayer;
+use crate::image::{ImageLayer, Platform};
 use crate::oci::{EMPTY_CONFIG, EMPTY_JSON, Manifest, descriptor_of};
 use crate::{Error, Result};
 
@@ -20,11 +20,11 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Serialize)]
 pub struct PublishedRecipe {
     /// Platform of the image.
-    pub platform: String,
+    pub platform: Platform,
     /// Digest of the image's manifest.
-    pub new: String,
+    pub new: Digest,
     /// The layer.
-    pub diff_id: String,
+    pub diff_id: DiffId,
     /// Size of its blob in bytes.
     pub blob_size: u64,
     /// Size of the recipe in bytes.
@@ -57,39 +57,33 @@ impl Job<'_> {
                 _ if layer.is_plain_tar() => (None, RecipeOutcome::NotNeeded),
                 Some(known) => (Some(known.size()), RecipeOutcome::AlreadyThere),
                 None => match self.find_recipe(layer).await {
+                    Err(Error::NoRecipe(refusal)) => (None, RecipeOutcome::Refused(refusal.to_string())),
                     Err(error) if error.is_of_one_layer() => (None, RecipeOutcome::Refused(error.one_line())),
                     Err(error) => return Err(error),
-                    Ok(Ok(recipe)) => {
+                    Ok(recipe) => {
                         let bytes = recipe.to_bytes();
                         self.put_bytes(BLOB_RECIPE, &bytes).await?;
                         made.insert(layer.digest, descriptor_of(BLOB_RECIPE, &bytes));
                         (Some(bytes.len() as u64), RecipeOutcome::Published)
                     }
-                    Ok(Err(refusal)) => (None, RecipeOutcome::Refused(refusal.to_string())),
                 },
             };
             self.report.recipes.push(PublishedRecipe {
-                platform: self.target.platform.to_string(),
-                new: self.target.manifest.digest.to_string(),
-                diff_id: layer.diff_id.to_string(),
+                platform: self.target.platform.clone(),
+                new: self.target.manifest.digest,
+                diff_id: layer.diff_id,
                 blob_size: layer.blob.size(),
                 recipe_size,
                 outcome,
             });
         }
-        match made.is_empty() {
-            true => Ok(()),
-            false => self.put_recipes(made).await,
-        }
+        if made.is_empty() { Ok(()) } else { self.put_recipes(made).await }
     }
 
-    async fn find_recipe(&self, layer: &ImageLayer) -> Result<Result<BlobRecipe, Refusal>> {
-        let tar = self.cache.spools(&self.new.repository, &[layer]).await?;
-        let tar = tar.into_iter().next().ok_or(Error::Panicked)?;
+    async fn find_recipe(&self, layer: &ImageLayer) -> Result<BlobRecipe> {
+        let tar = self.cache.spool(&self.new.repository, layer).await?;
         // Before the blob is read.
-        if let Err(refusal) = Refusal::of_size(layer.blob.size().max(tar.size())) {
-            return Ok(Err(refusal));
-        }
+        Refusal::of_size(layer.blob.size().max(tar.size()))?;
         let path = self.cache.blob(&self.new.repository, layer).await?;
         blocking(move || {
             let blob = std::fs::read(&path).map_err(Error::io("read", &path))?;
@@ -108,7 +102,7 @@ impl Job<'_> {
         self.put_bytes(EMPTY_CONFIG, EMPTY_JSON).await?;
         let manifest = Manifest::new(artifact.build(), None);
         self.to.put_manifest(&manifest, None).await?;
-        self.report.recipe_artifacts.push(manifest.digest.to_string());
+        self.report.recipe_artifacts.push(manifest.digest);
         let older: Vec<_> =
             found.recipe_artifacts.into_iter().filter(|digest| *digest != manifest.digest).collect();
         crate::prune::remove_artifacts(self.to, self.target.manifest.digest, &older).await.map(|_| ())

@@ -6,7 +6,7 @@ use super::{Outcome, PublishOptions, PublishReport, PublishedDelta};
 use crate::artifact::delta_index::{self, LayerDelta};
 use crate::artifact::oci_delta::ArtifactLayer;
 use crate::artifact::{DELTA_CONFIG, DELTA_INDEX_TAG};
-use crate::delta::{Delta, DeltaCache};
+use crate::delta::{Delta, DeltaCache, LayersOf};
 use crate::discover::{Discovery, Published};
 use crate::image::Images;
 use crate::image::{Image, ImageLayer};
@@ -38,10 +38,10 @@ impl Job<'_> {
         outcome: Outcome,
     ) {
         self.report.deltas.push(PublishedDelta {
-            platform: self.target.platform.to_string(),
-            old: source.manifest.digest.to_string(),
-            new: self.target.manifest.digest.to_string(),
-            diff_id: layer.diff_id.to_string(),
+            platform: self.target.platform.clone(),
+            old: source.manifest.digest,
+            new: self.target.manifest.digest,
+            diff_id: layer.diff_id,
             layout,
             blob_size: layer.blob.size(),
             delta_size,
@@ -51,7 +51,7 @@ impl Job<'_> {
 
     /// Notes that an artifact could not be published whose deltas were made.
     pub(super) fn note_refusal(&mut self, source: &Image, layout: Published) {
-        let (old, new) = (source.manifest.digest.to_string(), self.target.manifest.digest.to_string());
+        let (old, new) = (source.manifest.digest, self.target.manifest.digest);
         for delta in &mut self.report.deltas {
             if (&delta.old, &delta.new, delta.layout) == (&old, &new, layout)
                 && delta.outcome == Outcome::Published
@@ -80,8 +80,9 @@ impl Job<'_> {
         layer: &ImageLayer,
         newest: Version,
     ) -> Result<Option<Delta>> {
-        let sources = (repository, old);
-        self.cache.delta_unless_unreadable(sources, (&self.new.repository, layer), newest).await
+        let old = LayersOf { repository, layers: old };
+        let new = LayersOf { repository: &self.new.repository, layers: &[layer] };
+        self.cache.delta_unless_unreadable(old, new, newest).await
     }
 
     /// The delta of `layer` from all layers of an image.
@@ -172,7 +173,7 @@ impl Job<'_> {
             }
         })
         .await?;
-        self.report.delta_manifests.extend(listed.map(|digest| digest.to_string()));
+        self.report.delta_manifests.extend(listed);
         Ok(())
     }
 
