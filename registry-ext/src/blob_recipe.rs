@@ -6,6 +6,8 @@
 //! The streams of a blob are found and made again by [`recode`]; what lies around them (headers and
 //! trailers of gzip members, skippable frames of zstd) is carried as it is.
 
+pub(crate) mod refusal;
+
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
@@ -17,6 +19,8 @@ use recode::Recipe;
 
 use crate::repository::Repository;
 use crate::{Error, Result};
+
+pub use refusal::Refusal;
 
 /// Most bytes of a blob, and of its tar, for which a recipe is looked for: both are held in memory.
 pub const MAX_SEARCHED_SIZE: u64 = 512 << 20;
@@ -49,51 +53,6 @@ struct Stream {
     /// Bytes of the tar that it holds.
     plain_size: u64,
     recipe: Recipe,
-}
-
-/// Why there is no recipe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The blob or its tar is too large to be searched.
-    #[error("it has {size} bytes, and over {max} are not searched")]
-    TooLarge {
-        /// Bytes of the larger of both.
-        size: u64,
-        /// The limit in bytes.
-        max: u64,
-    },
-    /// A stream has no recipe.
-    #[error("{} stream {index}: {refused}", codec.name())]
-    Stream {
-        /// The stream, counted from 0.
-        index: usize,
-        /// How it is compressed.
-        codec: recode::Codec,
-        /// The reason.
-        refused: recode::Refused,
-    },
-    /// The recipe would be too large a part of the blob.
-    #[error("its recipe takes {size} bytes of {blob_size}, over {MAX_SHARE}%")]
-    NotWorthIt {
-        /// Bytes of the recipe.
-        size: u64,
-        /// Bytes of the blob.
-        blob_size: u64,
-    },
-    /// The streams that were found do not hold the tar.
-    #[error("the streams that were found in it are not the layer")]
-    OtherContent,
-}
-
-impl Refusal {
-    /// Refuses a blob or tar of so many bytes, if it is too large to be searched.
-    pub(crate) const fn of_size(size: u64) -> Result<(), Self> {
-        if size > MAX_SEARCHED_SIZE {
-            return Err(Self::TooLarge { size, max: MAX_SEARCHED_SIZE });
-        }
-        Ok(())
-    }
 }
 
 impl BlobRecipe {

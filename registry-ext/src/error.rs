@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use layer::Digest;
 
-use crate::blob_recipe::Refusal;
+use crate::blob_recipe::refusal::Refusal;
 use crate::registry::RegistryError;
 
 /// A result of this crate.

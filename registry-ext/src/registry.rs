@@ -10,6 +10,7 @@ mod access;
 mod blobs;
 mod challenge;
 mod error;
+mod exchange;
 mod manifests;
 mod pages;
 mod rate;

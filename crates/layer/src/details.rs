@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::entries::EntryKind;
+use crate::entry::EntryKind;
 use crate::header::{DEVICE_MAJOR, DEVICE_MINOR, Dialect, GID, MODE, MTIME, SIZE, UID};
 use crate::members::Member;
 use crate::pax::{decimal, signed_decimal};

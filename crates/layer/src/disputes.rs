@@ -2,7 +2,7 @@
 //! told apart here.
 
 use crate::ahead::{Ahead, Global, size_for_gnu};
-use crate::entries::{Dispute, EntryKind};
+use crate::entry::{Dispute, EntryKind};
 use crate::header::{Dialect, HeaderBlock, SIZE};
 use crate::pax::PaxHeader;
 

@@ -7,9 +7,9 @@
 use std::ops::Range;
 
 use crate::ahead::{Ahead, Global};
-use crate::detect::what_it_is;
 use crate::disputes::Reading;
-use crate::entries::{Dispute, Entry, EntryKind};
+use crate::entry::{Dispute, Entry, EntryKind};
+use crate::file_kind::what_it_is;
 use crate::header::{BLOCK, Dialect, HeaderBlock, MODE, SIZE, up_to_nul};
 use crate::pax::{PaxHeader, signed_decimal};
 use crate::sparse::is_pax_sparse;

@@ -7,7 +7,7 @@
 use reqwest::{RequestBuilder, Url};
 
 use super::challenge::{Bearer, Challenges};
-use super::request::exchange;
+use super::exchange::exchange;
 use super::{Client, RegistryError};
 use crate::credentials::Credential;
 

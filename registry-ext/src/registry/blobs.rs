@@ -11,8 +11,8 @@ use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{RequestBuilder, Response, StatusCode};
 
 use super::access::Operation;
+use super::exchange::{exchange, next_chunk};
 use super::rate::Floor;
-use super::request::{exchange, next_chunk};
 use super::{Client, RegistryError};
 use crate::oci::digest_of;
 use crate::{Error, Result};

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use reqwest::Url;
-use reqwest::header::{HeaderMap, LINK};
 
-use super::request::{Effort, too_large};
+use super::exchange::too_large;
+use super::request::Effort;
 use super::{Client, RegistryError};
 use crate::Result;
 
@@ -48,12 +48,6 @@ impl Client {
         }
         Err(RegistryError::protocol(action, format!("the list has over {MAX_PAGES} pages")).into())
     }
-}
-
-/// The headers `Link`.
-pub(super) fn links(headers: &HeaderMap) -> Vec<String> {
-    let links = headers.get_all(LINK).iter();
-    links.map(|link| String::from_utf8_lossy(link.as_bytes()).into_owned()).collect()
 }
 
 /// The URL in a `Link` header with `rel="next"` (RFC 8288). It is always one of the server that the page is

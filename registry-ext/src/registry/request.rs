@@ -1,27 +1,24 @@
-//! Requests: how they are sent, tried again after a failure, and what their answers may take.
+//! Requests with the access that they need: tried again after a failure, their answers within bounds.
 //!
 //! A registry is not trusted: documents and messages of errors are read up to a bound, and neither
 //! they nor blobs may come slower than a [`Floor`] for ever.
 
-use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::time::timeout;
 
 use super::access::{Access, Operation};
-use super::challenge::Challenges;
+use super::exchange::{MAX_MESSAGE_SIZE, exchange, links, next_chunk, too_large, too_late};
 use super::rate::Floor;
-use super::{CONNECT_TIMEOUT, Client, READ_TIMEOUT, RegistryError, USER_AGENT, pages, redirect};
+use super::{CONNECT_TIMEOUT, Client, READ_TIMEOUT, RegistryError, USER_AGENT};
 use crate::{Error, Result};
 
 /// Largest manifest or index in bytes: what registries accept (OCI distribution specification,
 /// "Pushing Manifests"). So large may any document be.
 pub(crate) const MAX_MANIFEST_SIZE: u64 = 4 << 20;
-/// Most bytes of what comes with an error, or from a token server.
-const MAX_MESSAGE_SIZE: u64 = 64 << 10;
 /// How long a document, or its next bytes, may be waited for.
 const DOCUMENT_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the tries of one request take together, without the pauses between them, before there is no
@@ -124,7 +121,7 @@ impl Client {
             let answer = exchange(action, access.apply(request()), self.document_patience()).await?;
             let media_type = answer.headers().get(CONTENT_TYPE);
             let media_type = media_type.and_then(|value| value.to_str().ok().map(str::to_owned));
-            let links = pages::links(answer.headers());
+            let links = links(answer.headers());
             let bytes = self.read(action, answer, MAX_MANIFEST_SIZE).await?;
             Ok(Document { media_type, bytes, links })
         });
@@ -169,64 +166,7 @@ impl Client {
     }
 }
 
-pub(super) fn too_large(action: &str, max: u64, size: u64) -> Error {
-    Error::TooLarge { what: format!("what the registry sent to {action}"), size, max }
-}
-
-fn too_late(action: &str, patience: Duration) -> RegistryError {
-    RegistryError::connection(action, format!("nothing came within {} seconds", patience.as_secs_f64()))
-}
-
-/// Sends a request, and waits so long for the headers of the answer. An answer other than success is an
-/// error.
-pub(super) async fn exchange(
-    action: &str,
-    request: RequestBuilder,
-    patience: Duration,
-) -> Result<Response, RegistryError> {
-    let (client, request) = request.build_split();
-    let request = request.map_err(|error| RegistryError::protocol(action, error.without_url()))?;
-    let answer = timeout(patience, redirect::execute(action, &client, request)).await;
-    let mut answer = answer.map_err(|_| too_late(action, patience))??;
-    let status = answer.status();
-    if status.is_success() {
-        return Ok(answer);
-    }
-    let (wait, challenges) = (retry_after(answer.headers()), Challenges::of(answer.headers()));
-    let mut message = Vec::new();
-    let read = async {
-        while let Ok(Some(chunk)) = answer.chunk().await {
-            message.extend_from_slice(&chunk);
-            if message.len() as u64 > MAX_MESSAGE_SIZE {
-                break;
-            }
-        }
-    };
-    // Whatever has come by then says enough.
-    let _ = timeout(CONNECT_TIMEOUT.min(patience), read).await;
-    let error = RegistryError::from_status(action, status.as_u16(), &String::from_utf8_lossy(&message));
-    Err(error.after(wait).asking(challenges))
-}
-
-/// How long a registry wants to be left alone: seconds, or a date (RFC 9110, 10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
-}
-
-/// The next bytes of a body.
-pub(super) async fn next_chunk(
-    action: &str,
-    answer: &mut Response,
-) -> Result<Option<impl Deref<Target = [u8]> + use<>>, RegistryError> {
-    answer.chunk().await.map_err(|error| RegistryError::from_http(action, error))
-}
-
-/// The client for requests; redirects are followed by [`redirect`]. Proxies are those of the environment,
+/// The client for requests; redirects are followed by `redirect.rs`. Proxies are those of the environment,
 /// but none for `this_machine`.
 pub(super) fn http_client(ca_certificates: &[Vec<u8>], this_machine: bool) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
@@ -246,23 +186,4 @@ pub(super) fn http_client(ca_certificates: &[Vec<u8>], this_machine: bool) -> Re
         builder = builder.tls_certs_merge(bundle);
     }
     Ok(builder.build().map_err(RegistryError::setup)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wait(value: &str) -> Option<u64> {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, value.parse().unwrap());
-        retry_after(&headers).map(|wait| wait.as_secs())
-    }
-
-    #[test]
-    fn a_pause_is_asked_for_in_seconds_or_by_a_date() {
-        assert_eq!(wait(" 7 "), Some(7));
-        assert_eq!(wait("Fri, 31 Dec 1999 23:59:59 GMT"), Some(0));
-        assert!(wait("Tue, 31 Dec 2999 23:59:59 GMT").is_some_and(|wait| wait > 1_000_000));
-        assert_eq!(wait("soon"), None);
-    }
 }

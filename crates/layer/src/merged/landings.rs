@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::tree::{ANYWHERE, Node, Tree};
+use super::tree::{ANYWHERE, Landings, Node, Tree};
 use super::{MAX_NAME_SIZE, clean_path, join_path, slashes, split_path};
 
 /// Symlinks that are followed in one path: the system's own limit (path_resolution(7)).
@@ -10,15 +10,6 @@ const MAX_LINKS: usize = 40;
 /// Components that are resolved for one path. No real one comes near it; paths through many links with
 /// many possible targets each would take forever.
 const MAX_STEPS: usize = 1 << 16;
-
-/// Where an entry lands: a cleaned path.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Landings {
-    /// At its own path, since there is no link on the way.
-    Certain(Vec<u8>),
-    /// At one of these, at several in turn, or nowhere.
-    Possible(BTreeSet<Vec<u8>>),
-}
 
 /// A path that is resolved halfway.
 struct Resolving {

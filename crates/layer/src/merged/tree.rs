@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
-use super::landings::Landings;
 use super::{MAX_NAME_SIZE, WHITEOUT, slashes, split_path};
 use crate::{Dispute, Entry, EntryKind};
 
@@ -87,6 +86,15 @@ pub(super) struct Tree {
     pub(super) clear_parent: Vec<u8>,
     /// Bytes of the names that were looked up on the way to entries.
     looked_up: u64,
+}
+
+/// Where an entry lands: a cleaned path.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Landings {
+    /// At its own path, since there is no link on the way.
+    Certain(Vec<u8>),
+    /// At one of these, at several in turn, or nowhere.
+    Possible(BTreeSet<Vec<u8>>),
 }
 
 impl Tree {

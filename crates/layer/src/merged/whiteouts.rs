@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::landings::Landings;
+use super::tree::Landings;
 use super::tree::{Node, Tree};
 use super::{WHITEOUT, join_path, slashes, split_path};
 
