@@ -213,7 +213,7 @@ pub(crate) struct Places {
     pub(crate) work_dir: Option<PathBuf>,
 }
 
-/// Where results go, beside the table on stdout.
+/// The files that results go to, beside the table on stdout.
 #[derive(Debug, Args)]
 pub(crate) struct Files {
     /// Write the table there too

@@ -31,7 +31,7 @@ pub enum Error {
     Json {
         /// Which file.
         path: PathBuf,
-        /// Where and why.
+        /// The place of the fault and the reason.
         source: serde_json::Error,
     },
     /// A directory that holds no layer pair.

@@ -59,7 +59,7 @@ pub struct Step {
     pub command: Vec<OsString>,
     /// What it reads; nothing if `None`.
     pub stdin: Option<PathBuf>,
-    /// Where its output goes; nowhere if `None`.
+    /// The file that its output goes to; nowhere if `None`.
     pub stdout: Option<PathBuf>,
 }
 

@@ -97,9 +97,9 @@ pub struct Figures {
     /// What it took to apply: multiples of sha256sum, CPU of CPU and wall of wall. `None` where it
     /// was not measured here.
     pub apply: Option<Cost>,
-    /// Where the bytes of a tar-diff delta go; empty for others.
+    /// The bytes of a tar-diff delta by kind of file; empty for others.
     pub kinds: Vec<KindShare>,
-    /// Whether the figures were given and not measured.
+    /// True if the figures were given and not measured.
     pub is_quoted: bool,
 }
 

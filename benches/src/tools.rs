@@ -70,7 +70,7 @@ impl Tool {
         fill(&self.apply, places)
     }
 
-    /// Whether its deltas are made of the ops of tar-diff.
+    /// Returns true if its deltas are made of the ops of tar-diff.
     pub(crate) fn makes_ops(&self) -> bool {
         self.info.group != Group::WholeFile
     }
@@ -157,7 +157,7 @@ fn go_tar_diff() -> Option<Tool> {
     ))
 }
 
-/// Whether a program, called with one argument, says `word`.
+/// Returns true if a program, called with one argument, says `word`.
 fn says(program: &Path, argument: &str, word: &str) -> bool {
     Command::new(program).arg(argument).output().is_ok_and(|output| {
         let said = [output.stdout, output.stderr].concat();

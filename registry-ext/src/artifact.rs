@@ -59,12 +59,12 @@ pub fn deltas_tag(target: Digest) -> String {
     format!("deltas-{}", &hex(target)[..12])
 }
 
-/// Whether a descriptor is of a delta that other clients read: tardf1 or tardf2.
+/// Returns true if a descriptor is of a delta that other clients read: tardf1 or tardf2.
 pub fn is_tar_diff(descriptor: &Descriptor) -> bool {
     matches!(descriptor.media_type().as_ref(), TAR_DIFF | TAR_DIFF_REDHAT)
 }
 
-/// Whether a descriptor is of a tardf3 delta.
+/// Returns true if a descriptor is of a tardf3 delta.
 pub fn is_tardf3(descriptor: &Descriptor) -> bool {
     descriptor.media_type().as_ref() == TAR_DIFF_V3
 }

@@ -1,4 +1,4 @@
-//! How the compressed blob of a layer is made of its tar, bit for bit.
+//! Recipes that make the compressed blob of a layer from its tar, bit for bit.
 //!
 //! A delta rebuilds the tar alone. With the recipe of its blob a client makes the blob too, under the
 //! digest that the manifest has: see "Blob recipes" in [`artifact`](crate::artifact).
@@ -34,21 +34,21 @@ const MAX_STREAMS: usize = 131_072;
 const WORK_RATIO: u64 = 2048;
 /// Work for any tar.
 const MIN_WORK: u64 = 1 << 30;
-/// What a recipe begins with.
+/// The first bytes of a recipe.
 const MAGIC: [u8; 8] = *b"blobrc1\n";
 
-/// How a blob is made of a tar.
+/// The recipe that makes a blob from a tar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobRecipe {
     streams: Vec<Stream>,
-    /// What follows the last stream.
+    /// Bytes after the last stream.
     rest: Vec<u8>,
 }
 
 /// One stream of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stream {
-    /// What lies in front of it.
+    /// Bytes in front of it.
     gap: Vec<u8>,
     /// Bytes of the tar that it holds.
     plain_size: u64,

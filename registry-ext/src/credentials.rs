@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{Error, Result};
 
-/// Where credentials are looked for. Which files those are is for the caller to say: a library
+/// The places where credentials are looked for. The caller says which files those are: a library
 /// reads no environment.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
@@ -32,7 +32,7 @@ pub struct Explicit {
     pub password: String,
 }
 
-/// What a registry is shown.
+/// The credential that a registry is shown.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     /// Nothing.

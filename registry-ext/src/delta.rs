@@ -24,7 +24,7 @@ use crate::scratch::ScratchDir;
 use crate::watch::Watch;
 use crate::{Error, Result};
 
-/// How deltas are made.
+/// The options for making deltas.
 #[derive(Debug, Clone)]
 pub struct MakeOptions {
     /// The options of tar-diff. Which files may be sources is decided here: those of all layers of
@@ -32,7 +32,7 @@ pub struct MakeOptions {
     /// tool oci-delta has it). `_deltaindex` is always written with bsdiff. With `sees_through`,
     /// tardf3 deltas are made beside those that other clients read.
     pub diff: DiffOptions,
-    /// Where downloads, unpacked layers and deltas lie meanwhile.
+    /// The directory for downloads, unpacked layers and deltas.
     pub temp_dir: PathBuf,
     /// Downloads at one time.
     pub concurrency: usize,
@@ -68,7 +68,7 @@ pub struct Delta {
     pub version: Version,
     /// Its file, which goes away with the last clone.
     pub file: Arc<NamedTempFile>,
-    /// How long it took to make and to apply it.
+    /// The seconds that it took to make and to apply the delta.
     pub seconds: f64,
 }
 
@@ -138,7 +138,7 @@ impl DeltaCache {
         self.options.max_layer_size
     }
 
-    /// Whether tardf3 deltas are wanted too.
+    /// Returns true if tardf3 deltas are wanted too.
     pub(crate) const fn sees_through(&self) -> bool {
         self.options.diff.sees_through
     }

@@ -1,4 +1,4 @@
-//! Which deltas there are for an image, and which of them to use.
+//! Finds the deltas that are published for an image, and chooses among them.
 //!
 //! [`discover`] gathers them from all places where they are published; what is broken there costs a
 //! warning, since a delta is never needed. [`choose`] is pure.
@@ -20,12 +20,12 @@ use crate::repository::Repository;
 use crate::store::Base;
 use gather::Referrers;
 
-/// How long it may take to find deltas: no pull needs them.
+/// The longest time that a search for deltas takes: no pull needs them.
 pub const MAX_TIME: Duration = Duration::from_secs(30);
 /// Most warnings about what cannot be read.
 const MAX_WARNINGS: usize = 16;
 
-/// Where a delta is published.
+/// The place where a delta is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -67,9 +67,9 @@ impl Published {
 /// A published delta of one layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Where it is published.
+    /// The place where it is published.
     pub layout: Published,
-    /// What it reads.
+    /// The files that it reads.
     pub base: Base,
     /// The layer that it rebuilds.
     pub to: DiffId,
@@ -79,7 +79,7 @@ pub struct Candidate {
     pub manifest: Digest,
 }
 
-/// What [`discover`] found.
+/// The deltas and recipes that [`discover`] found.
 #[derive(Debug, Default)]
 pub struct Discovery {
     /// The deltas of the image's layers.
@@ -131,7 +131,7 @@ pub async fn discover(repository: &Repository, image: &Image) -> Discovery {
     found
 }
 
-/// What makes two deltas the same one: source, target, blob and its media type.
+/// The identity of a delta: source, target, blob and its media type.
 type Identity = (Base, DiffId, String, String);
 
 impl Discovery {

@@ -1,4 +1,4 @@
-//! What can go wrong, by what the caller can do about it.
+//! The errors of this crate, by what the caller can do about them.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,15 +18,15 @@ pub enum Error {
     /// The text names no image and no store.
     #[error("`{text}`: {reason}")]
     Reference {
-        /// What was given.
+        /// The text that was given.
         text: String,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: String,
     },
     /// There is no such image, manifest or blob.
     #[error("{what} does not exist")]
     NotFound {
-        /// What was looked for.
+        /// The thing that was looked for.
         what: String,
     },
     /// The index holds no image for the wanted platform.
@@ -45,7 +45,7 @@ pub enum Error {
     /// Bytes do not have the digest that names them.
     #[error("{what} has digest {actual}, expected was {expected}")]
     DigestMismatch {
-        /// What they are.
+        /// The name of the bytes.
         what: String,
         /// The digest that names them.
         expected: Digest,
@@ -55,7 +55,7 @@ pub enum Error {
     /// There are more or fewer bytes than the descriptor says.
     #[error("{what} has {actual} bytes, expected were {expected}")]
     SizeMismatch {
-        /// What has the wrong size.
+        /// The thing that has the wrong size.
         what: String,
         /// The size in the descriptor, in bytes.
         expected: u64,
@@ -67,13 +67,13 @@ pub enum Error {
     NotSigned {
         /// The image.
         what: String,
-        /// What was found instead.
+        /// The finding instead of a signature.
         reason: String,
     },
     /// Something is larger than its limit.
     #[error("{what} is too large: {size} bytes, at most {max} are allowed")]
     TooLarge {
-        /// What it is.
+        /// The thing that is too large.
         what: String,
         /// Its size in bytes.
         size: u64,
@@ -85,17 +85,17 @@ pub enum Error {
     Malformed {
         /// The document.
         what: String,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: String,
     },
     /// The system refused.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried: a verb.
+        /// The action that was tried: a verb.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The answer of the system.
         source: io::Error,
     },
     /// A layer cannot be read.
@@ -124,7 +124,7 @@ pub enum Error {
     Program {
         /// The program.
         program: &'static str,
-        /// What it said.
+        /// The message of the program.
         reason: String,
     },
     /// A thread that did the work panicked.

@@ -1,4 +1,4 @@
-//! What reads untrusted text and is not public, for the fuzzer. No part of the interface.
+//! Readers of untrusted text that are not public, for the fuzzer. No part of the interface.
 
 use layer::DiffId;
 use reqwest::Url;
@@ -15,7 +15,7 @@ pub fn diff_ids(config: &[u8]) -> Result<Vec<DiffId>> {
     ConfigFields::parse("config", config)?.diff_ids()
 }
 
-/// Whether a `Link` header on a page of a server leads to another server.
+/// Returns true if a `Link` header on a page of a server leads to another server.
 pub fn leads_away(link: &str) -> bool {
     let page = Url::parse("https://registry.example:5000/v2/a/referrers/sha256:0").expect("a URL");
     next_page(&page, link).is_some_and(|next| next.origin() != page.origin())

@@ -28,7 +28,7 @@ pub struct Image {
     pub config_digest: Digest,
     /// Its layers, lowest first.
     pub layers: Vec<ImageLayer>,
-    /// What it runs on.
+    /// The platform that it is for.
     pub platform: Platform,
 }
 
@@ -44,7 +44,7 @@ pub struct ImageLayer {
 }
 
 impl ImageLayer {
-    /// Whether the blob is the tar itself.
+    /// Returns true if the blob is the tar itself.
     pub fn is_plain_tar(&self) -> bool {
         self.digest.0 == self.diff_id.0
     }
@@ -77,7 +77,7 @@ impl Image {
 /// Images of a repository, one for each platform.
 #[derive(Debug)]
 pub struct Images {
-    /// Where they are.
+    /// The repository that has them.
     pub repository: Repository,
     /// The images.
     pub images: Vec<Image>,

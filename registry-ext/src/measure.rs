@@ -1,4 +1,4 @@
-//! What deltas between two images would save, without publishing any.
+//! Measures what deltas between two images would save, and publishes none.
 
 use std::path::Path;
 
@@ -12,22 +12,22 @@ use crate::image::{Image, ImageLayer, Images, Platform};
 use crate::watch::Watch;
 use crate::{Error, Result};
 
-/// What deltas between two images save. Sizes are in bytes.
+/// The saving of deltas between two images. Sizes are in bytes.
 #[derive(Debug, Clone, Serialize)]
 pub struct Measurement {
     /// Platform of both images; `None` for two layers.
     pub platform: Option<Platform>,
-    /// Whether deltas for `_deltaindex` were made.
+    /// True if deltas for `_deltaindex` were made.
     pub has_delta_index: bool,
     /// The new image's layers, lowest first.
     pub layers: Vec<MeasuredLayer>,
-    /// What a pull of the new image costs without deltas on a machine that has the old one.
+    /// Bytes that a machine with the old image fetches for the new one without deltas.
     pub plain: u64,
-    /// What it costs with them.
+    /// Bytes that it fetches with deltas.
     pub with_deltas: u64,
 }
 
-/// What a delta of one layer saves.
+/// The sizes of the deltas of one layer.
 #[derive(Debug, Clone, Serialize)]
 pub struct MeasuredLayer {
     /// The layer.
@@ -40,7 +40,7 @@ pub struct MeasuredLayer {
     pub delta_index_size: Option<u64>,
     /// Size of its tardf3 delta, if one was asked for and sees through something.
     pub tardf3_size: Option<u64>,
-    /// Whether the old image lacks it and no delta can be made, since a layer is no tar that can be read.
+    /// True if the old image lacks it and no delta can be made, since a layer is no tar that can be read.
     pub has_failed: bool,
     /// Seconds that the deltas took to make and to apply.
     pub seconds: f64,
@@ -52,7 +52,7 @@ impl MeasuredLayer {
         [self.delta_size, self.delta_index_size, self.tardf3_size].into_iter().flatten().min()
     }
 
-    /// What a pull fetches for it.
+    /// Returns the bytes that a pull fetches for the layer.
     pub fn fetched(&self) -> u64 {
         let whole = self.has_failed.then_some(self.blob_size);
         self.smallest().or(whole).map_or(0, |size| size.min(self.blob_size))

@@ -26,7 +26,7 @@ pub(crate) const ANNOTATION_CREATED: &str = "org.opencontainers.image.created";
 /// Annotations of a manifest or a descriptor.
 pub type Annotations = HashMap<String, String>;
 
-/// How a manifest is named.
+/// The name of a manifest in a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Name {
     /// By a tag, which can be moved.
@@ -62,7 +62,7 @@ impl Manifest {
         Self { digest: Digest::of(&bytes), bytes, media_type }
     }
 
-    /// Whether it is an index.
+    /// Returns true if it is an index.
     pub fn is_index(&self) -> bool {
         reading::is_index(&self.media_type)
     }

@@ -44,7 +44,7 @@ pub struct PrunedDelta {
     pub to: String,
 }
 
-/// What was removed, or would be.
+/// The deltas and artifacts that were removed, or would be.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PruneReport {
     /// Digests of the artifacts.
@@ -57,7 +57,7 @@ pub struct PruneReport {
     pub tags: Vec<String>,
     /// Deltas and artifacts that stay.
     pub kept: usize,
-    /// Whether the registry deleted the manifests. If not, nothing lists them any more, and the
+    /// True if the registry deleted the manifests. If not, nothing lists them any more, and the
     /// registry's own garbage collection has to find them.
     pub deleted: bool,
 }
@@ -141,14 +141,14 @@ pub async fn prune(
     Ok(report)
 }
 
-/// What refers to an image.
+/// An artifact that refers to an image.
 enum Referrer {
     /// Deltas from the image with this config.
     DeltasFrom(Digest),
     Recipes,
 }
 
-/// What an artifact is; `None` if it is none of ours.
+/// Returns the kind of an artifact; `None` if it is none of this crate's.
 async fn kind_of(repository: &Repository, entry: &Descriptor) -> Result<Option<Referrer>> {
     let stated = stated_type(entry.artifact_type().as_ref());
     if is_blob_recipes(stated) {

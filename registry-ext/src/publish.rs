@@ -25,22 +25,22 @@ use job::Job;
 /// those of the artifact, which read the whole image.
 pub const FEW_LAYERS: usize = 2;
 
-/// What is published, and how.
+/// The options of [`publish()`].
 #[derive(Debug, Clone)]
 pub struct PublishOptions {
-    /// How deltas are made. With [`sees_through`](tar_diff::DiffOptions::sees_through), artifacts with
+    /// The options for making deltas. With [`sees_through`](tar_diff::DiffOptions::sees_through), artifacts with
     /// tardf3 deltas are written beside the others.
     pub make: MakeOptions,
-    /// Whether `_deltaindex` is written.
+    /// True if `_deltaindex` is written.
     pub delta_index: bool,
     /// Most layers of an old image for which `_deltaindex` is written.
     pub delta_index_max_layers: usize,
-    /// Whether oci-delta artifacts are written.
+    /// True if oci-delta artifacts are written.
     pub artifact: bool,
-    /// Whether it is published how the blobs of the layers are made of their tars, so that
+    /// True if it is published how the blobs of the layers are made of their tars, so that
     /// [`pull`](crate::pull()) can store them under their own digests.
     pub exact: bool,
-    /// Whether deltas that are there are made again, and replaced.
+    /// True if deltas that are there are made again, and replaced.
     pub force: bool,
 }
 
@@ -57,7 +57,7 @@ impl Default for PublishOptions {
     }
 }
 
-/// What was published.
+/// The deltas and artifacts that were published.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PublishReport {
     /// The deltas that were made, and those that were there.
@@ -66,7 +66,7 @@ pub struct PublishReport {
     pub artifacts: Vec<Digest>,
     /// Digests of the artifacts with tardf3 deltas.
     pub tardf3_artifacts: Vec<Digest>,
-    /// What is known of the blobs of layers that an old image lacks.
+    /// The recipes of the blobs of layers that an old image lacks.
     pub recipes: Vec<PublishedRecipe>,
     /// Digests of the artifacts with recipes of blobs.
     pub recipe_artifacts: Vec<Digest>,
@@ -89,17 +89,17 @@ pub struct PublishedDelta {
     pub new: Digest,
     /// The layer that it rebuilds.
     pub diff_id: DiffId,
-    /// Where it is published.
+    /// The place where it is published.
     pub layout: Published,
     /// Size of the layer's blob in bytes.
     pub blob_size: u64,
     /// Size of the delta in bytes; `None` if there was one already.
     pub delta_size: Option<u64>,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// What became of a delta.
+/// The outcome for a delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -315,7 +315,7 @@ impl<'p> Puller<'p> {
     }
 }
 
-/// What was pulled.
+/// The report of a pull.
 #[derive(Debug, Clone, Serialize)]
 pub struct PullReport {
     /// Digest of the manifest that was asked for.
@@ -334,7 +334,7 @@ pub struct PullReport {
 }
 
 impl PullReport {
-    /// What is to say if the image was there.
+    /// Returns the report for an image that was there.
     pub fn of_local(image: &Image) -> Self {
         Self {
             manifest: image.manifest.digest,
@@ -347,12 +347,12 @@ impl PullReport {
     }
 }
 
-/// How a layer came.
+/// A layer that was pulled.
 #[derive(Debug, Clone, Serialize)]
 pub struct PulledLayer {
     /// The layer.
     pub diff_id: DiffId,
-    /// Where it came from.
+    /// The place from which it came.
     pub from: Origin,
     /// Bytes fetched for it; with deltas that failed, those of the deltas too.
     pub fetched: u64,
@@ -362,7 +362,7 @@ pub struct PulledLayer {
     pub delta_failed: Option<String>,
 }
 
-/// Where a layer came from.
+/// The place from which a layer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

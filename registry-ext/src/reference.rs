@@ -10,7 +10,7 @@ use oci_spec::distribution::Reference;
 use crate::Error;
 use crate::oci::Name;
 
-/// Where an image is.
+/// The place of an image.
 ///
 /// - `HOST[:PORT]/NAME[:TAG][@DIGEST]`, on a registry. A digest wins over a tag; without either the
 ///   tag is `latest`. `docker://` in front is allowed.

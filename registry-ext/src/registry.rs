@@ -38,22 +38,22 @@ use crate::credentials::{Credential, Credentials};
 use access::{Access, Operation};
 use rate::Line;
 
-/// How registries are reached.
+/// The options for reaching registries.
 #[derive(Debug, Clone)]
 pub struct RegistryOptions {
-    /// Whether to use http instead of https. `None` is http for loopback addresses if no
+    /// True if to use http instead of https. `None` is http for loopback addresses if no
     /// certificates are given, https otherwise.
     pub plain_http: Option<bool>,
     /// PEM certificates of CAs to trust on top of the system's. A file may hold several.
     pub ca_certificates: Vec<Vec<u8>>,
-    /// Who we are.
+    /// The credentials.
     pub credentials: Credentials,
-    /// What happens after a failure.
+    /// The tries after a failure.
     pub retry: Retry,
-    /// How long a download may take before it must have a rate (1 KiB a second at least, more for large
+    /// The time that a download may take before it must have a rate (1 KiB a second at least, more for large
     /// blobs and on fast lines), and an upload may stand still.
     pub patience: Duration,
-    /// Whether a blob that the repository lacks is looked for at the `urls` of its descriptor: anywhere, as
+    /// True if a blob that the repository lacks is looked for at the `urls` of its descriptor: anywhere, as
     /// whoever wrote that descriptor says.
     pub foreign_urls: bool,
 }
@@ -73,7 +73,7 @@ impl Default for RegistryOptions {
     }
 }
 
-/// How often, and after which pauses, a request is tried again that failed for a reason that may
+/// The tries and pauses for a request that failed for a reason that may
 /// pass: no connection, a broken one, HTTP status 408, 425, 429, 500, 502 to 504, 520 to 530.
 #[derive(Debug, Clone, Copy)]
 pub struct Retry {
@@ -146,9 +146,9 @@ impl std::fmt::Debug for Client {
     }
 }
 
-/// How long to wait for a connection.
+/// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long to wait for the next bytes of an answer.
+/// The longest wait for the next bytes of an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 const USER_AGENT: &str = concat!("registry-ext/", env!("CARGO_PKG_VERSION"));
 
@@ -203,7 +203,7 @@ impl Client {
     }
 }
 
-/// Whether a registry, given as host and port, is this machine.
+/// Returns true if a registry, given as host and port, is this machine.
 fn is_loopback(registry: &str) -> bool {
     let host = registry.rsplit_once(':').filter(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit()));
     let host = host.map_or(registry, |(host, _)| host).trim_matches(['[', ']']);

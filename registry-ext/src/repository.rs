@@ -1,4 +1,4 @@
-//! Where images and deltas are: a repository on a registry, or an OCI image layout.
+//! Repositories of images and deltas: on a registry, or an OCI image layout.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ impl Repository {
         })
     }
 
-    /// What it is called.
+    /// Returns the name of the repository.
     pub fn name(&self) -> String {
         match self {
             Self::Registry(registry) => registry.name(),

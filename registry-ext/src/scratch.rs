@@ -17,15 +17,15 @@ use tempfile::TempDir;
 
 use crate::{Error, Result};
 
-/// What the names begin with, before [`RANDOM`] letters and digits.
+/// The start of the names, before [`RANDOM`] letters and digits.
 const PREFIX: &str = ".registry-ext-tmp-";
 const RANDOM: usize = 6;
-/// What the name of one ends with that [`remove_all`] is removing.
+/// The end of the name of a directory that [`remove_all`] is removing.
 const GONE: &str = ".gone";
 /// A directory that is younger and has no lock may be just in the making.
 const MIN_AGE: Duration = Duration::from_secs(60);
 
-/// What this process has to remove; `None` once it ends.
+/// The directories that this process has to remove; `None` once it ends.
 static LISTED: Mutex<Option<BTreeSet<PathBuf>>> = Mutex::new(Some(BTreeSet::new()));
 
 fn listed() -> MutexGuard<'static, Option<BTreeSet<PathBuf>>> {
@@ -118,7 +118,7 @@ fn remove_stale(parent: &Path) {
     }
 }
 
-/// Whether a name is one of those that are given here, and no other that somebody else may have chosen.
+/// Returns true if a name is one of those that are given here, and no other that somebody else may have chosen.
 fn is_ours(name: &str) -> bool {
     let name = name.strip_suffix(GONE).unwrap_or(name);
     name.strip_prefix(PREFIX).is_some_and(|random| {

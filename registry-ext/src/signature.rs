@@ -38,7 +38,7 @@ pub const ANNOTATION_SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 pub const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// artifactType of a signature that refers to its image.
 pub const ARTIFACT_TYPE_SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
-/// How long the search in one place may take.
+/// The longest time that the search in one place takes.
 const MAX_TIME: Duration = Duration::from_secs(60);
 /// Most reasons that are given.
 const MAX_FAULTS: usize = 8;
@@ -57,13 +57,13 @@ impl PublicKey {
         VerifyingKey::from_public_key_pem(pem).map(Self).map_err(|_| Error::malformed("public key", reason))
     }
 
-    /// Whether `signature` (DER) is of `payload` and by this key.
+    /// Returns true if `signature` (DER) is of `payload` and by this key.
     fn has_signed(&self, payload: &[u8], signature: &[u8]) -> bool {
         Signature::from_der(signature).is_ok_and(|signature| self.0.verify(payload, &signature).is_ok())
     }
 }
 
-/// What a payload says. Its other fields (the name, remarks) are claims that nothing here rests on.
+/// The fields of a payload that are read. Its other fields (the name, remarks) are claims that nothing here rests on.
 #[derive(Deserialize)]
 struct Payload {
     critical: Critical,

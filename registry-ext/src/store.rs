@@ -1,4 +1,4 @@
-//! Where images are installed: what has files that a delta can read, and what takes a rebuilt image.
+//! Stores, where images are installed: they have the files that a delta reads, and take a rebuilt image.
 //!
 //! - [`OciLayout`]: layers are blobs; sources are read through them.
 //! - [`ContainersStorage`]: what podman, buildah and cri-o have, with the drivers overlay and vfs.
@@ -31,7 +31,7 @@ pub use tree::{TreeLayer, TreeRecord, TreeStore, TreeTarget};
 
 use crate::{Error, Result};
 
-/// What a delta reads its bytes from.
+/// The files that a delta reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Base {
     /// The files of one layer (`_deltaindex`).
@@ -68,7 +68,7 @@ impl fmt::Display for Base {
 
 /// A place where images are installed. Its methods block.
 pub trait LayerStore: fmt::Debug + fmt::Display + Send + Sync {
-    /// Whether the files of `base` are there. A store that cannot know says yes: a delta from a
+    /// Returns true if the files of `base` are there. A store that cannot know says yes: a delta from a
     /// wrong base fails, and the layer is fetched whole.
     ///
     /// # Errors
@@ -124,7 +124,7 @@ pub enum StoreRef {
     Layout(PathBuf, Option<String>),
     /// A tar of an OCI image layout, and the name of an image in it.
     Archive(PathBuf, Option<String>),
-    /// What podman, buildah and cri-o have.
+    /// The storage of podman, buildah and cri-o.
     Storage(StorageRef),
     /// A plain tree, and the digest of what is in it.
     Tree(PathBuf, Option<Digest>),

@@ -40,7 +40,7 @@ use crate::{Error, Result};
 
 /// Longest path in bytes: the system opens no longer one (PATH_MAX counts a NUL).
 const MAX_PATH_SIZE: usize = 4095;
-/// How a file is opened to get its owner, mode and time, whatever it is.
+/// The flags with which a file is opened to get its owner, mode and time, whatever it is.
 const SEEN: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// A root file system in the making.
@@ -53,7 +53,7 @@ pub struct Unpacker {
     buffer: Vec<u8>,
 }
 
-/// What could not be unpacked, and is no reason to stop.
+/// The entries that could not be unpacked, which is no reason to stop.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeftOut {
     /// Devices, which only root may make.
@@ -236,7 +236,7 @@ fn fresh<T>(dir: impl AsFd, name: &[u8], make: impl Fn() -> rustix::io::Result<T
     }
 }
 
-/// Where an entry goes: its path, cleaned; empty for the root itself.
+/// Returns the path that an entry goes to: cleaned; empty for the root itself.
 fn place(spool: &Spool, entry: &Entry) -> Result<Vec<u8>> {
     let mut components = entry.path.split(|&byte| byte == b'/');
     let is_root = components.all(|component| matches!(component, b"" | b"."));

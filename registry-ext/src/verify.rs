@@ -21,10 +21,10 @@ use crate::store::{Base, Sources};
 use crate::watch::Watch;
 use crate::{Error, Result};
 
-/// What became of the check of one delta.
+/// The result of the check of one delta.
 #[derive(Debug, Clone, Serialize)]
 pub struct Checked {
-    /// Where it is published.
+    /// The place where it is published.
     pub layout: Published,
     /// The kind of what it reads: `image`, `layer`, or `tar` for the recipe of a blob.
     pub from_kind: &'static str,
@@ -40,7 +40,7 @@ pub struct Checked {
     pub verdict: Verdict,
 }
 
-/// Whether a delta is right.
+/// True if a delta is right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -132,7 +132,7 @@ async fn check_recipe(
     blocking(move || recipe.make(&tar, digest, size, &mut std::io::sink()).map(|()| Verdict::Right)).await
 }
 
-/// What clients of `_deltaindex` rely on, apart from the bytes.
+/// Returns the rule of `_deltaindex` that a delta breaks, if it breaks one that clients rely on.
 fn broken_rule(candidate: &Candidate, image: &Image, found: &Discovery) -> Option<String> {
     if candidate.layout != Published::DeltaIndex {
         return None;
@@ -148,7 +148,7 @@ fn broken_rule(candidate: &Candidate, image: &Image, found: &Discovery) -> Optio
     image.layer(from).filter(|_| from == candidate.to).map(|_| "it rebuilds its own source".into())
 }
 
-/// Which formats may stand where: what clients cannot read must not look as if they could.
+/// Returns the rule about formats that a delta breaks: clients must not find one that they cannot read.
 fn broken_rule_of_format(candidate: &Candidate, version: Option<Version>) -> Option<&'static str> {
     match (candidate.layout, version) {
         (_, None) => Some("it is no delta"),

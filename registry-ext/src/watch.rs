@@ -1,4 +1,4 @@
-//! What is going on, for whoever wants to show it. The library itself prints nothing.
+//! Events, for callers who show progress. The library itself prints nothing.
 
 use std::fmt;
 use std::sync::Arc;

@@ -32,7 +32,7 @@ fn unauthorized(challenges: &[String]) -> Response<Body> {
     respond(StatusCode::UNAUTHORIZED, &headers, "{}")
 }
 
-/// Whether the manifest of v1 can be had with a password.
+/// Returns true if the manifest of v1 can be had with a password.
 async fn gets_in(bench: &Bench) -> Result<bool, String> {
     let options = with_password(&bench.registry.address().to_string());
     let repository = open(&bench.name(), &options, bench.dir.path());

@@ -56,7 +56,7 @@ impl Anchors {
         Self(runs.filter(|run| run.len() == 1).map(|run| run[0]).collect())
     }
 
-    /// Where a target lies along the source, in rising order; one for each place where that changes.
+    /// Returns the alignments of a target along the source, in rising order; one for each place where they change.
     pub(crate) fn hints(&self, target: &[u8]) -> Vec<Hint> {
         let mut hints: Vec<Hint> = Vec::new();
         for (hash, end) in samples(target) {

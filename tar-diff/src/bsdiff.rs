@@ -141,7 +141,7 @@ impl Ends {
     }
 }
 
-/// Whether a search would find next to nothing: compressed content, most often. Recompiled code
+/// Returns true if a search would find next to nothing: compressed content, most often. Recompiled code
 /// shares a tenth of its strings and more.
 fn are_unlike(of_source: &[u64], target: &[u8]) -> bool {
     let of_target = sorted_samples(target);

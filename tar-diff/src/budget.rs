@@ -1,4 +1,4 @@
-//! What fits in the budget of memory: sparser indexes, fewer threads and, last, a lower level.
+//! Measures that make the work fit in the budget of memory: sparser indexes, fewer threads and, last, a lower level.
 //!
 //! A budget never makes a diff fail. It changes the delta only where one file or one compressing
 //! thread alone would be over it.
@@ -25,7 +25,7 @@ const fn compressor_memory(level: i32) -> u64 {
     mebibytes << 20
 }
 
-/// How the op stream is compressed: zstd's level, and on how many threads.
+/// Returns the level and the number of threads with which zstd compresses the op stream.
 pub(crate) fn compression(options: &DiffOptions) -> (i32, NonZeroUsize) {
     let mut level = options.level;
     while level > 1 && compressor_memory(level) > options.memory {
@@ -52,19 +52,19 @@ pub(crate) fn threads(options: &DiffOptions) -> NonZeroUsize {
     NonZeroUsize::new(most).map_or(NonZeroUsize::MIN, |most| most.min(options.jobs))
 }
 
-/// Whether a source is so much larger than its target, by more than `ratio`, that nothing but reading it
+/// Returns true if a source is so much larger than its target, by more than `ratio`, that nothing but reading it
 /// would cost more than the target is worth. A source of up to `always` bytes never is.
 pub(crate) const fn is_lopsided(source: u64, target: u64, ratio: u64, always: u64) -> bool {
     source > always && source / ratio > target
 }
 
-/// How a source is indexed for a target, both sizes in bytes, and the memory that the pair takes.
+/// Returns the effort with which a source is indexed for a target, both sizes in bytes, and the memory that the pair takes.
 /// `None` if the pair is over the size that the options allow or does not fit in the budget.
 pub(crate) fn effort(source: u64, target: u64, options: &DiffOptions) -> Option<(Effort, u64)> {
     shared_effort(source, target, target, options)
 }
 
-/// How a source is indexed for several targets, of which the largest has `largest` bytes and all have
+/// Returns the effort with which a source is indexed for several targets, of which the largest has `largest` bytes and all have
 /// `total`, and the memory that it takes with one of them.
 pub(crate) fn shared_effort(
     source: u64,
@@ -101,7 +101,7 @@ fn full_stride(source: u64, total: u64, options: &DiffOptions) -> usize {
     usize::try_from(apart).unwrap_or(MAX_STRIDE).min(MAX_STRIDE).max(options.stride.get())
 }
 
-/// What the budget costs, for pairs of a source and a target, both sizes in bytes.
+/// Returns the effects of the budget, for pairs of a source and a target, both sizes in bytes.
 pub(crate) fn reduced(pairs: impl Iterator<Item = (u64, u64)>, options: &DiffOptions) -> Reduced {
     let unlimited = DiffOptions { memory: u64::MAX, ..options.clone() };
     let mut reduced = Reduced::default();

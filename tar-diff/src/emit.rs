@@ -36,7 +36,7 @@ const MIN_LONG_LEVEL: i32 = 16;
 /// Base-2 logarithm of that window in bytes: files that a layer has twice are this near, most often,
 /// and an applier can afford the memory.
 const LONG_WINDOW_LOG: u32 = 25;
-/// What zstd takes at least at these levels for small inputs.
+/// The least window that zstd takes at these levels for small inputs.
 const MIN_WINDOW_LOG: u32 = 17;
 /// When skimming: every how many bytes of the literals a string is remembered to weigh others. What
 /// is found of one is a few bytes shorter then.
@@ -147,7 +147,7 @@ pub(crate) fn write<W: Write>(
     Ok((output, Stats { written, ..stats }))
 }
 
-/// What it costs to write the delta of a plan whose recipes are not made yet, as the meter counts it.
+/// Returns the cost of writing the delta of a plan whose recipes are not made yet, as the meter counts it.
 pub(crate) fn expected_cost(plan: &Plan, options: &DiffOptions) -> u64 {
     let per_byte = compression_cost(budget::compression(options).0);
     let costs = plan.segments.iter().map(|segment| {

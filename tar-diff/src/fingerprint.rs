@@ -1,4 +1,4 @@
-//! What identifies a file in the matching: the digest of its content and a sketch of it.
+//! Fingerprints, by which files are matched: the digest of its content and a sketch of it.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -13,7 +13,7 @@ use crate::{Result, workers};
 /// cannot be made on purpose.
 pub(crate) type ContentDigest = [u8; 16];
 
-/// What identifies a file in the matching.
+/// The fingerprint of a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Fingerprint {
     pub(crate) digest: ContentDigest,

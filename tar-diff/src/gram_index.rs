@@ -28,7 +28,7 @@ const PARTITION_LOG: u32 = 14;
 /// Base-2 logarithm of the most partitions: as many streams are written side by side.
 const MAX_PARTITIONS_LOG: u32 = 10;
 
-/// Which matches are looked for.
+/// The effort with which matches are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Effort {
     /// Every how many bytes of the source a gram is indexed.
@@ -36,7 +36,7 @@ pub(crate) struct Effort {
     /// Offsets with one hash that are compared; of more, those nearest to where the match is
     /// expected.
     pub(crate) candidates: usize,
-    /// Whether stretches of the target in which nothing is found are passed in larger strides.
+    /// True if stretches of the target in which nothing is found are passed in larger strides.
     pub(crate) skims: bool,
 }
 
@@ -139,7 +139,7 @@ impl<'s> GramIndex<'s> {
         }
     }
 
-    /// Whether most grams stand in more places than are compared, so that a match that lies far from
+    /// Returns true if most grams stand in more places than are compared, so that a match that lies far from
     /// where it is expected is not found.
     pub(crate) fn is_crowded(&self) -> bool {
         let sizes = self.heads.windows(2).map(|slot| (slot[1] - slot[0]) as usize);
@@ -147,7 +147,7 @@ impl<'s> GramIndex<'s> {
         crowded > self.positions.len() / MOST_CROWDED
     }
 
-    /// Where the offsets with the hash of the next gram stand.
+    /// Returns the slot of the offsets that have the hash of the next gram.
     fn slot(&self, query: &[u8]) -> Slot {
         let Some(gram) = query.first_chunk() else { return (0, 0) };
         let place = (hash(gram) >> self.shift) as usize;

@@ -34,7 +34,7 @@ const MAX_RATIO: u64 = 64;
 /// Bytes of a source that any target may have.
 const MIN_SOURCE: u64 = 1 << 20;
 
-/// How the names of files end that hold one other file, compressed.
+/// The ends of the names of files that hold one other file, compressed.
 const COMPRESSED: &[&[u8]] = &[b".gz", b".xz", b".zst", b".bz2"];
 
 /// The answer for one target.
@@ -56,7 +56,7 @@ type Table<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 pub(crate) struct Matcher<'f> {
     files: &'f [MergedFile],
     fingerprints: &'f [Fingerprint],
-    /// Whether `x.gz` and `x.xz` are two versions of one file.
+    /// True if `x.gz` and `x.xz` are two versions of one file.
     sees_through: bool,
     by_content: Table<ContentDigest, Vec<usize>>,
     by_path: Table<&'f [u8], usize>,
@@ -117,7 +117,7 @@ impl<'f> Matcher<'f> {
         }
     }
 
-    /// What of a path tells files apart.
+    /// Returns the part of a path that tells files apart.
     fn named<'p>(&self, path: &'p [u8]) -> &'p [u8] {
         let compressed = COMPRESSED.iter().filter(|_| self.sees_through);
         compressed.into_iter().find_map(|suffix| path.strip_suffix(*suffix)).unwrap_or(path)

@@ -1,4 +1,4 @@
-//! How far a diff is, told in bytes of the new tar.
+//! The progress of a diff, told in bytes of the new tar.
 //!
 //! The stages of a diff take very different times for each byte, and how much of each there is to do turns
 //! out on the way. So each stage, when it starts, gets a share of the bytes that are left: that of the time it is

@@ -1,11 +1,11 @@
-//! What a caller can choose.
+//! The options of a diff.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use layer::MergeOptions;
 
-/// How deltas of similar files are made.
+/// The method by which deltas of similar files are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Method {
@@ -21,12 +21,12 @@ pub enum Method {
 /// Options of [`diff`](crate::diff()).
 #[derive(Debug, Clone)]
 pub struct DiffOptions {
-    /// Which old files may be sources, and under which names. The default is all that an applier
+    /// The old files that may be sources, and their names. The default is all that an applier
     /// can read, without whiteouts, as the Go tool has it.
     pub merge: MergeOptions,
-    /// How deltas of similar files are made. The default is bsdiff, which every applier reads.
+    /// The method by which deltas of similar files are made. The default is bsdiff, which every applier reads.
     pub method: Method,
-    /// Whether compressed files are compared by what they hold: the delta is tardf3 then, if that
+    /// True if compressed files are compared by what they hold: the delta is tardf3 then, if that
     /// helps any file, and this project alone reads it. The default is no.
     pub sees_through: bool,
     /// The directory for what compressed files hold. The default is the system's.
@@ -44,7 +44,7 @@ pub struct DiffOptions {
     pub max_grams: NonZeroUsize,
     /// Places in a source that are compared for each match, at least 1.
     pub candidates: NonZeroUsize,
-    /// Whether stretches of a file in which no match is found are passed in larger strides: compressed
+    /// True if stretches of a file in which no match is found are passed in larger strides: compressed
     /// content costs half the time then, and some short matches are missed.
     pub skims: bool,
     /// Threads that work. The delta is the same for every number. The default is all cores.

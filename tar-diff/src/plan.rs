@@ -1,4 +1,4 @@
-//! What each byte of the new tar is made of.
+//! The plan of a layer: the origin of each byte of the new tar.
 
 use std::ops::Range;
 

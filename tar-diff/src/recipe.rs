@@ -21,11 +21,11 @@ pub(crate) enum Recipe {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Viewed {
     pub(crate) steps: Vec<Step>,
-    /// Where the decoded source lies among the decoded files.
+    /// The range of the decoded source among the decoded files.
     pub(crate) source: Range<u64>,
     /// Its streams; `None` if it is read as it is.
     pub(crate) view: Option<Arc<View>>,
-    /// Where the decoded target lies among the decoded files.
+    /// The range of the decoded target among the decoded files.
     pub(crate) target: Range<u64>,
     /// What of it is encoded again.
     pub(crate) stretches: Vec<Reencoding>,

@@ -118,7 +118,7 @@ fn cost(plan: &Plan, group: &Group) -> u64 {
     (source + group.total) * MATCH_COST
 }
 
-/// How many segments of a group are worked at side by side.
+/// Returns the number of segments of a group that are worked at side by side.
 fn threads(group: &Group, jobs: NonZeroUsize, options: &DiffOptions) -> NonZeroUsize {
     let room = options.memory.saturating_sub(group.memory) / group.largest.max(1);
     let more = usize::try_from(room).unwrap_or(usize::MAX).saturating_add(1);

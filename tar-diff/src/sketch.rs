@@ -16,7 +16,7 @@ fn samples(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
     bytes.iter().map(move |&byte| gear.roll(byte)).filter(|hash| is_sample(*hash))
 }
 
-/// Whether a hash is one of those that are sampled: the five top bits depend on the whole window.
+/// Returns true if a hash is one of those that are sampled: the five top bits depend on the whole window.
 const fn is_sample(hash: u64) -> bool {
     hash >> 59 == 0
 }

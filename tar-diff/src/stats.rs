@@ -1,4 +1,4 @@
-//! What a delta is made of, in numbers.
+//! The figures of a delta.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use delta_format::WriterStats;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Count {
-    /// How many.
+    /// The number of files.
     pub count: u64,
     /// Their bytes in the uncompressed new tar.
     pub size: u64,
@@ -21,7 +21,7 @@ impl Count {
     }
 }
 
-/// What a budget of memory that is too small for the layers cost: the delta is larger than it could be.
+/// The effects of a budget of memory that is too small for the layers: the delta is larger than it could be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -37,13 +37,13 @@ pub struct Reduced {
 }
 
 impl Reduced {
-    /// Whether anything was reduced.
+    /// Returns true if anything was reduced.
     pub const fn is_any(&self) -> bool {
         self.in_chunks.count > 0 || self.sparse.count > 0 || self.level.is_some()
     }
 }
 
-/// What a delta is made of. All sizes are in bytes.
+/// The figures of a delta. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -68,7 +68,7 @@ pub struct Stats {
     pub streams: u64,
     /// Compressed streams that were not seen through, by the reason.
     pub refused_streams: BTreeMap<&'static str, u64>,
-    /// What the budget of memory cost.
+    /// The effects of the budget of memory.
     pub reduced: Reduced,
     /// The ops of the delta.
     #[cfg_attr(feature = "serde", serde(flatten))]

@@ -39,7 +39,7 @@ const TABLE_LOG: u32 = 19;
 /// Literals after which their frequencies are counted anew, so that they follow the content.
 const MAX_COUNTED: usize = 1 << 16;
 
-/// What the literals of the op stream were so far, to tell what others would cost.
+/// The literals of the op stream so far, by which the cost of others is told.
 #[derive(Debug)]
 pub(crate) struct Weigher {
     history: Vec<u8>,
@@ -110,7 +110,7 @@ impl Weigher {
         Ok(cheapest)
     }
 
-    /// Whether `target` costs less as a literal than as differences from `along` with ops that cost
+    /// Returns true if `target` costs less as a literal than as differences from `along` with ops that cost
     /// `op_bits`.
     fn is_cheaper(&self, target: &[u8], along: &[u8], op_bits: u32) -> bool {
         let differing: u32 = target.iter().zip(along).map(|(left, right)| u32::from(left != right)).sum();

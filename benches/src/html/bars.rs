@@ -70,7 +70,7 @@ impl Chart {
     }
 }
 
-/// Where the bytes of each tar-diff delta go: empty if there is none.
+/// Draws the shares of each tar-diff delta by kind of file: empty if there is none.
 pub(super) fn kinds(pair: &PairReport) -> String {
     let deltas: Vec<(&str, &Figures)> =
         pair.done().filter(|(_, figures)| !figures.kinds.is_empty()).collect();

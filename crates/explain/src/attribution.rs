@@ -1,4 +1,4 @@
-//! Which part of a delta's bytes each file costs, exactly.
+//! Charges each byte of a delta to a file, exactly.
 //!
 //! The ops are read from one decoder, the blocks beneath them from another, side by side. Each byte
 //! of the op stream costs its bits in the block that holds it. Once a block is used up, its size in
@@ -9,7 +9,7 @@ use std::io::{self, Read};
 
 use crate::blocks::{Block, Blocks};
 
-/// What kind of bytes of the op stream cost something.
+/// The parts of the op stream that cost something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     /// Codes, sizes and source paths of ops.
@@ -30,7 +30,7 @@ pub(crate) struct Attribution<R> {
     block: Block,
     /// Bytes of the block that are charged.
     charged: usize,
-    /// Who shares the block, and their bits.
+    /// The items that share the block, and their bits.
     shares: Vec<Share>,
     costs: Vec<PartCosts>,
 }

@@ -1,4 +1,4 @@
-//! What each byte of a zstd block costs, in bits (RFC 8878, 3.1.1.3).
+//! The cost of each byte of a zstd block, in bits (RFC 8878, 3.1.1.3).
 //!
 //! A block is literals and sequences, each of which is a run of literals and a match with earlier
 //! bytes. A literal costs its Huffman code, a match the bits of its sequence; these are laid on the
@@ -94,7 +94,7 @@ impl Costs<'_> {
     }
 }
 
-/// How the literals of a block are written.
+/// The encoding of the literals of a block.
 enum Literals {
     Raw,
     /// One byte again and again; the bits that the first of them costs.

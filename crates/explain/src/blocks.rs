@@ -29,7 +29,7 @@ pub(crate) struct Blocks<R> {
     input: BufReader<R>,
     decoder: Decoder<'static>,
     tables: Tables,
-    /// Whether the frame that is being read ends with a checksum; `None` between frames.
+    /// True if the frame that is being read ends with a checksum; `None` between frames.
     frame: Option<bool>,
     content: Vec<u8>,
     output: Vec<u8>,

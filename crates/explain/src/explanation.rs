@@ -3,7 +3,7 @@
 use crate::attribution::PartCosts;
 use crate::{ContentKind, Group, Hint, Reason, html};
 
-/// What a delta's bytes go to. All sizes are in bytes; costs are bytes of the delta itself, as it is
+/// The explanation of a delta. All sizes are in bytes; costs are bytes of the delta itself, as it is
 /// stored and sent.
 ///
 /// The costs of `files` and `headers` and `frame_size` add up to `delta_size`.
@@ -23,7 +23,7 @@ pub struct Explanation {
     pub new_size: u64,
     /// Size of that layer as it was given.
     pub new_blob_size: u64,
-    /// Whether old layers were given.
+    /// True if old layers were given.
     pub has_old: bool,
     /// Bytes of the delta that are for no file: its magic, headers of zstd frames, checksums.
     pub frame_size: u64,
@@ -37,11 +37,11 @@ pub struct Explanation {
     pub kinds: Vec<Group>,
     /// Costs by directory, two levels deep.
     pub directories: Vec<Group>,
-    /// What could be done about the costs.
+    /// The changes that would lower the costs.
     pub hints: Vec<Hint>,
 }
 
-/// What one file costs, and why.
+/// The cost of one file, and its reason.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -50,19 +50,19 @@ pub struct FileCost {
     pub path: String,
     /// Its size.
     pub size: u64,
-    /// What it is.
+    /// The kind of its content.
     pub kind: ContentKind,
-    /// What it costs.
+    /// Its cost.
     pub cost: Cost,
     /// Its part of the delta, from 0 to 1.
     pub share: f64,
     /// Why it costs that.
     pub reason: Reason,
-    /// What it is made of.
+    /// The parts that it is made from.
     pub made: FileMade,
     /// The old file to compare it with: that of its path, or else the one most of it comes from.
     pub old: Option<OldFile>,
-    /// What a look into the compressed file and the old one showed.
+    /// The result of a look into the compressed file and the old one.
     pub finding: Option<Finding>,
 }
 
@@ -88,7 +88,7 @@ impl From<PartCosts> for Cost {
     }
 }
 
-/// What a file is made of, in bytes before compression.
+/// The parts that a file is made from, in bytes before compression.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -111,7 +111,7 @@ pub struct FileMade {
     pub opens: u64,
     /// The sources, most bytes first; at most 4.
     pub sources: Vec<SourceShare>,
-    /// Whether there are more sources.
+    /// True if there are more sources.
     pub has_more_sources: bool,
 }
 
@@ -122,7 +122,7 @@ impl FileMade {
     }
 }
 
-/// What a file takes from one source.
+/// The bytes that a file takes from one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct SourceShare {
@@ -142,24 +142,24 @@ pub struct OldFile {
     pub size: u64,
 }
 
-/// What a look into a compressed file and the old one showed.
+/// The result of a look into a compressed file and the old one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Finding {
     /// Both hold the same bytes.
     SameContent {
-        /// Whether only the time or name in the gzip header differs.
+        /// True if only the time or name in the gzip header differs.
         header_only: bool,
     },
     /// Both are zip archives whose members have the same names, sizes and CRC-32.
     SameMembers {
-        /// How many.
+        /// The number of files.
         members: u64,
     },
     /// They hold different bytes.
     Unpacked {
-        /// What the new one holds, in bytes.
+        /// The size of the new content, in bytes.
         size: u64,
         /// About what the delta would carry for it, in bytes, if both were not compressed: a zstd
         /// frame with the old content as prefix.

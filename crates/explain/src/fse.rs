@@ -25,7 +25,7 @@ impl<'b> ForwardBits<'b> {
         Some(value)
     }
 
-    /// What follows the last byte that bits were read from.
+    /// Returns the bytes after the last one that bits were read from.
     fn rest(&self) -> &'b [u8] {
         &self.bytes[self.position.div_ceil(8).min(self.bytes.len())..]
     }

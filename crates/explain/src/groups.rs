@@ -9,11 +9,11 @@ use crate::{ContentKind, FileCost};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Group {
-    /// What it is.
+    /// The name of the reason, the kind or the directory.
     pub name: String,
-    /// How many files are in it.
+    /// The number of files in it.
     pub files: u64,
-    /// How many of them are not unchanged or renamed.
+    /// The number of files that are neither unchanged nor renamed.
     pub changed: u64,
     /// Their size in the uncompressed layer, in bytes.
     pub size: u64,

@@ -1,4 +1,4 @@
-//! What could be done about the costs: only what was seen to be so.
+//! Hints at changes that would lower the costs. Each rests on something that was seen in the layers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,63 +9,63 @@ use crate::{ContentKind, Explanation, Finding, Reason};
 /// Hints about less than this part of the delta are not given.
 const MIN_SHARE: u64 = 200;
 
-/// What could be done about a part of the costs. Costs are bytes of the delta.
+/// A change that would lower a part of the costs. Costs are bytes of the delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Hint {
     /// Files whose compression a tardf3 delta would see through.
     SeeThrough {
-        /// How many.
+        /// The number of files.
         files: u64,
-        /// What they cost.
+        /// Their cost.
         cost: u64,
         /// About what they would cost in a tardf3 delta.
         estimate: u64,
     },
     /// Files that hold the same as before, compressed to other bytes.
     SameContent {
-        /// What the files are.
+        /// The kind of the files.
         kind: ContentKind,
-        /// How many.
+        /// The number of files.
         files: u64,
-        /// How many of them differ in the gzip header alone.
+        /// The number of files that differ in the gzip header alone.
         header_only: u64,
-        /// What they cost.
+        /// Their cost.
         cost: u64,
     },
     /// Files whose contents changed less than their compressed bytes.
     StoreUnpacked {
-        /// What the files are.
+        /// The kind of the files.
         kind: ContentKind,
-        /// How many.
+        /// The number of files.
         files: u64,
-        /// What they cost.
+        /// Their cost.
         cost: u64,
         /// About what they would cost if they were stored without compression.
         estimate: u64,
     },
     /// Files whose old version may not be read by appliers.
     UnusableSource {
-        /// How many.
+        /// The number of files.
         files: u64,
-        /// What they cost.
+        /// Their cost.
         cost: u64,
     },
     /// Files with the same content whose tar headers have another time.
     OtherMtime {
-        /// How many.
+        /// The number of files.
         files: u64,
         /// All files with the same content.
         unchanged: u64,
-        /// What all tar headers cost.
+        /// The cost of all tar headers.
         cost: u64,
     },
     /// Compressed files that were not looked into, as they are too large or too many.
     NotLookedInto {
-        /// How many.
+        /// The number of files.
         files: u64,
-        /// What they cost.
+        /// Their cost.
         cost: u64,
     },
 }
@@ -124,7 +124,7 @@ impl fmt::Display for Hint {
     }
 }
 
-/// What a delta that sees through compression would save.
+/// The saving of a delta that sees through compression.
 #[derive(Default)]
 struct SeeThrough {
     files: u64,

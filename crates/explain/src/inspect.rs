@@ -1,4 +1,4 @@
-//! What a delta is made of, told from the delta alone.
+//! A summary of a delta, from the delta alone.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ const MAX_SOURCES: usize = 1 << 18;
 /// Most bytes of their paths, which are held twice.
 const MAX_PATH_BYTES: usize = 64 << 20;
 
-/// What a delta is made of. All sizes are in bytes.
+/// The ops and the sources of a delta. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Summary {
@@ -54,16 +54,16 @@ pub struct Summary {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct OpTotals {
-    /// How many ops there are.
+    /// The number of ops.
     pub ops: u64,
     /// Their payload in the op stream, before compression. Of `open_view` and `reencode` ops: all
     /// that they take there.
     pub payload: u64,
-    /// What they emit. Of `reencode` ops: what is encoded.
+    /// Bytes that they emit. Of `reencode` ops: bytes that are encoded.
     pub output: u64,
 }
 
-/// What a delta does with one source file. Sizes are in bytes.
+/// The use that a delta makes of one source file. Sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct SourceUse {

@@ -1,4 +1,4 @@
-//! What a file is, told from its first bytes.
+//! The kind of a file's content, told from its first bytes.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ const HIGH_ENTROPY: f64 = 7.9;
 /// Least bytes that the entropy is told from: of fewer, even noise seems to have less.
 const MIN_ENTROPY_SIZE: usize = 4096;
 
-/// What a file is.
+/// The kind of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -92,7 +92,7 @@ impl ContentKind {
         }
     }
 
-    /// Whether files of this kind hold compressed bytes, of which a small change changes all that
+    /// Returns true if files of this kind hold compressed bytes, of which a small change changes all that
     /// follows.
     pub const fn is_compressed(self) -> bool {
         matches!(self, Self::Gzip | Self::Xz | Self::Bzip2 | Self::Zstd | Self::Zip | Self::Media)
@@ -112,7 +112,7 @@ fn is_text(head: &[u8]) -> bool {
     !has_control && std::str::from_utf8(head).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 
-/// Whether the bytes have so much entropy that they must be compressed or encrypted.
+/// Returns true if the bytes have so much entropy that they must be compressed or encrypted.
 pub(crate) fn is_dense(content: &[u8]) -> bool {
     if content.len() < MIN_ENTROPY_SIZE {
         return false;

@@ -1,11 +1,11 @@
-//! What there is to say about one file, in a line.
+//! A remark about one file, in a line.
 
 use std::fmt::Write as _;
 
 use crate::{FileCost, Finding, Reason};
 
 impl FileCost {
-    /// What is known beyond the reason, in a line: how much of the file the delta carries, where the
+    /// Returns the facts beyond the reason, in a line: how much of the file the delta carries, where the
     /// rest comes from, what a look inside showed. Empty if there is nothing to say.
     pub fn note(&self) -> String {
         let mut parts = Vec::new();

@@ -1,4 +1,4 @@
-//! What the old layers tell about the files of the new one.
+//! The facts that the old layers tell about the files of the new one.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::{FileCost, OldFile, Reason};
 
 /// Files that cost less are not looked into: it would take longer than it could save.
 const MIN_COST: u64 = 64;
-/// Where a tar header holds the modification time (POSIX.1-1988, ustar), from its start.
+/// The bytes of a tar header that hold the modification time (POSIX.1-1988, ustar), from its start.
 const MTIME: std::ops::Range<usize> = 136..148;
 const HEADER_SIZE: u64 = 512;
 
@@ -57,7 +57,7 @@ impl<'s> Old<'s> {
         !self.spools.is_empty()
     }
 
-    /// What the old layers have at this cleaned path.
+    /// Returns the state of the old layers at this cleaned path.
     pub(crate) fn same_path(&self, path: Option<&[u8]>) -> SamePath {
         if !self.is_given() {
             return SamePath::Unknown;

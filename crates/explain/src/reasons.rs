@@ -59,12 +59,12 @@ impl Reason {
         }
     }
 
-    /// Whether the delta carries bytes of the file.
+    /// Returns true if the delta carries bytes of the file.
     pub const fn is_change(self) -> bool {
         !matches!(self, Self::Unchanged | Self::Renamed)
     }
 
-    /// What the reason means, in a sentence.
+    /// Returns the meaning of the reason, in a sentence.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::NewFile => "no old file has this path or is alike",
@@ -89,7 +89,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What is known of the old file of the same path.
+/// The state of the old file of the same path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SamePath {
     /// The old layers were not given.
@@ -99,15 +99,15 @@ pub(crate) enum SamePath {
     Unusable,
 }
 
-/// What the choice is made of.
+/// The facts that a reason is chosen by.
 #[derive(Debug)]
 pub(crate) struct Facts<'f> {
     pub(crate) size: u64,
     pub(crate) made: &'f FileMade,
-    /// Whether its only source has its path.
+    /// True if its only source has its path.
     pub(crate) is_in_place: bool,
     pub(crate) same_path: SamePath,
-    /// Whether its magic is that of a compressed file.
+    /// True if its magic is that of a compressed file.
     pub(crate) is_compressed: bool,
 }
 

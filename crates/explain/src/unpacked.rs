@@ -14,7 +14,7 @@ const MAX_TOTAL_SIZE: u64 = 1 << 30;
 /// Level of the frames that stand for a delta of the unpacked files: fast, and nearly as small.
 const LEVEL: i32 = 6;
 
-/// What may still be unpacked.
+/// The bytes that may still be unpacked.
 #[derive(Debug)]
 pub(crate) struct Budget {
     left: u64,

@@ -15,7 +15,7 @@ const MAX_SOURCES: usize = 4;
 /// Most bytes of source paths that are remembered. A delta can name any number.
 const MAX_PATH_BYTES: usize = 64 << 20;
 
-/// What one file, or all headers together, are made of. Sizes are in bytes.
+/// The parts that one file, or all headers together, are made from. Sizes are in bytes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
     pub(crate) data: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Tally {
     pub(crate) more_sources: bool,
 }
 
-/// What a delta does for each item: item 0 is what lies between the files, item `i + 1` is file `i`.
+/// The ops of a delta, counted for each item: item 0 is everything between the files, item `i + 1` is file `i`.
 #[derive(Debug)]
 pub(crate) struct Walked {
     pub(crate) version: &'static str,
@@ -80,7 +80,7 @@ pub(crate) fn walk<R: Read + Clone>(delta: R, new: &Spool, files: &[Range<u64>])
     Ok(Walked { version, delta_size, tallies: walk.tallies, costs, sources: walk.sources.paths })
 }
 
-/// Where the output stands among the files.
+/// The position of the output among the files.
 struct Layout<'f> {
     files: &'f [Range<u64>],
     /// The first file that does not end before the position.
@@ -108,7 +108,7 @@ struct Sources {
     paths: Vec<SourcePath>,
     by_path: HashMap<SourcePath, usize>,
     path_bytes: usize,
-    /// Whether one is open, and its index if it is remembered.
+    /// True if one is open, and its index if it is remembered.
     open: Option<Option<usize>>,
 }
 

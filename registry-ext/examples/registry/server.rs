@@ -69,7 +69,7 @@ impl Registry {
         Ok(Self { address, stored, task })
     }
 
-    /// Where it listens.
+    /// Returns the address at which it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -5,19 +5,19 @@ use std::time::Duration;
 /// The ways in which real registries and networks differ from each other.
 #[derive(Debug, Clone)]
 pub(crate) struct Switches {
-    /// Whether there is a referrers API (and the header `OCI-Subject`).
+    /// True if there is a referrers API (and the header `OCI-Subject`).
     pub(crate) referrers: bool,
     /// Entries on one page of referrers or tags.
     pub(crate) page_size: usize,
-    /// Whether the filter of referrers is applied.
+    /// True if the filter of referrers is applied.
     pub(crate) filters: bool,
-    /// Whether blobs are mounted from other repositories.
+    /// True if blobs are mounted from other repositories.
     pub(crate) mounts: bool,
-    /// Whether manifests can be deleted.
+    /// True if manifests can be deleted.
     pub(crate) deletes: bool,
-    /// Whether a tag still has its manifest once that is deleted by its digest.
+    /// True if a tag still has its manifest once that is deleted by its digest.
     pub(crate) keeps_tags: bool,
-    /// Whether tags can be deleted.
+    /// True if tags can be deleted.
     pub(crate) deletes_tags: bool,
     /// User and password that a bearer token costs; without, everybody may do everything.
     pub(crate) bearer: Option<(String, String)>,

@@ -10,7 +10,7 @@ use crate::oci::{
 };
 use crate::{Error, Result};
 
-/// What one artifact says.
+/// The content of one artifact with blob recipes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobRecipes {
     /// Descriptor of the image's manifest.
@@ -19,7 +19,7 @@ pub struct BlobRecipes {
     pub recipes: Vec<(BlobDigest, Descriptor)>,
 }
 
-/// Whether an artifactType is that of such an artifact.
+/// Returns true if an artifactType is that of such an artifact.
 pub fn is_blob_recipes(artifact_type: Option<&MediaType>) -> bool {
     artifact_type.is_some_and(|kind| kind.as_ref() == ARTIFACT_TYPE_BLOB_RECIPES)
 }

@@ -14,7 +14,7 @@ use crate::oci::{
 };
 use crate::{Error, Result};
 
-/// Who reads an artifact, by its artifactType.
+/// The kind of an artifact, by its artifactType: it decides which clients read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// All clients of oci-delta.
@@ -43,10 +43,10 @@ impl Kind {
     }
 }
 
-/// What one artifact says: an oci-delta artifact, or one with tardf3 deltas.
+/// The content of one artifact: an oci-delta artifact, or one with tardf3 deltas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OciDelta {
-    /// Who reads it.
+    /// Its kind.
     pub kind: Kind,
     /// Descriptor of the target image's manifest.
     pub target: Descriptor,
@@ -82,7 +82,7 @@ impl ArtifactLayer {
         Ok(Self { to: BlobDigest(digest), blob })
     }
 
-    /// Whether the blob is a delta.
+    /// Returns true if the blob is a delta.
     pub fn is_delta(&self) -> bool {
         is_tar_diff(&self.blob) || is_tardf3(&self.blob)
     }

@@ -19,7 +19,7 @@ pub enum Refusal {
     Stream {
         /// The stream, counted from 0.
         index: usize,
-        /// How it is compressed.
+        /// Its codec.
         codec: recode::Codec,
         /// The reason.
         refused: recode::Refused,

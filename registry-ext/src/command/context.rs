@@ -1,4 +1,4 @@
-//! What all commands need: where credentials are, how registries are reached, what is shown.
+//! The context that all commands share: credentials, the way to registries, the output.
 
 use std::collections::HashMap;
 use std::env;

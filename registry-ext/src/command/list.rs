@@ -19,7 +19,7 @@ struct Listed {
     platform: String,
     image: String,
     layout: Published,
-    /// Whether `from` is the digest of an image's config or the diff_id of a layer.
+    /// True if `from` is the digest of an image's config or the diff_id of a layer.
     from_kind: &'static str,
     from: String,
     /// The tags of the repository that have it.
@@ -29,7 +29,7 @@ struct Listed {
     delta_size: u64,
     blob_size: u64,
     clients: String,
-    /// Whether `pull --exact` makes the layer's blob again.
+    /// True if `pull --exact` makes the layer's blob again.
     exact: bool,
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
     Ok(table.text().print()?)
 }
 
-/// Who reads which layout.
+/// Returns the clients that read a delta where it is published.
 fn clients(candidate: &Candidate, found: &Discovery) -> &'static [&'static str] {
     let is_older = |(digest, artifact): &(Digest, OciDelta)| {
         *digest == candidate.manifest && artifact.kind == Kind::Older

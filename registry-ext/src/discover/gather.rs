@@ -1,4 +1,4 @@
-//! What is read of each place where deltas are published, and how much of it.
+//! Reads each place where deltas are published, within bounds.
 //!
 //! Whoever may push to a repository can list any number of documents there. So few are read at once, so
 //! many in all, and nothing is kept of them but what is about the image.

@@ -23,7 +23,7 @@ pub struct Platform {
     pub os_version: Option<String>,
 }
 
-/// How well something suits somebody, best first.
+/// The fit of something that is offered to something that is wanted, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fit {
     /// 0: the same level. 1: a lower one. 2: a higher one, where no level was asked for.
@@ -72,7 +72,7 @@ impl Platform {
         }
     }
 
-    /// What an entry of an index says that it is for.
+    /// Returns the platform that an entry of an index states.
     pub(super) fn of(entry: &Descriptor) -> Option<Self> {
         let platform = entry.platform().as_ref()?;
         let variant = platform.variant().as_deref();
@@ -100,7 +100,7 @@ impl Platform {
         (major < 1000).then(|| major * 10 + minor.min(9))
     }
 
-    /// How well something for `self` suits somebody who asks for `wanted`; `None` if it is for others.
+    /// Returns the fit of something for `self` to a request for `wanted`; `None` if it does not run there.
     pub(crate) fn fit(&self, wanted: &Self) -> Option<Fit> {
         if self.os != wanted.os || self.architecture != wanted.architecture {
             return None;
@@ -122,7 +122,7 @@ impl Platform {
         Some(Fit { relation, distance, version })
     }
 
-    /// Whether something for `self` is what somebody may get who asks for `wanted`.
+    /// Returns true if something for `self` is what somebody may get who asks for `wanted`.
     pub fn satisfies(&self, wanted: &Self) -> bool {
         self.fit(wanted).is_some()
     }

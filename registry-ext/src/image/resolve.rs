@@ -20,12 +20,12 @@ use crate::repository::Repository;
 use crate::watch::Watch;
 use crate::{Error, Result};
 
-/// How deep indexes in indexes are read.
+/// The most levels of indexes in indexes that are read.
 const MAX_DEPTH: usize = 3;
 /// Most indexes in indexes that are read, and most images without a platform that are looked into for one.
 const MAX_LOOKS: usize = 32;
 
-/// What we read of a config. Its other fields are passed on verbatim.
+/// The fields of a config that this crate reads. Its other fields are passed on verbatim.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct ConfigFields {
     os: Option<String>,
@@ -139,7 +139,7 @@ pub async fn resolve(
     Err(first_error.unwrap_or(Error::NoPlatform { what, wanted: platform.to_string(), available }))
 }
 
-/// Whether an error is about one entry of an index alone.
+/// Returns true if an error is about one entry of an index alone.
 fn is_of_entry(error: &Error) -> bool {
     matches!(
         error,

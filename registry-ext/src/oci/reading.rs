@@ -22,12 +22,12 @@ pub(crate) fn essence(media_type: &str) -> String {
     media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Whether a media type is that of an index, docker's included.
+/// Returns true if a media type is that of an index, docker's included.
 pub(crate) fn is_index(media_type: &str) -> bool {
     media_type == MediaType::ImageIndex.as_ref() || media_type == DOCKER_INDEX
 }
 
-/// What a manifest or an index looks like.
+/// The fields that tell a manifest from an index.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Shape {

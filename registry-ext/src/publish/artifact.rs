@@ -173,7 +173,7 @@ impl Job<'_> {
     }
 }
 
-/// Whether one artifact takes the place of the other.
+/// Returns true if one artifact takes the place of the other.
 fn is_alike(kind: Kind, other: Kind) -> bool {
     (kind == Kind::Tardf3) == (other == Kind::Tardf3)
 }

@@ -16,7 +16,7 @@ use crate::image::{ImageLayer, Platform};
 use crate::oci::{EMPTY_CONFIG, EMPTY_JSON, Manifest, descriptor_of};
 use crate::{Error, Result};
 
-/// What is known of the blob of a layer.
+/// The recipe of the blob of a layer.
 #[derive(Debug, Clone, Serialize)]
 pub struct PublishedRecipe {
     /// Platform of the image.
@@ -29,11 +29,11 @@ pub struct PublishedRecipe {
     pub blob_size: u64,
     /// Size of the recipe in bytes.
     pub recipe_size: Option<u64>,
-    /// What became of it.
+    /// The outcome.
     pub outcome: RecipeOutcome,
 }
 
-/// What became of a recipe.
+/// The outcome for a recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

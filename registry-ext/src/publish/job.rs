@@ -23,7 +23,7 @@ pub(super) struct Job<'p> {
     pub(super) options: &'p PublishOptions,
     pub(super) cache: &'p DeltaCache,
     pub(super) watch: &'p Watch,
-    /// What is published already.
+    /// The deltas that are published already.
     pub(super) found: Discovery,
     pub(super) report: &'p mut PublishReport,
 }

@@ -1,4 +1,4 @@
-//! What the deltas of one layer may cost. A delta is there to save something: one that costs more than the
+//! The budget for the deltas of one layer. A delta is there to save something: one that costs more than the
 //! layer's own blob would is given up for it.
 
 use std::time::{Duration, Instant};
@@ -9,13 +9,13 @@ use crate::image::ImageLayer;
 
 /// Deltas of a layer that may fail before its blob is fetched: one that is broken happens, three are meant.
 pub(super) const MAX_FAILURES: usize = 3;
-/// How many times as long as the blob all deltas of a layer may take.
+/// The time that all deltas of a layer may take, in multiples of the time for its blob.
 const TIMES: f64 = 4.0;
-/// How long they may take in any case: what is applied is larger than what is fetched.
+/// The time that they may take in any case: the layer that is written is larger than the blob that is fetched.
 const MIN_TIME: Duration = Duration::from_secs(60);
 /// Bytes a second that the line is taken to have until it is known.
 const USUAL_LINE: u64 = 1 << 20;
-/// How many times as large as its blob a layer that a delta rebuilds may be. Programs compress to a third or
+/// The size that a layer rebuilt from a delta may have, in multiples of its blob. Programs compress to a third or
 /// a fifth; a layer that is mostly zeros compresses better, and then its blob costs little.
 const MAX_RATIO: u64 = 64;
 /// Bytes that it may have in any case.

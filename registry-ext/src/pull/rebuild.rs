@@ -63,7 +63,7 @@ pub(crate) struct Rebuilt {
     pub(crate) tar: NamedTempFile,
     /// The size of the tar in bytes.
     pub(crate) size: u64,
-    /// Where the delta stands.
+    /// The place where the delta is published.
     pub(crate) published: Published,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct Spent {
 
 /// Rebuilds layers from deltas.
 pub(crate) struct Rebuilder<'p> {
-    /// Where the deltas are.
+    /// The repository that has the deltas.
     pub(crate) repository: &'p Repository,
     /// The directory for downloads and tars.
     pub(crate) dir: PathBuf,

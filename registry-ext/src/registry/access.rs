@@ -1,4 +1,4 @@
-//! Who we are to a registry: basic credentials, or a token that it hands out for them.
+//! Access to a registry: basic credentials, or a token that it hands out for them.
 //!
 //! The OCI client could get tokens itself, but reads an answer of any size, hides why it got none and then
 //! goes on without, and cannot get those for an identity token, nor those that may delete. So a token
@@ -11,7 +11,7 @@ use super::exchange::exchange;
 use super::{Client, RegistryError};
 use crate::credentials::Credential;
 
-/// What a request does, and so what it must be allowed to do.
+/// The operation of a request, for which it needs permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Operation {
     Pull,
@@ -19,7 +19,7 @@ pub(super) enum Operation {
     Delete,
 }
 
-/// What a request carries.
+/// The credentials that a request carries.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Access {
     Anonymous,
@@ -73,7 +73,7 @@ impl Client {
         format!("log in to {}", self.reference.registry())
     }
 
-    /// What the registry asks for ahead of any request.
+    /// Asks the registry which credentials it wants, ahead of any request.
     async fn challenges(&self) -> Result<Challenges, RegistryError> {
         let root = self.base.find("/v2/").map_or(self.base.as_str(), |at| &self.base[..at + 4]);
         let action = format!("reach {}", self.reference.registry());
@@ -151,7 +151,7 @@ impl Client {
     }
 }
 
-/// What the token has to allow: what the operation needs, and what the registry says that it needs. It may
+/// Returns the scopes of a token: those that the operation needs, and those that the registry says. It may
 /// know the repository under another name than we do.
 fn scopes(repository: &str, operation: Operation, bearer: &Bearer) -> Vec<String> {
     let actions = match operation {

@@ -20,14 +20,14 @@ use crate::{Error, Result};
 /// Most `urls` of a blob that are tried.
 const MAX_PLACES: usize = 3;
 
-/// What has been downloaded of a blob.
+/// The part of a blob that has been downloaded.
 struct Download<'p> {
     writer: DigestWriter<File>,
     size: u64,
     /// The most that it had so far: what comes again after a start from the beginning is no progress.
     furthest: u64,
     path: &'p Path,
-    /// Whether the rest alone is asked for after a failure.
+    /// True if the rest alone is asked for after a failure.
     resumes: bool,
     /// From the first byte on: a start from the beginning does not begin anew.
     floor: Floor,
@@ -196,7 +196,7 @@ impl Client {
         Ok(())
     }
 
-    /// Whether the repository has a blob.
+    /// Returns true if the repository has a blob.
     ///
     /// # Errors
     /// [`Error::Registry`].
@@ -211,7 +211,7 @@ impl Client {
     }
 }
 
-/// Whether a part of a blob is the one from `offset` (RFC 9110, 14.4).
+/// Returns true if a part of a blob is the one from `offset` (RFC 9110, 14.4).
 fn starts_at(answer: &Response, offset: u64) -> bool {
     let range = answer.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
     let start = range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());

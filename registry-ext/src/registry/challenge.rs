@@ -1,4 +1,4 @@
-//! What a registry asks for: the header `WWW-Authenticate` (RFC 9110, 11.6.1).
+//! The credentials that a registry asks for: the header `WWW-Authenticate` (RFC 9110, 11.6.1).
 //!
 //! It is read by hand: the crate `http-auth` refuses what registries send, URLs without quotes, two spaces
 //! after the scheme, and all that follows a `Negotiate` with a token.
@@ -17,14 +17,14 @@ pub struct Challenges {
     pub(super) basic: bool,
 }
 
-/// Where tokens come from (distribution, "Token Authentication Specification").
+/// The server that tokens come from (distribution, "Token Authentication Specification").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bearer {
     /// The URL of the token server.
     pub(super) realm: String,
     /// The name of the registry there.
     pub(super) service: Option<String>,
-    /// What the token has to allow.
+    /// The scopes that the token must allow.
     pub(super) scopes: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a registry, or the way to it, can do wrong.
+//! The errors of a registry, and of the way to it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::challenge::Challenges;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a registry says that lacks a blob of a manifest (OCI distribution specification, "Error Codes").
+/// The error code of a registry that lacks a blob of a manifest (OCI distribution specification, "Error Codes").
 const MANIFEST_BLOB_UNKNOWN: &str = "MANIFEST_BLOB_UNKNOWN";
 
 /// Why a registry did not do what was asked.
@@ -18,53 +18,53 @@ pub enum RegistryError {
     /// It wants other credentials.
     #[error("not authorized to {action}: {reason}")]
     Unauthorized {
-        /// What was tried.
+        /// The action that was tried.
         action: String,
-        /// What the registry said.
+        /// The reason that the registry gave.
         reason: String,
         /// The HTTP status.
         status: u16,
-        /// How it would let somebody in.
+        /// The credentials that it asks for.
         challenges: Box<Challenges>,
     },
     /// It answered with another status than success.
     #[error("cannot {action}: HTTP status {status}: {message}")]
     Status {
-        /// What was tried.
+        /// The action that was tried.
         action: String,
         /// The HTTP status.
         status: u16,
-        /// What the registry said, at most 1000 characters.
+        /// The message of the registry, at most 1000 characters.
         message: String,
-        /// How long it wants to be left alone.
+        /// The pause for which the registry asks.
         retry_after: Option<Duration>,
     },
     /// The connection could not be made, or broke.
     #[error("cannot {action}")]
     Connection {
-        /// What was tried.
+        /// The action that was tried.
         action: String,
-        /// What the HTTP client said.
+        /// The error of the HTTP client.
         source: Cause,
     },
     /// It broke the protocol.
     #[error("cannot {action}: {reason}")]
     Protocol {
-        /// What was tried.
+        /// The action that was tried.
         action: String,
-        /// What is wrong with the answer.
+        /// The fault in the answer.
         reason: String,
     },
     /// The client cannot be set up: a certificate is broken.
     #[error("cannot set up the client")]
     Setup {
-        /// What the client said.
+        /// The error of the client.
         source: Cause,
     },
 }
 
 impl RegistryError {
-    /// Whether another try may have more luck.
+    /// Returns true if another try may have more luck.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connection { .. } => true,
@@ -78,7 +78,7 @@ impl RegistryError {
         }
     }
 
-    /// Whether the registry wants other credentials.
+    /// Returns true if the registry wants other credentials.
     pub fn is_unauthorized(&self) -> bool {
         matches!(self, Self::Unauthorized { .. })
     }
@@ -91,7 +91,7 @@ impl RegistryError {
         }
     }
 
-    /// How long the registry wants to be left alone.
+    /// Returns how long the registry wants to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,

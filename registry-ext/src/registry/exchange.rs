@@ -56,7 +56,7 @@ pub(super) async fn exchange(
     Err(error.after(wait).asking(challenges))
 }
 
-/// How long a registry wants to be left alone: seconds, or a date (RFC 9110, 10.2.3).
+/// Returns how long a registry wants to be left alone: seconds, or a date (RFC 9110, 10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {

@@ -22,9 +22,9 @@ use crate::{Error, Result};
 const TAGS_PER_PAGE: usize = 1000;
 /// Most referrers of one manifest that are known of.
 const MAX_REFERRERS: usize = 20_000;
-/// How long a list of referrers may take: there is another way.
+/// The longest time that a list of referrers takes: there is another way.
 const MAX_LISTING: Duration = Duration::from_secs(15);
-/// What we understand.
+/// The media types of manifests that this crate reads.
 const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.docker.distribution.manifest.list.v2+json";
@@ -109,7 +109,7 @@ impl Client {
         Ok(found.filter(|found| found.digest != subject && found.is_index()))
     }
 
-    /// Whether the registry was seen to keep no list of referrers.
+    /// Returns true if the registry was seen to keep no list of referrers.
     pub fn lacks_referrers(&self) -> bool {
         self.lacks_referrers.load(Ordering::Relaxed)
     }
@@ -183,7 +183,7 @@ impl Client {
     }
 }
 
-/// What is kept of an entry of a list of referrers.
+/// Returns an entry of a list of referrers without the fields that nobody reads.
 fn in_short(entry: &Descriptor) -> Descriptor {
     let mut short = Descriptor::new(entry.media_type().clone(), entry.size(), entry.digest().clone());
     short.set_artifact_type(entry.artifact_type().clone());

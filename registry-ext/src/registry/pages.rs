@@ -88,7 +88,7 @@ fn up_to_comma(text: &str) -> &str {
     end.map_or(text, |end| &text[..end])
 }
 
-/// Whether one of the relations of a link is that to the next page.
+/// Returns true if one of the relations of a link is that to the next page.
 fn is_next(parameters: &str) -> bool {
     parameters.split(';').filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
         name.trim().eq_ignore_ascii_case("rel")

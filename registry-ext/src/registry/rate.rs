@@ -1,4 +1,4 @@
-//! How slow a registry may be.
+//! The lowest rates at which a registry may send.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,15 +8,15 @@ use super::RegistryError;
 /// Bytes a second that an answer has at least on average, whatever its size, once it takes longer than the
 /// patience for it. A modem had five times as many.
 const MIN_RATE: u64 = 1 << 10;
-/// What large blobs have at least, where nothing is known of the line: 2G networks have as much.
+/// The rate that large blobs have at least, where nothing is known of the line: 2G networks have as much.
 const MIN_RATE_OF_LARGE: u64 = 32 << 10;
-/// How long a blob may take at its lowest rate, unless [`MIN_RATE_OF_LARGE`] is less.
+/// The longest time that a blob takes at its lowest rate, unless [`MIN_RATE_OF_LARGE`] is less.
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
 /// Bytes a second of a document: a manifest, a page of a list, a token.
 const MIN_RATE_OF_DOCUMENTS: u64 = 16 << 10;
 /// The part of the line that a download has at least.
 const SHARE_OF_LINE: u64 = 32;
-/// What that is at most: a cache may have had the blob that told how fast the line is, and lack the others.
+/// The highest such rate: a cache may have had the blob that told how fast the line is, and lack the others.
 const MAX_RATE_BY_LINE: u64 = 256 << 10;
 /// Bytes of a download that says how fast the line is.
 const MEASURED_SIZE: u64 = 256 << 10;

@@ -29,7 +29,7 @@ pub(super) async fn execute(
     Err(RegistryError::protocol(action, "it redirects without an end"))
 }
 
-/// Where an answer redirects to, without a user name and password that may be in the URL.
+/// Returns the URL that an answer redirects to, without a user name and password that may be in the URL.
 fn target(answer: &Response) -> Option<Url> {
     if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;

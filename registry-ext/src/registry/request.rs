@@ -19,13 +19,13 @@ use crate::{Error, Result};
 /// Largest manifest or index in bytes: what registries accept (OCI distribution specification,
 /// "Pushing Manifests"). So large may any document be.
 pub(crate) const MAX_MANIFEST_SIZE: u64 = 4 << 20;
-/// How long a document, or its next bytes, may be waited for.
+/// The longest wait for a document, or for its next bytes.
 const DOCUMENT_PATIENCE: Duration = Duration::from_secs(30);
-/// How long the tries of one request take together, without the pauses between them, before there is no
+/// The time that the tries of one request take together, without the pauses between them, before there is no
 /// other one.
 const MAX_TRYING: Duration = Duration::from_secs(60);
 
-/// How much is done for an answer.
+/// The effort that is made for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effort {
     /// As much as the options say: nothing goes on without it.
@@ -78,7 +78,7 @@ impl Client {
         }
     }
 
-    /// How long to wait before the next try; `None` if there is none.
+    /// Returns how long to wait before the next try; `None` if there is none.
     fn pause_after(&self, error: &RegistryError, effort: Effort, failures: u32) -> Option<Duration> {
         let pause = self.retry.pause(failures);
         let wanted = error.retry_after().unwrap_or_default();

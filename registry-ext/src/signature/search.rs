@@ -38,7 +38,7 @@ const EMBEDDED_MANIFEST: &str = "cosign-signature";
 /// Content of a delta artifact's layer: a payload that the signature's manifest names.
 const EMBEDDED_PAYLOAD: &str = "cosign-signature-content";
 
-/// Where signatures lie.
+/// The places where signatures lie.
 #[derive(Clone, Copy)]
 pub(super) enum Place {
     Tag,

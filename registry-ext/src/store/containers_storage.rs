@@ -1,4 +1,4 @@
-//! What podman, buildah, skopeo and cri-o have on disk (github.com/containers/storage).
+//! The storage of podman, buildah, skopeo and cri-o (github.com/containers/storage).
 //!
 //! It is read directly. It is written by `skopeo`, since only the library that owns it knows its
 //! locks and its metadata.
@@ -72,7 +72,7 @@ impl fmt::Display for StorageRef {
     }
 }
 
-/// How a storage keeps its layers.
+/// The driver by which a storage keeps its layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Driver {
     /// Each layer's own files, in a directory of its own.

@@ -14,7 +14,7 @@ use crate::registry::MAX_MANIFEST_SIZE;
 use crate::{Error, Result};
 
 impl OciLayout {
-    /// Where the blob with this digest is, or would be.
+    /// Returns the path that the blob with this digest has, or would have.
     pub fn blob_path(&self, digest: Digest) -> PathBuf {
         self.dir().join("blobs/sha256").join(hex(digest))
     }

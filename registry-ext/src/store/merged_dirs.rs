@@ -28,7 +28,7 @@ pub struct MergedDirs {
 /// from the start.
 const COMPONENT_WORK: u64 = 4 << 10;
 
-/// What one directory says about a path.
+/// The state of one directory at a path.
 enum Found {
     /// It has the file.
     Here,

@@ -1,4 +1,4 @@
-//! What the headers of an entry say besides what [`layer::Entry`] keeps, as the system wants it.
+//! The metadata in the headers of an entry, as the system wants it.
 
 use layer::{Entry, Members, SparseMap, Spool};
 use rustix::fs::Timespec;
@@ -17,7 +17,7 @@ pub(super) struct Details {
     pub(super) sparse: Option<SparseMap>,
 }
 
-/// What a file has besides its content.
+/// The metadata of a file.
 #[derive(Debug, Clone)]
 pub(super) struct Metadata {
     pub(super) mode: u32,

@@ -15,7 +15,7 @@ const MAX_LINKS: usize = 40;
 /// Directories below each other. Each is an open file while its tree is removed, and most systems
 /// allow a process 1024; no image of a distribution is deeper than 40.
 pub(super) const MAX_DEPTH: usize = 256;
-/// How a directory on the way is opened: to look names up in it, not to read it.
+/// The flags with which a directory on the way is opened: to look names up in it, not to read it.
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// Permission bits of a directory while the tree is made; its own are set at the end, since they may
 /// forbid to write.
@@ -35,7 +35,7 @@ const BUILDING: Mode = Mode::RWXU;
 #[derive(Debug)]
 pub(super) struct Root {
     fd: OwnedFd,
-    /// What each directory gets at the end, by its inode.
+    /// The metadata that each directory gets at the end, by its inode.
     pub(super) directories: HashMap<u64, Metadata>,
     /// The names that the present layer wrote, each with the inode of its directory, if the layer has
     /// whiteouts: they hide none of these.
@@ -110,7 +110,7 @@ fn note(own: &mut Option<HashSet<(u64, Vec<u8>)>>, directory: &OwnedFd, name: &[
     Ok(())
 }
 
-/// What a directory gets that no layer has an entry for.
+/// Returns the metadata of a directory that no layer has an entry for.
 pub(super) fn implied() -> Metadata {
     Metadata { mode: 0o755, uid: 0, gid: 0, mtime: None, xattrs: Vec::new() }
 }
@@ -179,7 +179,7 @@ fn open_directory(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd> {
     sys::openat(parent, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
 }
 
-/// Where a symlink leads; `None` if the name is something else.
+/// Returns the target of a symlink; `None` if the name is something else.
 pub(super) fn link_target(parent: &OwnedFd, name: &[u8]) -> Result<Option<CString>> {
     match sys::readlinkat(parent, name, Vec::new()) {
         Ok(target) => Ok(Some(target)),

@@ -12,9 +12,9 @@ use super::remove::{self, names, remove};
 use super::root::{Root, implied, link_target};
 use super::split_path;
 
-/// What a whiteout's name starts with.
+/// The start of a whiteout's name.
 const WHITEOUT: &[u8] = b".wh.";
-/// What follows it if all is hidden that lower layers have in its directory.
+/// The name of the whiteout that hides all that lower layers have in its directory.
 const OPAQUE: &[u8] = b".wh..opq";
 /// Start of the names, in the root, of files of aufs' own. containers-storage makes none of them.
 const OF_AUFS: &[u8] = b".wh..wh.";
@@ -57,7 +57,7 @@ impl AufsLinks {
     }
 }
 
-/// Where each path of a layer has its last entry. Empty if the layer has no whiteouts.
+/// The index of the last entry of each path of a layer. Empty if the layer has no whiteouts.
 #[derive(Debug, Default)]
 pub(super) struct LastEntries(HashMap<Vec<u8>, usize>);
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::images::{TestImage, write_images};
 
-/// How long a registry may take to start.
+/// The longest time that a registry takes to start.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How the registry is set up.
@@ -19,9 +19,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Setup {
     /// User and password, kept by htpasswd.
     pub(crate) user: Option<(&'static str, &'static str)>,
-    /// Whether it speaks TLS, with a certificate of a CA of its own.
+    /// True if it speaks TLS, with a certificate of a CA of its own.
     pub(crate) tls: bool,
-    /// Whether it does not delete manifests.
+    /// True if it does not delete manifests.
     pub(crate) keeps: bool,
 }
 

@@ -39,11 +39,11 @@ pub(super) struct Scan<'i, 's> {
     lookup: Lookup<'i, 's>,
     source: &'s [u8],
     target: &'i [u8],
-    /// Where the current alignment was found.
+    /// The match by which the current alignment was found.
     current: Seed,
     /// Next byte of the target that is looked at.
     position: usize,
-    /// What rare strings tell of the alignment, where the index is crowded.
+    /// The alignments that rare strings tell, where the index is crowded.
     hints: Vec<Hint>,
     /// How many of the hints begin at or before the position.
     passed: usize,
@@ -160,7 +160,7 @@ impl<'i, 's> Scan<'i, 's> {
         score.best_size
     }
 
-    /// Where to cut the `overlap` bytes that end at `end` of the current alignment and start
+    /// Returns the place at which to cut the `overlap` bytes that end at `end` of the current alignment and start
     /// `seed`'s extension: bytes that stay with the current one.
     fn cut_overlap(&self, end: usize, overlap: usize, seed: Seed) -> usize {
         let start = end - overlap;

@@ -30,7 +30,7 @@ pub(super) struct Maker<'m> {
     plan: &'m Plan,
     layers: Layers<'m>,
     options: &'m DiffOptions,
-    /// Where decoded files go; `None` if no file is seen through.
+    /// The store of decoded files; `None` if no file is seen through.
     store: Option<&'m views::Store>,
     /// The targets that may be made through views, which share what that may cost.
     viewed: u64,
@@ -55,7 +55,7 @@ struct Choice {
 }
 
 impl Choice {
-    /// Whether there is nothing for it but chunks.
+    /// Returns true if there is nothing for it but chunks.
     const fn is_chunks(self) -> bool {
         self.effort.is_none() && !self.wants_dict
     }
@@ -123,7 +123,7 @@ impl<'m> Maker<'m> {
         Ok(most)
     }
 
-    /// How a source is indexed for all of its targets that are searched for in it, and the memory of that.
+    /// Returns the effort with which a source is indexed for all of its targets that are searched for in it, and the memory of that.
     fn shared_effort(&self, source: &Source, segments: &[usize]) -> Option<(Effort, u64)> {
         let choices = segments.iter().map(|index| self.choice(source, self.segment(*index)));
         let sizes = choices.filter(|choice| choice.effort.is_some()).map(|choice| choice.target);
@@ -167,7 +167,7 @@ impl<'m> Maker<'m> {
         })
     }
 
-    /// Whether the targets need so much of the source, each for itself, that one index of all of it costs
+    /// Returns true if the targets need so much of the source, each for itself, that one index of all of it costs
     /// less.
     fn shares(&self, source: &[u8], segments: &[usize], choices: &[Choice]) -> Result<bool> {
         let mut left = source.len();

@@ -9,7 +9,7 @@ use recode::{Budget, Codec};
 
 use super::{Limits, Refusals};
 
-/// Where tar headers have their magic, in bytes.
+/// The offset of the magic in a tar header, in bytes.
 const TAR_MAGIC_OFFSET: usize = 257;
 /// Files in a tar archive begin at a multiple of this, in bytes.
 const TAR_BLOCK_SIZE: usize = 512;
@@ -99,7 +99,7 @@ fn streams(file: &[u8], depth: usize, max_plain: usize, budget: &Budget) -> Vec<
     streams.collect()
 }
 
-/// Whether this is a tar archive, as it lies in `.tar.gz` files: POSIX.1-1988, ustar.
+/// Returns true if this is a tar archive, as it lies in `.tar.gz` files: POSIX.1-1988, ustar.
 fn is_tar(file: &[u8]) -> bool {
     file.get(TAR_MAGIC_OFFSET..).is_some_and(|rest| rest.starts_with(b"ustar"))
 }

@@ -11,7 +11,7 @@ const TRIAL_LEVEL: i32 = 9;
 /// makes 16 of.
 const OF_SIXTEEN: u64 = 15;
 
-/// Whether the delta through views is smaller than the streams as they are.
+/// Returns true if the delta through views is smaller than the streams as they are.
 pub(super) fn pays(expanded: &Expanded, steps: &[Step]) -> bool {
     let recipes = expanded.recipe_size();
     recipes < expanded.encoded_size

@@ -29,7 +29,7 @@ use crate::unpack::{LeftOut, Unpacker, remove_path};
 use crate::watch::Watch;
 use crate::{Error, Result};
 
-/// Where the next tree is made.
+/// The directory in which the next tree is made.
 const WORK: &str = "work";
 const LOCK: &str = "lock";
 

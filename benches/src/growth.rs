@@ -152,7 +152,7 @@ impl GrowthReport {
         pairs.filter(|(before, step)| before.series == step.series)
     }
 
-    /// Whether no step took more than `most` times as much CPU per byte as the one before.
+    /// Returns true if no step took more than `most` times as much CPU per byte as the one before.
     ///
     /// # Errors
     /// [`Error::Grew`] with the first that did.

@@ -1,4 +1,4 @@
-//! What the command does with its arguments.
+//! The work of the command, by its arguments.
 
 mod args;
 mod context;

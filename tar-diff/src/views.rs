@@ -43,7 +43,7 @@ const TYPICAL_RATIO: u64 = 6;
 /// Units of work of a [`Budget`] that comparing a decoded byte costs.
 const COMPARE_WORK: u64 = 80;
 
-/// What seeing through one pair of a source and a target may cost. The share of a pair does not depend on the
+/// The limits of seeing through one pair of a source and a target. The share of a pair does not depend on the
 /// other pairs, so that the delta is the same however many threads make it.
 #[derive(Debug)]
 pub(crate) struct Limits {
@@ -66,7 +66,7 @@ impl Limits {
 /// Why streams were not opened: the reason, and how many of them.
 pub(crate) type Refusals = BTreeMap<&'static str, u64>;
 
-/// Whether the file in a range of a layer may hold streams: a look at its first bytes.
+/// Returns true if the file in a range of a layer may hold streams: a look at its first bytes.
 ///
 /// # Errors
 /// If the layer cannot be read.
