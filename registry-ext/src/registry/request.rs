@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::access::{Access, Operation};
 use super::challenge::Challenges;
 use super::rate::Floor;
-use super::{CONNECT_TIMEOUT, Client, READ_TIMEOUT, RegistryError, USER_AGENT, pages, redirect};
+use super::{CONNECT_TIMEOUT, Client, READ_TIMEOUT, RegistryError, USER_AGENT, pages, proxy, redirect};
 use crate::{Error, Result};
 
 /// Largest manifest or index in bytes: what registries accept (OCI distribution specification,
@@ -125,7 +125,16 @@ impl Client {
             let media_type = answer.headers().get(CONTENT_TYPE);
             let media_type = media_type.and_then(|value| value.to_str().ok().map(str::to_owned));
             let links = pages::links(answer.headers());
+            let is_page = media_type.as_deref().is_some_and(|of| of.starts_with("text/html"));
+            let action = &proxy::route(action, answer.url())?;
             let bytes = self.read(action, answer, MAX_MANIFEST_SIZE).await?;
+            // What a proxy shows that wants somebody to log in or to agree, with status 200.
+            if is_page && bytes.trim_ascii_start().starts_with(b"<") {
+                return Err(RegistryError::protocol(
+                    action,
+                    "the answer is a web page, and not of a registry",
+                ));
+            }
             Ok(Document { media_type, bytes, links })
         });
         match read.await {
@@ -192,6 +201,7 @@ pub(super) async fn exchange(
     if status.is_success() {
         return Ok(answer);
     }
+    let action = &proxy::route(action, answer.url())?;
     let (wait, challenges) = (retry_after(answer.headers()), Challenges::of(answer.headers()));
     let mut message = Vec::new();
     let read = async {
@@ -237,6 +247,8 @@ pub(super) fn http_client(ca_certificates: &[Vec<u8>], this_machine: bool) -> Re
         .redirect(Policy::none());
     if this_machine {
         builder = builder.no_proxy();
+    } else {
+        proxy::check()?;
     }
     for pem in ca_certificates {
         let bundle = reqwest::Certificate::from_pem_bundle(pem).map_err(RegistryError::setup)?;
