@@ -44,7 +44,7 @@ const KERNEL_FILE_SYSTEMS: [u32; 21] = [
     0x6e66_7364,
     0x6759_6969,
 ];
-/// How a directory on the way is opened: to look names up in it, not to read it.
+/// The flags with which a directory on the way is opened: to look names up in it, not to read it.
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// The files below a directory.
@@ -53,7 +53,7 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 /// absolute ones start at the root again, and `..` never climbs above it. The file itself must be a
 /// regular file and no symlink. No device or fifo is ever opened for reading.
 ///
-/// What is mounted in the tree is part of it, as for every program that reads it: a root file system may have
+/// File systems mounted in the tree are part of it, as for every program that reads it: a root file system may have
 /// `/usr` elsewhere. Where something else is mounted over a file, the digest of the result tells. Files of proc,
 /// sysfs and the like are not opened.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub struct DirSource {
     resolution: PathResolution,
 }
 
-/// Who resolves the directories of a path.
+/// The part of the system that resolves the directories of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathResolution {
     /// The kernel: openat2(2) with `RESOLVE_IN_ROOT`, Linux 5.6 or newer.

@@ -6,7 +6,7 @@ use crate::entries::{Entry, EntryKind};
 use crate::merged::clean_path;
 use crate::{Compression, Error, Result, Spool, entries};
 
-/// What a file is that is no tar.
+/// The kind of a file that is no tar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileKind {
@@ -86,7 +86,7 @@ pub enum ImageArchive {
     /// A tar of an OCI image layout (`oci-archive:` in container tools; also what `docker save` writes
     /// since version 25).
     Oci,
-    /// What older versions of `docker save` write (`docker-archive:`).
+    /// An archive as older versions of `docker save` write it (`docker-archive:`).
     Docker,
 }
 

@@ -1,4 +1,4 @@
-//! What a container layer is: a tar, compressed or not, named by two digests.
+//! A container layer: a tar, compressed or not, named by two digests.
 //!
 //! - [`Spool`] holds the uncompressed tar so that any thread can read it at any offset, whatever the
 //!   [`Compression`] of the file that was given.

@@ -22,7 +22,7 @@ pub struct Spool {
     blob_size: u64,
 }
 
-/// Where and how much a [`Spool`] may write.
+/// The place and the amount that a [`Spool`] may write.
 #[derive(Debug, Clone)]
 pub struct SpoolOptions {
     /// The directory of the temporary file.
@@ -177,7 +177,7 @@ impl Spool {
         Self { name, file: Arc::new(file), size, compression: Compression::None, blob_size: size }
     }
 
-    /// What the layer is called in errors: the path of its file.
+    /// The name of the layer in errors: the path of its file.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -192,7 +192,7 @@ impl Spool {
         self.blob_size
     }
 
-    /// How the layer was compressed.
+    /// The compression that the layer had.
     pub const fn compression(&self) -> Compression {
         self.compression
     }

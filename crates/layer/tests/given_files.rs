@@ -1,4 +1,4 @@
-//! What a layer is read from when it is no file that keeps still: devices, directories, files of the kernel,
+//! Layers that are no files which keep still: devices, directories, files of the kernel,
 //! files that change while they are read.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails should panic")]

@@ -72,7 +72,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
 const NOT_COMPARED: &str = "the result was compared with no digest, as neither --diff-id nor DELTA.diff-id says \
                             which layer it must be: compare the diff_id with the one in the image's config";
 
-/// Where the digest that the result must have comes from.
+/// The origin of the digest that the result must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
     /// The command line.
@@ -116,7 +116,7 @@ impl Expected {
     }
 }
 
-/// What is printed about the result.
+/// Returns the text that is printed about the result.
 fn result(args: &Args, applied: Applied, started: Instant) -> anyhow::Result<Option<Text>> {
     if args.json {
         let json = serde_json::json!({
@@ -131,7 +131,7 @@ fn result(args: &Args, applied: Applied, started: Instant) -> anyhow::Result<Opt
     Ok((args.diff_id.is_none() && !args.quiet).then(|| Text::of(applied.diff_id)))
 }
 
-/// Where the old files are.
+/// The place of the old files.
 enum Source {
     Directory(DirSource),
     Layers(LayerSource),

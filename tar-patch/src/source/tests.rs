@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 
 use super::*;
 
-/// What opening a path must give.
+/// The outcome that opening a path must have.
 #[derive(Debug, PartialEq, Eq)]
 enum Opened {
     Bytes(&'static [u8]),

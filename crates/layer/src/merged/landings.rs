@@ -11,7 +11,7 @@ const MAX_LINKS: usize = 40;
 /// many possible targets each would take forever.
 const MAX_STEPS: usize = 1 << 16;
 
-/// Where an entry lands: a cleaned path.
+/// The place where an entry lands: a cleaned path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Landings {
     /// At its own path, since there is no link on the way.

@@ -172,7 +172,7 @@ impl Tree {
         name.and_then(|name| name.strip_prefix(WHITEOUT))
     }
 
-    /// What a hard link to `target` is.
+    /// Returns the node that a hard link to `target` is.
     fn hard_link(&mut self, target: &[u8], layer: usize) -> Node {
         let mut paths = match self.landings(target) {
             Landings::Certain(target) => {
