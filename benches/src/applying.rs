@@ -152,6 +152,7 @@ impl Applying<'_> {
             &[
                 self.bin_dir.join("tar-patch").as_os_str(),
                 "--quiet".as_ref(),
+                "--force".as_ref(),
                 "--diff-id".as_ref(),
                 diff_id.as_ref(),
                 delta.as_ref(),

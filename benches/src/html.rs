@@ -9,7 +9,7 @@ use std::fmt::Write;
 use crate::report::{Group, Outcome, PairReport, Report};
 use crate::table;
 
-const STYLE: &str = include_str!("style.css");
+const STYLE: &str = include_str!("html/style.css");
 
 /// The page.
 pub fn page(report: &Report) -> String {

@@ -93,7 +93,8 @@ pub fn ours(bin_dir: &Path, more: &[(String, String)]) -> Vec<Tool> {
             make.extend(["{old-layer}", "{new-layer}", "{delta}"].map(OsString::from));
             let mut apply = vec![bin_dir.join("tar-patch").into_os_string()];
             apply.extend(
-                ["--quiet", "--diff-id", "{diff-id}", "{delta}", "{tree}", "{out}"].map(OsString::from),
+                ["--quiet", "--force", "--diff-id", "{diff-id}", "{delta}", "{tree}", "{out}"]
+                    .map(OsString::from),
             );
             Tool::new(&format!("tar-diff {name}"), Group::Ours, make, apply)
         })

@@ -197,7 +197,7 @@ impl DeltaCache {
         let is_kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).contains(&diff_id);
         let is_passing = path.starts_with(self.dir()) && !is_kept;
         let spool = blocking(move || {
-            let spool = Spool::open_as(format!("layer {diff_id}"), &path, &options)?;
+            let spool = Spool::open_blob_as(format!("layer {diff_id}"), &path, &options)?;
             if is_passing {
                 // What is still read of it is open.
                 std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;

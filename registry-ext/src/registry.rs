@@ -2,7 +2,7 @@
 //!
 //! The client uploads and mounts (`uploads.rs`). It reads answers of any size into memory, and so what
 //! is got is got with the HTTP client below it: requests, tries after a failure and bounds
-//! (`request.rs`, `rate.rs`), redirects (`redirect.rs`), credentials and how they are asked for (`access.rs`,
+//! (`request.rs`, `rate.rs`), proxies (`proxy.rs`), redirects (`redirect.rs`), credentials and how they are asked for (`access.rs`,
 //! `challenge.rs`), manifests and lists (`manifests.rs`, `pages.rs`), downloads that resume and are checked
 //! (`blobs.rs`).
 
@@ -13,6 +13,7 @@ mod error;
 mod exchange;
 mod manifests;
 mod pages;
+mod proxy;
 mod rate;
 mod redirect;
 mod request;

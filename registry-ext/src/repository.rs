@@ -1,5 +1,6 @@
 //! Repositories of images and deltas: on a registry, or an OCI image layout.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use layer::Digest;
@@ -197,7 +198,15 @@ impl Repository {
         // In a directory of its own: `dir` may be shared with others, and the blob's name is known.
         let private = ScratchDir::new_in(dir)?;
         let path = self.blob(blob, private.path(), &|_| ()).await?;
-        std::fs::read(&path).map_err(Error::io("read", path))
+        // A layout's file may have become another one since it was checked.
+        let mut bytes = Vec::new();
+        let file = layer::open_regular(&path).map_err(Error::io("open", &path))?;
+        file.take(blob.size() + 1).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
+        let (expected, actual) = (digest_of(blob)?, Digest::of(&bytes));
+        if actual != expected {
+            return Err(Error::DigestMismatch { what: path.display().to_string(), expected, actual });
+        }
+        Ok(bytes)
     }
 
     /// Stores the blob in a file, unless it is there.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
 use tempfile::TempDir;
 
 use crate::{Error, Result};
@@ -54,7 +55,7 @@ impl ScratchDir {
             builder.prefix(PREFIX).rand_bytes(RANDOM).permissions(private).tempdir_in(parent)
         };
         let (dir, listed) = Listed::make(make).map_err(Error::io("make a directory in", parent))?;
-        let lock = File::open(dir.path()).ok().filter(|dir| dir.try_lock().is_ok());
+        let lock = open_directory(dir.path()).ok().filter(|dir| dir.try_lock().is_ok());
         Ok(Self { dir, _listed: listed, _lock: lock })
     }
 
@@ -111,11 +112,17 @@ fn remove_stale(parent: &Path) {
             let is_own = found.uid() == rustix::process::geteuid().as_raw();
             found.is_dir() && is_own && age.is_some_and(|age| age >= MIN_AGE)
         });
-        if is_old_and_own && File::open(entry.path()).is_ok_and(|dir| dir.try_lock().is_ok()) {
+        if is_old_and_own && open_directory(&entry.path()).is_ok_and(|dir| dir.try_lock().is_ok()) {
             // Another process may remove it at the same moment.
             drop(fs::remove_dir_all(entry.path()));
         }
     }
+}
+
+/// Opens a directory, and neither a link nor a fifo that has taken its place.
+fn open_directory(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
 /// Returns true if a name is one of those that are given here, and no other that somebody else may have chosen.

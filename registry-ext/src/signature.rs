@@ -85,6 +85,10 @@ struct Signed {
 /// Proves that the holder of `key` signed the image: its manifest, or the index that it was chosen
 /// from. Nothing but small documents is fetched, to a directory in `temp_dir`.
 ///
+/// There is one key, and signatures of cosign do not say with which key they were made: so there is no order of
+/// keys, and those that claim nothing else are tried from the newest on. The bounds of the search are for all
+/// of them.
+///
 /// One good signature is enough. Whatever else claims to be one, and cannot be read, is of another key or of
 /// another image, is passed over.
 ///

@@ -8,6 +8,7 @@
 mod containers_storage;
 mod layout_blobs;
 mod layout_images;
+mod lock;
 mod merged_dirs;
 mod oci_archive;
 mod oci_layout;
@@ -102,7 +103,7 @@ impl LayerStore for OciLayout {
         };
         let open = |blob| {
             let path = self.blob_path(crate::oci::digest_of(blob)?);
-            Ok(Spool::open(&path, options)?)
+            Ok(Spool::open_blob(&path, options)?)
         };
         let spools = blobs.iter().map(open).collect::<Result<Vec<_>>>()?;
         Ok(Sources::Layers(tar_patch::LayerSource::new(spools)?))

@@ -1,10 +1,9 @@
 //! Checks the deltas that are published for an image: fetches each, applies it, compares.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 
 use delta_format::Version;
-use layer::{DiffId, Digest};
+use layer::{DiffId, Digest, open_regular};
 use oci_spec::image::Descriptor;
 use serde::Serialize;
 
@@ -175,7 +174,7 @@ async fn check(
 ) -> Result<Verdict> {
     let task = watch.start(format!("check {}", crate::oci::short(candidate.to)), candidate.blob.size());
     let path = repository.blob(&candidate.blob, cache.dir(), &|bytes| task.advance(bytes)).await?;
-    let file = File::open(&path).map_err(Error::io("open", &path))?;
+    let file = open_regular(&path).map_err(Error::io("open", &path))?;
     if let Some(rule) = broken_rule_of_format(candidate, version_of(&file).map_err(Error::io("read", &path))?)
     {
         return Ok(Verdict::Wrong(rule.into()));

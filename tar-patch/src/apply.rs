@@ -11,7 +11,7 @@ use crate::reencode::Reencoder;
 use crate::views::Views;
 use crate::{Error, Result};
 
-/// What the caller knows about the layer before it is rebuilt.
+/// The caller's knowledge of the layer before it is rebuilt.
 #[derive(Debug, Clone, Copy)]
 pub struct ApplyOptions<'b> {
     /// The DiffId that the layer must have. `None` accepts what comes: the caller compares.

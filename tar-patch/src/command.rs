@@ -1,4 +1,4 @@
-//! What the command does with its arguments.
+//! The command and its subcommand, by their arguments.
 
 mod apply;
 mod args;

@@ -1,4 +1,4 @@
-//! What can go wrong while a delta is applied, and whose fault it is.
+//! Errors of applying a delta, and whose fault they are.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,9 +21,9 @@ pub enum Error {
     /// The result is another layer than the expected one. What was written must not be published.
     #[error("the result is not the expected layer: its diff_id is {actual}, expected was {expected}")]
     DiffIdMismatch {
-        /// What the caller asked for.
+        /// The diff_id that the caller asked for.
         expected: DiffId,
-        /// What was written.
+        /// The diff_id of the bytes that were written.
         actual: DiffId,
     },
     /// The delta ends before the layer is whole.
@@ -39,7 +39,7 @@ pub enum Error {
     OpenRoot {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }

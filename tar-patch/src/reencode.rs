@@ -30,7 +30,7 @@ pub(crate) struct Reencoder<'s, 'e, 'o> {
     budget: &'e Budget,
     /// Workers that may still be started.
     workers_left: usize,
-    /// What workers take from; they end when the sender is dropped.
+    /// The queue that workers take from; they end when the sender is dropped.
     queue: Arc<Mutex<Receiver<Job>>>,
     jobs: Sender<Job>,
     /// Pieces of the target in order.
@@ -55,7 +55,7 @@ enum Piece {
     },
 }
 
-/// What a worker does.
+/// A piece of work for a worker.
 struct Job {
     stretch: Stretch,
     plain: Vec<u8>,

@@ -18,7 +18,33 @@ const MAX_LINKS: usize = 40;
 const MAX_RETRIES: usize = 16;
 /// Work to go to the next directory in this process: three system calls.
 const STEP_WORK: u64 = 2 << 10;
-/// How a directory on the way is opened: to look names up in it, not to read it.
+/// File systems that hold interfaces of the kernel (linux/magic.h): proc, sysfs, debugfs, tracefs, configfs,
+/// securityfs, selinuxfs, smackfs, apparmor, cgroup, cgroup2, bpf, pstore, efivarfs, binfmt_misc, mqueue, nsfs,
+/// fusectl, resctrl, nfsd and rpc_pipefs.
+const KERNEL_FILE_SYSTEMS: [u32; 21] = [
+    0x9fa0,
+    0x6265_6572,
+    0x6462_6720,
+    0x7472_6163,
+    0x6265_6570,
+    0x7363_6673,
+    0xf97c_ff8c,
+    0x4341_5d53,
+    0x5a3c_69f0,
+    0x0027_e0eb,
+    0x6367_7270,
+    0xcafe_4a11,
+    0x6165_676c,
+    0xde5e_81e4,
+    0x4249_4e4d,
+    0x1980_0202,
+    0x6e73_6673,
+    0x6573_5543,
+    0x0765_5821,
+    0x6e66_7364,
+    0x6759_6969,
+];
+/// The flags with which a directory on the way is opened: to look names up in it, not to read it.
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// The files below a directory.
@@ -26,13 +52,19 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 /// Symlinks among the directories of a path are followed as after a `chroot` into the root:
 /// absolute ones start at the root again, and `..` never climbs above it. The file itself must be a
 /// regular file and no symlink. No device or fifo is ever opened for reading.
+///
+/// File systems mounted in the tree are part of it, as for every program that reads it: a root file system may have
+/// `/usr` elsewhere. Where something else is mounted over a file, the digest of the result tells. Files of proc,
+/// sysfs and the like are not opened.
 #[derive(Debug)]
 pub struct DirSource {
     root: OwnedFd,
+    /// The file system of the root.
+    device: u64,
     resolution: PathResolution,
 }
 
-/// Who resolves the directories of a path.
+/// The part of the system that resolves the directories of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathResolution {
     /// The kernel: openat2(2) with `RESOLVE_IN_ROOT`, Linux 5.6 or newer.
@@ -69,7 +101,8 @@ impl DirSource {
     pub fn open_with(root: &Path, resolution: PathResolution) -> Result<Self> {
         let root_error = |error: Errno| Error::OpenRoot { path: root.to_owned(), source: error.into() };
         let root = sys::openat(sys::CWD, root, DIRECTORY, Mode::empty()).map_err(root_error)?;
-        Ok(Self { root, resolution })
+        let device = sys::fstat(&root).map_err(root_error)?.st_dev;
+        Ok(Self { root, device, resolution })
     }
 
     fn resolve(&self, directory: &[u8], budget: &Budget) -> Result<OwnedFd, Unresolved> {
@@ -108,12 +141,13 @@ impl SourceFiles for DirSource {
         // Opening a device or a fifo can have effects, so the file's kind is seen before it is opened
         // for reading, and again in case the name was given to another file in between.
         let seen = open_in(&directory, name, OFlags::PATH).map_err(failed)?;
-        let regular = |file: &OwnedFd| match sys::fstat(file) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
-                Ok(u64::try_from(stat.st_size).unwrap_or(0))
+        let regular = |file: &OwnedFd| {
+            let stat = sys::fstat(file).map_err(failed)?;
+            let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+            if !is_regular || (stat.st_dev != self.device && is_of_kernel(file).map_err(failed)?) {
+                return Err(DeltaError::SourceNotRegular { path: path.clone() });
             }
-            Ok(_) => Err(DeltaError::SourceNotRegular { path: path.clone() }),
-            Err(error) => Err(failed(error)),
+            Ok(u64::try_from(stat.st_size).unwrap_or(0))
         };
         regular(&seen)?;
         let file = match open_in(&directory, name, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
@@ -133,6 +167,13 @@ impl SourceFile for DirFile {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
     }
+}
+
+/// Tells whether a file is none that is stored, but an interface of the kernel that looks like one: to read
+/// it may wait for ever (`/proc/kmsg`), have no end (`/proc/kcore`), or do something.
+fn is_of_kernel(file: &OwnedFd) -> rustix::io::Result<bool> {
+    let kind = sys::fstatfs(file)?.f_type;
+    Ok(u32::try_from(kind).is_ok_and(|kind| KERNEL_FILE_SYSTEMS.contains(&kind)))
 }
 
 /// Why a directory is not reached.

@@ -108,7 +108,7 @@ impl SourceFile for Spooled {
     }
 }
 
-/// What a source decodes to, as far as it is decoded.
+/// The bytes that a source decodes to, as far as it is decoded.
 struct Decoded<'p> {
     path: &'p SourcePath,
     budget: &'p Budget,

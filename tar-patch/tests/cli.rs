@@ -167,8 +167,47 @@ fn an_output_that_is_an_input_or_a_delta_is_refused() {
     assert!(!inside.exists() && !out.exists());
     tar_patch(&[&delta, &tree, &other_delta]).arg("--force").assert().success();
     assert_eq!(fs::read(&other_delta).unwrap(), scene.target);
-    // A tar of an earlier run is replaced.
-    tar_patch(&[&delta, &tree, &other_delta]).assert().success();
+}
+
+#[test]
+fn only_the_result_of_an_earlier_run_is_replaced_without_force() {
+    let scene = Scene::new();
+    let (delta, tree, out) = (scene.delta(), scene.tree.path().to_owned(), scene.out());
+    let with_digest = || scene.run(&["--diff-id", &scene.diff_id()]);
+    // Whoever forgets OUT gives the last of the old layers in its place.
+    let tar = fixtures::LayerBuilder::new().file("precious", "x").finish(fixtures::Ending::Normal);
+    for (content, text) in [
+        (tar.as_slice(), "exists and is a tar, but not the one that the delta makes"),
+        (b"a text", "exists and is a file of another kind"),
+        (&[0; 1024], "exists and is a file of another kind"),
+    ] {
+        fs::write(&out, content).unwrap();
+        for run in [scene.run(&[]), with_digest()] {
+            let stderr = String::from_utf8_lossy(&run.code(2).get_output().stderr).into_owned();
+            assert!(stderr.contains(text) && stderr.contains("--force"), "{stderr}");
+        }
+        assert_eq!(fs::read(&out).unwrap(), content);
+        scene.run(&["--force"]).success();
+        assert_eq!(fs::read(&out).unwrap(), scene.target);
+    }
+    with_digest().success();
+    fs::write(scene.files.path().join("delta.diff-id"), scene.diff_id()).unwrap();
+    scene.run(&[]).success();
+    fs::write(&out, "").unwrap();
+    scene.run(&[]).success();
+    assert_eq!(fs::read(&out).unwrap(), scene.target);
+    tar_patch(&[&delta, &tree]).arg("/dev/null").assert().success();
+}
+
+#[test]
+fn a_fifo_in_the_place_of_the_digest_is_not_waited_for() {
+    let scene = Scene::new();
+    let beside = scene.files.path().join("delta.diff-id");
+    let made = std::process::Command::new("mkfifo").arg(&beside).status().unwrap();
+    assert!(made.success());
+    let run = scene.run(&[]).code(1);
+    let stderr = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+    assert!(stderr.contains("delta.diff-id") && stderr.contains("not a regular file"), "{stderr}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl Options {
         matches!(split(arg), Some((1, name, _)) if name.len() > 1 && self.long.contains_key(name))
     }
 
-    /// Whether the argument after `arg` is the value of `arg`.
+    /// Tells whether the argument after `arg` is the value of `arg`.
     fn value_follows(&self, arg: &OsStr) -> bool {
         match split(arg) {
             Some((dashes, name, has_value)) if dashes == 2 || self.lacks_a_dash(arg) => {
@@ -106,7 +106,7 @@ impl Options {
         }
     }
 
-    /// Whether a cluster of short options ends with one whose value is not attached.
+    /// Tells whether a cluster of short options ends with one whose value is not attached.
     fn cluster_wants_value(&self, cluster: &str) -> bool {
         let taker = cluster.char_indices().find(|(_, letter)| self.short.get(letter) != Some(&false));
         taker.is_some_and(|(at, letter)| {

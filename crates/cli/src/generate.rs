@@ -1,4 +1,4 @@
-//! What packagers install beside a command: shell completions and a manual page.
+//! Files that packagers install beside a command: shell completions and a manual page.
 
 use std::io::{self, Write};
 

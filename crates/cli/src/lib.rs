@@ -1,4 +1,4 @@
-//! What the commands of this project share at the terminal.
+//! The part of the commands of this project that deals with the terminal.
 //!
 //! - [`args`]: options spelled as Go's flag package spells them.
 //! - [`text`]: the only ways by which text gets to a terminal.

@@ -97,7 +97,7 @@ impl Output {
         Ok(Self { path: path.to_owned(), file, kind })
     }
 
-    /// Whether the bytes go to stdout, so that nothing else may be printed there.
+    /// Tells whether the bytes go to stdout, so that nothing else may be printed there.
     pub const fn is_stdout(&self) -> bool {
         matches!(self.kind, Kind::Stdout)
     }

@@ -16,7 +16,7 @@ use crate::Text;
 const BAR: &str = "{prefix} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 /// A bar without one.
 const SPINNER: &str = "{spinner} {prefix} {bytes} {bytes_per_sec} {elapsed}";
-/// How often a bar is drawn while nothing advances, so that its clock goes on.
+/// The time after which a bar is drawn although nothing advances, so that its clock goes on.
 const TICK: Duration = Duration::from_millis(200);
 
 /// The bars of a command, on stderr. They are drawn if stderr is a terminal; if it is not, a line is
@@ -24,9 +24,9 @@ const TICK: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone)]
 pub struct Progress {
     bars: MultiProgress,
-    /// Whether bars are drawn.
+    /// True if bars are drawn.
     is_drawn: bool,
-    /// What writes lines, where no bars are drawn.
+    /// The log that lines are written to where no bars are drawn.
     log: Option<Arc<Log>>,
 }
 
@@ -50,7 +50,7 @@ impl Progress {
         Self { bars, is_drawn: false, log: None }
     }
 
-    /// Whether nothing is ever shown, neither bars nor lines.
+    /// Tells whether nothing is ever shown, neither bars nor lines.
     pub const fn is_hidden(&self) -> bool {
         !self.is_drawn && self.log.is_none()
     }

@@ -1,4 +1,4 @@
-//! How a command says what went wrong.
+//! The report of a command about what went wrong.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
@@ -30,7 +30,7 @@ impl Error for Misuse {}
 
 /// Writes `PROGRAM: error: WHAT: CAUSE: CAUSE` to stderr and gives `code` as the exit code.
 ///
-/// Where the disk is full and the text names `temp_dir`, it also says what to do about that. A [`Misuse`]
+/// If the disk is full and the text names `temp_dir`, it also says what to do about that. A [`Misuse`]
 /// has the code [`WRONG_USAGE`] whatever `code` is.
 ///
 /// If the error comes from a stdout that nobody reads any more (`tool - | head`), nothing is

@@ -1,4 +1,4 @@
-//! What the process has used so far, and may use.
+//! The resources that the process has used so far, and may use.
 
 use std::fs;
 use std::time::Duration;

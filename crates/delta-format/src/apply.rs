@@ -1,4 +1,4 @@
-//! What the ops mean: rebuilds the target from the ops and the source files.
+//! The meaning of the ops: rebuilds the target from the ops and the source files.
 
 use std::io::{self, Read};
 
@@ -8,7 +8,7 @@ use crate::target::{Sink, Target};
 use crate::wire::MAX_WINDOW_LOG;
 use crate::{CorruptKind, Error, Op, OpReader, Result, SourcePath};
 
-/// What an apply may use.
+/// The limits of an application.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits<'b> {
     /// Most bytes of output.

@@ -70,7 +70,7 @@ pub enum Exhausted {
     Work {
         /// The kind of work: `reading` or `encoding`.
         what: &'static str,
-        /// What the budget had, in units.
+        /// The size of the whole budget, in units.
         max: u64,
     },
     /// The caller's own condition of [`Budget::stopping_if`] holds.
@@ -142,7 +142,7 @@ impl Budget {
         self.spend(&self.encoding, work.encoding, "encoding", self.max.encoding)
     }
 
-    /// What was charged so far.
+    /// Returns the work that was charged so far.
     pub fn spent(&self) -> Work {
         Work {
             reading: self.reading.load(Ordering::Relaxed),
@@ -178,7 +178,7 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// What a delta's own ops take, in units of [`Work::reading`].
+/// The work of a delta's own ops, in units of [`Work::reading`].
 pub(crate) mod cost {
     /// An op: to read its head and to carry it out, without its bytes.
     pub(crate) const OP: u64 = 32;

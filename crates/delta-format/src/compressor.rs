@@ -6,7 +6,7 @@ use zstd::zstd_safe::{self, CCtx, CParameter, InBuffer, OutBuffer};
 
 use crate::wire::MAX_WRITTEN_WINDOW_LOG;
 
-/// How the op stream is compressed. It is always one frame with a checksum.
+/// The compression of the op stream. It is always one frame with a checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding {
     /// zstd level, 1 to 22.
@@ -14,7 +14,7 @@ pub struct Encoding {
     /// Base-2 logarithm of the window in bytes; `None` lets zstd choose by level. Values over 27
     /// are lowered to 27, the most that flatpak accepts.
     pub window_log: Option<u32>,
-    /// Whether zstd looks for long matches all over the window.
+    /// True if zstd looks for long matches all over the window.
     pub long_distance: bool,
     /// Threads that compress. 0 compresses in the calling thread; the bytes differ between 0 and
     /// more than 0, not between 1 and N.
@@ -22,7 +22,7 @@ pub struct Encoding {
     /// Bytes of the op stream that one thread compresses at a time; `None` lets zstd choose by
     /// window. Every thread holds a few times as much. Changes the bytes.
     pub job_size: Option<u32>,
-    /// How much of the window a thread looks back to beyond its own bytes: 9 is all of it, each
+    /// The part of the window that a thread looks back to beyond its own bytes: 9 is all of it, each
     /// less is half as much, down to 1 for nothing; `None` lets zstd choose by level.
     pub overlap_log: Option<u32>,
     /// Spends no effort on stretches of several MiB where it gains nothing: the content of
@@ -75,7 +75,7 @@ struct Frame<W: Write> {
 /// Chooses the level of each stretch.
 struct Trial {
     compressors: [zstd::bulk::Compressor<'static>; 2],
-    /// What is not given to the encoder yet.
+    /// The bytes that are not given to the encoder yet.
     stretch: Vec<u8>,
     level: i32,
     /// The level that the encoder has.

@@ -1,4 +1,4 @@
-//! What can be wrong with a delta, and with applying one.
+//! Errors of deltas and of their application.
 
 use std::io;
 
@@ -30,7 +30,7 @@ pub enum Error {
     Stream {
         /// Index of the op that was being read, from 0.
         op_index: u64,
-        /// What the decoder, or the input below it, said.
+        /// The error of the decoder, or of the input below it.
         source: io::Error,
     },
     /// The old tree lacks a file that the delta reads.
@@ -38,7 +38,7 @@ pub enum Error {
     SourceMissing {
         /// The file.
         path: SourcePath,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A source file is no regular file.
@@ -64,7 +64,7 @@ pub enum Error {
     SourceUnreadable {
         /// The file.
         path: SourcePath,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A source holds no such compressed stream as the delta reads.
@@ -72,7 +72,7 @@ pub enum Error {
     SourceUndecodable {
         /// The file.
         path: SourcePath,
-        /// What the decoder said.
+        /// The message of the decoder.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A stretch cannot be encoded as the delta asks.
@@ -84,7 +84,7 @@ pub enum Error {
     /// Something is larger than its limit.
     #[error("{what} is too large: {size} bytes, at most {max} are allowed")]
     TooLarge {
-        /// What it is.
+        /// The name of the thing that it is about.
         what: &'static str,
         /// Its size in bytes; for output, a size that it has at least.
         size: u64,
@@ -139,9 +139,9 @@ pub enum CorruptKind {
     /// A `ZstdDict` payload is a frame whose header says another size, in bytes, than it decodes to.
     #[error("the zstd frame of a zstd_dict op says {declared} bytes and holds {size}")]
     FrameSize {
-        /// What the header says.
+        /// The size in the header.
         declared: u64,
-        /// What its blocks hold.
+        /// The size that its blocks hold.
         size: u64,
     },
 }

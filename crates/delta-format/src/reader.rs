@@ -311,14 +311,14 @@ impl<R: Read> Read for Shared<R> {
 pub struct FrameHeader {
     /// Its first bytes: at least the header, at most the longest one.
     pub bytes: Vec<u8>,
-    /// What the frame decodes to, in bytes, if the header says it.
+    /// The size of the decoded frame in bytes, if the header says it.
     pub content_size: Option<u64>,
 }
 
 /// Most bytes of a zstd frame header (RFC 8878, 3.1.1: 4 + 14).
 const MAX_FRAME_HEADER_SIZE: u64 = 18;
 
-/// What is left of one op's payload.
+/// The rest of one op's payload.
 struct Payload<'r, S> {
     stream: &'r mut S,
     unread: &'r mut u64,

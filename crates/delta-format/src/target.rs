@@ -1,4 +1,4 @@
-//! What the ops emit, on its way to the output: gathered, counted, bounded, and encoded where a
+//! The bytes that the ops emit, on their way to the output: gathered, counted, bounded, and encoded where a
 //! `Reencode` op says so.
 
 use std::collections::VecDeque;
@@ -50,7 +50,7 @@ const OUTPUT_BUFFER: usize = 256 << 10;
 pub(crate) struct Target<'o> {
     output: &'o mut dyn Sink,
     max_output: u64,
-    /// What is done for the target is charged here.
+    /// The meter that work for the target is charged to.
     meter: Meter<'o>,
     /// [`OUTPUT_BUFFER`] bytes, of which `filled` wait to be written.
     buffer: Vec<u8>,
@@ -63,7 +63,7 @@ pub(crate) struct Target<'o> {
     gathered: Option<(Reencoding, Vec<u8>)>,
 }
 
-/// Whether a rule of the format is broken, and which.
+/// The result of a check against the rules of the format.
 type Checked<T> = Result<T, CorruptKind>;
 
 impl<'o> Target<'o> {
@@ -93,7 +93,7 @@ impl<'o> Target<'o> {
         if size > max { Err(Error::TooLarge { what: "the output", size, max }) } else { Ok(()) }
     }
 
-    /// Where work is charged.
+    /// Returns the meter that work is charged to.
     pub(crate) const fn meter(&mut self) -> &mut Meter<'o> {
         &mut self.meter
     }

@@ -1,4 +1,4 @@
-//! What tardf3 says about compressed streams: which ones of a source are read decoded, and which
+//! The part of tardf3 about compressed streams: which ones of a source are read decoded, and which
 //! stretches of the target are made by encoding.
 //!
 //! This module knows the lists, not the codecs: a codec is a number here and a recipe is opaque
@@ -11,7 +11,7 @@ use crate::wire::{MAX_REENCODED_SIZE, MAX_VIEW_DEPTH, MAX_VIEW_STREAMS, put_uvar
 
 /// The compressed streams of a source that are read decoded, in their order in the file.
 ///
-/// What a delta reads is the file with each stream replaced by the bytes that it decodes to.
+/// A delta reads the file with each stream replaced by the bytes that it decodes to.
 pub type View = Vec<ViewStream>;
 
 /// One compressed stream of a source.
@@ -32,7 +32,7 @@ pub struct Reencoding {
     pub gap: u64,
     /// Bytes that the ops emit and that are encoded.
     pub size: u64,
-    /// How they are encoded: an encoder and its parameters.
+    /// The way in which they are encoded: an encoder and its parameters.
     pub recipe: Vec<u8>,
     /// The stretches of these bytes that are encoded before the whole is, gaps from its start.
     pub inner: Vec<Self>,

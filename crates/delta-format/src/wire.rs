@@ -51,7 +51,7 @@ pub const MAX_DICT_SIZE: u64 = 1 << 29;
 pub const MAX_VIEW_PAYLOAD: u64 = 16 << 20;
 /// Most streams, or stretches, of one op: a file of the archives in the field has fewer.
 pub const MAX_VIEW_STREAMS: usize = 1 << 17;
-/// How deep streams lie in streams at most: a compressed file in a compressed archive.
+/// The greatest depth of streams in streams: a compressed file in a compressed archive.
 pub const MAX_VIEW_DEPTH: usize = 2;
 /// Most bytes that are encoded as one stretch: the applier holds them in memory.
 pub const MAX_REENCODED_SIZE: u64 = 64 << 20;

@@ -11,7 +11,7 @@ use crate::wire::{
 };
 use crate::{Error, Reencoding, Result, SourcePath, Version, View};
 
-/// What a writer wrote, in bytes and ops.
+/// The amount that a writer wrote, in bytes and ops.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct WriterStats {

@@ -1,4 +1,4 @@
-//! What the writer writes, the reader accepts, and it means what was asked for.
+//! The reader accepts all that the writer writes, and it means what was asked for.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
 

@@ -1,4 +1,4 @@
-//! What tardf3 adds, with a codec that needs no library: an encoded stream is its size in one byte
+//! The additions of tardf3, with a codec that needs no library: an encoded stream is its size in one byte
 //! and its bytes, each inverted.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails should panic")]

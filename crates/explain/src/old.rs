@@ -34,7 +34,9 @@ pub(crate) struct Mtimes {
 #[derive(Debug)]
 pub(crate) struct Old<'s> {
     spools: &'s [Spool],
-    tree: MergedTree,
+    /// The files on disk if whiteouts are passed over, and if they are applied: a delta does not say for which
+    /// it was made.
+    trees: [MergedTree; 2],
     /// All regular files that have data, usable or not, by cleaned path: size in bytes.
     files: HashMap<Vec<u8>, u64>,
 }
@@ -42,7 +44,9 @@ pub(crate) struct Old<'s> {
 impl<'s> Old<'s> {
     pub(crate) fn new(spools: &'s [Spool]) -> Result<Self> {
         let layers = spools.iter().map(layer::entries).collect::<layer::Result<Vec<_>>>()?;
-        let tree = MergedTree::merge(&layers, &MergeOptions::default());
+        let trees = [false, true].map(|apply_whiteouts| {
+            MergedTree::merge(&layers, &MergeOptions { apply_whiteouts, ..MergeOptions::default() })
+        });
         let mut files = HashMap::new();
         for entry in layers.iter().flatten() {
             let is_file = matches!(entry.kind, EntryKind::File | EntryKind::Sparse);
@@ -50,11 +54,16 @@ impl<'s> Old<'s> {
                 files.insert(path, entry.data.end - entry.data.start);
             }
         }
-        Ok(Self { spools, tree, files })
+        Ok(Self { spools, trees, files })
     }
 
     pub(crate) const fn is_given(&self) -> bool {
         !self.spools.is_empty()
+    }
+
+    /// Returns the file at this cleaned path, in whichever way the old layers were extracted.
+    fn find(&self, path: &[u8]) -> Option<&MergedFile> {
+        self.trees.iter().find_map(|tree| tree.find(path))
     }
 
     /// Returns the state of the old layers at this cleaned path.
@@ -63,7 +72,7 @@ impl<'s> Old<'s> {
             return SamePath::Unknown;
         }
         match path {
-            Some(path) if self.tree.find(path).is_some() => SamePath::Usable,
+            Some(path) if self.find(path).is_some() => SamePath::Usable,
             Some(path) if self.files.contains_key(path) => SamePath::Unusable,
             _ => SamePath::Missing,
         }
@@ -117,7 +126,7 @@ impl<'s> Old<'s> {
     ) -> Result<Mtimes> {
         let mut mtimes = Mtimes::default();
         for (_, entry) in files.iter().zip(entries).filter(|(file, _)| file.reason == Reason::Unchanged) {
-            let Some(old) = clean_path(&entry.path).and_then(|path| self.tree.find(&path)) else { continue };
+            let Some(old) = clean_path(&entry.path).and_then(|path| self.find(&path)) else { continue };
             let header =
                 |spool: &Spool, start: u64| spool.read_range(start.saturating_sub(HEADER_SIZE)..start);
             let of_old = header(&self.spools[old.layer], old.data.start)?;
@@ -130,9 +139,9 @@ impl<'s> Old<'s> {
 
     /// The old file to look into beside a new one: that of its path, or else its main source.
     fn usable(&self, entry: &Entry, file: &FileCost) -> Option<&MergedFile> {
-        let same = clean_path(&entry.path).and_then(|path| self.tree.find(&path));
+        let same = clean_path(&entry.path).and_then(|path| self.find(&path));
         // An escaped path that names a file as it stands names the file it was escaped from, or
         // one that is compared in vain.
-        same.or_else(|| self.tree.find(file.made.sources.first()?.path.as_bytes()))
+        same.or_else(|| self.find(file.made.sources.first()?.path.as_bytes()))
     }
 }

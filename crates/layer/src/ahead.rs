@@ -1,9 +1,9 @@
-//! What extension headers say of the entries that follow.
+//! The statements of extension headers about the entries that follow.
 
 use crate::header::{HeaderBlock, up_to_nul};
 use crate::pax::{PaxHeader, decimal};
 
-/// What extension headers say of the next entry. Of two of a kind, the last counts.
+/// The statements of extension headers about the next entry. Of two of a kind, the last counts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ahead {
     pub(crate) pax: PaxHeader,
@@ -17,7 +17,7 @@ impl Ahead {
     }
 }
 
-/// What global headers say of all entries that follow. GNU tar heeds it, Go does not.
+/// The statements of global headers about all entries that follow. GNU tar heeds them, Go does not.
 #[derive(Debug, Default)]
 pub(crate) struct Global {
     path: Option<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! How the bytes of a layer are compressed: told from magic bytes, never from a name.
+//! The compression of a layer's bytes: told from magic bytes, never from a name.
 
 use std::io::{self, BufRead, Read};
 
@@ -52,7 +52,7 @@ impl Compression {
 
     /// A reader of the uncompressed bytes of `input`: of all its members, streams or frames.
     ///
-    /// What may follow them is what the tools of the format take: zeros after gzip, anything after bzip2,
+    /// They may be followed by what the tools of the format take: zeros after gzip, anything after bzip2,
     /// zeros in fours after and between streams of xz, nothing after zstd.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What the headers of an entry say besides what [`Entry`](crate::Entry) keeps: owner, times, devices,
+//! The part of an entry's headers that [`Entry`](crate::Entry) does not keep: owner, times, devices,
 //! extended attributes, the map of a sparse file.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub struct Details {
     pub uid: u32,
     /// The number of its group.
     pub gid: u32,
-    /// When it was changed.
+    /// The time of its last change.
     pub mtime: Timestamp,
     /// Major and minor number of a device.
     pub device: (u32, u32),

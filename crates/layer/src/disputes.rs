@@ -1,4 +1,4 @@
-//! Where GNU tar (1.34) and Go's archive/tar read an entry differently. Both were run on each case that is
+//! The entries that GNU tar (1.34) and Go's archive/tar read differently. Both were run on each case that is
 //! told apart here.
 
 use crate::ahead::{Ahead, Global, size_for_gnu};

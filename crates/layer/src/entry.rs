@@ -7,7 +7,7 @@ use std::ops::Range;
 pub struct Entry {
     /// The path as the tar has it, raw bytes.
     pub path: Box<[u8]>,
-    /// What the entry is.
+    /// The kind of the entry.
     pub kind: EntryKind,
     /// Permission bits.
     pub mode: u32,
@@ -15,7 +15,7 @@ pub struct Entry {
     pub data: Range<u64>,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file; its data is its content.
@@ -36,10 +36,10 @@ pub enum EntryKind {
     Disputed(Dispute),
 }
 
-/// What depends on the tool that extracts a disputed entry.
+/// The part of a disputed entry that depends on the tool which extracts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dispute {
-    /// What lies under the path of the entry, and under this other path.
+    /// The files under the path of the entry, and under this other path.
     Names(Box<[u8]>),
     /// Anything: the tools take different bytes for the entries that follow, or one finds a link where
     /// the other finds a file.

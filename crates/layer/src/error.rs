@@ -1,4 +1,4 @@
-//! What can be wrong with a layer.
+//! Errors of layers.
 
 use std::io;
 
@@ -14,11 +14,11 @@ pub enum Error {
     /// The system refused.
     #[error("cannot {action} {name}")]
     Io {
-        /// What was tried: a verb.
+        /// The verb for the action that failed.
         action: &'static str,
         /// The file or directory.
         name: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The compressed bytes cannot be decoded.
@@ -28,7 +28,7 @@ pub enum Error {
         name: String,
         /// Uncompressed bytes that could be read.
         offset: u64,
-        /// What the decoder said.
+        /// The message of the decoder.
         source: io::Error,
     },
     /// A header of the tar is broken, or an entry is cut off.
@@ -38,23 +38,23 @@ pub enum Error {
         name: String,
         /// Offset of the header in the uncompressed tar, in bytes.
         offset: u64,
-        /// What is wrong with it.
+        /// The rule that it breaks.
         reason: String,
     },
     /// There is no tar: not even a first header.
     #[error("{name} is no tar: {what}")]
     NotATar {
-        /// What was given as a layer.
+        /// The name of the file that was given as a layer.
         name: String,
-        /// What it is.
+        /// The kind of the file.
         what: FileKind,
     },
     /// It is a tar, but of whole images.
     #[error("{name} is no layer, but {archive}")]
     ImageArchive {
-        /// What was given as a layer.
+        /// The name of the file that was given as a layer.
         name: String,
-        /// What it is.
+        /// The kind of the archive.
         archive: ImageArchive,
     },
     /// The uncompressed tar is over the bound that the caller set.

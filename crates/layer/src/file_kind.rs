@@ -10,6 +10,8 @@ use crate::{Compression, Result, Spool};
 pub enum FileKind {
     /// It has no bytes.
     Empty,
+    /// A device without an end, such as a terminal or `/dev/zero`.
+    Device,
     /// A tardiff of any version.
     Delta,
     /// Compressed within another compression.
@@ -34,6 +36,7 @@ impl fmt::Display for FileKind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Empty => "it is empty",
+            Self::Device => "it is a character device",
             Self::Delta => "it is a delta",
             Self::Compressed(compression) => {
                 return write!(out, "it is compressed with {} a second time", compression.name());

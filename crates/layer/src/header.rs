@@ -10,7 +10,7 @@ use std::ops::Range;
 /// Size of a block in memory: [`BLOCK_SIZE`](crate::BLOCK_SIZE).
 pub(crate) const BLOCK: usize = 512;
 
-/// Where the fields are (POSIX.1-1988, ustar; the last three are GNU tar's and star's).
+/// The places of the fields (POSIX.1-1988, ustar; the last three are GNU tar's and star's).
 const NAME: Range<usize> = 0..100;
 pub(crate) const MODE: Range<usize> = 100..108;
 pub(crate) const UID: Range<usize> = 108..116;
@@ -204,7 +204,7 @@ fn gnu_number(field: &[u8]) -> Option<u64> {
     field[..digits].iter().try_fold(0, add)
 }
 
-/// What isspace(3) takes for a blank.
+/// Tells whether isspace(3) takes a byte for a blank.
 const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }

@@ -11,7 +11,7 @@ pub enum ImageArchive {
     /// A tar of an OCI image layout (`oci-archive:` in container tools; also what `docker save` writes
     /// since version 25).
     Oci,
-    /// What older versions of `docker save` write (`docker-archive:`).
+    /// An archive as older versions of `docker save` write it (`docker-archive:`).
     Docker,
 }
 

@@ -1,4 +1,4 @@
-//! What a container layer is: a tar, compressed or not, named by two digests.
+//! A container layer: a tar, compressed or not, named by two digests.
 //!
 //! - [`Spool`] holds the uncompressed tar so that any thread can read it at any offset, whatever the
 //!   [`Compression`] of the file that was given.
@@ -36,6 +36,7 @@ mod image_archive;
 mod members;
 mod merged;
 mod pax;
+mod regular;
 mod sequence;
 mod sparse;
 mod spool;
@@ -50,5 +51,6 @@ pub use file_kind::FileKind;
 pub use image_archive::{ImageArchive, check_is_layer};
 pub use members::{BLOCK_SIZE, Member, Members};
 pub use merged::{MergeOptions, MergedFile, MergedTree, clean_path, is_whiteout};
+pub use regular::{open_regular, open_regular_here};
 pub use sparse::SparseMap;
 pub use spool::{Spool, SpoolOptions};

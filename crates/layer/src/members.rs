@@ -29,9 +29,9 @@ const MAGIC_END: usize = 262;
 /// An entry with the headers that describe it.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// What [`entries`](crate::entries) gives.
+    /// The entry as [`entries`](crate::entries) gives it.
     pub entry: Entry,
-    /// What it is for Go, and so for container tools: never [disputed](EntryKind::Disputed).
+    /// Its kind for Go, and so for container tools: never [disputed](EntryKind::Disputed).
     pub kind: EntryKind,
     pub(crate) header: HeaderBlock,
     pub(crate) pax: PaxHeader,
@@ -50,11 +50,11 @@ pub struct Members<'s> {
     /// Bytes of the names of all entries so far.
     names: u64,
     global: Global,
-    /// What extension headers say of the next entry, by the rules of Go.
+    /// The statements of extension headers about the next entry, by the rules of Go.
     ahead: Ahead,
     /// The same by the rules of GNU tar, if that is something else.
     ahead_for_gnu: Option<Ahead>,
-    /// Whether GNU tar takes an extension header of the next entry for something else, or ends it elsewhere.
+    /// True if GNU tar takes an extension header of the next entry for something else, or ends it elsewhere.
     is_disputed: bool,
     is_done: bool,
 }
@@ -223,7 +223,7 @@ impl<'s> Members<'s> {
 
     /// Moves behind the extension blocks of an old GNU sparse header, which precede the data.
     fn skip_sparse_extensions(&mut self, header: &HeaderBlock, start: u64) -> Result<()> {
-        /// Where a block says whether another follows: in the header and in the extension blocks.
+        /// The byte that says whether another block follows: in the header and in the extension blocks.
         const IN_HEADER: Range<usize> = 482..483;
         const IN_BLOCK: usize = 504;
         let mut is_extended = header.field(IN_HEADER) != [0];
@@ -309,7 +309,7 @@ impl Iterator for Members<'_> {
     }
 }
 
-/// What Go takes the entry for.
+/// Returns the kind that Go takes the entry for.
 fn kind(header: &HeaderBlock, ahead: &Ahead, path: &[u8], is_pax_sparse: bool) -> EntryKind {
     match header.type_flag() {
         // Unix V7 has no other directories.

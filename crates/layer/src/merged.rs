@@ -23,10 +23,10 @@ use std::sync::Arc;
 use crate::Entry;
 use tree::Tree;
 
-/// How layers are merged and which names of files may be used.
+/// The way in which layers are merged, and the names of files that may be used.
 #[derive(Debug, Clone, Default)]
 pub struct MergeOptions {
-    /// Whether whiteouts of a layer hide what lower layers have (OCI image specification, "layer",
+    /// True if whiteouts of a layer hide what lower layers have (OCI image specification, "layer",
     /// Whiteouts). Without it, layers are extracted over each other as plain tars.
     pub apply_whiteouts: bool,
     /// If not empty: only names that start with one of these may be used.

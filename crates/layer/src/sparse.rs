@@ -12,7 +12,7 @@ const MAX_SEGMENTS: usize = 1 << 20;
 const TOO_MANY: &str = "the sparse map has over a million parts";
 const BROKEN: &str = "the sparse map is malformed";
 
-/// Where the map is in an old GNU header, and in the blocks that extend it.
+/// The place of the map in an old GNU header, and in the blocks that extend it.
 const IN_HEADER: Range<usize> = 386..482;
 const IN_BLOCK: Range<usize> = 0..504;
 /// Size of the file in an old GNU header.
@@ -20,7 +20,7 @@ const REAL_SIZE: Range<usize> = 483..495;
 /// An offset and a size of 12 bytes each.
 const SEGMENT_SIZE: usize = 24;
 
-/// Where the parts of a file are.
+/// The places of the parts of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SparseMap {
     /// Size of the file in bytes, holes included.
@@ -31,7 +31,7 @@ pub struct SparseMap {
     pub skip: u64,
 }
 
-/// How a sparse file is stored in PAX records, as Go tells it.
+/// The form of a sparse file in PAX records, as Go tells it.
 enum PaxFormat {
     /// 0.0 and 0.1: the map is in the records.
     InRecords,

@@ -1,13 +1,13 @@
 //! The uncompressed tar of a layer, to be read at any offset from any thread.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{Compression, DiffId, DigestWriter, Error, FileKind, Result};
+use crate::{Compression, DiffId, DigestWriter, Error, FileKind, Result, open_regular};
 
 /// The uncompressed bytes of a layer.
 ///
@@ -22,7 +22,7 @@ pub struct Spool {
     blob_size: u64,
 }
 
-/// Where and how much a [`Spool`] may write.
+/// The place and the amount that a [`Spool`] may write.
 #[derive(Debug, Clone)]
 pub struct SpoolOptions {
     /// The directory of the temporary file.
@@ -48,7 +48,7 @@ impl Spool {
     /// [`Error::Io`] if it cannot be read or spooled, [`Error::Decompress`] if its compression is
     /// broken, [`Error::TooLarge`] if it is over the bound.
     pub fn open(path: &Path, options: &SpoolOptions) -> Result<Self> {
-        Self::open_as(path.display().to_string(), path, options)
+        Self::open_named(path.display().to_string(), path, options, &|_| ())
     }
 
     /// Does what [`open`](Self::open) does. `progress` is called with the bytes of the file that are read
@@ -60,30 +60,59 @@ impl Spool {
         Self::open_named(path.display().to_string(), path, options, progress)
     }
 
-    /// Opens a layer that `name` names in errors.
+    /// Opens the layer in a regular file, in a place that somebody else fills: nothing else is opened, and no
+    /// writer is waited for.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
-    pub fn open_as(name: String, path: &Path, options: &SpoolOptions) -> Result<Self> {
-        Self::open_named(name, path, options, &|_| ())
+    /// As [`open`](Self::open); [`Error::Io`] if it is no regular file.
+    pub fn open_blob(path: &Path, options: &SpoolOptions) -> Result<Self> {
+        Self::open_blob_as(path.display().to_string(), path, options)
+    }
+
+    /// Does what [`open_blob`](Self::open_blob) does for a layer that `name` names in errors.
+    ///
+    /// # Errors
+    /// As [`open_blob`](Self::open_blob).
+    pub fn open_blob_as(name: String, path: &Path, options: &SpoolOptions) -> Result<Self> {
+        let file = open_regular(path);
+        let file = file.map_err(|source| Error::Io { action: "read", name: name.clone(), source })?;
+        Self::open_file(name, file, options, &|_| ())
     }
 
     fn open_named(name: String, path: &Path, options: &SpoolOptions, progress: &dyn Fn(u64)) -> Result<Self> {
         let io_error = |source| Error::Io { action: "read", name: name.clone(), source };
-        let mut file = File::open(path).map_err(io_error)?;
-        let metadata = file.metadata().map_err(io_error)?;
-        if metadata.is_file() {
-            let start = read_start(&mut file).map_err(io_error)?;
-            let compression = Compression::detect(&start);
-            file.rewind().map_err(io_error)?;
-            if compression == Compression::None {
-                let size = metadata.len();
-                check_size(&name, size, options.max_size)?;
-                return Ok(Self { name, file: Arc::new(file), size, compression, blob_size: size });
-            }
-            return Self::read(name, Watched { inner: file, progress }, options);
+        // A device may do something when it is opened.
+        let metadata = fs::metadata(path).map_err(io_error)?;
+        if metadata.file_type().is_char_device() {
+            let is_null = metadata.rdev() == rustix::fs::makedev(1, 3);
+            let what = if is_null { FileKind::Empty } else { FileKind::Device };
+            return Err(Error::NotATar { name, what });
         }
-        Self::read_pipe(name, Watched { inner: file, progress }, options)
+        let file = File::open(path).map_err(io_error)?;
+        Self::open_file(name, file, options, progress)
+    }
+
+    fn open_file(
+        name: String,
+        mut file: File,
+        options: &SpoolOptions,
+        progress: &dyn Fn(u64),
+    ) -> Result<Self> {
+        let io_error = |source| Error::Io { action: "read", name: name.clone(), source };
+        let metadata = file.metadata().map_err(io_error)?;
+        if !metadata.is_file() {
+            return Self::read_pipe(name, Watched { inner: file, progress }, options);
+        }
+        let start = read_start(&mut file).map_err(io_error)?;
+        let compression = Compression::detect(&start);
+        file.rewind().map_err(io_error)?;
+        let size = metadata.len();
+        // Files in /proc have no size and are made while they are read.
+        if compression == Compression::None && start.len() as u64 <= size {
+            check_size(&name, size, options.max_size)?;
+            return Ok(Self { name, file: Arc::new(file), size, compression, blob_size: size });
+        }
+        Self::read(name, Watched { inner: file, progress }, options)
     }
 
     /// Spools the layer that comes through a pipe, such as stdin.
@@ -148,7 +177,7 @@ impl Spool {
         Self { name, file: Arc::new(file), size, compression: Compression::None, blob_size: size }
     }
 
-    /// What the layer is called in errors: the path of its file.
+    /// The name of the layer in errors: the path of its file.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -163,7 +192,7 @@ impl Spool {
         self.blob_size
     }
 
-    /// How the layer was compressed.
+    /// The compression that the layer had.
     pub const fn compression(&self) -> Compression {
         self.compression
     }
@@ -173,11 +202,20 @@ impl Spool {
     /// # Errors
     /// [`Error::Io`], also where the tar ends earlier.
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        self.file.read_exact_at(buffer, offset).map_err(|source| Error::Io {
-            action: "read",
-            name: self.name.clone(),
-            source,
+        self.file.read_exact_at(buffer, offset).map_err(|source| {
+            let within = offset.checked_add(buffer.len() as u64).is_some_and(|end| end <= self.size);
+            let source = match source.kind() {
+                io::ErrorKind::UnexpectedEof if within => self.shortened(),
+                _ => source,
+            };
+            Error::Io { action: "read", name: self.name.clone(), source }
         })
+    }
+
+    /// The error for a file that ends before the size that it had when it was opened.
+    fn shortened(&self) -> io::Error {
+        let text = format!("it had {} bytes and became shorter while it was read", self.size);
+        io::Error::new(io::ErrorKind::UnexpectedEof, text)
     }
 
     /// The bytes of a range of the uncompressed tar.
@@ -265,7 +303,12 @@ struct SpoolReader<'s> {
 
 impl Read for SpoolReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.spool.file.read_at(buffer, self.position)?;
+        // What is appended to the file meanwhile does not belong to the layer.
+        let left = usize::try_from(self.spool.size - self.position).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.spool.file.read_at(&mut buffer[..left], self.position)?;
+        if read == 0 && left > 0 {
+            return Err(self.spool.shortened());
+        }
         self.position += read as u64;
         Ok(read)
     }

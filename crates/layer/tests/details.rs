@@ -1,4 +1,4 @@
-//! What headers say of an entry besides its name and its data: as podman takes it, or refused as it refuses.
+//! The headers of an entry besides its name and its data: as podman takes them, or refused as it refuses.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
 

@@ -1,6 +1,6 @@
 //! Headers that tools write differently, and read differently: an entry is what GNU tar and Go agree about.
 //!
-//! What Go's archive/tar finds was seen by running it on each case; GNU tar is run here.
+//! The results of Go's archive/tar were seen by running it on each case; GNU tar is run here.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
 
@@ -112,7 +112,7 @@ fn shorts(archive: &[u8]) -> Vec<String> {
     entries(&spool(archive)).unwrap().iter().map(short).collect()
 }
 
-/// What Go finds, also where GNU tar finds something else.
+/// Returns the entries that Go finds, also where GNU tar finds something else.
 fn shorts_of_go(archive: &[u8]) -> Vec<String> {
     let members = Members::of(&spool(archive)).collect::<layer::Result<Vec<_>>>().unwrap();
     members.into_iter().map(|member| short(&Entry { kind: member.kind, ..member.entry })).collect()

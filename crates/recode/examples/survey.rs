@@ -1,4 +1,4 @@
-//! Which compressed files of a directory can be made again, by what, and how fast.
+//! Lists the compressed files of a directory that can be made again, by what, and how fast.
 //!
 //! ```sh
 //! cargo run --release -p recode --example survey -- DIR... [--sample N] [--list]

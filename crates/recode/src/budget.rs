@@ -57,7 +57,7 @@ impl Budget {
         self.memory
     }
 
-    /// Whether nothing is left.
+    /// Tells whether nothing is left.
     pub const fn is_spent(&self) -> bool {
         self.work() == 0
     }

@@ -10,7 +10,7 @@ use crate::{Codec, EncodingWork, Error, Refused, Result};
 
 const BUFFER_SIZE: usize = 64 << 10;
 
-/// How a stream is made.
+/// The parameters that make a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// 1 to 9: blocks of so many times 100 kB.
@@ -36,7 +36,7 @@ impl Plan {
         (400 << 10) + u64::from(self.level) * 800_000
     }
 
-    /// What it costs to encode, in units of about a nanosecond.
+    /// Returns the cost of encoding, in units of about a nanosecond.
     pub(crate) fn encoding_work(self) -> EncodingWork {
         EncodingWork { setup: u64::from(self.level) * 600_000, byte: 200 }
     }

@@ -46,7 +46,7 @@ impl Codec {
     }
 }
 
-/// What kind of file [`find`](crate::find) looks into.
+/// A kind of file that [`find`](crate::find) looks into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Container {
     Gzip,
@@ -71,7 +71,7 @@ impl Container {
     }
 }
 
-/// Whether [`find`](crate::find) could find something in a file that begins with `head`, of which
+/// Tells whether [`find`](crate::find) could find something in a file that begins with `head`, of which
 /// the first [`HEAD_SIZE`] bytes are looked at.
 pub fn is_compressed(head: &[u8]) -> bool {
     Container::detect(head).is_some()

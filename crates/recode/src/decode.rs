@@ -15,7 +15,7 @@ pub(crate) const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 /// Bytes of the input and of the output that are held at a time.
 const BUFFER_SIZE: usize = 32 << 10;
 
-/// What was decoded.
+/// The outcome of decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decoded {
     /// Bytes of the stream, to its end.

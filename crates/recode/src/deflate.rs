@@ -1,6 +1,6 @@
 //! Raw deflate.
 //!
-//! What zlib and GNU gzip make is said by a few parameters. What others make is said by how it
+//! Streams of zlib and GNU gzip are described by a few parameters. Those of others are described by how each
 //! differs from what zlib would have made at each place.
 //!
 //! Both are written here and not taken from a library. The encoders must make the bytes of one
@@ -34,7 +34,7 @@ const PARSE_WORK: u64 = 40;
 /// Work for a plain byte that is parsed and whose decisions are corrected.
 const CORRECT_WORK: u64 = 80;
 
-/// How a deflate stream is made.
+/// The parameters that make a deflate stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Plan {
     Zlib(zlib::Plan),

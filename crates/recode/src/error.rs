@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! The errors of this crate.
 
 use std::io;
 
@@ -14,9 +14,9 @@ pub enum Error {
     /// The reader or the writer failed.
     #[error("cannot {action}")]
     Io {
-        /// What was tried: a verb and its object.
+        /// The verb and the object of the action that failed.
         action: &'static str,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The encoded bytes are no stream of the codec.
@@ -24,7 +24,7 @@ pub enum Error {
     Corrupt {
         /// The codec.
         codec: Codec,
-        /// What the decoder said.
+        /// The message of the decoder.
         reason: String,
     },
     /// The stream has more plain bytes than the bound.
@@ -56,7 +56,7 @@ pub enum Error {
     /// The recipe does not fit these plain bytes: it was made of others.
     #[error("the recipe is not for these plain bytes: {reason}")]
     Mismatch {
-        /// What does not fit.
+        /// The part that does not fit.
         reason: &'static str,
     },
     /// The encoder itself failed.
@@ -64,7 +64,7 @@ pub enum Error {
     Encoder {
         /// The codec.
         codec: Codec,
-        /// What the encoder said.
+        /// The message of the encoder.
         reason: String,
     },
 }

@@ -12,9 +12,9 @@ const MAX_GZIP_NAME: usize = 4 << 10;
 /// A compressed stream that was found in a file, and its plain bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// How it is compressed.
+    /// The compression of the stream.
     pub codec: Codec,
-    /// Where it is in the file, in bytes: the stream alone, without the headers around it.
+    /// The place of the stream in the file, in bytes, without the headers around it.
     pub encoded: Range<usize>,
     /// Its plain bytes.
     pub plain: Vec<u8>,
@@ -27,7 +27,7 @@ pub struct Found {
 ///   it ends where the directory says;
 /// - xz: each stream; zstd: each frame that is not skippable; bzip2: each stream.
 ///
-/// What lies between and behind them is left alone. `max_plain` is the most plain bytes of all
+/// The bytes between and after them are left alone. `max_plain` is the most plain bytes of all
 /// streams together: one that would go over it is left out, and what comes behind it in a file
 /// that has no directory is not found.
 ///

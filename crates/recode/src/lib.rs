@@ -1,4 +1,4 @@
-//! What a compressed stream is: its plain bytes, and the recipe that makes the same stream of them
+//! A compressed stream: its plain bytes, and the recipe that makes the same stream from them
 //! again, bit for bit.
 //!
 //! - [`find`] finds the streams of a file by its content: gzip, zip, xz, zstd, bzip2.

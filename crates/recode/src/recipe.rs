@@ -9,7 +9,7 @@ use crate::{Budget, Codec, Error, Refused, Result, bzip2_stream, deflate, encode
 /// Largest recipe in bytes: what an applier must hold in memory.
 pub const MAX_RECIPE_SIZE: usize = 64 << 20;
 
-/// How a stream is made of its plain bytes. Opaque: one byte that names the encoder, then what the
+/// The way in which a stream is made from its plain bytes. Opaque: one byte that names the encoder, then what the
 /// encoder needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
@@ -17,7 +17,7 @@ pub struct Recipe {
     encoder: Encoder,
 }
 
-/// What a recipe says, checked.
+/// The contents of a recipe, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Encoder {
     Deflate(deflate::Plan),
@@ -91,7 +91,7 @@ impl Recipe {
         &self.bytes
     }
 
-    /// What the recipe makes a stream of.
+    /// Returns the codec of the streams that the recipe makes.
     pub const fn codec(&self) -> Codec {
         match self.encoder {
             Encoder::Deflate(_) => Codec::Deflate,
@@ -183,7 +183,7 @@ fn find(codec: Codec, source: &mut dyn Source, budget: &Budget) -> Result<Recipe
 struct Search<'s> {
     source: &'s mut dyn Source,
     budget: &'s Budget,
-    /// Whether an encoder was not tried that takes more memory than the budget has.
+    /// True if an encoder was not tried because it takes more memory than the budget has.
     lacked_memory: bool,
 }
 
@@ -222,7 +222,7 @@ impl Search<'_> {
         if self.makes(&encoder) { Ok(encoder) } else { Err(Refused::NotTheStream) }
     }
 
-    /// Whether the encoder makes the stream.
+    /// Tells whether the encoder makes the stream.
     fn makes(&mut self, encoder: &Encoder) -> bool {
         self.matched(encoder) == self.source.encoded_size()
     }

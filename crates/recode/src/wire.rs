@@ -1,4 +1,4 @@
-//! How recipes are written: bytes, and numbers of seven bits a byte, the lowest first.
+//! The notation of recipes: bytes, and numbers of seven bits a byte, the lowest first.
 
 use crate::{Error, Result};
 

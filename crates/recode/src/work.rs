@@ -1,4 +1,4 @@
-//! What decoding and encoding cost, so that somebody who does it for others can bound it.
+//! The costs of decoding and encoding, so that somebody who does it for others can bound them.
 //!
 //! All numbers are units of about a nanosecond of one core; they do not depend on the machine.
 
@@ -13,7 +13,7 @@ use crate::{Codec, Decoded, Recipe, Result, decode};
 /// as the source of an [`Error::Io`](crate::Error::Io).
 pub type Charge<'c> = &'c dyn Fn(u64) -> io::Result<()>;
 
-/// What it costs to decode a stream: a part for any stream, one for each encoded byte and one for each
+/// The cost of decoding a stream: a part for any stream, one for each encoded byte and one for each
 /// plain byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodingWork {
@@ -26,7 +26,7 @@ pub struct DecodingWork {
 }
 
 impl Codec {
-    /// What decoding costs.
+    /// Returns the cost of decoding.
     pub const fn decoding_work(self) -> DecodingWork {
         let (setup, encoded_byte, plain_byte) = match self {
             Self::Deflate => (8 << 10, 4, 4),
@@ -38,7 +38,7 @@ impl Codec {
     }
 }
 
-/// What it costs to encode with a recipe.
+/// The cost of encoding with a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EncodingWork {
     /// To set the encoders up that the recipe names, all of them, one after the other.
@@ -48,7 +48,7 @@ pub struct EncodingWork {
 }
 
 impl Recipe {
-    /// What it costs to encode `plain_size` bytes.
+    /// Returns the cost of encoding `plain_size` bytes.
     pub fn encoding_work(&self, plain_size: u64) -> EncodingWork {
         match self.encoder() {
             // The parser charges its searches itself.

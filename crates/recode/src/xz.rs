@@ -27,7 +27,7 @@ const MAX_BLOCKS: u64 = 1 << 14;
 /// Bit of the preset that stands for `-e`.
 const EXTREME: u8 = 0x10;
 
-/// How an xz stream is made.
+/// The parameters that make an xz stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// A level 0 to 9, with or without [`EXTREME`].
@@ -98,7 +98,7 @@ impl Plan {
         u64::from(dictionary) * 12 + (8 << 20)
     }
 
-    /// What it costs to encode, in units of about a nanosecond. Each block has an encoder; tables of large
+    /// Returns the cost of encoding, in units of about a nanosecond. Each block has an encoder; tables of large
     /// dictionaries come from the system cleared.
     pub(crate) fn encoding_work(&self) -> EncodingWork {
         let setup = self.blocks.len() as u64 * ((256 << 10) + self.memory() / 64);

@@ -42,7 +42,7 @@ pub struct Member<'z> {
     pub crc: u32,
     /// The size of its content in bytes, as the directory says.
     pub plain_size: u64,
-    /// How it is compressed.
+    /// The compression of the stream.
     pub method: Method,
     /// Where its data is in the file, compressed as it is, in bytes.
     pub encoded: Range<usize>,
@@ -67,7 +67,7 @@ pub fn members<'z>(zip: &'z [u8], budget: &Budget) -> Vec<Member<'z>> {
     members
 }
 
-/// Where the directory begins, and how many entries it has.
+/// Returns the offset of the directory and the number of its entries.
 fn directory(zip: &[u8]) -> Option<(usize, u64)> {
     let search = zip.len().saturating_sub(END_SIZE + MAX_COMMENT_SIZE);
     let end =

@@ -26,15 +26,15 @@ const MIN_LONG_SIZE: u64 = 1 << 20;
 /// Base-2 logarithm of the window of `--long`.
 const LONG_WINDOW_LOG: u8 = 27;
 
-/// How a frame is made.
+/// The parameters that make a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// 1 to 22.
     level: u8,
-    /// Whether the size is told first, so that the frame says it and the encoder fits itself to it.
+    /// True if the size is told first, so that the frame says it and the encoder fits itself to it.
     has_size: bool,
     has_checksum: bool,
-    /// Whether libzstd cuts jobs for its threads; their number does not show.
+    /// True if libzstd cuts jobs for its threads; their number does not show.
     is_threaded: bool,
     /// Base-2 logarithm of the window of `--long`; 0 is without it.
     long: u8,
@@ -75,7 +75,7 @@ impl Plan {
         window + tables + jobs
     }
 
-    /// What it costs to encode, in units of about a nanosecond. The encoder clears its tables, which are
+    /// Returns the cost of encoding, in units of about a nanosecond. The encoder clears its tables, which are
     /// smaller where it knows that there are few bytes.
     pub(crate) fn encoding_work(self, plain_size: u64) -> EncodingWork {
         let (tables, byte): (u64, u64) = match self.level {
@@ -152,7 +152,7 @@ fn failed(code: usize) -> Error {
     Error::Encoder { codec: Codec::Zstd, reason: get_error_name(code).into() }
 }
 
-/// What a frame header tells (RFC 8878, 3.1.1.1).
+/// The contents of a frame header (RFC 8878, 3.1.1.1).
 struct Header {
     has_size: bool,
     has_checksum: bool,
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use crate::Recipe;
 
-    /// What an applier grants; it encodes with no recipe that says more.
+    /// The memory that an applier grants; it encodes with no recipe that says more.
     const GRANTED: u64 = 256 << 20;
 
     /// The tables of level 22 take 640 MiB, whatever the window.

@@ -86,7 +86,7 @@ impl Fetcher<'_> {
         let (path, expected, options) =
             (self.layout.blob_path(digest_of(here)?), layer.diff_id, self.rebuilder.spool.clone());
         let tar = blocking(move || {
-            let tar = Spool::open(&path, &options)?;
+            let tar = Spool::open_blob(&path, &options)?;
             check_diff_id(tar.diff_id()?, expected)?;
             Ok(tar)
         });

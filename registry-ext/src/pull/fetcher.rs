@@ -101,7 +101,7 @@ impl Fetcher<'_> {
         let path = repository.blob(&layer.blob, dir, &|bytes| task.advance(bytes)).await?;
         let (layout, layer, options) = (self.layout.clone(), layer.clone(), spool.clone());
         blocking(move || {
-            check_diff_id(Spool::open(&path, &options)?.diff_id()?, layer.diff_id)?;
+            check_diff_id(Spool::open_blob(&path, &options)?.diff_id()?, layer.diff_id)?;
             layout.put_blob(layer.digest.0, &path)
         })
         .await

@@ -1,12 +1,11 @@
 //! The tar of a layer, rebuilt from a delta and old files.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use layer::{DiffId, SpoolOptions};
+use layer::{DiffId, SpoolOptions, open_regular};
 use tar_patch::Fault;
 use tempfile::NamedTempFile;
 use tokio::time::timeout;
@@ -42,7 +41,7 @@ pub(crate) async fn apply<W: Write + Send + 'static>(
 ) -> Result<(W, u64)> {
     blocking(move || {
         let mut files = open()?;
-        let delta = File::open(&delta).map_err(Error::io("open", &delta))?;
+        let delta = open_regular(&delta).map_err(Error::io("open", &delta))?;
         let mut output = output()?;
         let work = budget.work();
         let options = tar_patch::ApplyOptions {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use oci_distribution::errors::{OciDistributionError, OciErrorCode};
 
 use super::challenge::Challenges;
+use super::proxy;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -170,6 +171,9 @@ impl RegistryError {
 
     /// Sorts the errors of the HTTP client below it.
     pub(super) fn from_http(action: &str, error: reqwest::Error) -> Self {
+        if let Some(refusal) = proxy::refusal(action, &error) {
+            return refusal;
+        }
         match error.status() {
             Some(status) => Self::from_status(action, status.as_u16(), ""),
             // The URL is in `action` in a form that people know, and could hold a signature.

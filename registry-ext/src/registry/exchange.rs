@@ -11,7 +11,7 @@ use reqwest::{RequestBuilder, Response};
 use tokio::time::timeout;
 
 use super::challenge::Challenges;
-use super::{CONNECT_TIMEOUT, RegistryError, redirect};
+use super::{CONNECT_TIMEOUT, RegistryError, proxy, redirect};
 use crate::Error;
 
 /// Most bytes of what comes with an error, or from a token server.
@@ -40,6 +40,7 @@ pub(super) async fn exchange(
     if status.is_success() {
         return Ok(answer);
     }
+    let action = &proxy::route(action, answer.url())?;
     let (wait, challenges) = (retry_after(answer.headers()), Challenges::of(answer.headers()));
     let mut message = Vec::new();
     let read = async {

@@ -6,7 +6,7 @@ use reqwest::header::{
 };
 use reqwest::{Method, Request, Response, StatusCode, Url};
 
-use super::RegistryError;
+use super::{RegistryError, proxy};
 
 /// Most redirects that are followed for one request.
 const MAX_REDIRECTS: usize = 10;
@@ -20,8 +20,12 @@ pub(super) async fn execute(
 ) -> Result<Response, RegistryError> {
     for _ in 0..=MAX_REDIRECTS {
         let again = request.try_clone();
+        let action = &proxy::route(action, request.url())?;
         let answer =
             client.execute(request).await.map_err(|error| RegistryError::from_http(action, error))?;
+        if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(proxy::refused(action));
+        }
         let (Some(again), Some(next)) = (again, target(&answer)) else { return Ok(answer) };
         request = sent_on(again, next, answer.status())
             .map_err(|reason| RegistryError::protocol(action, reason))?;

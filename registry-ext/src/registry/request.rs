@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::access::{Access, Operation};
 use super::exchange::{MAX_MESSAGE_SIZE, exchange, links, next_chunk, too_large, too_late};
 use super::rate::Floor;
-use super::{CONNECT_TIMEOUT, Client, READ_TIMEOUT, RegistryError, USER_AGENT};
+use super::{CONNECT_TIMEOUT, Client, READ_TIMEOUT, RegistryError, USER_AGENT, proxy};
 use crate::{Error, Result};
 
 /// Largest manifest or index in bytes: what registries accept (OCI distribution specification,
@@ -122,7 +122,16 @@ impl Client {
             let media_type = answer.headers().get(CONTENT_TYPE);
             let media_type = media_type.and_then(|value| value.to_str().ok().map(str::to_owned));
             let links = links(answer.headers());
+            let is_page = media_type.as_deref().is_some_and(|of| of.starts_with("text/html"));
+            let action = &proxy::route(action, answer.url())?;
             let bytes = self.read(action, answer, MAX_MANIFEST_SIZE).await?;
+            // What a proxy shows that wants somebody to log in or to agree, with status 200.
+            if is_page && bytes.trim_ascii_start().starts_with(b"<") {
+                return Err(RegistryError::protocol(
+                    action,
+                    "the answer is a web page, and not of a registry",
+                ));
+            }
             Ok(Document { media_type, bytes, links })
         });
         match read.await {
@@ -177,6 +186,8 @@ pub(super) fn http_client(ca_certificates: &[Vec<u8>], this_machine: bool) -> Re
         .redirect(Policy::none());
     if this_machine {
         builder = builder.no_proxy();
+    } else {
+        proxy::check()?;
     }
     for pem in ca_certificates {
         let bundle = reqwest::Certificate::from_pem_bundle(pem).map_err(RegistryError::setup)?;

@@ -16,13 +16,14 @@ use oci_distribution::token_cache::{RegistryToken, RegistryTokenType};
 use oci_distribution::{Client as UploadClient, RegistryOperation};
 use oci_spec::distribution::Reference;
 use oci_spec::image::Descriptor;
+use reqwest::Url;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::access::{Access, Operation};
 use super::request::Effort;
-use super::{CONNECT_TIMEOUT, Client, RegistryError, USER_AGENT, is_loopback};
+use super::{CONNECT_TIMEOUT, Client, RegistryError, USER_AGENT, is_loopback, proxy};
 use crate::Result;
 use crate::oci::digest_of;
 
@@ -43,7 +44,7 @@ impl Client {
         if self.has_blob(BlobDigest(digest)).await? {
             return Ok(());
         }
-        let action = format!("put the blob {digest} to {}", self.name());
+        let action = self.route_of_upload(&format!("put the blob {digest} to {}", self.name()))?;
         let text = digest.to_string();
         let patience = self.patience + Duration::from_secs(blob.size() / STORE_RATE);
         let put = async |access: &Access| {
@@ -83,14 +84,18 @@ impl Client {
             "latest".into(),
         );
         let text = digest.to_string();
+        let Ok(action) = self.route_of_upload("mount a blob") else { return false };
         let mount = async |access: &Access| {
             let client = self.upload_client(access).await?;
             let mounted = timeout(self.patience, client.mount_blob(&self.reference, &source, &text)).await;
-            mounted
-                .map_err(|_| stalled("mount a blob"))?
-                .map_err(|error| RegistryError::from_client("mount a blob", error))
+            mounted.map_err(|_| stalled(&action))?.map_err(|error| RegistryError::from_client(&action, error))
         };
         self.attempt(Operation::Push, Effort::Full, mount).await.is_ok()
+    }
+
+    fn route_of_upload(&self, action: &str) -> Result<String, RegistryError> {
+        let url = Url::parse(&self.base).map_err(|error| RegistryError::protocol(action, error))?;
+        proxy::route(action, &url)
     }
 
     /// The client, with what it needs to be let in.

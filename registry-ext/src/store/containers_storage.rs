@@ -5,18 +5,23 @@
 
 use std::collections::HashMap;
 use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use layer::{DiffId, Digest, SpoolOptions};
+use layer::{DiffId, Digest, SpoolOptions, open_regular};
 use serde::Deserialize;
 use tar_patch::DirSource;
 use tokio::process::Command;
 
+use super::layout_blobs::read_at_most;
 use super::{Base, LayerStore, MergedDirs, OciLayout, Sources};
 use crate::oci::parse_json;
 use crate::{Error, Result};
+
+/// Largest list of layers or images in bytes: a layer takes half a kilobyte of it.
+const MAX_LIST_SIZE: u64 = 64 << 20;
 
 /// A name in a containers-storage, as skopeo and podman write it:
 /// `containers-storage:[DRIVER@ROOT+RUNROOT]NAME`.
@@ -167,8 +172,8 @@ impl ContainersStorage {
 
     fn read<T: for<'de> Deserialize<'de>>(&self, what: &str) -> Result<Vec<T>> {
         let path = self.root.join(format!("{}-{what}/{what}.json", self.driver.name()));
-        match fs::read(&path) {
-            Ok(bytes) => parse_json(&path.display().to_string(), &bytes),
+        match open_regular(&path) {
+            Ok(file) => parse_json(&path.display().to_string(), &read_at_most(file, &path, MAX_LIST_SIZE)?),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(Error::io("read", path)(error)),
         }
@@ -202,11 +207,26 @@ impl ContainersStorage {
         Ok(self.read_layers()?.into_iter().find(is_wanted).map(|layer| layer.id))
     }
 
-    fn dir(&self, id: &str) -> PathBuf {
-        match self.driver {
-            Driver::Overlay => self.root.join("overlay").join(id).join("diff"),
-            Driver::Vfs => self.root.join("vfs/dir").join(id),
+    /// The directory of a layer: one in the storage, whatever its lists and links say.
+    fn dir(&self, id: &str) -> Result<PathBuf> {
+        let broken = |reason| Error::malformed(format!("layer {id} in {self}"), reason);
+        // As they are made: 64 hex digits. Tools that restore backups may give others.
+        if !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) || id.is_empty() {
+            return Err(broken("its id is none that names a directory"));
         }
+        let (of_layers, below) = match self.driver {
+            Driver::Overlay => (self.root.join("overlay"), "diff"),
+            Driver::Vfs => (self.root.join("vfs/dir"), ""),
+        };
+        let own = of_layers.join(id);
+        let dir = own.join(below);
+        for part in [&own, &dir] {
+            let metadata = fs::symlink_metadata(part).map_err(Error::io("look at", part))?;
+            if !metadata.is_dir() {
+                return Err(broken("its files are not in a directory of its own"));
+            }
+        }
+        Ok(dir)
     }
 }
 
@@ -233,10 +253,10 @@ impl LayerStore for ContainersStorage {
         match (self.driver, ids.as_slice()) {
             // The tree of the top layer is the whole image.
             (Driver::Vfs, [.., top]) | (Driver::Overlay, [top]) => {
-                Ok(Sources::Dir(DirSource::open(&self.dir(top))?))
+                Ok(Sources::Dir(DirSource::open(&self.dir(top)?)?))
             }
             (_, ids) => {
-                let dirs: Vec<PathBuf> = ids.iter().map(|id| self.dir(id)).collect();
+                let dirs: Vec<PathBuf> = ids.iter().map(|id| self.dir(id)).collect::<Result<_>>()?;
                 Ok(Sources::MergedDirs(MergedDirs::open(&dirs)?))
             }
         }
@@ -250,9 +270,12 @@ impl LayerStore for ContainersStorage {
 /// [`Error::Program`] if skopeo is not installed or fails.
 pub async fn copy_to_storage(layout: &OciLayout, tag: &str, to: &StorageRef) -> Result<()> {
     let failed = |reason: String| Error::Program { program: "skopeo", reason };
+    let mut from = OsString::from("oci:");
+    from.push(layout.dir());
+    from.push(format!(":{tag}"));
     let output = Command::new("skopeo")
         .args(["copy", "--quiet"])
-        .arg(format!("oci:{}:{tag}", layout.dir().display()))
+        .arg(from)
         .arg(to.to_string())
         .kill_on_drop(true)
         .output()

@@ -1,10 +1,10 @@
 //! The blobs of an OCI image layout: files that are named by their digests.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use layer::{Digest, DigestWriter};
+use layer::{Digest, DigestWriter, open_regular};
 use oci_spec::image::Descriptor;
 use tempfile::NamedTempFile;
 
@@ -27,18 +27,22 @@ impl OciLayout {
         let expected = digest_of(blob)?;
         let path = self.blob_path(expected);
         let what = || path.display().to_string();
-        let mut file = match File::open(&path) {
+        let file = match open_regular(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::NotFound { what: format!("blob {expected} in {self}") });
             }
             Err(error) => return Err(Error::io("open", path)(error)),
         };
-        let mut writer = DigestWriter::new(io::sink());
-        io::copy(&mut file, &mut writer).map_err(Error::io("read", &path))?;
-        let (_, actual, size) = writer.finish();
+        let wrong_size = |actual| Error::SizeMismatch { what: what(), expected: blob.size(), actual };
+        let size = file.metadata().map_err(Error::io("look at", &path))?.len();
         if size != blob.size() {
-            return Err(Error::SizeMismatch { what: what(), expected: blob.size(), actual: size });
+            return Err(wrong_size(size));
+        }
+        // It may grow while it is read.
+        let (actual, size) = digest_of_file(file.take(size + 1)).map_err(Error::io("read", &path))?;
+        if size != blob.size() {
+            return Err(wrong_size(size));
         }
         if actual != expected {
             return Err(Error::DigestMismatch { what: what(), expected, actual });
@@ -46,19 +50,27 @@ impl OciLayout {
         Ok(path)
     }
 
-    /// Stores a copy of a file as the blob with this digest, unless it is there. Where the file
-    /// system can do that, the copy shares its bytes.
+    /// Stores a copy of a file as the blob with this digest, unless a file of that size is there. Where the
+    /// file system can do that, the copy shares its bytes. It is the copy that is checked: the file may be
+    /// one that others write to.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::DigestMismatch`], [`Error::Io`].
     pub fn put_blob(&self, digest: Digest, path: &Path) -> Result<()> {
         let blob = self.blob_path(digest);
-        if blob.exists() {
+        let mut from = open_regular(path).map_err(Error::io("open", path))?;
+        let size = from.metadata().map_err(Error::io("look at", path))?.len();
+        if fs::metadata(&blob).is_ok_and(|there| there.is_file() && there.len() == size) {
             return Ok(());
         }
-        let mut from = File::open(path).map_err(Error::io("open", path))?;
         let mut copy = self.temporary()?;
-        io::copy(&mut from, copy.as_file_mut()).map_err(Error::io("write", &blob))?;
+        let file = copy.as_file_mut();
+        io::copy(&mut from, file).map_err(Error::io("write", &blob))?;
+        file.rewind().map_err(Error::io("read", &blob))?;
+        let (actual, _) = digest_of_file(file).map_err(Error::io("read", &blob))?;
+        if actual != digest {
+            return Err(Error::DigestMismatch { what: path.display().to_string(), expected: digest, actual });
+        }
         self.persist(copy, &blob)
     }
 
@@ -91,14 +103,27 @@ impl OciLayout {
     }
 }
 
+/// Hashes what is read. Gives its size in bytes, too.
+fn digest_of_file(mut file: impl Read) -> io::Result<(Digest, u64)> {
+    let mut writer = DigestWriter::new(io::sink());
+    io::copy(&mut file, &mut writer)?;
+    let (_, digest, size) = writer.finish();
+    Ok((digest, size))
+}
+
 /// Reads a document, which is no larger than a registry would give it.
 pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
+    let file = open_regular(path).map_err(Error::io("open", path))?;
+    read_at_most(file, path, MAX_MANIFEST_SIZE)
+}
+
+/// Reads a file of at most `max` bytes.
+pub(super) fn read_at_most(file: File, path: &Path, max: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(MAX_MANIFEST_SIZE + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
-    if bytes.len() as u64 > MAX_MANIFEST_SIZE {
-        let what = path.display().to_string();
-        return Err(Error::TooLarge { what, size: bytes.len() as u64, max: MAX_MANIFEST_SIZE });
+    file.take(max + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    let size = bytes.len() as u64;
+    if size > max {
+        return Err(Error::TooLarge { what: path.display().to_string(), size, max });
     }
     Ok(bytes)
 }

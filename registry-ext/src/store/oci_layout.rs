@@ -9,11 +9,13 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use layer::Digest;
+use layer::{Digest, open_regular};
 use oci_spec::image::{Descriptor, ImageIndex};
 
 use super::layout_blobs::read_bounded;
+use super::lock::lock_within;
 use crate::artifact;
 use crate::oci::{
     Manifest, Name, annotated, annotation, digest_of, index, is_index, parse_index, parse_manifest,
@@ -25,6 +27,8 @@ use crate::{Error, Result};
 
 /// Annotation of an entry of `index.json`: its tag.
 pub(crate) const ANNOTATION_REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// How long another writer may take: it only writes the index anew.
+const WRITER_PATIENCE: Duration = Duration::from_secs(60);
 const LAYOUT_FILE: &str = "oci-layout";
 const LAYOUT_JSON: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -285,9 +289,13 @@ impl OciLayout {
 
     /// Waits for other writers. The lock ends with the file that is returned.
     fn lock(&self) -> Result<File> {
+        self.lock_for(WRITER_PATIENCE)
+    }
+
+    fn lock_for(&self, patience: Duration) -> Result<File> {
         let path = self.dir.join(LAYOUT_FILE);
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
-        file.lock().map_err(Error::io("lock", path))?;
+        let file = open_regular(&path).map_err(Error::io("open", &path))?;
+        lock_within(&file, patience, || ()).map_err(Error::io("lock", path))?;
         Ok(file)
     }
 

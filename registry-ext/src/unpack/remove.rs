@@ -1,12 +1,16 @@
 //! Removes trees that others filled.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{self as sys, AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self as sys, AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
 
+/// Directories that are open at once, one below the other. What is deeper is moved up first: a process may
+/// have 1024 files open, and whoever filled the tree need not have stopped there. Trees that are unpacked are
+/// less deep ([`MAX_DEPTH`](super::root::MAX_DEPTH)).
+const MAX_OPEN: usize = 300;
 const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Removes the file or directory at a path: [`remove`] in the directory that holds it.
@@ -28,22 +32,57 @@ pub(crate) fn remove_path(path: &Path) -> Result<()> {
 /// # Errors
 /// `XDEV` if something is mounted below; those of the system.
 pub(super) fn remove(parent: impl AsFd, name: &[u8]) -> Result<()> {
-    match sys::unlinkat(&parent, name, AtFlags::empty()) {
+    let parent = parent.as_fd();
+    let mut moved = Moved { to: parent, names: Vec::new(), made: 0 };
+    remove_at(parent, name, 0, &mut moved)?;
+    while let Some(name) = moved.names.pop() {
+        remove_at(parent, &name, 0, &mut moved)?;
+    }
+    Ok(())
+}
+
+/// Directories from deep below, beside what is removed.
+struct Moved<'p> {
+    to: BorrowedFd<'p>,
+    names: Vec<Vec<u8>>,
+    made: u64,
+}
+
+impl Moved<'_> {
+    /// Moves a directory up.
+    fn take(&mut self, parent: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+        // Its entry `..` changes, which an owner may have forbidden.
+        drop(open(parent, name)?);
+        loop {
+            let new = format!(".removed-{}-{}", std::process::id(), self.made).into_bytes();
+            self.made += 1;
+            match sys::renameat_with(parent, name, self.to, new.as_slice(), RenameFlags::NOREPLACE) {
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    self.names.push(new);
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Removes a name, `depth` directories below what is removed.
+fn remove_at(parent: BorrowedFd<'_>, name: &[u8], depth: usize, moved: &mut Moved<'_>) -> Result<()> {
+    match sys::unlinkat(parent, name, AtFlags::empty()) {
         Err(Errno::ISDIR) => {}
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(error) => return Err(error),
     }
-    let dir = open(&parent, name)?;
-    clear(&dir)?;
-    sys::unlinkat(&parent, name, AtFlags::REMOVEDIR)
-}
-
-/// Removes all that is in a directory, which is open for reading.
-///
-/// # Errors
-/// As [`remove`].
-pub(super) fn clear(dir: &OwnedFd) -> Result<()> {
-    names(dir)?.iter().try_for_each(|(name, _)| remove(dir, name.as_bytes()))
+    if depth == MAX_OPEN {
+        return moved.take(parent, name);
+    }
+    let dir = open(parent, name)?;
+    names(&dir)?
+        .iter()
+        .try_for_each(|(name, _)| remove_at(dir.as_fd(), name.as_bytes(), depth + 1, moved))?;
+    sys::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
 /// Opens a directory for reading.

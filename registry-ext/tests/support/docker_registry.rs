@@ -124,10 +124,10 @@ fn spawn(dir: &Path, port: u16) -> Child {
     process
 }
 
-/// A CA, and a certificate for 127.0.0.1 that it signed.
+/// A CA, and a certificate for 127.0.0.1 and `registry.test` that it signed.
 fn make_certificates(dir: &Path) {
     let path = |name: &str| dir.join(name).display().to_string();
-    fs::write(dir.join("san"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    fs::write(dir.join("san"), "subjectAltName=IP:127.0.0.1,DNS:registry.test\n").unwrap();
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     let mut ca = vec!["req", "-x509", "-days", "2", "-subj", "/CN=test CA"];
     ca.extend(key);

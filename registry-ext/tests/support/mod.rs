@@ -7,6 +7,7 @@ pub(crate) mod docker_registry;
 pub(crate) mod images;
 pub(crate) mod kinds;
 pub(crate) mod listing;
+pub(crate) mod proxy;
 #[path = "../../examples/registry/server.rs"]
 pub(crate) mod server;
 pub(crate) mod unpacked;

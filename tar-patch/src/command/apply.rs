@@ -1,13 +1,12 @@
 //! `tar-patch DELTA SOURCE... OUT`
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
 use cli::{Bar, Misuse, Output, Progress, Text, resources};
-use layer::SpoolOptions;
+use layer::{SpoolOptions, open_regular};
 use tar_patch::{Applied, ApplyOptions, DiffId, DirSource, Fault, LayerSource, apply};
 
 use super::check::check;
@@ -19,8 +18,8 @@ const MAX_DIGEST_TEXT: u64 = 100;
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let started = Instant::now();
     let (Some(delta), Some(out)) = (&args.delta, &args.out) else { unreachable!("clap requires them") };
-    check(&args, delta, out)?;
     let expected = Expected::find(&args, delta)?;
+    check(&args, delta, out, expected.diff_id())?;
     let name = delta;
     let (delta, delta_size) = open_delta(delta)?;
     let temp_dir = args.temp_dir();
@@ -73,7 +72,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
 const NOT_COMPARED: &str = "the result was compared with no digest, as neither --diff-id nor DELTA.diff-id says \
                             which layer it must be: compare the diff_id with the one in the image's config";
 
-/// Where the digest that the result must have comes from.
+/// The origin of the digest that the result must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
     /// The command line.
@@ -96,7 +95,7 @@ impl Expected {
         let beside = PathBuf::from(beside);
         // A digest and a line end; what is longer is none.
         let mut text = String::new();
-        match File::open(&beside) {
+        match open_regular(&beside) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(Self::Nothing);
             }
@@ -117,7 +116,7 @@ impl Expected {
     }
 }
 
-/// What is printed about the result.
+/// Returns the text that is printed about the result.
 fn result(args: &Args, applied: Applied, started: Instant) -> anyhow::Result<Option<Text>> {
     if args.json {
         let json = serde_json::json!({
@@ -132,7 +131,7 @@ fn result(args: &Args, applied: Applied, started: Instant) -> anyhow::Result<Opt
     Ok((args.diff_id.is_none() && !args.quiet).then(|| Text::of(applied.diff_id)))
 }
 
-/// Where the old files are.
+/// The place of the old files.
 enum Source {
     Directory(DirSource),
     Layers(LayerSource),

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// there]. Without it the diff_id is printed to stdout (to stderr if OUT is stdout)
     #[arg(long, value_name = "sha256:HEX")]
     pub(crate) diff_id: Option<DiffId>,
-    /// Write OUT even if it is an input, lies in SOURCE, or replaces a file that is no tar
+    /// Write OUT even if it is an input, lies in SOURCE, or replaces a file other than the result itself
     #[arg(long)]
     pub(crate) force: bool,
     /// Directory for old layers that are unpacked, and for what is made of compressed files [default:

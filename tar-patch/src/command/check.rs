@@ -1,18 +1,22 @@
 //! Arguments that cannot be meant: in another order, or an output that would destroy an input.
 
+use std::io;
 use std::path::Path;
 
 use anyhow::Result;
 use cli::Misuse;
 use cli::destination::{is_below, is_same_file};
-use tar_patch::FileKind;
+use layer::{DigestWriter, open_regular};
+use tar_patch::{DiffId, FileKind};
 
 use super::Args;
 
 const ORDER: &str = "tar-patch takes DELTA SOURCE... OUT, in this order";
 
-/// Refuses what `args` cannot mean. What does not exist or cannot be read is left to those who open it.
-pub(super) fn check(args: &Args, delta: &Path, out: &Path) -> Result<()> {
+/// Refuses what `args` cannot mean, such as an OUT that exists and is not what an earlier run of the same
+/// command left: whoever forgets OUT has the last SOURCE in its place. What does not exist or cannot be read is
+/// left to those who open it.
+pub(super) fn check(args: &Args, delta: &Path, out: &Path, expected: Option<DiffId>) -> Result<()> {
     if let Some(kind @ (FileKind::Directory | FileKind::Tar | FileKind::Compressed(_))) = kind(delta) {
         return misuse(format!("`{}` is {kind} and no delta: {ORDER}", delta.display()));
     }
@@ -42,12 +46,28 @@ pub(super) fn check(args: &Args, delta: &Path, out: &Path) -> Result<()> {
         }
     }
     match kind(out) {
-        Some(kind @ (FileKind::Delta(_) | FileKind::Compressed(_))) => misuse(format!(
+        // The error of the system says what is wrong with a directory.
+        None | Some(FileKind::Empty | FileKind::Directory) => Ok(()),
+        Some(_) if expected.is_some_and(|expected| has_diff_id(out, expected)) => Ok(()),
+        Some(FileKind::Tar) => misuse(format!(
+            "`{name}` exists and is a tar, but not the one that the delta makes: add the name of the tar to write, \
+             or give --force to replace the file; {ORDER}"
+        )),
+        Some(kind) => misuse(format!(
             "`{name}` exists and is {kind}, which tar-patch never writes: add the name of the tar to write, or \
              give --force to replace the file; {ORDER}"
         )),
-        _ => Ok(()),
     }
+}
+
+/// Tells whether the file at `path` is the layer that the delta makes, as an earlier run left it.
+fn has_diff_id(path: &Path, expected: DiffId) -> bool {
+    let found = open_regular(path).and_then(|mut file| {
+        let mut writer = DigestWriter::new(io::sink());
+        io::copy(&mut file, &mut writer)?;
+        Ok(writer.finish().1)
+    });
+    found.is_ok_and(|found| DiffId(found) == expected)
 }
 
 fn kind(path: &Path) -> Option<FileKind> {

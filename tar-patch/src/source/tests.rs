@@ -1,10 +1,11 @@
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
 use super::*;
 
-/// What opening a path must give.
+/// The outcome that opening a path must have.
 #[derive(Debug, PartialEq, Eq)]
 enum Opened {
     Bytes(&'static [u8]),
@@ -145,6 +146,80 @@ fn a_chain_of_links_ends_somewhere() {
         let mut source = DirSource::open_with(root.path(), resolution).unwrap();
         assert_eq!(open(&mut source, "link40/file"), Ok(b"x".to_vec()), "{resolution:?}");
         assert_eq!(open(&mut source, "link41/file"), Err(Opened::Missing), "{resolution:?}");
+    }
+}
+
+/// Mounts something for the time of a test. Only root can.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn new(args: &[&str], at: &Path) -> Option<Self> {
+        let mut mount = std::process::Command::new("mount");
+        let mounted = mount.args(args).arg(at).stderr(std::process::Stdio::null()).status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn what_is_mounted_in_a_tree_is_part_of_it_but_for_files_of_the_kernel() {
+    let outside = tempfile::tempdir().unwrap();
+    let at = |name: &str| outside.path().join(name);
+    for dir in ["root/proc", "root/sys", "root/data", "root/etc"] {
+        fs::create_dir_all(at(dir)).unwrap();
+    }
+    for file in ["root/etc/hosts", "root/data/hidden", "root/file"] {
+        fs::write(at(file), "of the image").unwrap();
+    }
+    fs::write(at("other"), "mounted").unwrap();
+    let other = at("other");
+    let mounts = [
+        Mounted::new(&["-t", "proc", "proc"], &at("root/proc")),
+        Mounted::new(&["-t", "sysfs", "sysfs"], &at("root/sys")),
+        Mounted::new(&["-t", "tmpfs", "tmpfs"], &at("root/data")),
+        Mounted::new(&["--bind", other.to_str().unwrap()], &at("root/etc/hosts")),
+    ];
+    let mut source = DirSource::open(&at("root")).unwrap();
+    assert_eq!(open(&mut source, "file"), Ok(b"of the image".to_vec()));
+    if mounts.iter().any(Option::is_none) {
+        return;
+    }
+    fs::write(at("root/data/new"), "on the tmpfs").unwrap();
+    for resolution in [PathResolution::Kernel, PathResolution::Walk] {
+        let mut source = DirSource::open_with(&at("root"), resolution).unwrap();
+        assert_eq!(open(&mut source, "etc/hosts"), Ok(b"mounted".to_vec()));
+        assert_eq!(open(&mut source, "data/new"), Ok(b"on the tmpfs".to_vec()));
+        assert_eq!(open(&mut source, "data/hidden"), Err(Opened::Missing));
+        for name in ["proc/version", "proc/kmsg", "proc/kcore", "proc/self/mem", "sys/kernel/uevent_seqnum"] {
+            let opened = open(&mut source, name);
+            assert!(matches!(opened, Err(Opened::NotRegular | Opened::Missing)), "{name}: {opened:?}");
+        }
+    }
+}
+
+#[test]
+fn names_of_any_bytes_and_of_the_greatest_length_are_opened() {
+    let root = tempfile::tempdir().unwrap();
+    let long = vec![b'x'; 255];
+    let deep = [&b"d/".repeat(2000)[..], b"file"].concat();
+    for name in [&b"\xff\xfe\n"[..], &long] {
+        fs::write(root.path().join(std::ffi::OsStr::from_bytes(name)), "x").unwrap();
+    }
+    let too_long = vec![b'x'; 256];
+    for resolution in [PathResolution::Kernel, PathResolution::Walk] {
+        let mut source = DirSource::open_with(root.path(), resolution).unwrap();
+        let mut size = |name: &[u8]| {
+            source.open(&SourcePath::new(name).unwrap(), &Budget::unlimited()).map(|file| file.size())
+        };
+        assert_eq!(size(b"\xff\xfe\n").unwrap(), 1);
+        assert_eq!(size(&long).unwrap(), 1);
+        assert!(matches!(size(&too_long), Err(DeltaError::SourceMissing { .. })));
+        assert!(matches!(size(&deep), Err(DeltaError::SourceMissing { .. })));
     }
 }
 

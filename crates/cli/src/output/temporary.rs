@@ -89,7 +89,7 @@ impl Temporary {
         }
     }
 
-    /// Where the file appears.
+    /// Returns the directory in which the file appears.
     pub(super) fn directory(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.directory)
     }

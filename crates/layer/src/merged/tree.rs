@@ -88,7 +88,7 @@ pub(super) struct Tree {
     looked_up: u64,
 }
 
-/// Where an entry lands: a cleaned path.
+/// The place where an entry lands: a cleaned path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Landings {
     /// At its own path, since there is no link on the way.
@@ -180,7 +180,7 @@ impl Tree {
         name.and_then(|name| name.strip_prefix(WHITEOUT))
     }
 
-    /// What a hard link to `target` is.
+    /// Returns the node that a hard link to `target` is.
     fn hard_link(&mut self, target: &[u8], layer: usize) -> Node {
         let mut paths = match self.landings(target) {
             Landings::Certain(target) => {

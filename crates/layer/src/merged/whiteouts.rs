@@ -1,4 +1,4 @@
-//! What the whiteouts of a layer hide (OCI image specification, "layer", Whiteouts).
+//! The files that the whiteouts of a layer hide (OCI image specification, "layer", Whiteouts).
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::tree::Landings;
 use super::tree::{Node, Tree};
 use super::{WHITEOUT, join_path, slashes, split_path};
 
-/// What follows [`WHITEOUT`] in the name of the file that hides all that lower layers have in its
+/// The text after [`WHITEOUT`] in the name of the file that hides all that lower layers have in its
 /// directory.
 const OPAQUE: &[u8] = b".wh..opq";
 
@@ -40,7 +40,7 @@ impl Tree {
 
     /// Removes what lower layers have at `path`, unless only what is below it is hidden, and below it.
     ///
-    /// What the layer itself has there already stays by the specification, but containers-storage
+    /// A file that the layer itself has there already stays by the specification, but containers-storage
     /// removes it as well. Only from an opaque directory it does not remove what has an entry, if all
     /// directories on the way have one.
     fn hide_lower(&mut self, path: &[u8], is_opaque: bool, layer: usize) {

@@ -1,4 +1,4 @@
-//! Which token zlib takes at each place: its window, its chains of strings with equal hash, and its
+//! The token that zlib takes at each place: its window, its chains of strings with equal hash, and its
 //! rules of greed and laziness.
 //!
 //! One parser serves two ends: it says what zlib makes, and it predicts what another encoder makes,
@@ -44,7 +44,7 @@ struct Match {
 
 /// Work to look at a string of a chain, in units of about a nanosecond.
 const STRING_WORK: u64 = 3;
-/// What it is to compare one to its end, in strings.
+/// The cost of comparing one to its end, in strings.
 const COMPARE_WORK: u64 = 4;
 
 pub(super) struct Parser {
@@ -54,13 +54,13 @@ pub(super) struct Parser {
     head: Vec<u16>,
     /// The string before, of each string; 0 is none.
     previous: Vec<u16>,
-    /// Where the next token begins in the window.
+    /// The start of the next token in the window.
     start: usize,
     /// Bytes that are read, from `start`.
     lookahead: usize,
     /// Strings before this place are in the chains, or left out for good.
     entered: usize,
-    /// Where the block begins in the window, if it is still there.
+    /// The start of the block in the window, if it is still there.
     block_start: Option<usize>,
     /// Plain bytes of the block so far.
     block_size: usize,
@@ -70,7 +70,7 @@ pub(super) struct Parser {
     /// The match that the prediction began with, and the one at the next byte that beats it.
     current: Option<Match>,
     next: Option<Match>,
-    /// Whether a reference was found and left as too short.
+    /// True if a reference was found and left as too short.
     was_short: bool,
     /// Strings that were looked at and not charged yet.
     searched: u64,
@@ -191,7 +191,7 @@ impl Parser {
         Ok(())
     }
 
-    /// What the parser that runs ahead takes here.
+    /// Returns the token that the parser which runs ahead takes here.
     fn token_ahead(&self) -> Option<Token> {
         let token = self.ahead.as_ref()?.token()?;
         let is_possible = if token.is_literal() {

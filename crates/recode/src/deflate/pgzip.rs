@@ -1,4 +1,4 @@
-//! Which tokens the gzip writer of container tools takes: the Go package klauspost/pgzip at its
+//! The tokens that the gzip writer of container tools takes: the Go package klauspost/pgzip at its
 //! default level, with which skopeo, podman and buildah compress layers.
 //!
 //! Its parser does not depend on the tokens before, but on the plain bytes alone, and works on chunks
@@ -39,13 +39,13 @@ const NOWHERE: i64 = i64::MIN / 4;
 /// The parser, ahead of the walk.
 pub(super) struct Pgzip {
     history: Vec<u8>,
-    /// Where `history` begins, counted from the first byte that was ever parsed.
+    /// The start of `history`, counted from the first byte that was ever parsed.
     base: i64,
     of_four: Vec<i64>,
     of_seven: Vec<[i64; 2]>,
     /// Tokens ahead.
     tokens: VecDeque<Token>,
-    /// Where they begin, from where the walk is: before it if the walk stepped over a border of theirs.
+    /// Their start, relative to the walk: before it if the walk stepped over a border of theirs.
     offset: isize,
     /// Plain bytes since the start, or the last flush.
     since_flush: usize,
@@ -66,12 +66,12 @@ impl Pgzip {
         }
     }
 
-    /// How many bytes before the walk's place the next chunk begins, if it is wanted now.
+    /// Returns how many bytes before the walk's place the next chunk begins, if it is wanted now.
     pub(super) fn wants(&self) -> Option<usize> {
         self.tokens.is_empty().then(|| self.offset.unsigned_abs())
     }
 
-    /// Whether a flush came, so that the dictionary is wanted before the next chunk.
+    /// Tells whether a flush came, so that the dictionary is wanted before the next chunk.
     pub(super) const fn wants_dictionary(&self) -> bool {
         self.is_flushed
     }

@@ -3,7 +3,7 @@
 //!
 //! Martin, G. N. N.: Range encoding, 1979. The carry is handled as in Pavlov's LZMA.
 
-/// How likely the next bit of its kind is 0: two averages, of which one learns fast.
+/// The likelihood that the next bit of its kind is 0: two averages, of which one learns fast.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Model {
     fast: u16,
@@ -44,7 +44,7 @@ impl Model {
 pub(super) trait Coder {
     fn bit(&mut self, model: &mut Model, bit: bool) -> bool;
 
-    /// Whether the bits come from a recipe, and the values that are passed mean nothing.
+    /// Tells whether the bits come from a recipe, and the values that are passed mean nothing.
     fn is_decoder(&self) -> bool;
 
     /// Bits that are as often 0 as 1, the highest first.

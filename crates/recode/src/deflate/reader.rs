@@ -11,7 +11,7 @@ use crate::{Codec, Error, Result};
 /// Most tokens of a block, which are held together: the blocks of encoders in use are under 2^19.
 pub(super) const MAX_BLOCK_TOKENS: usize = 1 << 22;
 
-/// What a block is but for its tokens.
+/// A block without its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Plain bytes: how many, and the bits before them that are there to fill a byte.
@@ -26,7 +26,7 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) kind: Kind,
-    /// Whether the stream ends with it; then with the bits that fill its last byte.
+    /// The bits that fill its last byte, if the stream ends with it.
     pub(super) last: Option<u8>,
     /// None if it is stored.
     pub(super) tokens: Vec<Token>,

@@ -1,6 +1,6 @@
-//! What a parser depends on.
+//! The settings that a parser depends on.
 
-/// How hard the parser looks for references.
+/// The effort with which the parser looks for references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Effort {
     /// A reference this long makes the lazy search short.
@@ -34,7 +34,7 @@ impl Effort {
         Self { good, lazy, nice, chain, is_lazy: level > 3, is_wide: false }
     }
 
-    /// What comes near to encoders that are not zlib: the last place of each hash only, greedy or
+    /// Settings that come near to encoders other than zlib: the last place of each hash only, greedy or
     /// lazy, and chains as libdeflate searches them.
     pub(super) const fn of_others(number: u8) -> Self {
         let (is_lazy, nice, chain) = match number {
@@ -48,7 +48,7 @@ impl Effort {
     }
 }
 
-/// What the parser may do (`deflateInit2` in zlib.h).
+/// The choices that the parser has (`deflateInit2` in zlib.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strategy {
     Default,

@@ -1,4 +1,4 @@
-//! What a deflate stream is made of: literals and references, and their codes (RFC 1951, 3.2.5).
+//! The tokens of a deflate stream: literals and references, and their codes (RFC 1951, 3.2.5).
 
 #![expect(clippy::cast_possible_truncation, reason = "sizes, distances and codes are under 2^16")]
 
@@ -135,7 +135,7 @@ static DISTANCE_CODE: [u8; 512] = {
     table
 };
 
-/// How many bytes of two strings are the same from the start: what a reference could stand for.
+/// Returns how many bytes of two strings are the same from the start: what a reference could stand for.
 pub(super) fn common(a: &[u8; MAX_MATCH], b: &[u8; MAX_MATCH]) -> usize {
     let (a_words, a_rest) = a.as_chunks::<8>();
     let (b_words, b_rest) = b.as_chunks::<8>();

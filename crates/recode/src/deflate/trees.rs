@@ -17,7 +17,7 @@ pub(super) const LENGTH_SYMBOLS: usize = 19;
 pub(super) const LENGTH_ORDER: [usize; LENGTH_SYMBOLS] =
     [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/// How often each symbol comes in a block.
+/// The frequencies of the symbols in a block.
 #[derive(Debug, Clone)]
 pub(super) struct Frequencies {
     pub(super) literals: [u32; LITERAL_CODES],
@@ -268,7 +268,7 @@ impl Tree {
         least
     }
 
-    /// Whether the first of two nodes comes first: by frequency, then the less deep, then the first.
+    /// Tells whether the first of two nodes comes first: by frequency, then the less deep, then the first.
     fn is_less(&self, a: u16, b: u16) -> bool {
         let (a, b) = (usize::from(a), usize::from(b));
         (self.frequencies[a], self.depths[a]) <= (self.frequencies[b], self.depths[b])

@@ -29,7 +29,7 @@ pub(super) struct Walk<C> {
     pub(super) stored: Vec<u8>,
     frequencies: Frequencies,
     models: Models,
-    /// Whether the last predictions were right, the last in the lowest bit.
+    /// A bit for each of the last predictions that was right, the last in the lowest bit.
     history: usize,
     last_count: usize,
 }
@@ -347,7 +347,7 @@ fn literal_context(reason: Reason) -> usize {
         }
 }
 
-/// How many numbers [`shape`] gives.
+/// The number of values that [`shape`] gives.
 const SHAPES: usize = 15;
 
 /// A small number for what references are alike in how often they are mispredicted.

@@ -22,7 +22,7 @@ pub(crate) struct Plan {
     pub(super) level: u8,
     /// Base-2 logarithm of the window in bytes, 9 to 15.
     pub(super) window_bits: u8,
-    /// How much memory zlib may take, 1 to 9: tokens of a block, and chains.
+    /// The memory that zlib may take, 1 to 9: tokens of a block, and chains.
     pub(super) mem_level: u8,
     pub(super) strategy: Strategy,
     /// GNU gzip instead of zlib. It has one window and one memory level.

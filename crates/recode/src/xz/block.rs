@@ -13,7 +13,7 @@ const LZMA2: u8 = 0x21;
 /// A filter in front of LZMA2: its number, and its properties as in the header.
 type Filter = (u8, Vec<u8>);
 
-/// What a header says that matters to the encoder.
+/// The part of a header that matters to the encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Chain {
     before: Vec<Filter>,

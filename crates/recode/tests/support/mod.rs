@@ -1,4 +1,4 @@
-//! What the tests share: the tools of the system, and contents to compress.
+//! Helpers of the tests: the tools of the system, and contents to compress.
 
 #![allow(
     dead_code,

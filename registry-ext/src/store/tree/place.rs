@@ -66,8 +66,18 @@ pub(super) fn look(dir: &Path) -> Result<There> {
             format!("{} is a mount point: unmount it, or name a directory below it", mount.display());
         return Err(refused(dir, &reason));
     }
-    if let Some(record) = TreeRecord::find(dir)? {
-        return Ok(There::Ours(record));
+    match TreeRecord::find(dir) {
+        Ok(Some(record)) => return Ok(There::Ours(record)),
+        Ok(None) => {}
+        Err(error) => {
+            let state = beside(dir).unwrap_or_default();
+            let reason = format!(
+                "the record of it in {} cannot be read ({}): move both away, or name another directory",
+                state.display(),
+                error.one_line()
+            );
+            return Err(refused(dir, &reason));
+        }
     }
     let mut listed = fs::read_dir(dir).map_err(Error::io("list", dir))?;
     if listed.next().is_none() {

@@ -1,12 +1,13 @@
 //! What is known of a tree that this crate made: which image it holds, and how its layers are made of
 //! its files again.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use delta_format::{Encoding, OpWriter, SourcePath, Version};
-use layer::{DiffId, Digest, Entry, MergeOptions, MergedTree, Spool};
+use layer::{DiffId, Digest, Entry, MergeOptions, MergedTree, Spool, open_regular_here};
 use rustix::fs::{self as sys, AtFlags, CWD, StatxFlags};
 use serde::{Deserialize, Serialize};
 use tar_patch::{ApplyOptions, DirSource, apply};
@@ -14,6 +15,8 @@ use tar_patch::{ApplyOptions, DirSource, apply};
 use super::place::beside;
 use crate::image::Image;
 use crate::oci::{hex, parse_json, to_json};
+use crate::registry::MAX_MANIFEST_SIZE;
+use crate::store::layout_blobs::read_at_most;
 use crate::{Error, Result};
 
 /// The file in a record's directory that says what the tree holds.
@@ -64,23 +67,27 @@ struct StoredLayer {
 }
 
 impl TreeRecord {
-    /// The record of the tree in `dir`; `None` if there is none, or if it is of another tree that was
-    /// there before.
+    /// The record of the tree in `dir`; `None` if there is none, if it is of another tree that was
+    /// there before, or if somebody other than this user and root may have written it.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Malformed`].
     pub fn find(dir: &Path) -> Result<Option<Self>> {
         let Ok(dir) = fs::canonicalize(dir) else { return Ok(None) };
         let Some(state) = beside(&dir) else { return Ok(None) };
+        if !is_trusted(&state) {
+            return Ok(None);
+        }
         Self::open(&state.join(name_of(&dir)?))
     }
 
     fn open(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(IMAGE_FILE);
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            read => read.map_err(Error::io("read", &path))?,
+        let file = match open_own(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(Error::io("open", &path))?,
         };
+        let bytes = read_at_most(file, &path, MAX_MANIFEST_SIZE)?;
         let what = path.display().to_string();
         let stored: Stored = parse_json(&what, &bytes)?;
         let digest = |text: &str| text.parse().map_err(|error| Error::malformed(&what, error));
@@ -147,15 +154,29 @@ impl TreeRecord {
         output: &mut dyn Write,
     ) -> Result<u64> {
         let path = delta_path(&self.dir, diff_id);
-        let delta = match File::open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::NotFound { what: format!("layer {diff_id} in {}", self.dir.display()) });
-            }
+        let not_found = || Error::NotFound { what: format!("layer {diff_id} in {}", self.dir.display()) };
+        let known = self.layer(diff_id).ok_or_else(not_found)?;
+        let delta = match open_own(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_found()),
             opened => opened.map_err(Error::io("open", &path))?,
         };
+        let max_output = max_output.min(known.size);
         let options = ApplyOptions { expected: Some(diff_id), max_output, ..Default::default() };
         Ok(apply(delta, &mut tree, options, output)?.size)
     }
+}
+
+/// Tells whether only this user and root can have written what is in a record's directory.
+fn is_trusted(state: &Path) -> bool {
+    fs::symlink_metadata(state).is_ok_and(|state| {
+        let is_ours = [0, rustix::process::geteuid().as_raw()].contains(&state.uid());
+        state.is_dir() && is_ours && state.mode() & 0o022 == 0
+    })
+}
+
+/// Opens a file of a record.
+fn open_own(path: &Path) -> io::Result<File> {
+    open_regular_here(path, OpenOptions::new().read(true))
 }
 
 /// The name of the record of the tree in `dir`. It tells the tree from any other that is put in its

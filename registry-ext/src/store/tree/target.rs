@@ -8,12 +8,13 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use layer::{DiffId, Entry, Spool, SpoolOptions, entries};
+use layer::{DiffId, Entry, Spool, SpoolOptions, entries, open_regular_here};
 use rustix::fs::{self as sys, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use tar_patch::DirSource;
@@ -25,6 +26,7 @@ use crate::image::Image;
 use crate::oci::{Name, digest_of, parse_manifest, short};
 use crate::scratch::Listed;
 use crate::store::OciLayout;
+use crate::store::lock::lock_within;
 use crate::unpack::{LeftOut, Unpacker, remove_path};
 use crate::watch::Watch;
 use crate::{Error, Result};
@@ -32,6 +34,9 @@ use crate::{Error, Result};
 /// The directory in which the next tree is made.
 const WORK: &str = "work";
 const LOCK: &str = "lock";
+/// How long another pull into the same tree is waited for. A timer that starts a pull now and then shall not pile
+/// up processes behind one that hangs.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A tree that images are put into. Others that want to put one there wait until it is dropped.
 #[derive(Debug)]
@@ -48,24 +53,28 @@ pub struct TreeTarget {
 
 impl TreeTarget {
     /// Prepares to put an image into the directory `dir`, which is made if it does not exist. Waits
-    /// for others that do the same.
+    /// for others that do the same: ten minutes.
     ///
     /// # Errors
     /// [`Error::Reference`] if `dir` holds something else, or something is mounted there;
-    /// [`Error::Io`].
+    /// [`Error::Io`], also if another process keeps the lock.
     pub fn open(dir: &Path, watch: &Watch) -> Result<Self> {
+        Self::open_within(dir, PATIENCE, watch)
+    }
+
+    /// Does what [`open`](Self::open) does, and waits so long for others.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_within(dir: &Path, patience: Duration, watch: &Watch) -> Result<Self> {
         let dir = real_path(dir)?;
         let state = beside(&dir).ok_or_else(|| refused(&dir, "it cannot be replaced"))?;
         make_private(&state)?;
         let path = state.join(LOCK);
-        let lock = File::create(&path).map_err(Error::io("create", &path))?;
-        match lock.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                watch.warn(&format!("waiting for another pull into {}", dir.display()));
-                lock.lock().map_err(Error::io("lock", &path))?;
-            }
-            tried => tried.map_err(|error| Error::io("lock", &path)(error.into()))?,
-        }
+        let lock = open_regular_here(&path, OpenOptions::new().write(true).create(true));
+        let lock = lock.map_err(Error::io("open the lock", &path))?;
+        let waiting = || watch.warn(&format!("waiting for another pull into {}", dir.display()));
+        lock_within(&lock, patience, waiting).map_err(Error::io("lock", &path))?;
         let record = match look(&dir)? {
             There::Ours(record) => Some(record),
             There::Nothing | There::Empty => None,
@@ -152,7 +161,7 @@ impl TreeTarget {
         let mut unpacker = Unpacker::new(&tree)?;
         let mut layers: Vec<(Spool, Vec<Entry>)> = Vec::new();
         for blob in blobs(layout, tag)? {
-            let spool = Spool::open(&blob, options)?;
+            let spool = Spool::open_blob(&blob, options)?;
             let entries = entries(&spool)?;
             let id = image.layers.get(layers.len()).map(|layer| short(layer.diff_id)).unwrap_or_default();
             let task = watch.start(format!("unpack {id}"), spool.size());

@@ -1,4 +1,4 @@
-//! What an encoder may have taken in place of what was predicted: references to the strings of a chain.
+//! The tokens that an encoder may have taken in place of the predicted ones: references to the strings of a chain.
 
 use super::Parser;
 use crate::deflate::token::{MAX_MATCH, MIN_MATCH, Token, common};
@@ -39,7 +39,7 @@ impl Parser {
         self.chain(size, max_chain).nth(hops)
     }
 
-    /// How many references of this size are nearer than this distance.
+    /// Returns how many references of this size are nearer than this distance.
     pub(in super::super) fn hops(&self, size: usize, distance: usize, max_chain: usize) -> Option<usize> {
         self.chain(size, max_chain).position(|near| near == distance)
     }
@@ -52,7 +52,7 @@ impl Parser {
             .map(|place| self.start - place)
     }
 
-    /// Where the strings of the chain of the next string are in the window, the nearest first.
+    /// Returns the places of the strings of the next string's chain in the window, the nearest first.
     fn places(&self, max_chain: usize) -> impl Iterator<Item = usize> + '_ {
         let (at, mask) = (self.start, self.size() - 1);
         let limit = at.saturating_sub(self.size());
