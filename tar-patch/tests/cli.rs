@@ -64,7 +64,7 @@ fn writes_the_layer_and_prints_its_diff_id() {
     assert!(stderr.starts_with("tar-patch: warning: ") && stderr.contains("--diff-id"), "{stderr}");
     assert_eq!(fs::read(scene.out()).unwrap(), scene.target);
     scene.run(&["--diff-id", &scene.diff_id(), "--sync"]).success().stdout("").stderr("");
-    scene.run(&["-quiet"]).success().stdout("").stderr("");
+    scene.run(&["-quiet", "-force"]).success().stdout("").stderr("");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn failures_have_their_exit_codes_and_leave_nothing() {
     // A file that was there stays as it was.
     fs::write(scene.delta(), good).unwrap();
     fs::write(scene.out(), "old").unwrap();
-    scene.run(&["--max-size", "100"]).code(5);
+    scene.run(&["--max-size", "100", "--force"]).code(5);
     assert_eq!(fs::read(scene.out()).unwrap(), b"old");
 }
 
