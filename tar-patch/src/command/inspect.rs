@@ -2,13 +2,18 @@
 
 use cli::Text;
 use explain::Summary;
+use tar_patch::Error;
 
 use super::args::InspectArgs;
 use super::open_delta;
 
 pub(super) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let (delta, _) = open_delta(&args.delta)?;
-    let mut summary = Summary::read(delta)?;
+    let read = Summary::read(delta).map_err(|error| match error {
+        explain::Error::Delta(error) => Error::Delta(error).into(),
+        error => anyhow::Error::from(error),
+    });
+    let mut summary = read?;
     let files = summary.sources.len();
     summary.sources.truncate(args.top);
     if args.json {
