@@ -101,6 +101,9 @@ pub enum Error {
     /// A layer cannot be read.
     #[error(transparent)]
     Layer(#[from] layer::Error),
+    /// A layer cannot be unpacked into a tree.
+    #[error(transparent)]
+    Unpack(#[from] rootfs::Error),
     /// A delta cannot be made, or the one that was made is wrong.
     #[error(transparent)]
     Diff(#[from] tar_diff::Error),

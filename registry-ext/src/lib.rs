@@ -11,7 +11,6 @@
 //! - [`verify()`], [`prune()`] and [`measure()`] check, remove and weigh deltas.
 //! - [`blob_recipe`] makes the compressed blob of a layer of its tar, bit for bit.
 //! - [`scratch`] has the temporary directories; a program that is told to end removes them all.
-//! - [`unpack`] makes the root file system of an image from its layers.
 //! - [`store`] is where images are installed, [`repository`] where they are published: on a
 //!   registry ([`registry`], which alone knows the OCI client) or in an OCI image layout.
 //!
@@ -57,7 +56,6 @@ mod shared_index;
 pub mod signature;
 pub mod source_tags;
 pub mod store;
-pub mod unpack;
 pub mod verify;
 pub mod watch;
 

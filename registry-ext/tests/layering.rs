@@ -17,11 +17,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     // cli escapes what it prints as delta-format escapes paths.
     ("cli", &["delta-format"]),
     ("fixtures", &[]),
+    ("rootfs", &["layer"]),
     ("explain", &["delta-format", "layer", "recode"]),
-    ("tar-patch", &["delta-format", "layer", "recode", "explain", "cli"]),
+    ("tar-patch", &["delta-format", "layer", "recode", "rootfs", "explain", "cli"]),
     // tar-diff applies each delta before it lets it go.
     ("tar-diff", &["delta-format", "layer", "recode", "explain", "tar-patch", "cli"]),
-    ("registry-ext", &["tar-diff", "tar-patch", "layer", "recode", "delta-format", "cli"]),
+    ("registry-ext", &["tar-diff", "tar-patch", "rootfs", "layer", "recode", "delta-format", "cli"]),
 ];
 /// Crates that import what they like, since nothing but people uses them.
 const FREE: &[&str] = &["benches", "interop"];

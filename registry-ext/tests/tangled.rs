@@ -13,7 +13,7 @@ use std::process::Command;
 use fixtures::{Ending, LayerBuilder, Tangle, seeds, tangled_layers};
 use layer::{MergeOptions, MergedTree, Spool, SpoolOptions, entries};
 use registry_ext::store::{Base, ContainersStorage, LayerStore, OciLayout};
-use registry_ext::unpack::Unpacker;
+use rootfs::Unpacker;
 use support::images::TestImage;
 use tar_diff::{DiffOptions, Method, diff, verify};
 use tar_patch::{ApplyOptions, DirSource, LayerSource, SourceFiles, apply};

@@ -7,13 +7,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use delta_format::{Budget, Error as DeltaError, Exhausted, SourceFile, SourceFiles, SourcePath, Work};
+use rootfs::{DIRECTORY, Visitor, open_in, walk};
 use rustix::fs::{self as sys, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::{Error, Result};
 
-/// Symlinks that are followed in one path: the kernel's own limit (path_resolution(7)).
-const MAX_LINKS: usize = 40;
 /// Times that the kernel is asked again when the tree changes under it (openat2(2), `EAGAIN`).
 const MAX_RETRIES: usize = 16;
 /// Work to go to the next directory in this process: three system calls.
@@ -44,8 +43,6 @@ const KERNEL_FILE_SYSTEMS: [u32; 21] = [
     0x6e66_7364,
     0x6759_6969,
 ];
-/// The flags with which a directory on the way is opened: to look names up in it, not to read it.
-const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// The files below a directory.
 ///
@@ -111,10 +108,10 @@ impl DirSource {
                 // Somebody keeps renaming things; the walk holds every directory that it passed. Or there
                 // are symlinks on the way: forty of them can make it a thousand times longer, which the
                 // kernel does not tell, and the walk counts its steps.
-                Err(Errno::AGAIN | Errno::LOOP) => walk(&self.root, directory, budget),
+                Err(Errno::AGAIN | Errno::LOOP) => walk(&self.root, directory, &mut Charged(budget)),
                 resolved => Ok(resolved?),
             },
-            PathResolution::Walk => walk(&self.root, directory, budget),
+            PathResolution::Walk => walk(&self.root, directory, &mut Charged(budget)),
         }
     }
 }
@@ -195,11 +192,6 @@ impl From<Exhausted> for Unresolved {
     }
 }
 
-/// Opens `name`, one component, without following it.
-fn open_in(directory: &OwnedFd, name: &[u8], how: OFlags) -> rustix::io::Result<OwnedFd> {
-    sys::openat(directory, name, how | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-}
-
 /// Resolves a directory without symlinks on the way: with one it is `ELOOP`.
 fn resolve_in_kernel(root: &OwnedFd, directory: &[u8]) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
@@ -212,50 +204,19 @@ fn resolve_in_kernel(root: &OwnedFd, directory: &[u8]) -> rustix::io::Result<Own
     Err(Errno::AGAIN)
 }
 
-/// Resolves a directory component by component.
-///
-/// `passed` holds the directories between the root and the one that is reached, so `..` is the end
-/// of that list and never a name that the file system resolves.
-fn walk(root: &OwnedFd, directory: &[u8], budget: &Budget) -> Result<OwnedFd, Unresolved> {
-    let mut passed: Vec<OwnedFd> = Vec::new();
-    // Components still to go, the next one last.
-    let mut ahead: Vec<Vec<u8>> = Vec::new();
-    push_components(&mut ahead, directory);
-    let mut links = 0;
-    while let Some(component) = ahead.pop() {
-        budget.charge(Work::reading(STEP_WORK))?;
-        if component == b".." {
-            passed.pop();
-            continue;
-        }
-        let here = passed.last().unwrap_or(root);
-        let next = open_in(here, &component, OFlags::PATH)?;
-        match FileType::from_raw_mode(sys::fstat(&next)?.st_mode) {
-            FileType::Directory => passed.push(next),
-            FileType::Symlink => {
-                links += 1;
-                if links > MAX_LINKS {
-                    return Err(Errno::LOOP.into());
-                }
-                // readlinkat(2): an empty path means the link that the descriptor holds.
-                let target = sys::readlinkat(&next, "", Vec::new())?;
-                if target.as_bytes().starts_with(b"/") {
-                    passed.clear();
-                }
-                push_components(&mut ahead, target.as_bytes());
-            }
-            _ => return Err(Errno::NOTDIR.into()),
-        }
-    }
-    match passed.pop() {
-        Some(reached) => Ok(reached),
-        None => Ok(sys::openat(root, ".", DIRECTORY, Mode::empty())?),
-    }
-}
+/// Charges the steps of a walk.
+struct Charged<'b>(&'b Budget);
 
-fn push_components(ahead: &mut Vec<Vec<u8>>, path: &[u8]) {
-    let components = path.split(|&byte| byte == b'/').rev();
-    ahead.extend(components.filter(|component| !matches!(*component, b"" | b".")).map(<[u8]>::to_vec));
+impl Visitor for Charged<'_> {
+    type Error = Unresolved;
+
+    fn step(&mut self, _: usize) -> Result<(), Unresolved> {
+        Ok(self.0.charge(Work::reading(STEP_WORK))?)
+    }
+
+    fn not_a_directory(&mut self, _: &OwnedFd, _: &[u8], error: Errno) -> Result<(), Unresolved> {
+        Err(error.into())
+    }
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@
 pub(crate) mod bench;
 pub(crate) mod docker_registry;
 pub(crate) mod images;
+#[path = "../../../crates/rootfs/tests/support/kinds.rs"]
 pub(crate) mod kinds;
+#[path = "../../../crates/rootfs/tests/support/listing.rs"]
 pub(crate) mod listing;
 pub(crate) mod proxy;
 #[path = "../../examples/registry/server.rs"]
 pub(crate) mod server;
-pub(crate) mod unpacked;
 
 use std::path::Path;
 

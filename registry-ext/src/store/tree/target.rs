@@ -27,9 +27,9 @@ use crate::oci::{Name, digest_of, parse_manifest, short};
 use crate::scratch::Listed;
 use crate::store::OciLayout;
 use crate::store::lock::lock_within;
-use crate::unpack::{LeftOut, Unpacker, remove_path};
 use crate::watch::Watch;
 use crate::{Error, Result};
+use rootfs::{LeftOut, Unpacker, remove_path};
 
 /// The directory in which the next tree is made.
 const WORK: &str = "work";

@@ -33,7 +33,7 @@ use header::{Details, DetailsReader};
 use root::Root;
 
 use remove::remove;
-pub(crate) use remove::remove_path;
+pub use remove::remove_path;
 use whiteouts::{AufsLinks, LastEntries};
 
 use crate::{Error, Result};

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use fixtures::LayerBuilder;
-use registry_ext::Error;
+use rootfs::Error;
 use support::unpacked::{contents, empty_dir, layer, unpack};
 
 type Build = for<'l> fn(&'l mut LayerBuilder) -> &'l mut LayerBuilder;

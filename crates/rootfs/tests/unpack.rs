@@ -6,11 +6,11 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::process::Command;
 
 use fixtures::{Ending, HeaderFormat, LayerBuilder, Sparse, SparseFormat};
-use registry_ext::Error;
-use registry_ext::unpack::LeftOut;
-use support::docker_registry::run;
+use rootfs::Error;
+use rootfs::LeftOut;
 use support::kinds;
 use support::listing::{assert_same, listing};
 use support::unpacked::{contents, empty_dir, layer, unpack};
@@ -31,19 +31,14 @@ fn one_layer_as_gnu_tar_has_it() {
     let archive = empty_dir();
     let file = archive.path().join("layer.tar");
     fs::write(&file, &layer).unwrap();
-    run(
-        "tar",
-        &[
-            "--numeric-owner",
-            "--xattrs",
-            "--xattrs-include=*",
-            "--delay-directory-restore",
-            "-xpf",
-            file.to_str().unwrap(),
-            "-C",
-            theirs.path().to_str().unwrap(),
-        ],
-    );
+    let extracted = Command::new("tar")
+        .args(["--numeric-owner", "--xattrs", "--xattrs-include=*", "--delay-directory-restore", "-xpf"])
+        .arg(&file)
+        .arg("-C")
+        .arg(theirs.path())
+        .status()
+        .unwrap();
+    assert!(extracted.success());
     let (ours, theirs) = (listing(ours.path()), listing(theirs.path()));
     assert!(ours.len() > 40, "{ours:#?}");
     assert_same(&ours, &theirs);

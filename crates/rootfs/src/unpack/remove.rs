@@ -17,7 +17,7 @@ const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFO
 ///
 /// # Errors
 /// As [`remove`].
-pub(crate) fn remove_path(path: &Path) -> Result<()> {
+pub fn remove_path(path: &Path) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
     let how = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = sys::open(parent, how, Mode::empty())?;

@@ -2,21 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{self as sys, AtFlags, FileType, Mode};
 use rustix::io::{Errno, Result};
 
 use super::header::Metadata;
 use super::remove::remove;
+use crate::walk::{Visitor, walk};
 
-/// Symlinks that are followed in one path: the kernel's own limit (path_resolution(7)).
-const MAX_LINKS: usize = 40;
 /// Directories below each other. Each is an open file while its tree is removed, and most systems
 /// allow a process 1024; no image of a distribution is deeper than 40.
 pub(super) const MAX_DEPTH: usize = 256;
-/// The flags with which a directory on the way is opened: to look names up in it, not to read it.
-const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// Permission bits of a directory while the tree is made; its own are set at the end, since they may
 /// forbid to write.
 const BUILDING: Mode = Mode::RWXU;
@@ -70,7 +67,7 @@ impl Root {
     /// # Errors
     /// `NOENT` or `NOTDIR` if it does not exist; `NAMETOOLONG` if it is over [`MAX_DEPTH`] deep.
     pub(super) fn find(&self, path: &[u8]) -> Result<OwnedFd> {
-        walk(&self.fd, path, |_, _| Err(Errno::NOENT))
+        walk(&self.fd, path, &mut Finding)
     }
 
     /// Opens the directory at a cleaned path, and makes what is missing of it. What is no directory
@@ -80,11 +77,7 @@ impl Root {
     /// `NAMETOOLONG` if it is over [`MAX_DEPTH`] deep; those of the system.
     pub(super) fn find_or_make(&mut self, path: &[u8]) -> Result<OwnedFd> {
         let Self { fd, directories, own } = self;
-        walk(fd, path, |parent, name| {
-            remove(parent, name)?;
-            note(own, parent, name)?;
-            make_directory(directories, parent, name, implied())
-        })
+        walk(fd, path, &mut Making { directories, own })
     }
 
     /// Makes a directory, or takes the one that is there, and has it get `metadata` at the end.
@@ -101,6 +94,45 @@ impl Root {
         remove(parent, name)?;
         make_directory(&mut self.directories, parent, name, metadata)
     }
+}
+
+/// Takes the directories that are there.
+struct Finding;
+
+impl Visitor for Finding {
+    type Error = Errno;
+
+    fn step(&mut self, depth: usize) -> Result<()> {
+        check_depth(depth)
+    }
+
+    fn not_a_directory(&mut self, _: &OwnedFd, _: &[u8], _: Errno) -> Result<()> {
+        Err(Errno::NOENT)
+    }
+}
+
+/// Makes the directories that are missing.
+struct Making<'r> {
+    directories: &'r mut HashMap<u64, Metadata>,
+    own: &'r mut Option<HashSet<(u64, Vec<u8>)>>,
+}
+
+impl Visitor for Making<'_> {
+    type Error = Errno;
+
+    fn step(&mut self, depth: usize) -> Result<()> {
+        check_depth(depth)
+    }
+
+    fn not_a_directory(&mut self, parent: &OwnedFd, name: &[u8], _: Errno) -> Result<()> {
+        remove(parent, name)?;
+        note(self.own, parent, name)?;
+        make_directory(self.directories, parent, name, implied())
+    }
+}
+
+fn check_depth(depth: usize) -> Result<()> {
+    if depth >= MAX_DEPTH { Err(Errno::NAMETOOLONG) } else { Ok(()) }
 }
 
 fn note(own: &mut Option<HashSet<(u64, Vec<u8>)>>, directory: &OwnedFd, name: &[u8]) -> Result<()> {
@@ -128,57 +160,6 @@ fn make_directory(
     Ok(())
 }
 
-/// Resolves a directory component by component. `make` is called for a name that is no directory.
-///
-/// `passed` holds the directories between the root and the one that is reached, so `..` is the end of
-/// that list and never a name that the file system resolves.
-fn walk(root: &OwnedFd, path: &[u8], mut make: impl FnMut(&OwnedFd, &[u8]) -> Result<()>) -> Result<OwnedFd> {
-    let mut passed: Vec<OwnedFd> = Vec::new();
-    // Components still to go, the next one last.
-    let mut ahead: Vec<Vec<u8>> = Vec::new();
-    push_components(&mut ahead, path);
-    let mut links = 0;
-    while let Some(component) = ahead.pop() {
-        if component == b".." {
-            passed.pop();
-            continue;
-        }
-        if passed.len() == MAX_DEPTH {
-            return Err(Errno::NAMETOOLONG);
-        }
-        let here = passed.last().unwrap_or(root);
-        match open_directory(here, &component) {
-            Ok(next) => passed.push(next),
-            Err(Errno::NOTDIR | Errno::LOOP) => match link_target(here, &component)? {
-                Some(target) => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        return Err(Errno::LOOP);
-                    }
-                    if target.as_bytes().starts_with(b"/") {
-                        passed.clear();
-                    }
-                    push_components(&mut ahead, target.as_bytes());
-                }
-                None => {
-                    make(here, &component)?;
-                    ahead.push(component);
-                }
-            },
-            Err(Errno::NOENT) => {
-                make(here, &component)?;
-                ahead.push(component);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    passed.pop().map_or_else(|| open_directory(root, b"."), Ok)
-}
-
-fn open_directory(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd> {
-    sys::openat(parent, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
-}
-
 /// Returns the target of a symlink; `None` if the name is something else.
 pub(super) fn link_target(parent: &OwnedFd, name: &[u8]) -> Result<Option<CString>> {
     match sys::readlinkat(parent, name, Vec::new()) {
@@ -186,9 +167,4 @@ pub(super) fn link_target(parent: &OwnedFd, name: &[u8]) -> Result<Option<CStrin
         Err(Errno::INVAL) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn push_components(ahead: &mut Vec<Vec<u8>>, path: &[u8]) {
-    let components = path.split(|&byte| byte == b'/').rev();
-    ahead.extend(components.filter(|component| !matches!(*component, b"" | b".")).map(<[u8]>::to_vec));
 }

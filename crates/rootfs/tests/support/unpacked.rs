@@ -5,8 +5,7 @@ use std::path::Path;
 
 use fixtures::{Ending, LayerBuilder};
 use layer::{Spool, SpoolOptions};
-use registry_ext::Result;
-use registry_ext::unpack::{LeftOut, Unpacker};
+use rootfs::{LeftOut, Result, Unpacker};
 use tempfile::TempDir;
 
 use super::listing::listing;
