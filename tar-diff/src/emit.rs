@@ -5,7 +5,7 @@ use std::io::Write;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use delta_format::{Encoding, OpWriter, SourceRef, Version};
+use delta_format::{Encoding, LesserEffort, OpWriter, SourceRef, Version};
 use layer::Spool;
 
 use crate::fingerprint::for_each_chunk;
@@ -33,6 +33,12 @@ const QUEUED_JOBS: u64 = 3;
 const COMPRESSION_OVERLAP_LOG: u32 = 6;
 /// Levels from here on use a window of [`LONG_WINDOW_LOG`] and find long repeats all over it.
 const MIN_LONG_LEVEL: i32 = 16;
+/// What little is gained by all the effort over long streams is not worth its time: tables of 4 million links
+/// instead of 16 miss the processor's caches less, which saves a fifth to a third for 0.5 to 2% in size. Streams that
+/// are long have little in common with their sources, most often.
+const LESSER_EFFORT: LesserEffort = LesserEffort { after: 8 << 20, level: 18, table_log: 22 };
+/// Levels above have all the time that there is.
+const MAX_LESSENED_LEVEL: i32 = 19;
 /// Base-2 logarithm of that window in bytes: files that a layer has twice are this near, most often,
 /// and an applier can afford the memory.
 const LONG_WINDOW_LOG: u32 = 25;
@@ -76,6 +82,7 @@ pub(crate) fn write<W: Write>(
         workers: u32::try_from(threads.get()).unwrap_or(u32::MAX),
         job_size: Some(COMPRESSION_JOB_SIZE),
         overlap_log: Some(COMPRESSION_OVERLAP_LOG),
+        lesser: (level >= LESSER_EFFORT.level && level <= MAX_LESSENED_LEVEL).then_some(LESSER_EFFORT),
         skip_incompressible: true,
         window_log: (level >= MIN_LONG_LEVEL).then(|| window_log(layers.new.size())),
         long_distance: level >= MIN_LONG_LEVEL,
@@ -87,8 +94,13 @@ pub(crate) fn write<W: Write>(
     meter.start(layers.new.size() * WRITE_COST + stream * per_byte - tail, tail);
     let mut compressed = 0;
     let mut weigher = Weigher::new(if options.skims { SKIMMED_LITERALS } else { NonZeroUsize::MIN });
-    let mut stats =
-        Stats { target_size: layers.new.size(), refused_streams: refusals, reduced, ..Stats::default() };
+    let mut stats = Stats {
+        target_size: layers.new.size(),
+        compared_sources: plan.compared,
+        refused_streams: refusals,
+        reduced,
+        ..Stats::default()
+    };
     for (segment, recipe) in plan.segments.iter().zip(by_segment) {
         let size = segment.target.end - segment.target.start;
         match (&segment.kind, recipe) {
