@@ -288,3 +288,43 @@ impl<W: Write> Frame<W> {
 fn zstd_error(code: zstd_safe::ErrorCode) -> io::Error {
     io::Error::other(zstd_safe::get_error_name(code))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Text in which a higher level finds more.
+    fn text(size: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        let mut text = Vec::with_capacity(size + 16);
+        while text.len() < size {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            text.extend_from_slice(format!("word{} ", (state >> 33) % 5000).as_bytes());
+        }
+        text.truncate(size);
+        text
+    }
+
+    #[test]
+    fn the_rest_of_a_long_stream_gets_the_lesser_effort() {
+        let content = text(2 * STRETCH_SIZE + 1000);
+        let lesser = LesserEffort { after: 1, level: 7, table_log: 16 };
+        let compress = |lesser, size: usize| {
+            let encoding =
+                Encoding { level: 9, workers: 2, skip_incompressible: true, lesser, ..Encoding::default() };
+            let mut compressor = Compressor::new(Vec::new(), encoding).unwrap();
+            compressor.write_all(&content[..size]).unwrap();
+            compressor.end_stretch().unwrap();
+            let full_effort = compressor.full_effort();
+            let frame = compressor.finish(&|_| ()).unwrap();
+            assert!(zstd::decode_all(&frame[..]).unwrap() == content[..size]);
+            (full_effort, frame.len())
+        };
+        let (full, size) = compress(None, content.len());
+        assert_eq!(full, content.len() as u64);
+        let (full, lesser_size) = compress(Some(lesser), content.len());
+        assert_eq!(full, STRETCH_SIZE as u64);
+        assert!(lesser_size > size, "{lesser_size} {size}");
+        assert_eq!(compress(Some(lesser), STRETCH_SIZE), compress(None, STRETCH_SIZE));
+    }
+}

@@ -232,3 +232,42 @@ fn open_source(file: &[u8], streams: &[Stream], closed: &HashSet<blake3::Hash>) 
     opened.extend_from_slice(&file[done..]);
     (opened, view)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(9));
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn letters(seed: u64) -> Vec<u8> {
+        (0..60_000).map(|index| b'a' + (crate::gear::mix(seed << 32 | index) & 1) as u8).collect()
+    }
+
+    /// Opens two files with limits that are wide but for those given.
+    fn refused(encoding: u64, reading: u64) -> (bool, Refusals) {
+        let limits = Limits { search: Budget::new(u64::MAX, u64::MAX), encoding, reading };
+        let mut refusals = Refusals::new();
+        let (source, target) = (gzip(&letters(1)), gzip(&letters(2)));
+        let expanded = expand(&source, &target, 1 << 30, &limits, &mut refusals);
+        (expanded.is_none(), refusals)
+    }
+
+    #[test]
+    fn a_stream_that_costs_more_to_make_than_its_size_tells_stays_closed() {
+        assert_eq!(refused(u64::MAX, u64::MAX), (false, Refusals::new()));
+        let of_bytes = 60_000 * 200;
+        assert_eq!(refused(of_bytes, u64::MAX), (true, [(TOO_MUCH_WORK, 1)].into()));
+    }
+
+    #[test]
+    fn a_source_that_costs_too_much_to_decode_is_not_opened() {
+        assert_eq!(refused(u64::MAX, 60_000 * 4), (true, [(TOO_MUCH_WORK, 1)].into()));
+        assert_eq!(refused(u64::MAX, 60_000 * 12), (false, Refusals::new()));
+    }
+}
