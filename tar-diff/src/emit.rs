@@ -5,7 +5,7 @@ use std::io::Write;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use delta_format::{Encoding, OpWriter, SourceRef, Version};
+use delta_format::{Encoding, LesserEffort, OpWriter, SourceRef, Version};
 use layer::Spool;
 
 use crate::fingerprint::for_each_chunk;
@@ -33,6 +33,15 @@ const QUEUED_JOBS: u64 = 3;
 const COMPRESSION_OVERLAP_LOG: u32 = 6;
 /// Levels from here on use a window of [`LONG_WINDOW_LOG`] and find long repeats all over it.
 const MIN_LONG_LEVEL: i32 = 16;
+/// The effort for the rest of a long stream that has little in common with its sources: tables of 4 million links
+/// instead of 16 million miss the processor's caches less, which saves up to a quarter of the time for 0.5 to 1.5%
+/// in size.
+const LESSER_EFFORT: LesserEffort = LesserEffort { after: 8 << 20, level: 18, table_log: 22 };
+/// A stream that is over a half as large as the layer: the sources give next to nothing. An ordinary update has a
+/// seventh, and all of its stream is worth all the effort.
+const LESSENED_SHARE: u64 = 2;
+/// Levels above have all the time that there is.
+const MAX_LESSENED_LEVEL: i32 = 19;
 /// Base-2 logarithm of that window in bytes: files that a layer has twice are this near, most often,
 /// and an applier can afford the memory.
 const LONG_WINDOW_LOG: u32 = 25;
@@ -70,25 +79,32 @@ pub(crate) fn write<W: Write>(
         Method::Zstd | Method::Auto => Version::V2,
     };
     let (level, threads) = budget::compression(options);
+    let stream = expected_stream(plan, &by_segment);
+    let is_lessened = (LESSER_EFFORT.level..=MAX_LESSENED_LEVEL).contains(&level);
     let encoding = Encoding {
         level,
         // Also for one: more than none changes the bytes, their number does not.
         workers: u32::try_from(threads.get()).unwrap_or(u32::MAX),
         job_size: Some(COMPRESSION_JOB_SIZE),
         overlap_log: Some(COMPRESSION_OVERLAP_LOG),
+        lesser: (is_lessened && stream * LESSENED_SHARE > layers.new.size()).then_some(LESSER_EFFORT),
         skip_incompressible: true,
         window_log: (level >= MIN_LONG_LEVEL).then(|| window_log(layers.new.size())),
         long_distance: level >= MIN_LONG_LEVEL,
     };
     let mut writer = OpWriter::new(output, version, encoding)?;
     let per_byte = compression_cost(level);
-    let stream = expected_stream(plan, &by_segment);
     let tail = stream.min(QUEUED_JOBS * u64::from(COMPRESSION_JOB_SIZE)) * per_byte;
     meter.start(layers.new.size() * WRITE_COST + stream * per_byte - tail, tail);
     let mut compressed = 0;
     let mut weigher = Weigher::new(if options.skims { SKIMMED_LITERALS } else { NonZeroUsize::MIN });
-    let mut stats =
-        Stats { target_size: layers.new.size(), refused_streams: refusals, reduced, ..Stats::default() };
+    let mut stats = Stats {
+        target_size: layers.new.size(),
+        compared_sources: plan.compared,
+        refused_streams: refusals,
+        reduced,
+        ..Stats::default()
+    };
     for (segment, recipe) in plan.segments.iter().zip(by_segment) {
         let size = segment.target.end - segment.target.start;
         match (&segment.kind, recipe) {

@@ -9,6 +9,7 @@
 //!    size (moved files, then renamed ones), unless it is far larger than the target;
 //! 5. the one that shares most of the target's sketch, where names say nothing or mislead.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
@@ -63,6 +64,8 @@ pub(crate) struct Matcher<'f> {
     /// By the hash of the path without its digits: of the whole path, and of its last components.
     by_stem: Table<u64, Vec<usize>>,
     by_sketch: Table<u32, Vec<usize>>,
+    /// Sources that were looked at for all targets so far.
+    compared: Cell<u64>,
 }
 
 impl<'f> Matcher<'f> {
@@ -76,6 +79,7 @@ impl<'f> Matcher<'f> {
             by_path: Table::default(),
             by_stem: Table::default(),
             by_sketch: Table::default(),
+            compared: Cell::new(0),
         };
         for (index, (file, fingerprint)) in files.iter().zip(fingerprints).enumerate() {
             matcher.by_content.entry(fingerprint.digest).or_default().push(index);
@@ -117,6 +121,15 @@ impl<'f> Matcher<'f> {
         }
     }
 
+    /// The sources that were looked at for all targets so far.
+    pub(crate) fn compared(&self) -> u64 {
+        self.compared.get()
+    }
+
+    fn count(&self, sources: usize) {
+        self.compared.set(self.compared.get() + sources as u64);
+    }
+
     /// Returns the part of a path that tells files apart.
     fn named<'p>(&self, path: &'p [u8]) -> &'p [u8] {
         let compressed = COMPRESSED.iter().filter(|_| self.sees_through);
@@ -129,6 +142,7 @@ impl<'f> Matcher<'f> {
         let nearest =
             [above.checked_sub(1), Some(above)].into_iter().flatten().filter_map(|place| alike.get(place));
         let is_worth_it = |index: &&usize| {
+            self.count(1);
             !budget::is_lopsided(size(&self.files[**index]), target_size, MAX_RATIO, MIN_SOURCE)
         };
         nearest
@@ -143,6 +157,7 @@ impl<'f> Matcher<'f> {
         for value in target.sketch.values() {
             sharers.extend_from_slice(self.by_sketch.get(value).map_or(&[], Vec::as_slice));
         }
+        self.count(sharers.len());
         sharers.sort_unstable();
         let runs = sharers.chunk_by(|left, right| left == right).map(|run| (run[0], run.len()));
         runs.max_by_key(|&(index, shared)| (shared, std::cmp::Reverse(index)))
@@ -256,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn many_files_of_one_name_take_no_time() {
+    fn of_many_files_of_one_name_few_are_looked_at() {
         let files: Vec<(String, Vec<u8>)> = (0..50_000u64)
             .map(|index| (format!("{index:x}/index.js"), index.to_le_bytes().to_vec()))
             .collect();
@@ -264,12 +279,11 @@ mod tests {
             files.iter().map(|(path, content)| (path.as_str(), content.clone())).collect();
         let (files, fingerprints) = old(&named);
         let matcher = Matcher::new(&files, &fingerprints, false);
-        let start = std::time::Instant::now();
         for index in 0..50_000u64 {
             let content = (index << 20).to_le_bytes();
             let path = format!("new/{index:x}/index.js");
             assert_ne!(matcher.best_source(path.as_bytes(), 8, &fingerprint(&content)), Match::None);
         }
-        assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+        assert!(matcher.compared() <= 50_000 * 10, "{}", matcher.compared());
     }
 }

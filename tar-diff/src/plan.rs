@@ -45,6 +45,8 @@ pub(crate) struct Source {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) segments: Vec<Segment>,
+    /// Sources that were looked at to find the best one of each target.
+    pub(crate) compared: u64,
 }
 
 impl Plan {
@@ -80,7 +82,7 @@ impl Plan {
         })?;
         let (of_sources, of_targets) = fingerprints.split_at(tree.files().len());
         let matcher = Matcher::new(tree.files(), of_sources, options.sees_through);
-        let mut plan = Self { segments: Vec::with_capacity(2 * targets.len() + 1) };
+        let mut plan = Self { segments: Vec::with_capacity(2 * targets.len() + 1), compared: 0 };
         let mut position = 0;
         for (entry, fingerprint) in targets.iter().zip(of_targets) {
             let size = entry.data.end - entry.data.start;
@@ -108,6 +110,7 @@ impl Plan {
             position = entry.data.end;
         }
         plan.push_literal(position..new.size());
+        plan.compared = matcher.compared();
         Ok(plan)
     }
 

@@ -56,6 +56,8 @@ pub struct Stats {
     pub similar: Count,
     /// Stretches that the delta carries whole: headers, padding, files without a source.
     pub literal: Count,
+    /// Sources that were looked at, by name or by content, to find the best one of each file.
+    pub compared_sources: u64,
     /// Bytes of similar files that the delta carries.
     pub similar_literal_size: u64,
     /// Stretches of sources that similar files are made of.

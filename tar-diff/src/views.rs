@@ -49,8 +49,9 @@ const COMPARE_WORK: u64 = 80;
 pub(crate) struct Limits {
     /// The search for streams and for what makes them.
     search: Budget,
-    /// Units of work that an applier does to encode.
+    /// Units of work that an applier does to encode, and to read the source through its view.
     encoding: u64,
+    reading: u64,
 }
 
 impl Limits {
@@ -59,6 +60,7 @@ impl Limits {
         Self {
             search: Budget::of_share(source.saturating_add(target), files).with_memory(MAX_ENCODER_MEMORY),
             encoding: Work::encoding_of_file(target, files),
+            reading: Work::reading_of_file(target, files),
         }
     }
 }

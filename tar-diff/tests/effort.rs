@@ -101,6 +101,20 @@ fn text(size: usize, seed: u64) -> Vec<u8> {
 }
 
 #[test]
+fn all_the_effort_is_spent_on_the_first_part_of_a_long_delta_alone() {
+    let old = layer([("a".to_owned(), b"nothing in common".to_vec())]);
+    let new = layer([("b".to_owned(), text(9 << 20, 4))]);
+    let full_effort = |level| {
+        let options = DiffOptions { level, ..DiffOptions::default() };
+        let (_, stats) = delta(&old, &new, &options);
+        assert!(stats.written.stream_size > 9 << 20);
+        stats.written.full_effort_size
+    };
+    assert_eq!(full_effort(DiffOptions::default().level), 8 << 20);
+    assert!(full_effort(9) > 9 << 20);
+}
+
+#[test]
 fn a_small_budget_is_told_of() {
     let old: Vec<u8> = Rng::new(3).bytes(9 << 20);
     let new = [&old[..4 << 20], b"new", &old[4 << 20..]].concat();

@@ -51,9 +51,20 @@ impl Work {
     /// The encoding that one of `files` files of a layer may take, for a target of `size` bytes, so that all
     /// of them together stay far within what [`of_layer`](Self::of_layer) grants.
     pub const fn encoding_of_file(size: u64, files: u64) -> u64 {
-        let shared = MIN_ENCODING / if files == 0 { 1 } else { files };
-        size.saturating_mul(ENCODING_RATIO).saturating_add(shared) / 2
+        share(size, files, ENCODING_RATIO, MIN_ENCODING)
     }
+
+    /// The reading that the source of one of `files` files of a layer may take to be decoded, in the same
+    /// way.
+    pub const fn reading_of_file(size: u64, files: u64) -> u64 {
+        share(size, files, READING_RATIO, MIN_READING)
+    }
+}
+
+/// Half of what a file has in the work of its layer: its own size's, and a part of what any layer has.
+const fn share(size: u64, files: u64, ratio: u64, least: u64) -> u64 {
+    let shared = least / if files == 0 { 1 } else { files };
+    size.saturating_mul(ratio).saturating_add(shared) / 2
 }
 
 const fn at_least(size: u64, ratio: u64, least: u64) -> u64 {

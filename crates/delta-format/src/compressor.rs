@@ -28,6 +28,21 @@ pub struct Encoding {
     /// Spends no effort on stretches of several MiB where it gains nothing: the content of
     /// compressed files. Only where there are workers.
     pub skip_incompressible: bool,
+    /// Spends less effort on what comes after the first bytes of a long stream. Only where
+    /// [`skip_incompressible`](Self::skip_incompressible) has an effect.
+    pub lesser: Option<LesserEffort>,
+}
+
+/// The effort for the rest of a long stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LesserEffort {
+    /// Bytes of the op stream before it, rounded up to whole stretches of 4 MiB.
+    pub after: u64,
+    /// zstd level.
+    pub level: i32,
+    /// Base-2 logarithm of the links in zstd's tables of strings. Smaller tables stay nearer to the processor
+    /// and remember less; long-distance matching has a table of its own.
+    pub table_log: u32,
 }
 
 impl Default for Encoding {
@@ -40,6 +55,7 @@ impl Default for Encoding {
             job_size: None,
             overlap_log: None,
             skip_incompressible: false,
+            lesser: None,
         }
     }
 }
@@ -77,9 +93,26 @@ struct Trial {
     compressors: [zstd::bulk::Compressor<'static>; 2],
     /// The bytes that are not given to the encoder yet.
     stretch: Vec<u8>,
+    effort: Effort,
+    lesser: Option<LesserEffort>,
+    /// The effort that the encoder has.
+    current: Effort,
+    /// Bytes that were given to the encoder, and those of them with the effort that was asked for.
+    given: u64,
+    full_effort: u64,
+}
+
+/// A level of zstd, and the size of its tables if it is not that of the level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Effort {
     level: i32,
-    /// The level that the encoder has.
-    current: i32,
+    table_log: Option<u32>,
+}
+
+impl Effort {
+    const fn of_level(level: i32) -> Self {
+        Self { level, table_log: None }
+    }
 }
 
 impl<W: Write> Compressor<W> {
@@ -90,7 +123,10 @@ impl<W: Write> Compressor<W> {
         let trial = if encoding.skip_incompressible && encoding.workers > 0 && level > TRIAL_LEVELS[1] {
             let [fast, better] = TRIAL_LEVELS.map(zstd::bulk::Compressor::new);
             let stretch = Vec::with_capacity(STRETCH_SIZE);
-            Some(Trial { compressors: [fast?, better?], stretch, level, current: level })
+            let effort = Effort::of_level(level);
+            let lesser = encoding.lesser;
+            let compressors = [fast?, better?];
+            Some(Trial { compressors, stretch, effort, lesser, current: effort, given: 0, full_effort: 0 })
         } else {
             None
         };
@@ -115,26 +151,48 @@ impl<W: Write> Compressor<W> {
         self.frame.compressed()
     }
 
+    /// Gives all that was written to the threads.
+    pub(crate) fn end_stretch(&mut self) -> io::Result<()> {
+        self.trial.as_mut().map_or(Ok(()), |trial| trial.end_stretch(&mut self.frame))
+    }
+
+    /// Bytes that were given to the threads with the effort that was asked for, where there is a choice.
+    pub(crate) fn full_effort(&self) -> u64 {
+        self.trial.as_ref().map_or(0, |trial| trial.full_effort)
+    }
+
     /// Ends the frame and gives back the output. `progress` is told the bytes that are compressed so
     /// far, again and again.
     pub(crate) fn finish(mut self, progress: &dyn Fn(u64)) -> io::Result<W> {
-        if let Some(trial) = &mut self.trial {
-            trial.end_stretch(&mut self.frame)?;
-        }
+        self.end_stretch()?;
         self.frame.finish(progress)
     }
 }
 
 impl Trial {
     fn end_stretch<W: Write>(&mut self, frame: &mut Frame<W>) -> io::Result<()> {
-        let level = if self.effort_pays()? { self.level } else { TRIAL_LEVELS[1] };
-        if level != self.current {
-            // What came before keeps its level: zstd takes the new one from the next job on.
+        if self.stretch.is_empty() {
+            return Ok(());
+        }
+        let pays = self.effort_pays()?;
+        let effort = match self.lesser {
+            _ if !pays => Effort::of_level(TRIAL_LEVELS[1]),
+            Some(LesserEffort { after, level, table_log }) if self.given >= after => {
+                Effort { level, table_log: Some(table_log) }
+            }
+            _ => self.effort,
+        };
+        if effort != self.current {
+            // What came before keeps its effort: zstd takes the new one from the next job on.
             frame.flush()?;
-            frame.set(CParameter::CompressionLevel(level))?;
-            self.current = level;
+            frame.set_effort(effort)?;
+            self.current = effort;
         }
         frame.write_all(&self.stretch)?;
+        self.given += self.stretch.len() as u64;
+        if effort == self.effort {
+            self.full_effort += self.stretch.len() as u64;
+        }
         self.stretch.clear();
         Ok(())
     }
@@ -183,6 +241,13 @@ impl<W: Write> Frame<W> {
         self.context.set_parameter(parameter).map(drop).map_err(zstd_error)
     }
 
+    fn set_effort(&mut self, effort: Effort) -> io::Result<()> {
+        self.set(CParameter::CompressionLevel(effort.level))?;
+        // 0 is the level's own. The hashes lead to trees of half as many nodes as there are links.
+        self.set(CParameter::ChainLog(effort.table_log.unwrap_or(0)))?;
+        self.set(CParameter::HashLog(effort.table_log.map_or(0, |log| log - 1)))
+    }
+
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut input = InBuffer::around(bytes);
         while input.pos() < bytes.len() {
@@ -222,4 +287,44 @@ impl<W: Write> Frame<W> {
 
 fn zstd_error(code: zstd_safe::ErrorCode) -> io::Error {
     io::Error::other(zstd_safe::get_error_name(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Text in which a higher level finds more.
+    fn text(size: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        let mut text = Vec::with_capacity(size + 16);
+        while text.len() < size {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            text.extend_from_slice(format!("word{} ", (state >> 33) % 5000).as_bytes());
+        }
+        text.truncate(size);
+        text
+    }
+
+    #[test]
+    fn the_rest_of_a_long_stream_gets_the_lesser_effort() {
+        let content = text(2 * STRETCH_SIZE + 1000);
+        let lesser = LesserEffort { after: 1, level: 7, table_log: 16 };
+        let compress = |lesser, size: usize| {
+            let encoding =
+                Encoding { level: 9, workers: 2, skip_incompressible: true, lesser, ..Encoding::default() };
+            let mut compressor = Compressor::new(Vec::new(), encoding).unwrap();
+            compressor.write_all(&content[..size]).unwrap();
+            compressor.end_stretch().unwrap();
+            let full_effort = compressor.full_effort();
+            let frame = compressor.finish(&|_| ()).unwrap();
+            assert!(zstd::decode_all(&frame[..]).unwrap() == content[..size]);
+            (full_effort, frame.len())
+        };
+        let (full, size) = compress(None, content.len());
+        assert_eq!(full, content.len() as u64);
+        let (full, lesser_size) = compress(Some(lesser), content.len());
+        assert_eq!(full, STRETCH_SIZE as u64);
+        assert!(lesser_size > size, "{lesser_size} {size}");
+        assert_eq!(compress(Some(lesser), STRETCH_SIZE), compress(None, STRETCH_SIZE));
+    }
 }

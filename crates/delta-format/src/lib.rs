@@ -18,7 +18,7 @@ mod zstd_dict;
 
 pub use apply::{Limits, apply};
 pub use budget::{Budget, Exhausted, Work};
-pub use compressor::Encoding;
+pub use compressor::{Encoding, LesserEffort};
 pub use cursor::{SourceFile, SourceFiles};
 pub use error::{CorruptKind, Error, Result};
 pub use op::{Op, Version};

@@ -19,6 +19,9 @@ pub struct WriterStats {
     pub ops: u64,
     /// Bytes of the op stream before compression.
     pub stream_size: u64,
+    /// Bytes of the op stream that were compressed with all the effort that was asked for, where stretches may
+    /// get less ([`Encoding::skip_incompressible`]).
+    pub full_effort_size: u64,
     /// Payload bytes of `Data` ops.
     pub data_size: u64,
     /// Output bytes of `Copy` ops.
@@ -248,6 +251,8 @@ impl<W: Write> OpWriter<W> {
     pub fn finish_watched(mut self, progress: &dyn Fn(u64)) -> Result<(W, WriterStats)> {
         self.flush_pending()?;
         self.flush_buffer()?;
+        self.stream.end_stretch().map_err(Error::Output)?;
+        self.stats.full_effort_size = self.stream.full_effort();
         let output = self.stream.finish(progress).map_err(Error::Output)?;
         Ok((output, self.stats))
     }

@@ -57,5 +57,7 @@ pub use decode::{Decoded, decode};
 pub use encode::encode;
 pub use error::{Error, Refused, Result};
 pub use find::{Found, find, find_within, gzip_header_size};
-pub use recipe::{MAX_RECIPE_SIZE, Recipe, recipe, recipe_of_files, recipe_within};
+pub use recipe::{
+    MAX_RECIPE_SIZE, MeasuredRecipe, Recipe, measured_recipe_within, recipe, recipe_of_files, recipe_within,
+};
 pub use work::{Charge, DecodingWork, EncodingWork, decode_charged, encode_charged};

@@ -145,6 +145,29 @@ pub fn recipe(codec: Codec, encoded: &[u8], plain: &[u8]) -> Result<Recipe, Refu
 /// [`Refused`] with the reason; [`Refused::OverBudget`] and [`Refused::TooMuchMemory`] if an encoder that
 /// might make these bytes was not tried to the end.
 pub fn recipe_within(codec: Codec, encoded: &[u8], plain: &[u8], budget: &Budget) -> Result<Recipe, Refused> {
+    measured_recipe_within(codec, encoded, plain, budget).map(|measured| measured.recipe)
+}
+
+/// A recipe and what it costs to encode with it.
+#[derive(Debug, Clone)]
+pub struct MeasuredRecipe {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// All units of work that [`encode_charged`] and its caller charge for this stream, counted when the recipe
+    /// was proved. An estimate would not do: how far the searches of deflate go depends on the plain bytes.
+    pub work: u64,
+}
+
+/// Does what [`recipe_within`] does, and counts what encoding with the recipe costs.
+///
+/// # Errors
+/// As [`recipe_within`].
+pub fn measured_recipe_within(
+    codec: Codec,
+    encoded: &[u8],
+    plain: &[u8],
+    budget: &Budget,
+) -> Result<MeasuredRecipe, Refused> {
     find(codec, &mut Slices { encoded, plain }, budget)
 }
 
@@ -164,19 +187,22 @@ pub fn recipe_of_files(
     plain_size: u64,
 ) -> Result<Recipe, Refused> {
     let budget = &Budget::of_file(encoded_size);
-    find(codec, &mut Files { encoded, encoded_size, plain, plain_size }, budget)
+    let measured = find(codec, &mut Files { encoded, encoded_size, plain, plain_size }, budget)?;
+    Ok(measured.recipe)
 }
 
-fn find(codec: Codec, source: &mut dyn Source, budget: &Budget) -> Result<Recipe, Refused> {
-    let mut search = Search { source, budget, lacked_memory: false };
+fn find(codec: Codec, source: &mut dyn Source, budget: &Budget) -> Result<MeasuredRecipe, Refused> {
+    let mut search = Search { source, budget, lacked_memory: false, work: 0 };
     let found = search.encoder(codec);
-    let lacked_memory = search.lacked_memory;
-    found.map(Recipe::new).map_err(|refused| match refused {
-        // Each attempt fails once the budget is spent, whatever it says of the stream.
-        _ if budget.is_spent() => Refused::OverBudget,
-        Refused::NoEncoder if lacked_memory => Refused::TooMuchMemory,
-        refused => refused,
-    })
+    let Search { lacked_memory, work, .. } = search;
+    found.map(|encoder| MeasuredRecipe { recipe: Recipe::new(encoder), work }).map_err(
+        |refused| match refused {
+            // Each attempt fails once the budget is spent, whatever it says of the stream.
+            _ if budget.is_spent() => Refused::OverBudget,
+            Refused::NoEncoder if lacked_memory => Refused::TooMuchMemory,
+            refused => refused,
+        },
+    )
 }
 
 /// A search for what makes a stream.
@@ -185,6 +211,8 @@ struct Search<'s> {
     budget: &'s Budget,
     /// True if an encoder was not tried because it takes more memory than the budget has.
     lacked_memory: bool,
+    /// Units of work that the encoder took that made the whole stream.
+    work: u64,
 }
 
 impl Search<'_> {
@@ -236,6 +264,7 @@ impl Search<'_> {
             return 0;
         }
         let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
+        let before = self.budget.work();
         if !self.budget.charge(recipe.encoding_work(plain_size).setup) {
             return 0;
         }
@@ -243,8 +272,12 @@ impl Search<'_> {
         let mut output = Compare::new(&mut encoded);
         let charge = |units| self.budget.take(units);
         let is_made = encode_charged(&recipe, &mut plain, plain_size, &mut output, &charge).is_ok();
+        let matched = output.matched();
+        if is_made && matched == encoded_size {
+            self.work = before - self.budget.work();
+        }
         // An encoder that failed behind the last byte has not made the stream.
-        if is_made { output.matched() } else { output.matched().min(encoded_size.saturating_sub(1)) }
+        if is_made { matched } else { matched.min(encoded_size.saturating_sub(1)) }
     }
 }
 

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::cell::Cell;
 use std::io::Write;
 
-use recode::{Budget, Codec, Refused, find_within, recipe, recipe_within};
+use recode::{
+    Budget, Codec, Refused, encode_charged, find_within, measured_recipe_within, recipe, recipe_within,
+};
 
 const MEMORY: u64 = u64::MAX;
 const MAX_PLAIN: usize = 256 << 20;
@@ -120,4 +123,28 @@ fn encoders_of_too_much_memory_are_not_set_up() {
     };
     assert_eq!(within(1 << 20), Err(Refused::TooMuchMemory));
     assert_eq!(within(256 << 20), Ok(true));
+}
+
+#[test]
+fn a_measured_recipe_tells_all_that_encoding_charges() {
+    // Of two letters: each string stands in thousands of places, and the parser looks at them all.
+    let letters: Vec<u8> = fixtures::Rng::new(5).bytes(60_000).iter().map(|byte| b'a' + (byte & 1)).collect();
+    for (plain, costs_more) in [(letters, true), (b"a line of text\n".repeat(4000), false)] {
+        let encoded = deflate(&plain, 9);
+        let budget = Budget::new(u64::MAX, MEMORY);
+        let measured = measured_recipe_within(Codec::Deflate, &encoded, &plain, &budget).unwrap();
+        let estimate = measured.recipe.encoding_work(plain.len() as u64);
+        let charged = Cell::new(estimate.setup);
+        let charge = |units| {
+            charged.set(charged.get() + units);
+            Ok(())
+        };
+        let mut made = Vec::new();
+        let size = plain.len() as u64;
+        encode_charged(&measured.recipe, &mut &plain[..], size, &mut made, &charge).unwrap();
+        assert!(made == encoded);
+        assert_eq!(measured.work, charged.get());
+        let of_bytes = estimate.setup + estimate.byte * (plain.len() + encoded.len()) as u64;
+        assert_eq!(measured.work > 3 * of_bytes, costs_more, "{} of {of_bytes}", measured.work);
+    }
 }

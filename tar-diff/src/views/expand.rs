@@ -14,6 +14,15 @@ const TAR_MAGIC_OFFSET: usize = 257;
 /// Files in a tar archive begin at a multiple of this, in bytes.
 const TAR_BLOCK_SIZE: usize = 512;
 
+/// The refusal of what would make an applier do more than it grants a layer.
+const TOO_MUCH_WORK: &str = "too-much-work";
+/// Units of work to read a byte of a source and to copy it, and to begin to read.
+const READ_BYTE_WORK: u64 = 2;
+const READ_WORK: u64 = 1 << 10;
+/// Bytes beyond the end of a stream that its decoder may be given, at most; twice the stream, if it is short.
+const MAX_READ_AHEAD: usize = 64 << 10;
+const MIN_READ_AHEAD: usize = 4 << 10;
+
 /// A source and a target with streams decoded.
 #[derive(Debug)]
 pub(super) struct Expanded {
@@ -68,7 +77,12 @@ pub(super) fn expand(
     let mut opening = Opening { closed, budget, encoding_left: limits.encoding, refusals, encoded_size: 0 };
     let (target, stretches) = opening.target(target, &of_target);
     let Opening { closed, encoded_size, .. } = opening;
+    let decoding = decoding_work(source.len(), &of_source, &closed);
     let (source, view) = open_source(source, &of_source, &closed);
+    if !stretches.is_empty() && decoding > limits.reading {
+        *refusals.entry(TOO_MUCH_WORK).or_default() += 1;
+        return None;
+    }
     let fits = payload_size(&stretches) < MAX_VIEW_PAYLOAD && 8 * view.len() as u64 <= MAX_VIEW_PAYLOAD;
     (!stretches.is_empty() && fits).then_some(Expanded { source, view, target, stretches, encoded_size })
 }
@@ -143,13 +157,10 @@ impl Opening<'_> {
     /// Finds how a stream is made again, by an applier that does no more than it grants a layer. The error is
     /// the reason for the count of refusals.
     fn recipe(&mut self, encoded: &[u8], stream: &Stream) -> Result<Vec<u8>, &'static str> {
-        let recipe = recode::recipe_within(stream.codec, encoded, &stream.plain, self.budget)
+        let measured = recode::measured_recipe_within(stream.codec, encoded, &stream.plain, self.budget)
             .map_err(recode::Refused::name)?;
-        let work = recipe.encoding_work(stream.plain.len() as u64);
-        let bytes = (stream.plain.len() + encoded.len()) as u64;
-        let work = work.byte.saturating_mul(bytes).saturating_add(work.setup);
-        self.encoding_left = self.encoding_left.checked_sub(work).ok_or("too-much-work")?;
-        Ok(recipe.as_bytes().to_vec())
+        self.encoding_left = self.encoding_left.checked_sub(measured.work).ok_or(TOO_MUCH_WORK)?;
+        Ok(measured.recipe.as_bytes().to_vec())
     }
 
     /// The file with the streams decoded that can be made again, and where they are.
@@ -191,6 +202,22 @@ impl Opening<'_> {
     }
 }
 
+/// Units of work that an applier does at most to open a source of `size` bytes: its streams, but for those that
+/// stay closed, and what lies between them.
+fn decoding_work(size: usize, streams: &[Stream], closed: &HashSet<blake3::Hash>) -> u64 {
+    let open = streams.iter().filter(|stream| !closed.contains(&stream.digest));
+    let work = open.map(|stream| {
+        let work = stream.codec.decoding_work();
+        let Range { start, end } = stream.encoded;
+        let ahead = (size - end).min(end - start + MIN_READ_AHEAD).min(MAX_READ_AHEAD);
+        let (encoded, plain) = ((end - start + ahead) as u64, stream.plain.len());
+        let decoded = work.setup + work.encoded_byte * encoded + work.plain_byte * plain as u64;
+        let inner = if stream.inner.is_empty() { 0 } else { decoding_work(plain, &stream.inner, closed) };
+        READ_WORK + READ_BYTE_WORK * ahead as u64 + decoded + inner
+    });
+    READ_WORK + READ_BYTE_WORK * size as u64 + work.sum::<u64>()
+}
+
 /// The file with its streams decoded, but for those that stay closed, and which they are.
 fn open_source(file: &[u8], streams: &[Stream], closed: &HashSet<blake3::Hash>) -> (Vec<u8>, View) {
     let (mut opened, mut view, mut done) = (Vec::new(), View::new(), 0);
@@ -204,4 +231,43 @@ fn open_source(file: &[u8], streams: &[Stream], closed: &HashSet<blake3::Hash>) 
     }
     opened.extend_from_slice(&file[done..]);
     (opened, view)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(9));
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn letters(seed: u64) -> Vec<u8> {
+        (0..60_000).map(|index| b'a' + (crate::gear::mix(seed << 32 | index) & 1) as u8).collect()
+    }
+
+    /// Opens two files with limits that are wide but for those given.
+    fn refused(encoding: u64, reading: u64) -> (bool, Refusals) {
+        let limits = Limits { search: Budget::new(u64::MAX, u64::MAX), encoding, reading };
+        let mut refusals = Refusals::new();
+        let (source, target) = (gzip(&letters(1)), gzip(&letters(2)));
+        let expanded = expand(&source, &target, 1 << 30, &limits, &mut refusals);
+        (expanded.is_none(), refusals)
+    }
+
+    #[test]
+    fn a_stream_that_costs_more_to_make_than_its_size_tells_stays_closed() {
+        assert_eq!(refused(u64::MAX, u64::MAX), (false, Refusals::new()));
+        let of_bytes = 60_000 * 200;
+        assert_eq!(refused(of_bytes, u64::MAX), (true, [(TOO_MUCH_WORK, 1)].into()));
+    }
+
+    #[test]
+    fn a_source_that_costs_too_much_to_decode_is_not_opened() {
+        assert_eq!(refused(u64::MAX, 60_000 * 4), (true, [(TOO_MUCH_WORK, 1)].into()));
+        assert_eq!(refused(u64::MAX, 60_000 * 12), (false, Refusals::new()));
+    }
 }
