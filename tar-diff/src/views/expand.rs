@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use delta_format::wire::{MAX_REENCODED_SIZE, MAX_VIEW_DEPTH, MAX_VIEW_PAYLOAD};
-use delta_format::{Reencoding, View, ViewStream};
+use delta_format::{Reencoding, View, ViewStream, Work};
 use recode::{Budget, Codec};
 
 use super::{Limits, Refusals};
@@ -65,8 +65,9 @@ pub(super) fn expand(
     let mut closed = digests(&of_source);
     let in_target = digests(&of_target);
     closed.retain(|digest| in_target.contains(digest));
-    let mut opening = Opening { closed, budget, encoding_left: limits.encoding, refusals, encoded_size: 0 };
-    let (target, stretches) = opening.target(target, &of_target);
+    let mut opening =
+        Opening { closed, budget, encoding_left: limits.encoding, granted: 0, refusals, encoded_size: 0 };
+    let (target, stretches) = opening.target(target, &of_target, 1);
     let Opening { closed, encoded_size, .. } = opening;
     let (source, view) = open_source(source, &of_source, &closed);
     let fits = payload_size(&stretches) < MAX_VIEW_PAYLOAD && 8 * view.len() as u64 <= MAX_VIEW_PAYLOAD;
@@ -133,8 +134,10 @@ struct Opening<'r> {
     /// Streams that stay closed, by the digest of their bytes.
     closed: HashSet<blake3::Hash>,
     budget: &'r Budget,
-    /// Units of work that an applier may still do to encode the streams.
+    /// Units of work that an applier may still do to encode the streams, beside what is granted to each.
     encoding_left: u64,
+    /// Units that are granted to the outermost stream at hand by its size, and left.
+    granted: u64,
     refusals: &'r mut Refusals,
     encoded_size: u64,
 }
@@ -148,12 +151,14 @@ impl Opening<'_> {
         let work = recipe.encoding_work(stream.plain.len() as u64);
         let bytes = (stream.plain.len() + encoded.len()) as u64;
         let work = work.byte.saturating_mul(bytes).saturating_add(work.setup);
-        self.encoding_left = self.encoding_left.checked_sub(work).ok_or("too-much-work")?;
+        let over = work.saturating_sub(self.granted);
+        self.encoding_left = self.encoding_left.checked_sub(over).ok_or("too-much-work")?;
+        self.granted = self.granted.saturating_sub(work);
         Ok(recipe.as_bytes().to_vec())
     }
 
     /// The file with the streams decoded that can be made again, and where they are.
-    fn target(&mut self, file: &[u8], streams: &[Stream]) -> (Vec<u8>, Vec<Reencoding>) {
+    fn target(&mut self, file: &[u8], streams: &[Stream], depth: usize) -> (Vec<u8>, Vec<Reencoding>) {
         let (mut opened, mut stretches) = (Vec::new(), Vec::new());
         // Up to here the file is done, and from there on a gap is counted.
         let (mut done, mut stretch_end) = (0, 0);
@@ -161,6 +166,9 @@ impl Opening<'_> {
             let encoded = &file[stream.encoded.clone()];
             if self.closed.contains(&stream.digest) {
                 continue;
+            }
+            if depth == 1 {
+                self.granted = Work::encoding_of_stream(encoded.len() as u64);
             }
             let recipe = match self.recipe(encoded, stream) {
                 Ok(recipe) => recipe,
@@ -172,7 +180,7 @@ impl Opening<'_> {
                 }
             };
             let encoded_before = self.encoded_size;
-            let (plain, inner) = self.target(&stream.plain, &stream.inner);
+            let (plain, inner) = self.target(&stream.plain, &stream.inner, depth + 1);
             self.encoded_size = encoded_before;
             if plain.len() as u64 > MAX_REENCODED_SIZE {
                 *self.refusals.entry("too-large").or_default() += 1;
