@@ -12,7 +12,7 @@ const RATIO: u64 = 256;
 const MIN_MEMORY: u64 = 64 << 20;
 /// Memory for the largest layers: four million entries.
 const MAX_MEMORY: u64 = 4 << 30;
-/// What a diff holds of an entry in bytes, beside its names: 650 were measured.
+/// Bytes that a diff holds of an entry, beside its names: 650 were measured.
 const ENTRY_MEMORY: u64 = 768;
 /// How many copies of the names of an entry a diff holds: 2.8 were measured.
 const COPIES: u64 = 3;

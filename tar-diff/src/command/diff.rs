@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 use cli::{Misuse, Output, Progress, Text};
 use layer::{Spool, SpoolOptions};
 
+use tar_diff::DiffOptions;
+
 use super::args::Args;
 use super::check;
 use super::figures::{Figures, memory_warning};
