@@ -336,7 +336,13 @@ fn make(
     drop(output);
     // Clients that cannot fall back are blocked by a wrong delta, so none is ever published.
     file.as_file().rewind().map_err(Error::io("read a delta in", dir))?;
-    tar_diff::verify(file.as_file(), old, new, &options.merge)?;
+    match tar_diff::verify(file.as_file(), old, new, &options.merge) {
+        Err(error) if error.is_of_cost() && options.sees_through => {
+            let options = DiffOptions { sees_through: false, ..options.clone() };
+            return make(old, new, to, &options, dir, &|_| ());
+        }
+        verified => verified?,
+    }
     let version = version_of(file.as_file()).map_err(Error::io("read a delta in", dir))?;
     let version = version.ok_or_else(|| Error::malformed("delta", "its format is unknown"))?;
     Ok(Delta { to, digest, size, version, file: Arc::new(file), seconds: started.elapsed().as_secs_f64() })

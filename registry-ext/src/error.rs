@@ -161,6 +161,7 @@ impl Error {
                 error,
                 OfLayer::Decompress { .. }
                     | OfLayer::BrokenTar { .. }
+                    | OfLayer::TooManyEntries { .. }
                     | OfLayer::NotATar { .. }
                     | OfLayer::TooLarge { .. }
             ),

@@ -1,9 +1,10 @@
 //! Removes deltas whose source nobody runs any more.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 
 use layer::{DiffId, Digest};
-use oci_spec::image::Descriptor;
+use oci_spec::image::{Descriptor, MediaType};
 use serde::Serialize;
 
 use crate::artifact::blob_recipes::is_blob_recipes;
@@ -14,7 +15,12 @@ use crate::image::Image;
 use crate::oci::{Manifest, Name, artifact_type_of, digest_of, parse_index, parse_manifest, stated_type};
 use crate::repository::Repository;
 use crate::source_tags::is_of_image;
-use crate::{Result, shared_index};
+use crate::{Error, Result, shared_index};
+
+/// Most artifacts of one image that are read: four times as many as pulls read.
+const MAX_ARTIFACTS: usize = 1024;
+/// Most bytes of the manifests of all of them, and of the images that are looked for.
+const MAX_READ: u64 = 256 << 20;
 
 /// The images that may still be installed somewhere.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +63,8 @@ pub struct PruneReport {
     pub tags: Vec<String>,
     /// Deltas and artifacts that stay.
     pub kept: usize,
+    /// Artifacts that refer to the image and were not read, as there are too many: they stay.
+    pub unread: usize,
     /// True if the registry deleted the manifests. If not, nothing lists them any more, and the
     /// registry's own garbage collection has to find them.
     pub deleted: bool,
@@ -77,7 +85,7 @@ impl PruneReport {
 /// not say for which images it has one: there, images that lost their tag cannot be enumerated.
 ///
 /// # Errors
-/// Those of the repository.
+/// Those of the repository; [`Error::TooLarge`] where the manifests of the tags have over 256 MiB.
 pub async fn targets(repository: &Repository) -> Result<Vec<Digest>> {
     let mut targets = BTreeSet::new();
     if let Some(index) = repository.manifest(&Name::Tag(DELTA_INDEX_TAG.into())).await? {
@@ -87,9 +95,16 @@ pub async fn targets(repository: &Repository) -> Result<Vec<Digest>> {
     let hex = |tag: &String| tag.strip_prefix("sha256-").map(|hex| format!("sha256:{hex}"));
     let tags = repository.tags().await?;
     targets.extend(tags.iter().filter_map(hex).filter_map(|digest| digest.parse::<Digest>().ok()));
+    let mut size = 0;
     for tag in tags.iter().filter(|tag| is_of_image(tag)) {
         // It may be gone by now.
         let Some(manifest) = repository.manifest(&Name::Tag(tag.clone())).await? else { continue };
+        size += manifest.bytes.len() as u64;
+        if size > MAX_READ {
+            let what = "all that the tags of the repository name, which prune --all reads (give it the images to \
+                        prune instead)";
+            return Err(Error::TooLarge { what: what.into(), size, max: MAX_READ });
+        }
         targets.insert(manifest.digest);
         if manifest.is_index() {
             let index = parse_index(tag, &manifest.bytes)?;
@@ -117,11 +132,26 @@ pub async fn prune(
     let mut report = PruneReport { deleted: true, ..PruneReport::default() };
 
     let (mut artifacts, mut recipes) = (Vec::new(), Vec::new());
-    for entry in repository.referrers(target).await? {
-        match kind_of(repository, &entry).await? {
-            Some(Referrer::Recipes) => recipes.push(digest_of(&entry)?),
+    let mut entries = repository.referrers(target).await?;
+    let mut seen = HashSet::new();
+    entries.retain(|entry| {
+        let stated = stated_type(entry.artifact_type().as_ref());
+        (stated.is_none() || is_ours(stated)) && seen.insert(entry.digest().clone())
+    });
+    // Those that say that they are ours come first, so that junk hides none of them.
+    entries.sort_by_key(|entry| Reverse(is_ours(entry.artifact_type().as_ref())));
+    let (mut size, count) = (0, entries.len());
+    for (index, entry) in entries.iter().enumerate() {
+        if index >= MAX_ARTIFACTS || size > MAX_READ {
+            report.unread = count - index;
+            break;
+        }
+        let (read, kind) = kind_of(repository, entry).await?;
+        size += read;
+        match kind {
+            Some(Referrer::Recipes) => recipes.push(digest_of(entry)?),
             Some(Referrer::DeltasFrom(config)) if keep.configs.contains(&config) => report.kept += 1,
-            Some(Referrer::DeltasFrom(_)) => artifacts.push(digest_of(&entry)?),
+            Some(Referrer::DeltasFrom(_)) => artifacts.push(digest_of(entry)?),
             None => {}
         }
     }
@@ -132,13 +162,17 @@ pub async fn prune(
     prune_index(repository, target, keep, dry_run, &mut report).await?;
     prune_tag(repository, target, keep, dry_run, &mut report).await?;
     // Without a delta nobody makes a blob.
-    if report.kept == 0 {
+    if report.kept + report.unread == 0 {
         report.recipe_artifacts = recipes.iter().map(ToString::to_string).collect();
         if !dry_run {
             report.deleted &= remove_artifacts(repository, target, &recipes).await?;
         }
     }
     Ok(report)
+}
+
+fn is_ours(artifact_type: Option<&MediaType>) -> bool {
+    Kind::of(artifact_type).is_some() || is_blob_recipes(artifact_type)
 }
 
 /// An artifact that refers to an image.
@@ -148,24 +182,26 @@ enum Referrer {
     Recipes,
 }
 
-/// Returns the kind of an artifact; `None` if it is none of this crate's.
-async fn kind_of(repository: &Repository, entry: &Descriptor) -> Result<Option<Referrer>> {
+/// Returns the bytes that were read of an artifact, and what it is; `None` if it is none of ours.
+async fn kind_of(repository: &Repository, entry: &Descriptor) -> Result<(u64, Option<Referrer>)> {
     let stated = stated_type(entry.artifact_type().as_ref());
     if is_blob_recipes(stated) {
-        return Ok(Some(Referrer::Recipes));
+        return Ok((0, Some(Referrer::Recipes)));
     }
     if (stated.is_some() && Kind::of(stated).is_none()) || digest_of(entry).is_err() {
-        return Ok(None);
+        return Ok((0, None));
     }
     // A list may name what is gone.
     let Some(manifest) = repository.manifest(&Name::Digest(digest_of(entry)?)).await? else {
-        return Ok(None);
+        return Ok((0, None));
     };
-    let Ok(parsed) = parse_manifest("referrer", &manifest.bytes) else { return Ok(None) };
+    let size = manifest.bytes.len() as u64;
+    let Ok(parsed) = parse_manifest("referrer", &manifest.bytes) else { return Ok((size, None)) };
     if is_blob_recipes(artifact_type_of(&parsed)) {
-        return Ok(Some(Referrer::Recipes));
+        return Ok((size, Some(Referrer::Recipes)));
     }
-    Ok(OciDelta::parse(&parsed).ok().map(|artifact| Referrer::DeltasFrom(artifact.source_config)))
+    let deltas = OciDelta::parse(&parsed).ok();
+    Ok((size, deltas.map(|artifact| Referrer::DeltasFrom(artifact.source_config))))
 }
 
 /// Removes artifacts that refer to `target`, from the tag that stands in for a list of referrers

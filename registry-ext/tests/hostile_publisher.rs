@@ -13,6 +13,7 @@ use registry_ext::artifact::TAR_DIFF;
 use registry_ext::artifact::oci_delta::{ArtifactLayer, Kind, OciDelta};
 use registry_ext::discover::discover;
 use registry_ext::oci::Manifest;
+use registry_ext::prune::{Keep, prune};
 use registry_ext::pull::Origin;
 use registry_ext::watch::Watch;
 use serde_json::json;
@@ -135,4 +136,33 @@ async fn a_delta_writes_no_more_than_a_layer_of_that_blob_may_have() {
     let failed = report.layers[1].delta_failed.clone().unwrap();
     assert!(failed.contains("too large"), "{failed}");
     assert_eq!(report.layers[1].from, Origin::Blob);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pruning_reads_so_many_artifacts_and_finds_those_that_say_what_they_are() {
+    let bench = Bench::new(Switches::default()).await;
+    let delta = bench.put_blob(b"delta", TAR_DIFF).await;
+    add_artifact(&bench, &[delta]).await;
+    let image = bench.images("v2").await.images.remove(0);
+    let ours = bench.repository().referrers(image.manifest.digest).await.unwrap().remove(0);
+    let mut entry = serde_json::to_value(&ours).unwrap();
+    entry["artifactType"] = "application/vnd.io.github.containers.oci-delta.v1".into();
+    let junk: Vec<String> = (0..3000).map(|index| format!(r#"{{"layers":[],"x":{index}}}"#)).collect();
+    let digests: Vec<String> = junk.iter().map(|text| Digest::of(text.as_bytes()).to_string()).collect();
+    let listed = digests.iter().map(|digest| json!({"mediaType": "x", "size": 1, "digest": digest}));
+    let entries: Vec<_> = listed.chain([entry.clone(), entry]).collect();
+    let list = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    bench.registry.lie(move |call| {
+        let path = call.uri.path();
+        if path.contains("/referrers/") {
+            return Some(respond(StatusCode::OK, &[], list.clone()));
+        }
+        let index = digests.iter().position(|digest| path.ends_with(digest))?;
+        Some(respond(StatusCode::OK, &[], junk[index].clone()))
+    });
+    bench.registry.take_requests();
+    let report = prune(&bench.repository(), image.manifest.digest, &Keep::default(), true).await.unwrap();
+    assert_eq!(report.artifacts, [ours.digest().to_string()]);
+    assert_eq!((report.unread, report.kept), (3001 - 1024, 0));
+    assert!(count(&bench, "/manifests/sha256:") <= 1024 + 1);
 }

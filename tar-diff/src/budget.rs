@@ -35,6 +35,15 @@ pub(crate) fn compression(options: &DiffOptions) -> (i32, NonZeroUsize) {
     (level, NonZeroUsize::new(threads).map_or(NonZeroUsize::MIN, |threads| threads.min(options.jobs)))
 }
 
+/// Least memory for files, indexes and compression, however much the names of the layers take.
+const MIN_MEMORY: u64 = 16 << 20;
+
+/// The options with what is left of the memory beside the entries of the layers and their names.
+pub(crate) fn beside(options: &DiffOptions, listing: u64) -> DiffOptions {
+    let least = MIN_MEMORY.min(options.memory);
+    DiffOptions { memory: options.memory.saturating_sub(listing).max(least), ..options.clone() }
+}
+
 /// Bytes of a source that are indexed in full for a target, for each byte of the target: of a source that
 /// is larger, strings lie farther apart.
 const MAX_RATIO: u64 = 64;

@@ -37,9 +37,9 @@ const MIN_LONG_LEVEL: i32 = 16;
 /// instead of 16 million miss the processor's caches less, which saves up to a quarter of the time for 0.5 to 1.5%
 /// in size.
 const LESSER_EFFORT: LesserEffort = LesserEffort { after: 8 << 20, level: 18, table_log: 22 };
-/// A stream that is over a half as large as the layer: the sources give next to nothing. An ordinary update has a
-/// seventh, and all of its stream is worth all the effort.
-const LESSENED_SHARE: u64 = 2;
+/// A stream that is over a third as large as the layer: the sources give little. An ordinary update has a seventh,
+/// and all of its stream is worth all the effort.
+const LESSENED_SHARE: u64 = 3;
 /// Levels above have all the time that there is.
 const MAX_LESSENED_LEVEL: i32 = 19;
 /// Base-2 logarithm of that window in bytes: files that a layer has twice are this near, most often,

@@ -34,3 +34,11 @@ pub enum Error {
         offset: u64,
     },
 }
+
+impl Error {
+    /// Tells whether the delta is right, as far as is known, and appliers refuse it since it costs them more than
+    /// its result is worth. One that does not see through compression costs less.
+    pub const fn is_of_cost(&self) -> bool {
+        matches!(self, Self::Verify(tar_patch::Error::Delta(delta_format::Error::OverBudget(_))))
+    }
+}

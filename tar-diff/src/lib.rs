@@ -62,7 +62,7 @@ mod workers;
 
 use std::io::Write;
 
-use layer::{MergedTree, Spool};
+use layer::{Listing, MergedTree, Spool};
 use meter::Meter;
 
 #[cfg(feature = "clap")]
@@ -88,13 +88,19 @@ pub fn diff<W: Write>(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(W, Stats)> {
     let meter = Meter::new(new.size(), progress);
-    let of_old = old.iter().map(layer::entries).collect::<layer::Result<Vec<_>>>()?;
-    let of_new = layer::entries(new)?;
+    let mut listing = Listing::of(old.iter().chain([new]));
+    let of_old = old.iter().map(|layer| listing.entries(layer)).collect::<layer::Result<Vec<_>>>()?;
+    let of_new = listing.entries(new)?;
+    let options = &budget::beside(options, listing.memory());
     let tree = MergedTree::merge(&of_old, &options.merge);
     let plan = plan::Plan::new(&tree, old, new, &of_new, options, &meter)?;
     let layers = emit::Layers { old, new };
     let matching = recipes::expected_cost(&plan);
     meter.start(matching, emit::expected_cost(&plan, options));
     let recipes = recipes::recipes(&plan, layers, options, &meter)?;
-    emit::write(&plan, recipes, layers, options, output, &meter)
+    let (output, mut stats) = emit::write(&plan, recipes, layers, options, output, &meter)?;
+    if stats.reduced.is_any() {
+        stats.reduced.wanted_memory += listing.memory();
+    }
+    Ok((output, stats))
 }

@@ -49,8 +49,9 @@ const COMPARE_WORK: u64 = 80;
 pub(crate) struct Limits {
     /// The search for streams and for what makes them.
     search: Budget,
-    /// Units of work that an applier does to encode, and to read the source through its view.
+    /// Units of work that an applier does to encode, beside what the streams are granted by their sizes.
     encoding: u64,
+    /// Units of work that an applier does to read the source through its view.
     reading: u64,
 }
 
@@ -59,7 +60,7 @@ impl Limits {
     pub(crate) fn of_pair(source: u64, target: u64, files: u64) -> Self {
         Self {
             search: Budget::of_share(source.saturating_add(target), files).with_memory(MAX_ENCODER_MEMORY),
-            encoding: Work::encoding_of_file(target, files),
+            encoding: Work::encoding_share(files),
             reading: Work::reading_of_file(target, files),
         }
     }

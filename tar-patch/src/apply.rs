@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::thread;
 
-use delta_format::{Budget, Limits, OpReader, SourceFiles, Version, Work};
+use delta_format::{Budget, Limits, OpReader, SourceFiles, Version};
 use layer::{DiffId, DigestWriter};
 
 use crate::reencode::Reencoder;
@@ -23,7 +23,7 @@ pub struct ApplyOptions<'b> {
     /// does, and one that makes fewer is told as such.
     pub size: Option<u64>,
     /// The work that may be done, for several tries together or with a deadline. `None` is a budget of
-    /// [`Work::of_layer`] for as many bytes of output as are accepted.
+    /// [`Budget::of_layer`] for as many bytes of output as are accepted.
     pub budget: Option<&'b Budget>,
     /// Threads that encode compressed streams (tardf3). The default is all cores.
     pub jobs: NonZeroUsize,
@@ -82,7 +82,7 @@ pub fn rebuild(
     output: &mut dyn Write,
 ) -> Result<u64> {
     let max_output = options.size.map_or(options.max_output, |size| size.min(options.max_output));
-    let own = Budget::new(Work::of_layer(max_output));
+    let own = Budget::of_layer(max_output);
     let budget = options.budget.unwrap_or(&own);
     let limits = Limits { max_output, budget };
     let delta = OpReader::new(delta)?;

@@ -79,7 +79,11 @@ impl Error {
             Self::Layer(layer::Error::Decompress { source, .. }) if source.raw_os_error().is_some() => {
                 Fault::System
             }
-            Self::Layer(layer::Error::Decompress { .. } | layer::Error::BrokenTar { .. }) => Fault::Base,
+            Self::Layer(
+                layer::Error::Decompress { .. }
+                | layer::Error::BrokenTar { .. }
+                | layer::Error::TooManyEntries { .. },
+            ) => Fault::Base,
             Self::Layer(_) | Self::OpenRoot { .. } => Fault::System,
         }
     }

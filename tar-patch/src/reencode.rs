@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::Scope;
 
 use delta_format::wire::MAX_ENCODER_MEMORY;
-use delta_format::{Budget, Error, Exhausted, Reencoding, Result, Sink, Work};
+use delta_format::{Budget, Error, Exhausted, Reencoding, Result, Sink, StreamWork};
 use recode::{Codec, Recipe};
 
 /// Bytes that wait to be encoded or written, at most, beside the stretch that comes next.
@@ -31,8 +31,8 @@ pub(crate) struct Reencoder<'s, 'e, 'o> {
     /// Workers that may still be started.
     workers_left: usize,
     /// The queue that workers take from; they end when the sender is dropped.
-    queue: Arc<Mutex<Receiver<Job>>>,
-    jobs: Sender<Job>,
+    queue: Arc<Mutex<Receiver<Job<'e>>>>,
+    jobs: Sender<Job<'e>>,
     /// Pieces of the target in order.
     waiting: VecDeque<Piece>,
     /// Bytes of the pieces, as they are before they are encoded.
@@ -51,15 +51,22 @@ enum Piece {
     Stretch {
         plain_size: usize,
         memory: u64,
-        made: Receiver<Result<Vec<u8>>>,
+        made: Receiver<Result<Made>>,
     },
 }
 
 /// A piece of work for a worker.
-struct Job {
+struct Job<'e> {
     stretch: Stretch,
+    work: StreamWork<'e>,
     plain: Vec<u8>,
-    made: Sender<Result<Vec<u8>>>,
+    made: Sender<Result<Made>>,
+}
+
+/// A stream, and the work that it took over what its bytes are granted.
+struct Made {
+    bytes: Vec<u8>,
+    overdraft: u64,
 }
 
 /// A [`Reencoding`] whose recipes were read.
@@ -101,12 +108,13 @@ impl<'s, 'e, 'o> Reencoder<'s, 'e, 'o> {
             return;
         }
         self.workers_left -= 1;
-        let (queue, max_output, budget) = (Arc::clone(&self.queue), self.max_output, self.budget);
+        let (queue, max_output) = (Arc::clone(&self.queue), self.max_output);
         self.scope.spawn(move || {
             // The lock is held while waiting for a job, not while one is done.
             let next = || queue.lock().ok()?.recv().ok();
-            while let Some(Job { stretch, plain, made }) = next() {
-                let encoded = stretch.encode(plain, max_output, budget);
+            while let Some(Job { stretch, work, plain, made }) = next() {
+                let encoded = stretch.encode(plain, max_output, &work);
+                let encoded = encoded.map(|bytes| Made { bytes, overdraft: work.overdraft() });
                 // Nobody waits for it if the delta turned out to be broken.
                 let _ = made.send(encoded);
             }
@@ -136,7 +144,9 @@ impl<'s, 'e, 'o> Reencoder<'s, 'e, 'o> {
                 Some(Piece::Stretch { plain_size, memory, made }) => {
                     self.waiting_size -= plain_size;
                     self.waiting_memory -= memory;
-                    let bytes = made.recv().expect("a worker answers each job, and outlives the queue")?;
+                    let Made { bytes, overdraft } =
+                        made.recv().expect("a worker answers each job, and outlives the queue")?;
+                    self.budget.settle(overdraft)?;
                     self.encoded += bytes.len() as u64;
                     self.write_out(&bytes)?;
                 }
@@ -160,14 +170,15 @@ impl Sink for Reencoder<'_, '_, '_> {
     }
 
     fn reencode(&mut self, stretch: Reencoding, plain: Vec<u8>) -> Result<()> {
-        let stretch = Stretch::new(stretch, self.budget)?;
+        let work = self.budget.stream();
+        let stretch = Stretch::new(stretch, &work)?;
         let (plain_size, memory) = (plain.len(), stretch.memory());
         // First, so that what waits and this one together are bounded.
         let max_memory = MAX_ENCODERS_MEMORY.saturating_sub(memory);
         self.drain(MAX_WAITING.saturating_sub(plain_size).max(1), max_memory)?;
         self.start_worker();
         let (made, result) = channel();
-        self.jobs.send(Job { stretch, plain, made }).expect("the queue lives as long as this sink");
+        self.jobs.send(Job { stretch, work, plain, made }).expect("the queue lives as long as this sink");
         self.waiting.push_back(Piece::Stretch { plain_size, memory, made: result });
         self.waiting_size += plain_size;
         self.waiting_memory += memory;
@@ -184,15 +195,15 @@ impl Stretch {
     /// Reads all recipes: an encoder that is not known is told before anything is encoded. Charges what
     /// it takes to set the encoders up, of each before the next recipe is read: a recipe is larger in
     /// memory than on the wire.
-    fn new(stretch: Reencoding, budget: &Budget) -> Result<Self> {
+    fn new(stretch: Reencoding, work: &StreamWork<'_>) -> Result<Self> {
         let recipe = Recipe::parse(&stretch.recipe).map_err(failed)?;
         drop(stretch.recipe);
         let (what, size, max) = ("the memory of an encoder", recipe.memory(), MAX_ENCODER_MEMORY);
         if size > max {
             return Err(Error::TooLarge { what, size, max });
         }
-        budget.charge(Work::encoding(recipe.encoding_work(stretch.size).setup))?;
-        let inner = stretch.inner.into_iter().map(|inner| Self::new(inner, budget)).collect::<Result<_>>()?;
+        work.charge(recipe.encoding_work(stretch.size).setup)?;
+        let inner = stretch.inner.into_iter().map(|inner| Self::new(inner, work)).collect::<Result<_>>()?;
         Ok(Self { size: stretch.size, gap: stretch.gap, recipe, inner })
     }
 
@@ -202,16 +213,24 @@ impl Stretch {
     }
 
     /// Encodes what ops emitted, inner stretches first.
-    fn encode(&self, emitted: Vec<u8>, max_output: u64, budget: &Budget) -> Result<Vec<u8>> {
-        let plain = if self.inner.is_empty() { emitted } else { self.encode_inner(&emitted, budget)? };
-        self.encode_plain(&plain, max_output, budget)
+    fn encode(&self, emitted: Vec<u8>, max_output: u64, work: &StreamWork<'_>) -> Result<Vec<u8>> {
+        let plain = if self.inner.is_empty() { emitted } else { self.encode_inner(&emitted, work)? };
+        self.encode_plain(&plain, max_output, work, true)
     }
 
-    /// Encodes plain bytes to at most `max` bytes.
-    fn encode_plain(&self, plain: &[u8], max: u64, budget: &Budget) -> Result<Vec<u8>> {
+    /// Encodes plain bytes to at most `max` bytes. Only those that lie in no other stretch are bytes of the
+    /// target, for which work is granted.
+    fn encode_plain(
+        &self,
+        plain: &[u8],
+        max: u64,
+        work: &StreamWork<'_>,
+        is_outermost: bool,
+    ) -> Result<Vec<u8>> {
         let plain_size = plain.len() as u64;
-        let mut encoded = Bounded { bytes: Vec::new(), max: max.min(2 * plain_size + MAX_GROWTH) };
-        let charge = |work| Ok(budget.charge(Work::encoding(work))?);
+        let max = max.min(2 * plain_size + MAX_GROWTH);
+        let mut encoded = Bounded { bytes: Vec::new(), max, work: is_outermost.then_some(work) };
+        let charge = |units| Ok(work.charge(units)?);
         recode::encode_charged(&self.recipe, &mut &*plain, plain_size, &mut encoded, &charge)
             .map_err(failed)?;
         Ok(encoded.bytes)
@@ -219,7 +238,7 @@ impl Stretch {
 
     /// Encodes the stretches in this one. What they come to is bounded while it grows: many stretches of
     /// no bytes can each make some.
-    fn encode_inner(&self, emitted: &[u8], budget: &Budget) -> Result<Vec<u8>> {
+    fn encode_inner(&self, emitted: &[u8], work: &StreamWork<'_>) -> Result<Vec<u8>> {
         // The reader has checked that inner stretches lie in the outer one.
         let part = |position: usize, size: u64| {
             let end = position + usize::try_from(size).expect("within the outer stretch");
@@ -232,10 +251,14 @@ impl Stretch {
             let (emitted, end) = part(start, inner.size);
             plain.extend_from_slice(gap);
             room = room.saturating_sub(gap.len() as u64);
-            let encoded = match inner.inner.is_empty() {
-                true => inner.encode_plain(emitted, room, budget)?,
-                false => inner.encode(emitted.to_vec(), room, budget)?,
+            let within;
+            let inner_plain = if inner.inner.is_empty() {
+                emitted
+            } else {
+                within = inner.encode_inner(emitted, work)?;
+                &within
             };
+            let encoded = inner.encode_plain(inner_plain, room, work, false)?;
             room = room.saturating_sub(encoded.len() as u64);
             plain.extend(encoded);
             position = end;
@@ -259,17 +282,22 @@ fn failed(error: recode::Error) -> Error {
 }
 
 /// A vector that refuses to grow past a bound.
-struct Bounded {
+struct Bounded<'w, 'b> {
     bytes: Vec<u8>,
     max: u64,
+    /// Where the bytes count.
+    work: Option<&'w StreamWork<'b>>,
 }
 
-impl Write for Bounded {
+impl Write for Bounded<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if (self.bytes.len() + bytes.len()) as u64 > self.max {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the stream grows past all measure"));
         }
         self.bytes.extend_from_slice(bytes);
+        if let Some(work) = self.work {
+            work.make(bytes.len() as u64);
+        }
         Ok(bytes.len())
     }
 

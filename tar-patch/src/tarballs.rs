@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use delta_format::{Budget, Error as DeltaError, SourceFile, SourceFiles, SourcePath};
-use layer::{MergeOptions, MergedTree, Spool, SpoolOptions, check_is_layer, entries, is_whiteout};
+use layer::{Listing, MergeOptions, MergedTree, Spool, SpoolOptions, check_is_layer, is_whiteout};
 
 use crate::Result;
 
@@ -61,7 +61,8 @@ impl LayerSource {
     }
 
     fn merge(spools: Vec<Spool>, ways: &[bool]) -> Result<Self> {
-        let layers = spools.iter().map(entries).collect::<Result<Vec<_>, _>>()?;
+        let mut listing = Listing::of(&spools);
+        let layers = spools.iter().map(|spool| listing.entries(spool)).collect::<Result<Vec<_>, _>>()?;
         let has_whiteouts = layers.iter().flatten().any(is_whiteout);
         let ways = if has_whiteouts { ways } else { &ways[..1] };
         let merge = |&apply_whiteouts| {

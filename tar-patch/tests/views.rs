@@ -129,8 +129,7 @@ fn what_is_not_known_is_refused() {
 #[track_caller]
 fn assert_over_budget(result: Result<Vec<u8>>, of: &str) {
     let error = result.unwrap_err();
-    let over =
-        matches!(&error, Error::Delta(DeltaError::OverBudget(Exhausted::Work { what, .. })) if *what == of);
+    let over = matches!(&error, Error::Delta(DeltaError::OverBudget(Exhausted::Work { what, .. } | Exhausted::Ahead { what, .. })) if *what == of);
     assert!(over, "{error:?}");
     assert_eq!(error.fault(), Fault::Delta);
 }

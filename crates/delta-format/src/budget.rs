@@ -1,5 +1,6 @@
 //! The bound of the work that applying a delta may take, whatever the delta asks for.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,13 @@ const MIN_READING: u64 = 1 << 30;
 const ENCODING_RATIO: u64 = 8192;
 /// Units of encoding for any layer: eight seconds.
 const MIN_ENCODING: u64 = 1 << 33;
+/// Encoding that may be ahead of the streams that it makes: four seconds.
+const ENCODING_AHEAD: u64 = 1 << 32;
+/// Encoding that may be ahead of the stream that it makes. Of what compresses to nearly nothing, liblzma reads
+/// 2 MiB before it gives the first bytes.
+const ENCODING_AHEAD_OF_STREAM: u64 = ENCODING_AHEAD / 2;
+/// Reading that may be ahead of the bytes that are emitted: to decode two of the largest sources.
+const READING_AHEAD: u64 = 1 << 34;
 /// Units after which a [`Budget`] asks whether to stop: a millisecond.
 const ASK_SHIFT: u32 = 20;
 
@@ -48,10 +56,16 @@ impl Work {
 }
 
 impl Work {
-    /// The encoding that one of `files` files of a layer may take, for a target of `size` bytes, so that all
-    /// of them together stay far within what [`of_layer`](Self::of_layer) grants.
-    pub const fn encoding_of_file(size: u64, files: u64) -> u64 {
-        share(size, files, ENCODING_RATIO, MIN_ENCODING)
+    /// The encoding that a writer of deltas asks for to make a stream of `size` bytes: half of what an applier
+    /// grants.
+    pub const fn encoding_of_stream(size: u64) -> u64 {
+        size.saturating_mul(ENCODING_RATIO / 2)
+    }
+
+    /// The encoding that a writer of deltas asks for beside [that](Self::encoding_of_stream), for one of
+    /// `files` files of a layer: half of what an applier grants to all of them together.
+    pub const fn encoding_share(files: u64) -> u64 {
+        ENCODING_AHEAD / 2 / if files == 0 { 1 } else { files }
     }
 
     /// The reading that the source of one of `files` files of a layer may take to be decoded, in the same
@@ -82,6 +96,14 @@ pub enum Exhausted {
         /// The kind of work: `reading` or `encoding`.
         what: &'static str,
         /// The size of the whole budget, in units.
+        max: u64,
+    },
+    /// The work is too far ahead of the bytes that it makes: nobody needs so much to make so little.
+    #[error("it takes more {what} than the bytes need that it makes, which is {max} units so far")]
+    Ahead {
+        /// The kind of work: `reading` or `encoding`.
+        what: &'static str,
+        /// What was granted so far, in units.
         max: u64,
     },
     /// The caller's own condition of [`Budget::stopping_if`] holds.
@@ -121,6 +143,12 @@ impl From<Exhausted> for io::Error {
 /// ```
 pub struct Budget {
     max: Work,
+    /// The work that may be ahead of what it makes.
+    ahead: Work,
+    /// Bytes that were emitted.
+    emitted: AtomicU64,
+    /// Encoding that was spent ahead of the streams that are finished.
+    overdrawn: AtomicU64,
     reading: AtomicU64,
     encoding: AtomicU64,
     stops: Option<Box<dyn Fn() -> bool + Send + Sync>>,
@@ -129,7 +157,23 @@ pub struct Budget {
 impl Budget {
     /// A budget of `max`.
     pub const fn new(max: Work) -> Self {
-        Self { max, reading: AtomicU64::new(0), encoding: AtomicU64::new(0), stops: None }
+        Self {
+            max,
+            ahead: Work { reading: u64::MAX, encoding: u64::MAX },
+            emitted: AtomicU64::new(0),
+            overdrawn: AtomicU64::new(0),
+            reading: AtomicU64::new(0),
+            encoding: AtomicU64::new(0),
+            stops: None,
+        }
+    }
+
+    /// The budget for a layer of at most `size` bytes: [`Work::of_layer`], of which no more is granted at any
+    /// time than fits what was made by then. So a delta that makes little costs little, also where the size
+    /// of the layer is not known.
+    pub fn of_layer(size: u64) -> Self {
+        let ahead = Work { reading: READING_AHEAD, encoding: ENCODING_AHEAD };
+        Self { ahead, ..Self::new(Work::of_layer(size)) }
     }
 
     /// A budget without end, for deltas that are trusted.
@@ -150,7 +194,24 @@ impl Budget {
     /// [`Exhausted`]. What was charged stays charged: every later charge fails alike.
     pub fn charge(&self, work: Work) -> Result<(), Exhausted> {
         self.spend(&self.reading, work.reading, "reading", self.max.reading)?;
+        if work.reading > 0 && self.ahead.reading < u64::MAX {
+            let emitted = self.emitted.load(Ordering::Relaxed);
+            let max = emitted.saturating_mul(READING_RATIO).saturating_add(self.ahead.reading);
+            if self.reading.load(Ordering::Relaxed) > max {
+                return Err(Exhausted::Ahead { what: "reading", max });
+            }
+        }
         self.spend(&self.encoding, work.encoding, "encoding", self.max.encoding)
+    }
+
+    /// Starts to count the encoding of a stream.
+    pub const fn stream(&self) -> StreamWork<'_> {
+        StreamWork { budget: self, spent: Cell::new(0), made: Cell::new(0) }
+    }
+
+    /// Counts bytes that were emitted.
+    pub(crate) fn emit(&self, size: u64) {
+        self.emitted.fetch_add(size, Ordering::Relaxed);
     }
 
     /// Returns the work that was charged so far.
@@ -177,6 +238,63 @@ impl Budget {
             Some(stops) if asks && stops() => Err(Exhausted::Stopped),
             _ => Ok(()),
         }
+    }
+}
+
+/// The encoding of one stream, and the bytes that it made.
+///
+/// What a delta may spend does not depend on how many streams are encoded at the same time: each has a limit
+/// of its own, and what it took too much is settled in the order of the streams.
+#[derive(Debug)]
+pub struct StreamWork<'b> {
+    budget: &'b Budget,
+    spent: Cell<u64>,
+    made: Cell<u64>,
+}
+
+impl StreamWork<'_> {
+    /// Takes units of encoding out of the budget.
+    ///
+    /// # Errors
+    /// As [`Budget::charge`]; [`Exhausted::Ahead`] where the stream has so few bytes that it needs less.
+    pub fn charge(&self, units: u64) -> Result<(), Exhausted> {
+        self.budget.charge(Work::encoding(units))?;
+        self.spent.set(self.spent.get().saturating_add(units));
+        let ahead = self.budget.ahead.encoding.min(ENCODING_AHEAD_OF_STREAM);
+        if self.budget.ahead.encoding < u64::MAX && self.overdraft() > ahead {
+            return Err(Exhausted::Ahead { what: "encoding", max: self.granted().saturating_add(ahead) });
+        }
+        Ok(())
+    }
+
+    /// Counts bytes of the stream that are made.
+    pub fn make(&self, size: u64) {
+        self.made.set(self.made.get().saturating_add(size));
+    }
+
+    /// Ends the count of a stream that is whole, and gives the units that it took over what its bytes are
+    /// granted: they are to be [settled](Budget::settle).
+    pub fn overdraft(&self) -> u64 {
+        self.spent.get().saturating_sub(self.granted())
+    }
+
+    fn granted(&self) -> u64 {
+        self.made.get().saturating_mul(ENCODING_RATIO)
+    }
+}
+
+impl Budget {
+    /// Counts the overdraft of a stream that is whole.
+    ///
+    /// # Errors
+    /// [`Exhausted::Ahead`].
+    pub fn settle(&self, overdraft: u64) -> Result<(), Exhausted> {
+        let before = self.overdrawn.fetch_add(overdraft, Ordering::Relaxed);
+        let max = self.ahead.encoding;
+        if before.saturating_add(overdraft) > max {
+            return Err(Exhausted::Ahead { what: "encoding", max });
+        }
+        Ok(())
     }
 }
 
@@ -226,6 +344,12 @@ impl<'b> Meter<'b> {
         }
         self.budget.charge(Work::reading(std::mem::take(&mut self.pending)))
     }
+
+    /// Charges bytes that are emitted, one unit each.
+    pub(crate) fn emit(&mut self, size: u64) -> Result<(), Exhausted> {
+        self.budget.emit(size);
+        self.charge(size)
+    }
 }
 
 #[cfg(test)]
@@ -261,6 +385,40 @@ mod tests {
         let budget = Budget::unlimited().stopping_if(|| true);
         assert_eq!(budget.charge(Work::reading(1)), Ok(()), "too little to ask after");
         assert_eq!(budget.charge(Work::encoding(1 << 21)), Err(Exhausted::Stopped));
+    }
+
+    #[test]
+    fn reading_may_be_ahead_of_what_is_emitted_and_not_far() {
+        let budget = Budget::of_layer(u64::MAX);
+        assert_eq!(budget.charge(Work::reading(READING_AHEAD)), Ok(()));
+        budget.emit(1000);
+        assert_eq!(budget.charge(Work::reading(1000 * READING_RATIO)), Ok(()));
+        let over = budget.charge(Work::reading(1));
+        assert!(matches!(over, Err(Exhausted::Ahead { what: "reading", .. })), "{over:?}");
+    }
+
+    #[test]
+    fn encoding_may_be_ahead_of_its_streams_and_not_far() {
+        let budget = Budget::of_layer(u64::MAX);
+        let stream = budget.stream();
+        assert_eq!(stream.charge(ENCODING_AHEAD_OF_STREAM), Ok(()));
+        stream.make(1000);
+        assert_eq!(stream.charge(1000 * ENCODING_RATIO), Ok(()));
+        let over = stream.charge(1);
+        assert!(matches!(over, Err(Exhausted::Ahead { what: "encoding", .. })), "{over:?}");
+        stream.make(1 << 40);
+        assert_eq!(stream.overdraft(), 0);
+        assert_eq!(budget.settle(ENCODING_AHEAD_OF_STREAM), Ok(()));
+        assert_eq!(budget.settle(ENCODING_AHEAD_OF_STREAM), Ok(()));
+        assert!(matches!(budget.settle(1), Err(Exhausted::Ahead { .. })), "of all streams together");
+    }
+
+    #[test]
+    fn a_budget_of_work_alone_does_not_look_at_what_is_made() {
+        let budget = Budget::unlimited();
+        assert_eq!(budget.charge(Work::reading(1 << 60)), Ok(()));
+        assert_eq!(budget.stream().charge(1 << 60), Ok(()));
+        assert_eq!(budget.settle(1 << 60), Ok(()));
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod writer;
 mod zstd_dict;
 
 pub use apply::{Limits, apply};
-pub use budget::{Budget, Exhausted, Work};
+pub use budget::{Budget, Exhausted, StreamWork, Work};
 pub use compressor::{Encoding, LesserEffort};
 pub use cursor::{SourceFile, SourceFiles};
 pub use error::{CorruptKind, Error, Result};

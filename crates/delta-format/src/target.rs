@@ -160,13 +160,13 @@ impl<'o> Target<'o> {
             }
             self.flush()?;
             let Some(next) = self.ahead.pop_front() else { return Ok(()) };
-            self.meter.charge(next.size)?;
+            self.meter.emit(next.size)?;
             self.gathered = Some((next, Vec::new()));
         }
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.meter.charge(self.filled as u64)?;
+        self.meter.emit(self.filled as u64)?;
         self.output.write(&self.buffer[..self.filled])?;
         self.filled = 0;
         Ok(())

@@ -41,6 +41,18 @@ pub enum Error {
         /// The rule that it breaks.
         reason: String,
     },
+    /// The entries and their names would take more memory than layers of this size are granted
+    /// ([`Listing`](crate::Listing)).
+    #[error(
+        "{name}: its entries and their names take over {max} bytes of memory, which is more than is granted to \
+         layers of this size; if they are meant so, give the uncompressed tars"
+    )]
+    TooManyEntries {
+        /// The layer whose entries went over the limit.
+        name: String,
+        /// The limit in bytes.
+        max: u64,
+    },
     /// There is no tar: not even a first header.
     #[error("{name} is no tar: {what}")]
     NotATar {

@@ -5,6 +5,7 @@
 //! - [`entries`] lists its entries with the exact offsets of their data; [`Members`] walks over them with
 //!   all that their headers say, for who extracts them. Both read a tar as container tools do, and tell where
 //!   GNU tar reads it differently.
+//! - [`Listing`] bounds the memory that the entries of several layers take.
 //! - [`MergedTree`] says which files lie where once several layers are extracted in order.
 //! - [`DiffId`] names the uncompressed tar, [`BlobDigest`] the bytes as stored;
 //!   [`DigestWriter`] computes either on the way.
@@ -33,6 +34,7 @@ mod error;
 mod file_kind;
 mod header;
 mod image_archive;
+mod listing;
 mod members;
 mod merged;
 mod pax;
@@ -49,6 +51,7 @@ pub use entry::{Dispute, Entry, EntryKind};
 pub use error::{Error, Result};
 pub use file_kind::FileKind;
 pub use image_archive::{ImageArchive, check_is_layer};
+pub use listing::Listing;
 pub use members::{BLOCK_SIZE, Member, Members};
 pub use merged::{MergeOptions, MergedFile, MergedTree, clean_path, is_whiteout};
 pub use regular::{open_regular, open_regular_here};

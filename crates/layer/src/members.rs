@@ -11,6 +11,7 @@ use crate::disputes::Reading;
 use crate::entry::{Dispute, Entry, EntryKind};
 use crate::file_kind::what_it_is;
 use crate::header::{BLOCK, Dialect, HeaderBlock, MODE, SIZE, up_to_nul};
+use crate::listing::Listing;
 use crate::pax::{PaxHeader, signed_decimal};
 use crate::sparse::is_pax_sparse;
 use crate::{Error, Result, Spool};
@@ -49,6 +50,7 @@ pub struct Members<'s> {
     position: u64,
     /// Bytes of the names of all entries so far.
     names: u64,
+    listing: Listing,
     global: Global,
     /// The statements of extension headers about the next entry, by the rules of Go.
     ahead: Ahead,
@@ -60,18 +62,29 @@ pub struct Members<'s> {
 }
 
 impl<'s> Members<'s> {
-    /// The entries of the tar in `spool`.
+    /// The entries of the tar in `spool`, within the memory of a [`Listing`] of its own.
     pub fn of(spool: &'s Spool) -> Self {
+        Self::within(spool, Listing::of([spool]))
+    }
+
+    /// The entries of the tar in `spool`, within the memory of `listing`.
+    pub(crate) fn within(spool: &'s Spool, listing: Listing) -> Self {
         Self {
             spool,
             position: 0,
             names: 0,
+            listing,
             global: Global::default(),
             ahead: Ahead::default(),
             ahead_for_gnu: None,
             is_disputed: false,
             is_done: false,
         }
+    }
+
+    /// The listing with what the entries took.
+    pub(crate) fn into_listing(self) -> Listing {
+        self.listing
     }
 
     fn next_member(&mut self) -> Result<Option<Member>> {
@@ -189,7 +202,9 @@ impl<'s> Members<'s> {
             Some(Dispute::Names(name)) => name.len(),
             _ => 0,
         };
-        self.names += (path.len() + of_kind + of_dispute) as u64;
+        let names = path.len() + of_kind + of_dispute;
+        self.listing.charge(names, ahead.pax.size(), self.spool)?;
+        self.names += names as u64;
         if self.names > self.spool.size() + MAX_REPEATED_NAMES {
             return Err(self.broken(start, "a global header gives a long name to many entries"));
         }

@@ -18,6 +18,11 @@ impl PaxHeader {
         self.bytes.is_empty()
     }
 
+    /// The bytes of all records.
+    pub(crate) const fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Key and value of each record, in order.
     pub(crate) fn records(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         pax_records(&self.bytes).flatten()

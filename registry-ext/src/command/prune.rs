@@ -42,6 +42,13 @@ pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         let report = prune(&repository, target, &keep, args.dry_run).await?;
         pruned.push(Pruned { target: target.to_string(), dry_run: args.dry_run, report });
     }
+    let unread: usize = pruned.iter().map(|pruned| pruned.report.unread).sum();
+    if unread > 0 {
+        context.warn(&format!(
+            "{unread} artifacts stay and were not read, as too many refer to the image or they are too large: \
+             remove those that are no deltas with another tool, and prune again"
+        ));
+    }
     let looked_at = pruned.len();
     if args.all {
         // Most images have no deltas.

@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use delta_format::Work;
-
 use crate::image::ImageLayer;
 
 /// Deltas of a layer that may fail before its blob is fetched: one that is broken happens, three are meant.
@@ -53,7 +51,7 @@ impl Budget {
 
     /// Returns the work that a delta may do, which ends with the time.
     pub(super) fn work(self) -> delta_format::Budget {
-        delta_format::Budget::new(Work::of_layer(self.max_output)).stopping_if(move || !self.has_time())
+        delta_format::Budget::of_layer(self.max_output).stopping_if(move || !self.has_time())
     }
 
     /// The time that is left.
@@ -72,7 +70,7 @@ fn max_output(layer: &ImageLayer) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use delta_format::Exhausted;
+    use delta_format::{Exhausted, Work};
     use layer::{BlobDigest, DiffId, Digest};
 
     use super::*;

@@ -8,9 +8,14 @@ use anyhow::{Context, Result};
 use cli::{Misuse, Output, Progress, Text};
 use layer::{Spool, SpoolOptions};
 
+use tar_diff::DiffOptions;
+
 use super::args::Args;
 use super::check;
 use super::figures::{Figures, memory_warning};
+
+const TOO_COSTLY: &str = "a delta that sees through the compressed files would be refused by tar-patch, since they take \
+                          more work to encode than their sizes allow: the delta is made without";
 
 pub(super) fn run(args: &Args) -> Result<()> {
     args.check()?;
@@ -34,7 +39,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let mut delta = tempfile::tempfile_in(temp_dir).with_context(in_temp_dir("make"))?;
     let bar = progress.bytes("diff", new.size());
     let made = tar_diff::diff(&old, &new, &options, &delta, &|size| bar.advance(size));
-    let (_, stats) = match made {
+    let (_, mut stats) = match made {
         Err(error @ (tar_diff::Error::Delta(_) | tar_diff::Error::Store(_))) => {
             Err(error).with_context(in_temp_dir("write the delta to"))
         }
@@ -44,8 +49,21 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if !args.no_verify {
         let bar = progress.bytes("verify", new.size());
         delta.rewind()?;
-        tar_diff::verify_watched(&delta, &old, &new, &options.merge, &|size| bar.advance(size))?;
+        let verified =
+            tar_diff::verify_watched(&delta, &old, &new, &options.merge, &|size| bar.advance(size));
         bar.finish();
+        match verified {
+            Err(error) if error.is_of_cost() && options.sees_through => {
+                cli::warn("tar-diff", TOO_COSTLY);
+                let options = DiffOptions { sees_through: false, ..options.clone() };
+                delta.set_len(0)?;
+                delta.rewind()?;
+                (_, stats) = tar_diff::diff(&old, &new, &options, &delta, &|_| ())?;
+                delta.rewind()?;
+                tar_diff::verify(&delta, &old, &new, &options.merge)?;
+            }
+            verified => verified?,
+        }
     }
     delta.rewind()?;
     let delta_size = io::copy(&mut delta, &mut output)?;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use delta_format::wire::{MAX_REENCODED_SIZE, MAX_VIEW_DEPTH, MAX_VIEW_PAYLOAD};
-use delta_format::{Reencoding, View, ViewStream};
+use delta_format::{Reencoding, View, ViewStream, Work};
 use recode::{Budget, Codec};
 
 use super::{Limits, Refusals};
@@ -74,8 +74,9 @@ pub(super) fn expand(
     let mut closed = digests(&of_source);
     let in_target = digests(&of_target);
     closed.retain(|digest| in_target.contains(digest));
-    let mut opening = Opening { closed, budget, encoding_left: limits.encoding, refusals, encoded_size: 0 };
-    let (target, stretches) = opening.target(target, &of_target);
+    let mut opening =
+        Opening { closed, budget, encoding_left: limits.encoding, granted: 0, refusals, encoded_size: 0 };
+    let (target, stretches) = opening.target(target, &of_target, 1);
     let Opening { closed, encoded_size, .. } = opening;
     let decoding = decoding_work(source.len(), &of_source, &closed);
     let (source, view) = open_source(source, &of_source, &closed);
@@ -147,8 +148,10 @@ struct Opening<'r> {
     /// Streams that stay closed, by the digest of their bytes.
     closed: HashSet<blake3::Hash>,
     budget: &'r Budget,
-    /// Units of work that an applier may still do to encode the streams.
+    /// Units of work that an applier may still do to encode the streams, beside what is granted to each.
     encoding_left: u64,
+    /// Units that are granted to the outermost stream at hand by its size, and left.
+    granted: u64,
     refusals: &'r mut Refusals,
     encoded_size: u64,
 }
@@ -159,12 +162,14 @@ impl Opening<'_> {
     fn recipe(&mut self, encoded: &[u8], stream: &Stream) -> Result<Vec<u8>, &'static str> {
         let measured = recode::measured_recipe_within(stream.codec, encoded, &stream.plain, self.budget)
             .map_err(recode::Refused::name)?;
-        self.encoding_left = self.encoding_left.checked_sub(measured.work).ok_or(TOO_MUCH_WORK)?;
+        let over = measured.work.saturating_sub(self.granted);
+        self.encoding_left = self.encoding_left.checked_sub(over).ok_or(TOO_MUCH_WORK)?;
+        self.granted = self.granted.saturating_sub(measured.work);
         Ok(measured.recipe.as_bytes().to_vec())
     }
 
     /// The file with the streams decoded that can be made again, and where they are.
-    fn target(&mut self, file: &[u8], streams: &[Stream]) -> (Vec<u8>, Vec<Reencoding>) {
+    fn target(&mut self, file: &[u8], streams: &[Stream], depth: usize) -> (Vec<u8>, Vec<Reencoding>) {
         let (mut opened, mut stretches) = (Vec::new(), Vec::new());
         // Up to here the file is done, and from there on a gap is counted.
         let (mut done, mut stretch_end) = (0, 0);
@@ -172,6 +177,9 @@ impl Opening<'_> {
             let encoded = &file[stream.encoded.clone()];
             if self.closed.contains(&stream.digest) {
                 continue;
+            }
+            if depth == 1 {
+                self.granted = Work::encoding_of_stream(encoded.len() as u64);
             }
             let recipe = match self.recipe(encoded, stream) {
                 Ok(recipe) => recipe,
@@ -183,7 +191,7 @@ impl Opening<'_> {
                 }
             };
             let encoded_before = self.encoded_size;
-            let (plain, inner) = self.target(&stream.plain, &stream.inner);
+            let (plain, inner) = self.target(&stream.plain, &stream.inner, depth + 1);
             self.encoded_size = encoded_before;
             if plain.len() as u64 > MAX_REENCODED_SIZE {
                 *self.refusals.entry("too-large").or_default() += 1;
