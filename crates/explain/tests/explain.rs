@@ -116,11 +116,11 @@ fn layers() -> (Vec<u8>, Vec<u8>) {
 
 #[test]
 fn a_file_that_is_there_once_whiteouts_are_applied_is_not_unusable() {
-    let noise = [1, 2].map(|seed| Rng::new(seed).bytes(30_000));
+    let text = [1, 2].map(|seed| contents::text(&mut Rng::new(seed), 30_000));
     let lower = LayerBuilder::new().dir("real").symlink("doc", "real").finish(Ending::Normal);
     // As a plain tar it would go through the link.
-    let upper = LayerBuilder::new().whiteout("doc").file("doc/x", &noise[0]).finish(Ending::Normal);
-    let new = LayerBuilder::new().file("doc/x", &noise[1]).finish(Ending::Normal);
+    let upper = LayerBuilder::new().whiteout("doc").file("doc/x", &text[0]).finish(Ending::Normal);
+    let new = LayerBuilder::new().file("doc/x", &text[1]).finish(Ending::Normal);
     let explanation = explained(&[lower, upper], &new, Method::Bsdiff);
     let file = &explanation.files[0];
     assert_eq!((file.path.as_str(), file.reason), ("doc/x", Reason::NoSource), "{file:?}");

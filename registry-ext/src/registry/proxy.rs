@@ -39,7 +39,16 @@ pub(super) fn check() -> Result<(), RegistryError> {
 fn check_variable(name: &str, value: &str) -> Result<(), RegistryError> {
     let proxies = Matcher::builder().all(value).build();
     let any = "http://registry.example/".parse().expect("a constant URL is valid");
-    match proxies.intercept(&any) {
+    let is_known = |proxy: &Intercept| {
+        let scheme = proxy.uri().scheme_str().unwrap_or("http");
+        let Some(authority) = proxy.uri().authority() else { return false };
+        let has_port =
+            authority.as_str().rsplit('@').next().is_some_and(|place| place.len() > authority.host().len());
+        (scheme.starts_with("http") || scheme.starts_with("socks"))
+            && !authority.host().is_empty()
+            && (!has_port || authority.port_u16().is_some())
+    };
+    match proxies.intercept(&any).filter(is_known) {
         Some(_) => Ok(()),
         // The value may hold a password.
         None => Err(RegistryError::setup(format!(
@@ -99,7 +108,7 @@ mod tests {
             assert!(check_variable("HTTPS_PROXY", value).is_ok(), "{value}");
         }
         for value in ["http://", "ftp://user:secret@proxy", "http://user:secret@proxy:port", "a b"] {
-            let error = check_variable("HTTPS_PROXY", value).unwrap_err();
+            let Err(error) = check_variable("HTTPS_PROXY", value) else { panic!("{value} is no proxy") };
             let text = format!("{error}: {}", error.source().unwrap());
             assert!(text.contains("HTTPS_PROXY does not name a proxy"), "{text}");
             assert!(!text.contains("secret"), "{text}");
