@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use delta_format::{Budget, Error as DeltaError, SourceFile, SourceFiles, SourcePath};
-use layer::{Listing, MergeOptions, MergedTree, Spool, SpoolOptions, check_is_layer, is_whiteout};
+use layer::{Listing, MergeOptions, MergedTree, Spool, SpoolOptions, check_is_layer};
 
 use crate::Result;
 
@@ -63,12 +63,13 @@ impl LayerSource {
     fn merge(spools: Vec<Spool>, ways: &[bool]) -> Result<Self> {
         let mut listing = Listing::of(&spools);
         let layers = spools.iter().map(|spool| listing.entries(spool)).collect::<Result<Vec<_>, _>>()?;
-        let has_whiteouts = layers.iter().flatten().any(is_whiteout);
-        let ways = if has_whiteouts { ways } else { &ways[..1] };
-        let merge = |&apply_whiteouts| {
-            MergedTree::merge(&layers, &MergeOptions { apply_whiteouts, ..MergeOptions::default() })
-        };
-        let trees = ways.iter().map(merge).collect();
+        let mut trees: Vec<MergedTree> = Vec::new();
+        for &apply_whiteouts in ways {
+            if trees.first().is_none_or(MergedTree::depends_on_whiteouts) {
+                let options = MergeOptions { apply_whiteouts, ..MergeOptions::default() };
+                trees.push(MergedTree::merge(&layers, &options));
+            }
+        }
         Ok(Self { spools: spools.into_iter().map(Arc::new).collect(), trees })
     }
 }

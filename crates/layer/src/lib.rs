@@ -53,7 +53,7 @@ pub use file_kind::FileKind;
 pub use image_archive::{ImageArchive, check_is_layer};
 pub use listing::Listing;
 pub use members::{BLOCK_SIZE, Member, Members};
-pub use merged::{MergeOptions, MergedFile, MergedTree, clean_path, is_whiteout};
+pub use merged::{MergeOptions, MergedFile, MergedTree, clean_path};
 pub use regular::{open_regular, open_regular_here};
 pub use sparse::SparseMap;
 pub use spool::{Spool, SpoolOptions};

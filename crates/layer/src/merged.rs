@@ -62,6 +62,7 @@ pub struct MergedFile {
 pub struct MergedTree {
     files: Vec<MergedFile>,
     by_name: BTreeMap<Arc<[u8]>, usize>,
+    depends_on_whiteouts: bool,
 }
 
 impl MergedTree {
@@ -77,6 +78,8 @@ impl MergedTree {
         for (layer, entries) in layers.iter().enumerate() {
             entries.iter().for_each(|entry| tree.extract(entry, layer));
         }
+        let depends_on_whiteouts =
+            tree.depends_on_whiteouts() || layers.iter().flatten().any(|entry| is_whiteout(&entry.path));
         let mut files = Vec::new();
         let mut by_name = BTreeMap::new();
         for (names, layer, data) in tree.into_files() {
@@ -84,7 +87,14 @@ impl MergedTree {
             by_name.extend(names.into_iter().map(|name| (name, files.len())));
             files.push(MergedFile { path, layer, data });
         }
-        Self { files, by_name }
+        Self { files, by_name, depends_on_whiteouts }
+    }
+
+    /// Returns true if the layers may be merged in another way with whiteouts than without. It is told by a merge
+    /// without: there are whiteouts, or something replaces a directory that is not empty, which GNU tar does not do
+    /// and readers of images do.
+    pub const fn depends_on_whiteouts(&self) -> bool {
+        self.depends_on_whiteouts
     }
 
     /// The files, in the order of their entries.
@@ -103,11 +113,9 @@ impl MergedTree {
     }
 }
 
-/// Returns whether an entry is a whiteout or another file that readers of image layers do not show.
-///
-/// Layers without such an entry are merged the same way with and without whiteouts.
-pub fn is_whiteout(entry: &Entry) -> bool {
-    entry.path.split(|&byte| byte == b'/').any(|component| component.starts_with(WHITEOUT))
+/// Returns true if a path is that of a whiteout, or of another file that readers of image layers do not show.
+fn is_whiteout(path: &[u8]) -> bool {
+    path.split(|&byte| byte == b'/').any(|component| component.starts_with(WHITEOUT))
 }
 
 /// Cleans the path of an entry as extraction does: without a leading `/`, without `.` and empty

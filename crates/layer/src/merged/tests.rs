@@ -370,3 +370,17 @@ fn a_name_with_a_nul_is_none() {
         ["d@0", "c@0"]
     );
 }
+
+#[test]
+fn what_replaces_a_directory_depends_on_whiteouts_without_one() {
+    let whiteouts = MergeOptions { apply_whiteouts: true, ..MergeOptions::default() };
+    // GNU tar leaves the directory with the link in it.
+    let layers = [vec![symlink("d/s", "t"), file("e")], vec![file("d")], vec![directory("d"), file("d/s/y")]];
+    assert_eq!(names(&layers, &MergeOptions::default()), ["e@0"]);
+    assert_eq!(names(&layers, &whiteouts), ["e@0", "d/s/y@2"]);
+    let depends =
+        |layers: &[Vec<Entry>]| MergedTree::merge(layers, &MergeOptions::default()).depends_on_whiteouts();
+    assert!(depends(&layers));
+    assert!(depends(&[vec![file("a/.wh.b")]]));
+    assert!(!depends(&[vec![directory("d"), file("e")], vec![file("d"), file("e")]]));
+}

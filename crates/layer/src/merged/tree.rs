@@ -77,6 +77,8 @@ struct LinksOfLayer {
 #[derive(Debug)]
 pub(super) struct Tree {
     apply_whiteouts: bool,
+    /// True if the layers would be merged in another way if whiteouts were applied.
+    depends_on_whiteouts: bool,
     pub(super) nodes: BTreeMap<Arc<[u8]>, Node>,
     /// The names that may be links.
     pub(super) links: HashSet<Arc<[u8]>>,
@@ -101,6 +103,7 @@ impl Tree {
     pub(super) fn new(apply_whiteouts: bool) -> Self {
         Self {
             apply_whiteouts,
+            depends_on_whiteouts: false,
             nodes: BTreeMap::new(),
             links: HashSet::new(),
             files: Vec::new(),
@@ -289,7 +292,7 @@ impl Tree {
             // A directory need not have an entry of its own.
             None | Some(Node::Directory { .. }) if self.apply_whiteouts => self.remove_below(path),
             // GNU tar replaces empty directories only, and goes on.
-            None | Some(Node::Directory { .. }) => self.spoil_below(path),
+            None | Some(Node::Directory { .. }) => self.depends_on_whiteouts |= self.spoil_below(path),
             Some(Node::File { index, .. }) => self.written_over(*index),
             Some(Node::Unusable { .. }) => {
                 self.links.remove(path);
@@ -312,10 +315,11 @@ impl Tree {
         }
     }
 
-    pub(super) fn spoil_below(&mut self, directory: &[u8]) {
-        for path in self.below(directory) {
-            self.spoil(&path);
-        }
+    /// Has no file lie below a directory. Returns true if something is there.
+    pub(super) fn spoil_below(&mut self, directory: &[u8]) -> bool {
+        let below = self.below(directory);
+        below.iter().for_each(|path| self.spoil(path));
+        !below.is_empty()
     }
 
     fn remove_below(&mut self, directory: &[u8]) {
@@ -364,6 +368,11 @@ impl Tree {
     /// Gives up: it is not followed to the end what overwrites what, so that nothing is a source.
     pub(super) const fn lose(&mut self) {
         self.looked_up = u64::MAX;
+    }
+
+    /// True if it is not sure that whiteouts make no difference, apart from entries that are whiteouts.
+    pub(super) const fn depends_on_whiteouts(&self) -> bool {
+        self.depends_on_whiteouts || self.is_lost()
     }
 
     pub(super) const fn is_lost(&self) -> bool {
