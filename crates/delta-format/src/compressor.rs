@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_long_stream_gets_the_lesser_effort() {
-        let content = text(2 * STRETCH_SIZE + 1000);
+        let content = text(3 * STRETCH_SIZE);
         let lesser = LesserEffort { after: 1, level: 7, table_log: 16 };
         let compress = |lesser, size: usize| {
             let encoding =
