@@ -36,7 +36,7 @@ struct Bar {
 }
 
 /// Returns the picture of a report: for each pair the layer that a plain pull fetches and the deltas that
-/// the report has of the tools in [`DELTAS`].
+/// the report has of the presets and formats that the picture shows.
 pub fn svg(report: &Report) -> String {
     let mut groups = String::new();
     let mut description = String::from(CAPTION);
