@@ -225,6 +225,9 @@ pub(crate) struct Files {
     /// Write a page with plots there
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Write a picture (SVG) of the bytes with and without deltas there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) picture: Option<PathBuf>,
 }
 
 fn parse_pair(text: &str) -> Result<Pair, String> {
@@ -234,7 +237,7 @@ fn parse_pair(text: &str) -> Result<Pair, String> {
         [name, old, new, tree] => (name, old, new, Some(tree.into())),
         _ => return Err("give NAME,OLD,NEW or NAME,OLD,NEW,TREE".into()),
     };
-    Ok(Pair { name: name.into(), old: old.into(), new: new.into(), tree })
+    Ok(Pair { name: name.into(), about: None, old: old.into(), new: new.into(), tree })
 }
 
 fn parse_options(text: &str) -> Result<(String, String), String> {

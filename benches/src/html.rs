@@ -171,7 +171,7 @@ fn class(group: Group) -> &'static str {
 }
 
 /// Text for HTML and for attributes in double quotes.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

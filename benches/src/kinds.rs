@@ -1,5 +1,5 @@
-//! Where the bytes of a delta go, by the kind of the file that they make: what
-//! [`tar_diff::explain`] finds, in the few kinds that a chart can show.
+//! Where the bytes of a delta go, by the kind of the file that they make: the result of [`explain()`], in the few
+//! kinds that a chart can show.
 
 use std::fs;
 use std::path::Path;
@@ -83,15 +83,18 @@ pub struct KindShare {
     pub delta_size: u64,
 }
 
-/// The share of each kind that has any, of the delta at `delta` that makes the tar at `new`. They add
-/// up to the delta.
+/// Returns the share of each kind that has any, of the delta at `delta` that makes the tar at `new`. The shares add
+/// up to the delta. A delta that sees through compression has none: its bytes make no stretches of the tar.
 ///
 /// # Errors
-/// [`Error::Diff`], [`Error::Layer`] or [`Error::Io`].
+/// [`Error::Explain`], [`Error::Layer`] or [`Error::Io`].
 pub fn shares(delta: &Path, new: &Path) -> Result<Vec<KindShare>> {
     let bytes = fs::read(delta).map_err(Error::io("read", delta))?;
     let new = Spool::open(new, &SpoolOptions::default())?;
-    let explanation = explain(bytes.as_slice(), &new, &[])?;
+    let explanation = match explain(bytes.as_slice(), &new, &[]) {
+        Err(explain::Error::NotExplained { .. }) => return Ok(Vec::new()),
+        explained => explained?,
+    };
     let none =
         |kind| KindShare { kind, new_size: 0, copied: 0, added: 0, changed: 0, literal: 0, delta_size: 0 };
     let mut shares = Kind::ALL.map(none);
@@ -143,5 +146,32 @@ mod tests {
             }
             assert!(shares.iter().any(|share| share.kind == Kind::Text && share.delta_size > 0));
         }
+    }
+
+    #[test]
+    fn a_delta_that_sees_through_compression_has_no_shares() {
+        use std::io::Write;
+
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            path
+        };
+        let layer = |line: &str| {
+            let text = fixtures::contents::text(&mut fixtures::Rng::new(3), 100_000);
+            let mut file = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+            file.write_all(line.as_bytes()).unwrap();
+            file.write_all(&text).unwrap();
+            let mut layer = fixtures::LayerBuilder::new();
+            layer.file("changelog.gz", file.finish().unwrap());
+            layer.finish(fixtures::Ending::Normal)
+        };
+        let (old, new) = (write("old", &layer("one\n")), write("new", &layer("two lines\n")));
+        let open = |path: &Path| Spool::open(path, &SpoolOptions::default()).unwrap();
+        let options = tar_diff::DiffOptions { sees_through: true, ..Default::default() };
+        let (delta, _) = tar_diff::diff(&[open(&old)], &open(&new), &options, Vec::new(), &|_| ()).unwrap();
+        assert!(delta.starts_with(b"tardf3"));
+        assert!(shares(&write("delta", &delta), &new).unwrap().is_empty());
     }
 }

@@ -6,7 +6,8 @@
 //! 2. let every tool that is there (`tools.rs`) make a delta and apply it, in a process of its own
 //!    whose time and memory the kernel counts (`launch.rs`), and check the result (`measure.rs`);
 //! 3. find out which kinds of files the bytes of our deltas go to (`kinds.rs`);
-//! 4. show it: the report (`report.rs`) as text (`table.rs`), JSON, and a page (`html/`).
+//! 4. show it: the report (`report.rs`) as text (`table.rs`), JSON, a page (`html/`), and the picture of the
+//!    README (`picture.rs`).
 //!
 //! `benches apply` shows what applying costs beside its parts (`applying.rs`), and `benches growth` that
 //! time per byte does not grow with a layer (`growth/`). `guard.rs` has the two figures that must not change
@@ -22,6 +23,7 @@ pub mod kinds;
 pub mod launch;
 mod measure;
 mod pair;
+pub mod picture;
 pub mod reference;
 pub mod report;
 pub mod table;

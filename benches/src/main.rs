@@ -17,7 +17,7 @@ use benches::growth;
 use benches::launch::{Launcher, launch};
 use benches::report::{PairReport, Report};
 use benches::tools::{self, Tool};
-use benches::{Error, Measurement, Pair, guard, html, reference, table};
+use benches::{Error, Measurement, Pair, guard, html, picture, reference, table};
 use clap::Parser;
 use serde::Serialize;
 use tempfile::TempDir;
@@ -227,6 +227,7 @@ fn show(mut report: Report, files: &Files) -> Result<()> {
     write(&files.markdown, &text)?;
     write(&files.json, &serde_json::to_string_pretty(&report)?)?;
     write(&files.html, &html::page(&report))?;
+    write(&files.picture, &picture::svg(&report))?;
     Ok(io::stdout().write_all(text.as_bytes())?)
 }
 

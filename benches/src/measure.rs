@@ -36,6 +36,7 @@ pub fn measure(on: &Measurement<'_>, pair: &Pair, progress: &dyn Fn(&str)) -> Re
     let (yardstick, gzip_size) = yardstick(on, &prepared, dir.path())?;
     let mut report = PairReport {
         name: pair.name.clone(),
+        about: pair.about.clone(),
         new_size: prepared.new_size,
         layer_size: prepared.blob_size.unwrap_or(gzip_size),
         yardstick,

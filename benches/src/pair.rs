@@ -14,6 +14,8 @@ use crate::{Error, Result};
 pub struct Pair {
     /// What it is called in the results.
     pub name: String,
+    /// A line that says it to people: the first of `about.txt` beside the layers.
+    pub about: Option<String>,
     /// The old layer, plain or compressed.
     pub old: PathBuf,
     /// The new layer, plain or compressed.
@@ -63,7 +65,9 @@ fn pair_in(dir: &Path) -> Option<Pair> {
     let tree = Some(dir.join("tree")).filter(|tree| tree.is_dir());
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Some(Pair { name, old, new, tree })
+    let about = fs::read_to_string(dir.join("about.txt")).ok();
+    let about = about.and_then(|text| text.lines().next().map(str::to_owned));
+    Some(Pair { name, about, old, new, tree })
 }
 
 /// Writes a generated pair of about 20 MB into `dir`: the same bytes in every run.
@@ -78,7 +82,7 @@ pub fn generated_pair(dir: &Path) -> Result<Pair> {
         Ok::<_, Error>(path)
     };
     let (old, new) = (write("generated-old.tar", &old)?, write("generated-new.tar", &new)?);
-    Ok(Pair { name: "generated".into(), old, new, tree: None })
+    Ok(Pair { name: "generated".into(), about: None, old, new, tree: None })
 }
 
 impl Pair {
@@ -149,10 +153,12 @@ mod tests {
             fs::write(dir.path().join(name).join("new.tar"), "").unwrap();
         }
         fs::write(dir.path().join("a/new.tar.gz"), "").unwrap();
+        fs::write(dir.path().join("a/about.txt"), "an application\n\nmore\n").unwrap();
         fs::create_dir(dir.path().join("a/tree")).unwrap();
         let pairs = find_pairs(dir.path()).unwrap();
         assert_eq!(pairs.iter().map(|pair| pair.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         assert!(pairs[0].new.ends_with("a/new.tar.gz") && pairs[0].old.ends_with("a/old.tar"));
+        assert_eq!((pairs[0].about.as_deref(), pairs[1].about.as_deref()), (Some("an application"), None));
         assert!(pairs[0].tree.is_some() && pairs[1].tree.is_none());
         assert_eq!(find_pairs(&dir.path().join("a")).unwrap()[0].name, "a");
         assert!(matches!(find_pairs(&dir.path().join("a/tree")), Err(Error::NoPair(_))));

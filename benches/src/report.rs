@@ -47,6 +47,9 @@ pub struct ToolInfo {
 pub struct PairReport {
     /// What the pair is called.
     pub name: String,
+    /// A line that says it to people, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// Size of the uncompressed new tar in bytes.
     pub new_size: u64,
     /// Size of the new layer as a registry serves it, in bytes: what a pull without delta costs.
@@ -230,6 +233,7 @@ pub(crate) mod tests {
         let run = |tool: &str, outcome| Run { tool: tool.into(), outcome };
         let pair = |name: &str, runs| PairReport {
             name: name.into(),
+            about: None,
             new_size: 4000,
             layer_size: 1000,
             yardstick: Yardstick { gzip_cpu: 1.0, sha256_cpu: 1.0, sha256_wall: 1.0 },

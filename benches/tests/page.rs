@@ -141,6 +141,7 @@ fn report() -> Report {
         std::array::from_fn(|index| (1.0 + 0.003 * index as f64, 2.0 - 0.01 * index as f64));
     let pair = |name: &str, values: [(f64, f64); 10], scale: f64| PairReport {
         name: name.into(),
+        about: None,
         new_size: (scale * 200e6) as u64,
         layer_size: (scale * 78e6) as u64,
         yardstick: Yardstick { gzip_cpu: 9.5, sha256_cpu: 0.6, sha256_wall: 0.6 },

@@ -6,7 +6,7 @@
 //!   save something, and pushes them.
 //! - [`discover()`](discover::discover) gathers the deltas for an image; [`choose`](discover::choose)
 //!   takes the best, and is pure.
-//! - A [`Puller`](pull::Puller) gets an image: what is here stays, what has a delta is rebuilt from it, the rest is
+//! - A [`Puller`] gets an image: what is here stays, what has a delta is rebuilt from it, the rest is
 //!   fetched. It compares each layer with its diff_id, and never fails because of a delta.
 //! - [`verify()`], [`prune()`] and [`measure()`] check, remove and weigh deltas.
 //! - [`blob_recipe`] makes the compressed blob of a layer of its tar, bit for bit.

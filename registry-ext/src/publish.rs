@@ -38,7 +38,7 @@ pub struct PublishOptions {
     /// True if oci-delta artifacts are written.
     pub artifact: bool,
     /// True if it is published how the blobs of the layers are made of their tars, so that
-    /// [`pull`](crate::pull()) can store them under their own digests.
+    /// [`pull`](crate::pull::Puller) can store them under their own digests.
     pub exact: bool,
     /// True if deltas that are there are made again, and replaced.
     pub force: bool,

@@ -1,4 +1,4 @@
-//! The recipes for GitHub Actions and GitLab in the README: their scripts as they stand there, in a git
+//! The recipes for GitHub Actions and GitLab in the guide for CI: their scripts as they stand there, in a git
 //! repository with tags, against a real registry.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -15,7 +15,7 @@ use support::images::{TestImage, write_images};
 use support::registry_ext;
 use tempfile::TempDir;
 
-const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/publish-from-ci.md");
 
 /// A system that runs scripts.
 #[derive(Debug, Clone, Copy)]
@@ -25,14 +25,14 @@ enum Ci {
 }
 
 impl Ci {
-    /// The lines of the script in the README.
+    /// Returns the lines of the script in the guide.
     fn script(self) -> String {
-        let readme = fs::read_to_string(README).unwrap();
+        let guide = fs::read_to_string(GUIDE).unwrap();
         let (start, end) = match self {
             Self::GitHub => ("  run: |\n", "```"),
             Self::GitLab => ("  script:\n    - |\n", "```"),
         };
-        let (_, script) = readme.split_once(start).unwrap();
+        let (_, script) = guide.split_once(start).unwrap();
         let (script, _) = script.split_once(end).unwrap();
         assert!(script.contains("registry-ext publish"), "{script}");
         script.to_owned()

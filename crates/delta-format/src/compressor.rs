@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn the_rest_of_a_long_stream_gets_the_lesser_effort() {
         let content = text(3 * STRETCH_SIZE);
-        let lesser = LesserEffort { after: 1, level: 7, table_log: 16 };
+        let lesser = LesserEffort { after: 1, level: 1, table_log: 14 };
         let compress = |lesser, size: usize| {
             let encoding =
                 Encoding { level: 9, workers: 2, skip_incompressible: true, lesser, ..Encoding::default() };
