@@ -129,16 +129,16 @@ fn encoding(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn recipes(criterion: &mut Criterion) {
+fn edits(criterion: &mut Criterion) {
     let source = fixtures::contents::program(1, PROGRAM_SIZE, 0);
     let target = fixtures::contents::program(1, PROGRAM_SIZE, 1);
-    let mut group = criterion.benchmark_group("recipe");
+    let mut group = criterion.benchmark_group("edit");
     group.throughput(Throughput::Bytes(target.len() as u64));
     for (preset, options) in presets() {
         let index = || stages::index(&source, &options);
         group.bench_function(BenchmarkId::new("index", preset), |bencher| bencher.iter(index));
-        let recipe = || stages::recipe(&source, &target, &options);
-        group.bench_function(BenchmarkId::new("bsdiff", preset), |bencher| bencher.iter(recipe));
+        let edit = || stages::edit(&source, &target, &options);
+        group.bench_function(BenchmarkId::new("bsdiff", preset), |bencher| bencher.iter(edit));
     }
     group.bench_function("qbsdiff, with bzip2", |bencher| {
         bencher.iter(|| {
@@ -177,6 +177,6 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = reading, matching, recipes, encoding, whole
+    targets = reading, matching, edits, encoding, whole
 }
 criterion_main!(all);

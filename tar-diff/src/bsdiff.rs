@@ -23,8 +23,8 @@ use std::ops::Range;
 use scan::{Indexed, Scan};
 
 use crate::anchors::Anchors;
+use crate::edit::Step;
 use crate::gram_index::{Effort, GramIndex, common_prefix};
-use crate::recipe::Step;
 use crate::sketch::{shared_samples, sorted_samples};
 use crate::workers;
 
@@ -39,7 +39,7 @@ const INTO_SUFFIX: usize = 4096;
 const MIN_MARGIN: usize = 256 << 10;
 
 /// The steps that make `target` of `source`. Pieces of a large target are scanned on `jobs` threads.
-pub(crate) fn recipe(source: &[u8], target: &[u8], effort: Effort, jobs: NonZeroUsize) -> Vec<Step> {
+pub(crate) fn edit(source: &[u8], target: &[u8], effort: Effort, jobs: NonZeroUsize) -> Vec<Step> {
     let ends = Ends::of(source, target);
     let of_source = sorted_samples(&source[ends.old_middle(source)]);
     if are_unlike(&of_source, &target[ends.new_middle(target)]) {
@@ -52,7 +52,7 @@ pub(crate) fn recipe(source: &[u8], target: &[u8], effort: Effort, jobs: NonZero
     scanned(indexed, target, ends, jobs)
 }
 
-/// Bytes of the source that [`recipe`] reads and indexes for a target.
+/// Bytes of the source that [`edit`] reads and indexes for a target.
 pub(crate) fn indexed_size(source: &[u8], target: &[u8]) -> usize {
     Ends::of(source, target).indexed(source, target).len()
 }
@@ -75,7 +75,7 @@ impl<'s> SharedSource<'s> {
     }
 
     /// The steps that make `target`, in a time that its own size sets.
-    pub(crate) fn recipe(&self, target: &[u8], jobs: NonZeroUsize) -> Vec<Step> {
+    pub(crate) fn edit(&self, target: &[u8], jobs: NonZeroUsize) -> Vec<Step> {
         let Self { source, samples, index, anchors, skims } = self;
         let ends = Ends::of(source, target);
         if are_unlike(samples, &target[ends.new_middle(target)]) {
@@ -170,7 +170,7 @@ mod tests {
     use proptest::test_runner::RngSeed;
 
     use super::*;
-    use crate::recipe::covered;
+    use crate::edit::covered;
 
     const JOBS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
     const EFFORT: Effort = Effort { stride: 4, candidates: 8, skims: false };
@@ -205,7 +205,7 @@ mod tests {
         for position in (40..target.len()).step_by(97) {
             target[position] ^= 0x55;
         }
-        let steps = recipe(&source, &target, EFFORT, JOBS);
+        let steps = edit(&source, &target, EFFORT, JOBS);
         assert_eq!(steps, [Step { source: 0, add: 20_000, literal: 0 }]);
     }
 
@@ -216,7 +216,7 @@ mod tests {
         let target =
             [&source[..5_000], &inserted, &source[5_000..9_000], &source[20_000..], &source[10_000..19_000]]
                 .concat();
-        let steps = recipe(&source, &target, EFFORT, JOBS);
+        let steps = edit(&source, &target, EFFORT, JOBS);
         covered(&steps, &source, &target);
         assert!(steps.len() <= 5, "{steps:?}");
         assert!(matching(&steps, &source, &target) >= target.len() - inserted.len());
@@ -226,7 +226,7 @@ mod tests {
     fn pieces_of_a_large_target_go_on_where_the_one_before_ended() {
         let source = noise(PIECE_SIZE + 100_000, 4);
         let target = [&source[..1_000_000], b"inserted", &source[1_000_000..]].concat();
-        let steps = recipe(&source, &target, EFFORT, JOBS);
+        let steps = edit(&source, &target, EFFORT, JOBS);
         covered(&steps, &source, &target);
         assert!(steps.len() <= 4, "{steps:?}");
         assert!(matching(&steps, &source, &target) >= source.len() - 100);
@@ -251,7 +251,7 @@ mod tests {
             let inserted = &source[1_500_000..1_800_000];
             let rest = &source[1_000_000..source.len() - 5];
             let target = [&source[..1_000_000], inserted, rest, b"other"].concat();
-            let steps = recipe(&source, &target, EFFORT, JOBS);
+            let steps = edit(&source, &target, EFFORT, JOBS);
             covered(&steps, &source, &target);
             let carried = carried(&steps, &source, &target);
             assert!(carried < 2000, "{carried} bytes are carried, in {} steps", steps.len());
@@ -264,14 +264,14 @@ mod tests {
         let shared = SharedSource::new(&source, EFFORT);
         for start in [0, 1_000_000, 2_950_000] {
             let target = [&source[start..start + 40_000], b"changed", &source[..1000]].concat();
-            let steps = shared.recipe(&target, JOBS);
+            let steps = shared.edit(&target, JOBS);
             covered(&steps, &source, &target);
             assert!(carried(&steps, &source, &target) <= 7);
             assert!(indexed_size(&source, &target) > 2_000_000, "alone it would need most of the source");
         }
         let unlike = noise(20_000, 15);
-        assert_eq!(shared.recipe(&unlike, JOBS), [Step { source: 0, add: 0, literal: 20_000 }]);
-        assert_eq!(shared.recipe(&source, JOBS), [Step { source: 0, add: 3_000_000, literal: 0 }]);
+        assert_eq!(shared.edit(&unlike, JOBS), [Step { source: 0, add: 0, literal: 20_000 }]);
+        assert_eq!(shared.edit(&source, JOBS), [Step { source: 0, add: 3_000_000, literal: 0 }]);
     }
 
     #[test]
@@ -279,16 +279,16 @@ mod tests {
         let common = noise(5_000, 5);
         let source = [&common[..], &noise(100_000, 6), &common].concat();
         let target = [&common[..], &noise(90_000, 7), &common].concat();
-        let steps = recipe(&source, &target, EFFORT, JOBS);
+        let steps = edit(&source, &target, EFFORT, JOBS);
         let first = Step { source: 0, add: 5_000, literal: 90_000 };
         assert_eq!(steps, [first, Step { source: 105_000, add: 5_000, literal: 0 }]);
     }
 
     #[test]
     fn empty_sides_are_covered() {
-        assert_eq!(recipe(b"", b"", EFFORT, JOBS), []);
-        assert_eq!(recipe(b"abc", b"", EFFORT, JOBS), []);
-        assert_eq!(recipe(b"", b"abc", EFFORT, JOBS), [Step { source: 0, add: 0, literal: 3 }]);
+        assert_eq!(edit(b"", b"", EFFORT, JOBS), []);
+        assert_eq!(edit(b"abc", b"", EFFORT, JOBS), []);
+        assert_eq!(edit(b"", b"abc", EFFORT, JOBS), [Step { source: 0, add: 0, literal: 3 }]);
     }
 
     proptest! {
@@ -305,7 +305,7 @@ mod tests {
                 let end = (start + removed).min(target.len());
                 target.splice(start..end, inserted);
             }
-            let steps = recipe(&source, &target, EFFORT, JOBS);
+            let steps = edit(&source, &target, EFFORT, JOBS);
             prop_assert_eq!(covered(&steps, &source, &target), target.len());
         }
     }

@@ -55,7 +55,7 @@ const SAMPLES_SHARE: u64 = 4;
 /// Memory in bytes that a thread must have, as its own heap does not shrink at once.
 const THREAD_MEMORY: u64 = 64 << 20;
 
-/// On how many threads recipes are made.
+/// On how many threads edits are made.
 pub(crate) fn threads(options: &DiffOptions) -> NonZeroUsize {
     let most = usize::try_from(options.memory / THREAD_MEMORY).unwrap_or(usize::MAX);
     NonZeroUsize::new(most).map_or(NonZeroUsize::MIN, |most| most.min(options.jobs))

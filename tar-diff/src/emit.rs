@@ -8,22 +8,16 @@ use std::ops::Range;
 use delta_format::{Encoding, LesserEffort, OpWriter, SourceRef, Version};
 use layer::Spool;
 
+use crate::edit::{Edit, Layers, Pair, Viewed};
+use crate::edits::Edits;
 use crate::fingerprint::for_each_chunk;
 use crate::meter::{COMMON_IN_STREAM, Meter, WRITE_COST, compression_cost};
 use crate::options::{DiffOptions, Method};
-use crate::plan::{Plan, Segment, SegmentKind, Source};
-use crate::recipe::{Pair, Recipe, Step, Viewed};
-use crate::recipes::Recipes;
+use crate::plan::{Plan, SegmentKind};
+use crate::steps::write_steps;
 use crate::weigh::{self, Weigher};
 use crate::{Result, Stats, budget};
 
-/// Equal bytes in a row from which on they are copied and not added: shorter runs cost more as ops
-/// than as zeros. At an end of a stretch a copy is one op more, inside it two, and the differences
-/// there, which often look alike for a long way, are torn apart.
-const MIN_COPY_AT_END: usize = 64;
-const MIN_COPY_INSIDE: usize = 1024;
-/// Bytes of source and target that are compared at once.
-const CHUNK_SIZE: usize = 256 << 10;
 /// Bytes of the op stream that a thread compresses at a time: little memory, and enough that what
 /// is lost at the seams does not show.
 const COMPRESSION_JOB_SIZE: u32 = 8 << 20;
@@ -52,26 +46,19 @@ const MIN_WINDOW_LOG: u32 = 17;
 const SKIMMED_LITERALS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// Why there are decoded files.
-const DECODED: &str = "recipes through views come with the decoded files";
+const DECODED: &str = "edits through views come with the decoded files";
 
-/// Both sides of a diff.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Layers<'l> {
-    pub(crate) old: &'l [Spool],
-    pub(crate) new: &'l Spool,
-}
-
-/// Writes the delta: every segment in order, made by its recipe.
+/// Writes the delta: every segment in order, made by its edit.
 pub(crate) fn write<W: Write>(
     plan: &Plan,
-    recipes: Recipes,
+    edits: Edits,
     layers: Layers<'_>,
     options: &DiffOptions,
     output: W,
     meter: &Meter<'_>,
 ) -> Result<(W, Stats)> {
-    let Recipes { by_segment, decoded, refusals, reduced } = recipes;
-    let sees_through = by_segment.iter().any(|recipe| matches!(recipe, Some(Recipe::Viewed(_))));
+    let Edits { by_segment, decoded, refusals, reduced } = edits;
+    let sees_through = by_segment.iter().any(|edit| matches!(edit, Some(Edit::Viewed(_))));
     // The oldest version that has all ops: more clients read it.
     let version = match options.method {
         _ if sees_through => Version::V3,
@@ -105,21 +92,21 @@ pub(crate) fn write<W: Write>(
         reduced,
         ..Stats::default()
     };
-    for (segment, recipe) in plan.segments.iter().zip(by_segment) {
+    for (segment, edit) in plan.segments.iter().zip(by_segment) {
         let size = segment.target.end - segment.target.start;
-        match (&segment.kind, recipe) {
-            (SegmentKind::Similar(source), Some(Recipe::ZstdFrame(frame))) => {
+        match (&segment.kind, edit) {
+            (SegmentKind::Similar(source), Some(Edit::ZstdFrame(frame))) => {
                 writer.zstd_dict(&source.path, &frame)?;
                 stats.similar.count(size);
                 stats.zstd_dict_files += 1;
             }
-            (SegmentKind::Similar(source), Some(Recipe::Steps(steps))) => {
+            (SegmentKind::Similar(source), Some(Edit::Steps(steps))) => {
                 let pair = Pair::of(segment, source, layers);
                 let steps = weigher.cheapest(&steps, pair)?;
                 write_steps(&mut writer, &steps, pair, &mut stats)?;
                 stats.similar.count(size);
             }
-            (SegmentKind::Similar(source), Some(Recipe::Viewed(viewed))) => {
+            (SegmentKind::Similar(source), Some(Edit::Viewed(viewed))) => {
                 let decoded = decoded.as_ref().expect(DECODED);
                 let Viewed { steps, source: from, view, target, stretches } = &viewed;
                 let name = SourceRef { path: &source.path, view: view.as_ref() };
@@ -135,7 +122,7 @@ pub(crate) fn write<W: Write>(
                 writer.copy(&source.path, 0, size)?;
                 stats.same.count(size);
             }
-            (SegmentKind::Compressed, Some(Recipe::Viewed(viewed))) => {
+            (SegmentKind::Compressed, Some(Edit::Viewed(viewed))) => {
                 let decoded = decoded.as_ref().expect(DECODED);
                 writer.reencode(&viewed.stretches)?;
                 write_literal(&mut writer, &mut weigher, decoded, &viewed.target)?;
@@ -163,7 +150,7 @@ pub(crate) fn write<W: Write>(
     Ok((output, Stats { written, ..stats }))
 }
 
-/// Returns the cost of writing the delta of a plan whose recipes are not made yet, as the meter counts it.
+/// Returns the cost of writing the delta of a plan whose edits are not made yet, as the meter counts it.
 pub(crate) fn expected_cost(plan: &Plan, options: &DiffOptions) -> u64 {
     let per_byte = compression_cost(budget::compression(options).0);
     let costs = plan.segments.iter().map(|segment| {
@@ -179,13 +166,13 @@ pub(crate) fn expected_cost(plan: &Plan, options: &DiffOptions) -> u64 {
 }
 
 /// Bytes of the op stream, about.
-fn expected_stream(plan: &Plan, recipes: &[Option<Recipe>]) -> u64 {
-    let sizes = plan.segments.iter().zip(recipes).map(|(segment, recipe)| match (&segment.kind, recipe) {
+fn expected_stream(plan: &Plan, edits: &[Option<Edit>]) -> u64 {
+    let sizes = plan.segments.iter().zip(edits).map(|(segment, edit)| match (&segment.kind, edit) {
         (SegmentKind::Same(_), _) => 0,
-        (_, Some(Recipe::Steps(steps) | Recipe::Viewed(Viewed { steps, .. }))) => {
+        (_, Some(Edit::Steps(steps) | Edit::Viewed(Viewed { steps, .. }))) => {
             steps.iter().map(|step| step.literal + step.add / COMMON_IN_STREAM).sum()
         }
-        (_, Some(Recipe::ZstdFrame(frame))) => frame.len() as u64,
+        (_, Some(Edit::ZstdFrame(frame))) => frame.len() as u64,
         (_, None) => segment.target.end - segment.target.start,
     });
     sizes.sum()
@@ -195,17 +182,6 @@ fn expected_stream(plan: &Plan, recipes: &[Option<Recipe>]) -> u64 {
 /// an applier takes memory for all of it.
 fn window_log(size: u64) -> u32 {
     size.next_power_of_two().trailing_zeros().clamp(MIN_WINDOW_LOG, LONG_WINDOW_LOG)
-}
-
-impl<'p> Pair<'p> {
-    /// A file of the new layer and its source, as they lie in the layers.
-    pub(crate) fn of(segment: &'p Segment, source: &'p Source, layers: Layers<'p>) -> Self {
-        Self {
-            name: (&source.path).into(),
-            source: (&layers.old[source.layer], &source.data),
-            target: (layers.new, &segment.target),
-        }
-    }
 }
 
 /// Writes bytes that the delta carries.
@@ -219,68 +195,4 @@ fn write_literal<W: Write>(
         weigher.append(bytes);
         Ok(writer.literal(bytes)?)
     })
-}
-
-/// Writes the ops of one file.
-pub(crate) fn write_steps<W: Write>(
-    writer: &mut OpWriter<W>,
-    steps: &[Step],
-    pair: Pair<'_>,
-    stats: &mut Stats,
-) -> Result<()> {
-    let Pair { name, source: (old, source), target: (new, target) } = pair;
-    let mut target = target.start;
-    let mut along = vec![0; CHUNK_SIZE];
-    for step in steps {
-        let mut offset = step.source;
-        for_each_chunk(new, target..target + step.add, CHUNK_SIZE, |bytes| {
-            let along = &mut along[..bytes.len()];
-            old.read_exact_at(along, source.start + offset)?;
-            write_difference(writer, name, offset, along, bytes)?;
-            offset += bytes.len() as u64;
-            Ok(())
-        })?;
-        target += step.add;
-        for_each_chunk(new, target..target + step.literal, CHUNK_SIZE, |bytes| Ok(writer.literal(bytes)?))?;
-        target += step.literal;
-        stats.steps += 1;
-        stats.similar_literal_size += step.literal;
-    }
-    Ok(())
-}
-
-/// Writes a stretch of the target that lies along the source from `offset` on: long equal runs as
-/// copies, the rest as differences. `along` holds the source's bytes and is overwritten.
-fn write_difference<W: Write>(
-    writer: &mut OpWriter<W>,
-    source: SourceRef<'_>,
-    offset: u64,
-    along: &mut [u8],
-    target: &[u8],
-) -> Result<()> {
-    for (along, target) in along.iter_mut().zip(target) {
-        *along = target.wrapping_sub(*along);
-    }
-    let mut start = 0;
-    let mut zeros = 0;
-    let add = |writer: &mut OpWriter<W>, from: usize, to: usize, difference: &[u8]| {
-        writer.add(source, offset + from as u64, &difference[from..to])
-    };
-    for index in 0..=along.len() {
-        if along.get(index) == Some(&0) {
-            zeros += 1;
-            continue;
-        }
-        let run = index - zeros;
-        let at_end = run == 0 || index == along.len();
-        let min_copy = if at_end { MIN_COPY_AT_END } else { MIN_COPY_INSIDE };
-        // A run that fills the chunk may go on in the next one; the writer merges copies.
-        if zeros >= min_copy || zeros == along.len() && zeros > 0 {
-            add(writer, start, run, along)?;
-            writer.copy(source, offset + run as u64, zeros as u64)?;
-            start = index;
-        }
-        zeros = 0;
-    }
-    Ok(add(writer, start, along.len(), along)?)
 }

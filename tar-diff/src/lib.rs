@@ -7,9 +7,9 @@
 //! 2. fingerprint every file (`fingerprint.rs`, `sketch.rs`);
 //! 3. find the most similar source of each new file (`matching.rs`) and cut the new tar into
 //!    segments (`plan.rs`);
-//! 4. make the recipe of each file that is similar to its source (`bsdiff.rs` over
+//! 4. make the edit of each file that is similar to its source (`bsdiff.rs` over
 //!    `gram_index.rs` and `anchors.rs`, `rollsum.rs` for huge files, frames of zstd for tardf2, `views/`
-//!    to see through compression for tardf3), source by source and in parallel (`recipes.rs`);
+//!    to see through compression for tardf3), source by source and in parallel (`edits.rs`);
 //! 5. write the ops in target order (`emit.rs`), leaving out steps that cost more than they save
 //!    (`weigh.rs`).
 //!
@@ -38,6 +38,8 @@ mod bsdiff;
 mod budget;
 #[cfg(feature = "clap")]
 mod diff_args;
+mod edit;
+mod edits;
 mod emit;
 mod error;
 mod fingerprint;
@@ -47,14 +49,13 @@ mod matching;
 mod meter;
 mod options;
 mod plan;
-mod recipe;
-mod recipes;
 mod rollsum;
 mod sketch;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod stages;
 mod stats;
+mod steps;
 mod verify;
 mod views;
 mod weigh;
@@ -94,11 +95,11 @@ pub fn diff<W: Write>(
     let options = &budget::beside(options, listing.memory());
     let tree = MergedTree::merge(&of_old, &options.merge);
     let plan = plan::Plan::new(&tree, old, new, &of_new, options, &meter)?;
-    let layers = emit::Layers { old, new };
-    let matching = recipes::expected_cost(&plan);
+    let layers = edit::Layers { old, new };
+    let matching = edits::expected_cost(&plan);
     meter.start(matching, emit::expected_cost(&plan, options));
-    let recipes = recipes::recipes(&plan, layers, options, &meter)?;
-    let (output, mut stats) = emit::write(&plan, recipes, layers, options, output, &meter)?;
+    let edits = edits::edits(&plan, layers, options, &meter)?;
+    let (output, mut stats) = emit::write(&plan, edits, layers, options, output, &meter)?;
     if stats.reduced.is_any() {
         stats.reduced.wanted_memory += listing.memory();
     }

@@ -9,9 +9,9 @@ use std::ops::Range;
 use layer::Spool;
 
 use crate::Result;
+use crate::edit::Step;
 use crate::fingerprint::for_each_chunk;
 use crate::gear::Gear;
-use crate::recipe::Step;
 
 /// Smallest chunk in bytes: bounds the number of chunks.
 const MIN_CHUNK: u64 = 512;
@@ -43,7 +43,7 @@ impl Chunks {
     ///
     /// # Errors
     /// If the layer cannot be read.
-    pub(crate) fn recipe(&self, target: (&Spool, Range<u64>)) -> Result<Vec<Step>> {
+    pub(crate) fn edit(&self, target: (&Spool, Range<u64>)) -> Result<Vec<Step>> {
         let mut steps: Vec<Step> = Vec::new();
         for_each_cut(target, |chunk, digest| {
             push(&mut steps, self.0.get(&digest).copied(), chunk.end - chunk.start);
@@ -100,16 +100,16 @@ fn short_digest(hasher: &blake3::Hasher) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edit::covered;
     use crate::gear::mix;
-    use crate::recipe::covered;
 
     fn spool(bytes: &[u8]) -> Spool {
         Spool::read("test".into(), bytes, &layer::SpoolOptions::default()).unwrap()
     }
 
-    fn recipe(source: &Spool, target: &Spool) -> Vec<Step> {
+    fn edit(source: &Spool, target: &Spool) -> Vec<Step> {
         let chunks = Chunks::of((source, 0..source.size())).unwrap();
-        chunks.recipe((target, 0..target.size())).unwrap()
+        chunks.edit((target, 0..target.size())).unwrap()
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
         let source: Vec<u8> = (0..300_000).map(|index| mix(index).to_be_bytes()[0]).collect();
         let target = [&source[..100_000], b"inserted", &source[150_000..], &source[..50_000]].concat();
         let (old, new) = (spool(&source), spool(&target));
-        let steps = recipe(&old, &new);
+        let steps = edit(&old, &new);
         covered(&steps, &source, &target);
         let literal: u64 = steps.iter().map(|step| step.literal).sum();
         assert!(literal < 40_000, "{literal} of {} bytes are literal", target.len());
@@ -126,6 +126,6 @@ mod tests {
     #[test]
     fn empty_files_have_no_steps() {
         let empty = spool(b"");
-        assert_eq!(recipe(&empty, &empty), []);
+        assert_eq!(edit(&empty, &empty), []);
     }
 }

@@ -48,9 +48,9 @@ pub fn index(source: &[u8], options: &DiffOptions) {
     }
 }
 
-/// Makes the recipe of a target; tells how many steps it has: none if the pair does not fit in the
+/// Makes the edit of a target; tells how many steps it has: none if the pair does not fit in the
 /// budget.
-pub fn recipe(source: &[u8], target: &[u8], options: &DiffOptions) -> usize {
+pub fn edit(source: &[u8], target: &[u8], options: &DiffOptions) -> usize {
     let effort = budget::effort(source.len() as u64, target.len() as u64, options);
-    effort.map_or(0, |(effort, _)| bsdiff::recipe(source, target, effort, options.jobs).len())
+    effort.map_or(0, |(effort, _)| bsdiff::edit(source, target, effort, options.jobs).len())
 }

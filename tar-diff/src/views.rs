@@ -27,8 +27,8 @@ use delta_format::{View, Work};
 use layer::Spool;
 use recode::Budget;
 
+use crate::edit::Viewed;
 use crate::options::DiffOptions;
-use crate::recipe::Viewed;
 use crate::{Result, bsdiff, budget};
 
 pub(crate) use store::Store;
@@ -98,7 +98,7 @@ pub(crate) fn memory(source: u64, target: u64, options: &DiffOptions) -> u64 {
 ///
 /// # Errors
 /// If the store cannot be written.
-pub(crate) fn recipe(
+pub(crate) fn edit(
     (source, target): (&[u8], &[u8]),
     options: &DiffOptions,
     jobs: NonZeroUsize,
@@ -114,7 +114,7 @@ pub(crate) fn recipe(
         return Ok(None);
     }
     let Some((effort, _)) = budget::effort(sizes[0], sizes[1], options) else { return Ok(None) };
-    let steps = bsdiff::recipe(&expanded.source, &expanded.target, effort, jobs);
+    let steps = bsdiff::edit(&expanded.source, &expanded.target, effort, jobs);
     if !trial::pays(&expanded, &steps) {
         return Ok(None);
     }

@@ -49,7 +49,7 @@ mod tests {
         let squares: Result<Vec<usize>, ()> = map(THREE, 100, |index| Ok(index * index));
         assert_eq!(squares.unwrap(), (0..100).map(|index| index * index).collect::<Vec<_>>());
         let none: Result<Vec<usize>, ()> = map(THREE, 0, Ok);
-        assert_eq!(none.unwrap(), []);
+        assert_eq!(none, Ok(Vec::new()));
     }
 
     #[test]

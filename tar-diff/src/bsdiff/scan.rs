@@ -1,8 +1,8 @@
 //! One pass through a target: where its alignment with the source changes.
 
 use crate::anchors::{Anchors, Hint};
+use crate::edit::Step;
 use crate::gram_index::{GRAM_SIZE, GramIndex, Lookup, common_prefix};
-use crate::recipe::Step;
 
 /// Bytes that another alignment must match more than the current one. Percival's value; twice and
 /// half of it give larger deltas.

@@ -2,21 +2,21 @@
 
 use std::io::Write;
 
-use crate::recipe::Step;
+use crate::edit::Step;
 use crate::views::expand::Expanded;
 
 /// zstd level of the trial.
 const TRIAL_LEVEL: i32 = 9;
-/// What the delta's own level, with all of the delta to find repeats in, makes of what the trial
-/// makes 16 of.
-const OF_SIXTEEN: u64 = 15;
+/// The size that the delta's own level gives, which has all of the delta to find repeats in, in sixteenths of the
+/// size in the trial.
+const SIXTEENTHS: u64 = 15;
 
 /// Returns true if the delta through views is smaller than the streams as they are.
 pub(super) fn pays(expanded: &Expanded, steps: &[Step]) -> bool {
     let recipes = expanded.recipe_size();
     recipes < expanded.encoded_size
         && trial_size(expanded, steps)
-            .is_some_and(|size| size * OF_SIXTEEN / 16 + recipes < expanded.encoded_size)
+            .is_some_and(|size| size * SIXTEENTHS / 16 + recipes < expanded.encoded_size)
 }
 
 /// Bytes that differences and literals take, compressed; `None` if zstd runs out of memory.

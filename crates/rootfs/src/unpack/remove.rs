@@ -13,10 +13,10 @@ use rustix::io::{Errno, Result};
 const MAX_OPEN: usize = 300;
 const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Removes the file or directory at a path: [`remove`] in the directory that holds it.
+/// Removes the file or directory at a path, and all below it. A path that does not exist is no error.
 ///
 /// # Errors
-/// As [`remove`].
+/// Those of the system.
 pub fn remove_path(path: &Path) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
     let how = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

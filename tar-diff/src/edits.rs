@@ -1,33 +1,33 @@
-//! Makes the recipes of a plan, in parallel, source by source.
+//! Makes the edits of a plan, in parallel, source by source.
 //!
 //! The targets of one source are a group. What costs time by the size of the source, reading and indexing
 //! it, is done once for all of them, unless each needs but a small part of it; so the time of a
 //! diff is bounded by the bytes on both sides, however many targets one source has.
 
-mod maker;
+mod editor;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::PoisonError;
 
+use editor::Editor;
 use layer::Spool;
-use maker::Maker;
 
-use crate::emit::Layers;
+use crate::edit::Edit;
+use crate::edit::Layers;
 use crate::meter::{MATCH_COST, Meter};
 use crate::options::DiffOptions;
 use crate::plan::{Plan, SegmentKind};
-use crate::recipe::Recipe;
 use crate::views::{self, Refusals};
 use crate::{Error, Reduced, Result, budget, workers};
 
 /// Bytes of the targets of one source from which on they are worked at by all threads.
 const LARGE_GROUP: u64 = 16 << 20;
 
-/// The recipes of a plan, by segment, and what they need to be written.
-pub(crate) struct Recipes {
-    pub(crate) by_segment: Vec<Option<Recipe>>,
-    /// The files that recipes through views lie in, if any was looked for.
+/// The edits of a plan, by segment, and what they need to be written.
+pub(crate) struct Edits {
+    pub(crate) by_segment: Vec<Option<Edit>>,
+    /// The files that edits through views lie in, if any was looked for.
     pub(crate) decoded: Option<Spool>,
     /// The compressed streams that cannot be made again.
     pub(crate) refusals: Refusals,
@@ -45,20 +45,20 @@ struct Group {
     total: u64,
 }
 
-/// Makes the recipe of each segment that is made of a source, on several threads, largest first.
+/// Makes the edit of each segment that is made of a source, on several threads, largest first.
 /// Segments of other kinds have none.
 ///
 /// # Errors
 /// If a layer cannot be read, or decoded files cannot be kept.
-pub(crate) fn recipes(
+pub(crate) fn edits(
     plan: &Plan,
     layers: Layers<'_>,
     options: &DiffOptions,
     meter: &Meter<'_>,
-) -> Result<Recipes> {
+) -> Result<Edits> {
     let store = options.sees_through.then(|| views::Store::new(&options.temp_dir)).transpose()?;
-    let maker = Maker::new(plan, layers, options, store.as_ref())?;
-    let mut groups = groups(plan, &maker)?;
+    let editor = Editor::new(plan, layers, options, store.as_ref())?;
+    let mut groups = groups(plan, &editor)?;
     // The largest take longest; started last they would keep one thread busy alone.
     groups.sort_by_key(|group| std::cmp::Reverse(group.memory.max(group.total)));
     let jobs = budget::threads(options);
@@ -67,21 +67,21 @@ pub(crate) fn recipes(
         |group: &Group| group.memory > share || group.segments.len() > 1 && group.total > LARGE_GROUP;
     let (large, small): (Vec<Group>, Vec<Group>) = groups.into_iter().partition(is_large);
     let make = |group: &Group, jobs: NonZeroUsize| {
-        let recipes = maker.recipes(&group.segments, jobs, threads(group, jobs, options))?;
+        let edits = editor.edits(&group.segments, jobs, threads(group, jobs, options))?;
         meter.advance(cost(plan, group));
-        Ok::<_, Error>(recipes)
+        Ok::<_, Error>(edits)
     };
-    let mut by_segment: Vec<Option<Recipe>> = vec![None; plan.segments.len()];
+    let mut by_segment: Vec<Option<Edit>> = vec![None; plan.segments.len()];
     // So large that there is no memory for as many of them as there are jobs, or no use in it: one after
     // the other, with all jobs on each.
     let mut made = large.iter().map(|group| make(group, jobs)).collect::<Result<Vec<_>>>()?;
     made.extend(workers::map(jobs, small.len(), |rank| make(&small[rank], NonZeroUsize::MIN))?);
-    for (group, recipes) in large.iter().chain(&small).zip(made) {
-        for (index, recipe) in group.segments.iter().zip(recipes) {
-            by_segment[*index] = recipe;
+    for (group, edits) in large.iter().chain(&small).zip(made) {
+        for (index, edit) in group.segments.iter().zip(edits) {
+            by_segment[*index] = edit;
         }
     }
-    let refusals = maker.into_refusals().into_inner().unwrap_or_else(PoisonError::into_inner);
+    let refusals = editor.into_refusals().into_inner().unwrap_or_else(PoisonError::into_inner);
     let pairs = plan.segments.iter().filter_map(|segment| match &segment.kind {
         SegmentKind::Similar(source) => {
             Some((source.data.end - source.data.start, segment.target.end - segment.target.start))
@@ -89,10 +89,10 @@ pub(crate) fn recipes(
         _ => None,
     });
     let reduced = budget::reduced(pairs, options);
-    Ok(Recipes { by_segment, decoded: store.map(views::Store::into_spool), refusals, reduced })
+    Ok(Edits { by_segment, decoded: store.map(views::Store::into_spool), refusals, reduced })
 }
 
-/// What all recipes of a plan cost, as the meter counts it.
+/// What all edits of a plan cost, as the meter counts it.
 pub(crate) fn expected_cost(plan: &Plan) -> u64 {
     let mut sources = BTreeMap::new();
     let mut size = 0;
@@ -109,7 +109,7 @@ pub(crate) fn expected_cost(plan: &Plan) -> u64 {
     (size + sources.values().sum::<u64>()) * MATCH_COST
 }
 
-/// What the recipes of a group cost.
+/// What the edits of a group cost.
 fn cost(plan: &Plan, group: &Group) -> u64 {
     let source = match group.segments.first().map(|index| &plan.segments[*index].kind) {
         Some(SegmentKind::Similar(source)) => source.data.end - source.data.start,
@@ -125,7 +125,7 @@ fn threads(group: &Group, jobs: NonZeroUsize, options: &DiffOptions) -> NonZeroU
     NonZeroUsize::new(more.min(group.segments.len())).map_or(NonZeroUsize::MIN, |most| most.min(jobs))
 }
 
-fn groups(plan: &Plan, maker: &Maker<'_>) -> Result<Vec<Group>> {
+fn groups(plan: &Plan, editor: &Editor<'_>) -> Result<Vec<Group>> {
     let mut by_source: BTreeMap<(usize, u64), Vec<usize>> = BTreeMap::new();
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (index, segment) in plan.segments.iter().enumerate() {
@@ -144,7 +144,7 @@ fn groups(plan: &Plan, maker: &Maker<'_>) -> Result<Vec<Group>> {
             target.end - target.start
         });
         let (largest, total) = (sizes.clone().max().unwrap_or(0), sizes.sum());
-        Ok(Group { memory: maker.memory(&segments)?, segments, largest, total })
+        Ok(Group { memory: editor.memory(&segments)?, segments, largest, total })
     };
     groups.into_iter().map(group).collect()
 }

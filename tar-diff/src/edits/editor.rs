@@ -1,4 +1,4 @@
-//! Makes the recipes of one source's targets.
+//! Makes the edits of one source's targets.
 
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
@@ -7,26 +7,27 @@ use std::sync::PoisonError;
 use delta_format::{Encoding, OpWriter, Version};
 
 use crate::bsdiff::{self, SharedSource};
-use crate::emit::{Layers, write_steps};
+use crate::edit::Layers;
+use crate::edit::{Edit, Pair, Step, Viewed};
 use crate::gram_index::Effort;
 use crate::options::{DiffOptions, Method};
 use crate::plan::{Plan, Segment, SegmentKind, Source};
-use crate::recipe::{Pair, Recipe, Step, Viewed};
 use crate::rollsum::Chunks;
+use crate::steps::write_steps;
 use crate::views::{self, Refusals};
 use crate::{Error, Result, Stats, budget, workers};
 
-/// zstd level for the trial that decides between two recipes.
+/// zstd level for the trial that decides between two edits.
 const TRIAL_LEVEL: i32 = 3;
-/// Memory in bytes of a recipe that is made of chunks, beside 1/64 of the source.
+/// Memory in bytes of an edit that is made of chunks, beside 1/64 of the source.
 const CHUNKS_MEMORY: u64 = 256 << 10;
 /// A source is decoded, or read as a dictionary, anew for each of its targets. So it is for those alone that are
 /// no smaller than this part of it, or if it is small.
 const MAX_READ_RATIO: u64 = 8;
 const MIN_READ_SOURCE: u64 = 64 << 10;
 
-/// What recipes are made with.
-pub(super) struct Maker<'m> {
+/// What edits are made with.
+pub(super) struct Editor<'m> {
     plan: &'m Plan,
     layers: Layers<'m>,
     options: &'m DiffOptions,
@@ -61,19 +62,19 @@ impl Choice {
     }
 }
 
-impl<'m> Maker<'m> {
+impl<'m> Editor<'m> {
     pub(super) fn new(
         plan: &'m Plan,
         layers: Layers<'m>,
         options: &'m DiffOptions,
         store: Option<&'m views::Store>,
     ) -> Result<Self> {
-        let mut maker = Self { plan, layers, options, store, viewed: 0, refusals: Mutex::default() };
+        let mut editor = Self { plan, layers, options, store, viewed: 0, refusals: Mutex::default() };
         for segment in &plan.segments {
             let is_made = matches!(segment.kind, SegmentKind::Similar(_) | SegmentKind::Compressed);
-            maker.viewed += u64::from(is_made && maker.may_be_viewed(segment)?);
+            editor.viewed += u64::from(is_made && editor.may_be_viewed(segment)?);
         }
-        Ok(maker)
+        Ok(editor)
     }
 
     /// Returns whether the target of a segment may hold streams that are to be seen through.
@@ -99,7 +100,7 @@ impl<'m> Maker<'m> {
         Choice { target, effort, wants_dict }
     }
 
-    /// Memory in bytes that the recipes of one source take while they are made, one after the other.
+    /// Memory in bytes that the edits of one source take while they are made, one after the other.
     pub(super) fn memory(&self, segments: &[usize]) -> Result<u64> {
         let mut most = 0;
         for index in segments {
@@ -131,14 +132,14 @@ impl<'m> Maker<'m> {
         budget::shared_effort(size(&source.data), largest, total, self.options)
     }
 
-    /// The recipes of segments that have one source, `threads` of them at a time; of one alone, `jobs`
+    /// The edits of segments that have one source, `threads` of them at a time; of one alone, `jobs`
     /// threads work at its pieces.
-    pub(super) fn recipes(
+    pub(super) fn edits(
         &self,
         segments: &[usize],
         jobs: NonZeroUsize,
         threads: NonZeroUsize,
-    ) -> Result<Vec<Option<Recipe>>> {
+    ) -> Result<Vec<Option<Edit>>> {
         let SegmentKind::Similar(source) = &self.segment(segments[0]).kind else {
             return segments.iter().map(|index| self.of_compressed(self.segment(*index), jobs)).collect();
         };
@@ -160,10 +161,10 @@ impl<'m> Maker<'m> {
         };
         let prepared = Prepared { source, bytes: &bytes, index: index.as_ref(), chunks: chunks.as_ref() };
         if let [only] = segments {
-            return Ok(vec![self.recipe(prepared, choices[0], self.segment(*only), jobs)?]);
+            return Ok(vec![self.edit(prepared, choices[0], self.segment(*only), jobs)?]);
         }
         workers::map(threads, segments.len(), |rank| {
-            self.recipe(prepared, choices[rank], self.segment(segments[rank]), NonZeroUsize::MIN)
+            self.edit(prepared, choices[rank], self.segment(segments[rank]), NonZeroUsize::MIN)
         })
     }
 
@@ -181,27 +182,27 @@ impl<'m> Maker<'m> {
         Ok(false)
     }
 
-    fn of_compressed(&self, segment: &Segment, jobs: NonZeroUsize) -> Result<Option<Recipe>> {
+    fn of_compressed(&self, segment: &Segment, jobs: NonZeroUsize) -> Result<Option<Edit>> {
         let target = self.layers.new.read_range(segment.target.clone())?;
-        Ok(self.viewed(&[], &target, jobs)?.map(Recipe::Viewed))
+        Ok(self.viewed(&[], &target, jobs)?.map(Edit::Viewed))
     }
 
-    fn recipe(
+    fn edit(
         &self,
         prepared: Prepared<'_>,
         choice: Choice,
         segment: &Segment,
         jobs: NonZeroUsize,
-    ) -> Result<Option<Recipe>> {
+    ) -> Result<Option<Edit>> {
         let (layers, options) = (self.layers, self.options);
         let Prepared { source, bytes, index, chunks } = prepared;
         if let Some(chunks) = chunks.filter(|_| choice.is_chunks()) {
-            let steps = chunks.recipe((layers.new, segment.target.clone()))?;
-            return Ok(Some(Recipe::Steps(steps)));
+            let steps = chunks.edit((layers.new, segment.target.clone()))?;
+            return Ok(Some(Edit::Steps(steps)));
         }
         let target = layers.new.read_range(segment.target.clone())?;
         if let Some(viewed) = self.viewed(bytes, &target, jobs)? {
-            return Ok(Some(Recipe::Viewed(viewed)));
+            return Ok(Some(Edit::Viewed(viewed)));
         }
         let frame = if choice.wants_dict {
             let frame = delta_format::zstd_dict_frame(bytes, &target, options.level)
@@ -213,22 +214,22 @@ impl<'m> Maker<'m> {
         let steps = match (choice.effort, frame) {
             (Some(effort), frame) if frame.is_none() || options.method != Method::Zstd => {
                 let steps = match index {
-                    Some(index) => index.recipe(&target, jobs),
-                    None => bsdiff::recipe(bytes, &target, effort, jobs),
+                    Some(index) => index.edit(&target, jobs),
+                    None => bsdiff::edit(bytes, &target, effort, jobs),
                 };
                 match frame {
                     Some(frame) if (frame.len() as u64) < trial_size(&steps, source, segment, layers)? => {
-                        return Ok(Some(Recipe::ZstdFrame(frame)));
+                        return Ok(Some(Edit::ZstdFrame(frame)));
                     }
                     _ => steps,
                 }
             }
-            (_, frame) => return Ok(frame.map(Recipe::ZstdFrame)),
+            (_, frame) => return Ok(frame.map(Edit::ZstdFrame)),
         };
-        Ok(Some(Recipe::Steps(steps)))
+        Ok(Some(Edit::Steps(steps)))
     }
 
-    /// The recipe through views, if there is one and it pays.
+    /// The edit through views, if there is one and it pays.
     fn viewed(&self, source: &[u8], target: &[u8], jobs: NonZeroUsize) -> Result<Option<Viewed>> {
         let Some(store) = self.store.filter(|_| recode::is_compressed(target)) else { return Ok(None) };
         let sizes = [source.len() as u64, target.len() as u64];
@@ -236,7 +237,7 @@ impl<'m> Maker<'m> {
         let source = if is_lopsided { &[] } else { source };
         let mut refusals = Refusals::new();
         let limits = views::Limits::of_pair(source.len() as u64, target.len() as u64, self.viewed);
-        let viewed = views::recipe((source, target), self.options, jobs, store, &limits, &mut refusals)?;
+        let viewed = views::edit((source, target), self.options, jobs, store, &limits, &mut refusals)?;
         let mut all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         refusals.into_iter().for_each(|(reason, count)| *all.entry(reason).or_default() += count);
         Ok(viewed)

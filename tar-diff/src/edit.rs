@@ -1,4 +1,4 @@
-//! How one target file is made of one source.
+//! Edits, each of which makes one target file from one source.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,9 +6,11 @@ use std::sync::Arc;
 use delta_format::{Reencoding, SourceRef, View};
 use layer::Spool;
 
-/// How one target file is made of one source file.
+use crate::plan::{Segment, Source};
+
+/// An edit: it makes one target file from one source file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Recipe {
+pub(crate) enum Edit {
     /// Stretches of the source with differences, and literals between them.
     Steps(Vec<Step>),
     /// A zstd frame whose prefix is the whole source.
@@ -31,6 +33,13 @@ pub(crate) struct Viewed {
     pub(crate) stretches: Vec<Reencoding>,
 }
 
+/// Both sides of a diff.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layers<'l> {
+    pub(crate) old: &'l [Spool],
+    pub(crate) new: &'l Spool,
+}
+
 /// A target and the source that it is made of: how the source is called, and where the bytes of
 /// both lie.
 #[derive(Debug, Clone, Copy)]
@@ -40,9 +49,20 @@ pub(crate) struct Pair<'p> {
     pub(crate) target: (&'p Spool, &'p Range<u64>),
 }
 
+impl<'p> Pair<'p> {
+    /// A file of the new layer and its source, as they lie in the layers.
+    pub(crate) fn of(segment: &'p Segment, source: &'p Source, layers: Layers<'p>) -> Self {
+        Self {
+            name: (&source.path).into(),
+            source: (&layers.old[source.layer], &source.data),
+            target: (layers.new, &segment.target),
+        }
+    }
+}
+
 /// A stretch of the target that lies along a stretch of the source, and the literal after it.
 ///
-/// The steps of a recipe follow each other in the target: the first starts at its byte 0, each
+/// The steps of an edit follow each other in the target: the first starts at its byte 0, each
 /// covers `add + literal` bytes, and together they cover it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
