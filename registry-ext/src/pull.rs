@@ -7,21 +7,21 @@ mod budget;
 mod exact;
 mod fetcher;
 mod rebuild;
+mod report;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use layer::{DiffId, Digest, SpoolOptions};
+use layer::{DiffId, SpoolOptions};
 use oci_spec::image::{Descriptor, MediaType};
-use serde::Serialize;
 
 use exact::{exact, other_blobs};
 use fetcher::{BlobSources, Fetched, Fetcher};
 use rebuild::Rebuilder;
 
-use crate::discover::{Candidate, Discovery, Published, choose, discover};
+use crate::discover::{Candidate, Discovery, choose, discover};
 use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
 use crate::oci::{Manifest, Name, descriptor, digest_of, to_json};
@@ -33,6 +33,7 @@ use crate::{Error, Result};
 
 pub(crate) use budget::Budget;
 pub(crate) use rebuild::apply;
+pub use report::{Origin, PullReport, PulledLayer};
 
 /// Annotation of a manifest that was rewritten because a layer was rebuilt from a delta: the digest
 /// of the manifest that was pulled.
@@ -228,7 +229,7 @@ impl<'p> Puller<'p> {
         self.store_image(layout, stored, target.tag(self.name.as_ref()), downloads).await?;
 
         let layers: Vec<PulledLayer> =
-            image.layers.iter().map(|layer| report(layer, fetched.get(&layer.diff_id))).collect();
+            image.layers.iter().map(|layer| PulledLayer::of(layer, fetched.get(&layer.diff_id))).collect();
         let of_layers: u64 = layers.iter().map(|layer| layer.fetched).sum();
         let documents = match repository {
             // Broken downloads count too, so this is what came over the network.
@@ -312,76 +313,6 @@ impl<'p> Puller<'p> {
             layout.put_manifest(&manifest, tag.as_deref())
         })
         .await
-    }
-}
-
-/// The report of a pull.
-#[derive(Debug, Clone, Serialize)]
-pub struct PullReport {
-    /// Digest of the manifest that was asked for.
-    pub manifest: Digest,
-    /// Digest of the manifest in the layout: another one if a layer was rebuilt from a delta. A tree
-    /// keeps the one that was asked for.
-    pub stored_manifest: Digest,
-    /// Digest of the config: the image's id, the same in both.
-    pub config: Digest,
-    /// Bytes fetched for layers and deltas, and to find them.
-    pub fetched: u64,
-    /// Bytes that a pull without deltas would have fetched.
-    pub plain: u64,
-    /// The layers, lowest first.
-    pub layers: Vec<PulledLayer>,
-}
-
-impl PullReport {
-    /// Returns the report for an image that was there.
-    pub fn of_local(image: &Image) -> Self {
-        Self {
-            manifest: image.manifest.digest,
-            stored_manifest: image.manifest.digest,
-            config: image.config_digest,
-            fetched: 0,
-            plain: 0,
-            layers: image.layers.iter().map(|layer| report(layer, None)).collect(),
-        }
-    }
-}
-
-/// A layer that was pulled.
-#[derive(Debug, Clone, Serialize)]
-pub struct PulledLayer {
-    /// The layer.
-    pub diff_id: DiffId,
-    /// The place from which it came.
-    pub from: Origin,
-    /// Bytes fetched for it; with deltas that failed, those of the deltas too.
-    pub fetched: u64,
-    /// Size of its blob in bytes.
-    pub blob_size: u64,
-    /// Why it was not rebuilt from the smallest delta, and from others that were tried.
-    pub delta_failed: Option<String>,
-}
-
-/// The place from which a layer came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Origin {
-    /// It was here.
-    Local,
-    /// It was rebuilt from a delta.
-    Delta(Published),
-    /// It was fetched.
-    Blob,
-}
-
-fn report(layer: &ImageLayer, fetched: Option<&Fetched>) -> PulledLayer {
-    PulledLayer {
-        diff_id: layer.diff_id,
-        from: fetched.map_or(Origin::Local, |fetched| fetched.origin),
-        fetched: fetched.map_or(0, |fetched| fetched.size),
-        blob_size: layer.blob.size(),
-        delta_failed: fetched.and_then(|fetched| fetched.delta_failed.clone()),
     }
 }
 

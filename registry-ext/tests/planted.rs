@@ -1,5 +1,4 @@
-//! Stores in which somebody has put something else: fifos, links, devices and directories in place of files,
-//! files that change while they are read, locks that nobody gives back.
+//! Stores in which somebody has put something else: fifos, links, devices, locks that nobody gives back.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,9 +13,8 @@ use layer::{DiffId, Digest, SpoolOptions};
 use registry_ext::Error;
 use registry_ext::oci::{Name, descriptor_of, parse_manifest};
 use registry_ext::repository::Repository;
-use registry_ext::store::{
-    Base, ContainersStorage, LayerStore, OciLayout, TreeRecord, TreeStore, TreeTarget,
-};
+use registry_ext::store::{Base, ContainersStorage, LayerStore, OciLayout, TreeRecord};
+use registry_ext::store::{TreeStore, TreeTarget};
 use registry_ext::watch::Watch;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use support::images::{TestImage, pair, write_images};

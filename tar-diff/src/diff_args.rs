@@ -7,7 +7,7 @@ use crate::{DiffOptions, Preset};
 /// How much time and memory deltas are worth.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DiffArgs {
-    /// How much time a delta is worth
+    /// Choose between the time to make a delta and its size
     #[arg(long, value_enum, default_value_t, value_name = "PRESET")]
     preset: Preset,
     /// zstd level of a delta, 1 to 22 [default: 4, 19 or 22, by preset]
@@ -17,11 +17,11 @@ pub struct DiffArgs {
     /// Files over this many MiB are matched in chunks and not by bsdiff; 0 is no limit
     #[arg(long, value_name = "MIB", default_value_t = DiffOptions::MAX_BSDIFF_SIZE / MIB)]
     max_bsdiff_size: u64,
-    /// Threads; a delta is the same for any number [default: all cores]
+    /// Use so many threads; a delta has the same bytes for any number [default: all cores]
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// MiB of memory to work with, beside 96 MiB for the program itself; with less, fewer threads work and
-    /// large files are matched more sparsely, which a warning tells [default: a quarter of the machine's]
+    /// Bound the memory to so many MiB, and 96 MiB for the program itself. With less memory, fewer threads work and
+    /// large files are matched less closely; a warning says so [default: a quarter of the machine's]
     #[arg(long, value_name = "MIB")]
     memory: Option<u64>,
 }

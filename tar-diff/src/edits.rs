@@ -14,10 +14,10 @@ use editor::Editor;
 use layer::Spool;
 
 use crate::edit::Edit;
-use crate::edit::Layers;
 use crate::meter::{MATCH_COST, Meter};
 use crate::options::DiffOptions;
 use crate::plan::{Plan, SegmentKind};
+use crate::sides::Layers;
 use crate::views::{self, Refusals};
 use crate::{Error, Reduced, Result, budget, workers};
 

@@ -8,12 +8,13 @@ use std::ops::Range;
 use delta_format::{Encoding, LesserEffort, OpWriter, SourceRef, Version};
 use layer::Spool;
 
-use crate::edit::{Edit, Layers, Pair, Viewed};
+use crate::edit::{Edit, Viewed};
 use crate::edits::Edits;
 use crate::fingerprint::for_each_chunk;
 use crate::meter::{COMMON_IN_STREAM, Meter, WRITE_COST, compression_cost};
 use crate::options::{DiffOptions, Method};
 use crate::plan::{Plan, SegmentKind};
+use crate::sides::{Layers, Pair};
 use crate::steps::write_steps;
 use crate::weigh::{self, Weigher};
 use crate::{Result, Stats, budget};

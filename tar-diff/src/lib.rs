@@ -50,6 +50,7 @@ mod meter;
 mod options;
 mod plan;
 mod rollsum;
+mod sides;
 mod sketch;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
@@ -95,7 +96,7 @@ pub fn diff<W: Write>(
     let options = &budget::beside(options, listing.memory());
     let tree = MergedTree::merge(&of_old, &options.merge);
     let plan = plan::Plan::new(&tree, old, new, &of_new, options, &meter)?;
-    let layers = edit::Layers { old, new };
+    let layers = sides::Layers { old, new };
     let matching = edits::expected_cost(&plan);
     meter.start(matching, emit::expected_cost(&plan, options));
     let edits = edits::edits(&plan, layers, options, &meter)?;

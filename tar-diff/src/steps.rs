@@ -4,8 +4,9 @@ use std::io::Write;
 
 use delta_format::{OpWriter, SourceRef};
 
-use crate::edit::{Pair, Step};
+use crate::edit::Step;
 use crate::fingerprint::for_each_chunk;
+use crate::sides::Pair;
 use crate::{Result, Stats};
 
 /// Bytes of source and target that are compared at once.

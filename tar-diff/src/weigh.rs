@@ -8,9 +8,10 @@
 use std::num::NonZeroUsize;
 
 use crate::Result;
-use crate::edit::{Pair, Step};
+use crate::edit::Step;
 use crate::fingerprint::for_each_chunk;
 use crate::gram_index::common_prefix;
+use crate::sides::Pair;
 
 /// Longest step in bytes that is weighed: a longer one is worth its ops.
 const MAX_WEIGHED_SIZE: u64 = 512;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use crate::work::Charge;
+use crate::charge::Charge;
 use crate::{Error, Result};
 
 /// A stream and its plain bytes, to be read any number of times from the start.

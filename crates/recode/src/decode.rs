@@ -6,6 +6,7 @@ use flate2::FlushDecompress;
 use liblzma::stream as lzma;
 use zstd::stream::raw::Operation;
 
+use crate::charge::{Charge, Charged};
 use crate::{Codec, Error, Result};
 
 /// Most memory that an xz stream may ask of the decoder, in bytes: `xz -9` asks for 65 MiB.
@@ -171,4 +172,22 @@ impl Decoder {
             }
         }
     }
+}
+
+/// Does what [`decode`] does, and charges it piece by piece: [`Codec::decoding_work`].
+///
+/// # Errors
+/// As [`decode`], and what `charge` fails with.
+pub fn decode_charged(
+    codec: Codec,
+    encoded: &mut dyn Read,
+    max_plain: u64,
+    plain: &mut dyn Write,
+    charge: Charge<'_>,
+) -> Result<Decoded> {
+    let work = codec.decoding_work();
+    let refused = |source| Error::Io { action: "decode as much", source };
+    charge(work.setup).map_err(refused)?;
+    let mut encoded = Charged::new(encoded, work.encoded_byte, charge);
+    decode(codec, &mut encoded, max_plain, &mut Charged::new(plain, work.plain_byte, charge))
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use crate::charge::{Charge, Charged};
 use crate::compare::Plain;
 use crate::recipe::Encoder;
 use crate::{Recipe, Result};
@@ -16,7 +17,25 @@ pub fn encode(recipe: &Recipe, plain: &mut dyn Read, plain_size: u64, output: &m
     encode_plain(recipe, Plain::new(plain, plain_size), output)
 }
 
-pub(crate) fn encode_plain(recipe: &Recipe, mut plain: Plain<'_>, output: &mut dyn Write) -> Result<()> {
+/// Does what [`encode`] does, and charges [`EncodingWork::byte`] for each byte that is read or
+/// made, and the searches of deflate beside it. The caller charges [`EncodingWork::setup`].
+///
+/// # Errors
+/// As [`encode`], and what `charge` fails with.
+pub fn encode_charged(
+    recipe: &Recipe,
+    plain: &mut dyn Read,
+    plain_size: u64,
+    output: &mut dyn Write,
+    charge: Charge<'_>,
+) -> Result<()> {
+    let byte_work = recipe.encoding_work(plain_size).byte;
+    let mut plain = Charged::new(plain, byte_work, charge);
+    let plain = Plain::new(&mut plain, plain_size).charged(charge);
+    encode_plain(recipe, plain, &mut Charged::new(output, byte_work, charge))
+}
+
+fn encode_plain(recipe: &Recipe, mut plain: Plain<'_>, output: &mut dyn Write) -> Result<()> {
     match recipe.encoder() {
         Encoder::Deflate(plan) => plan.encode(&mut plain, output),
         Encoder::Xz(plan) => plan.encode(&mut plain, output),

@@ -37,6 +37,7 @@
 
 mod budget;
 mod bzip2_stream;
+mod charge;
 mod codec;
 mod compare;
 mod decode;
@@ -44,20 +45,19 @@ mod deflate;
 mod encode;
 mod error;
 mod find;
+mod proof;
 mod recipe;
 mod wire;
-mod work;
 mod xz;
 pub mod zip;
 mod zstd_frame;
 
 pub use budget::Budget;
+pub use charge::{Charge, DecodingWork, EncodingWork};
 pub use codec::{Codec, HEAD_SIZE, is_compressed};
-pub use decode::{Decoded, decode};
-pub use encode::encode;
+pub use decode::{Decoded, decode, decode_charged};
+pub use encode::{encode, encode_charged};
 pub use error::{Error, Refused, Result};
 pub use find::{Found, find, find_within, gzip_header_size};
-pub use recipe::{
-    MAX_RECIPE_SIZE, MeasuredRecipe, Recipe, measured_recipe_within, recipe, recipe_of_files, recipe_within,
-};
-pub use work::{Charge, DecodingWork, EncodingWork, decode_charged, encode_charged};
+pub use proof::{MeasuredRecipe, measured_recipe_within, recipe, recipe_of_files, recipe_within};
+pub use recipe::{MAX_RECIPE_SIZE, Recipe};

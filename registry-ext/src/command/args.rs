@@ -60,15 +60,15 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Make deltas to an image, prove them, and publish those that save something
     Publish(PublishArgs),
-    /// Show which deltas exist for an image, and what they save
+    /// Show the deltas to an image, and the share that each saves
     List(ListArgs),
     /// Pull an image, as deltas where they save bytes
     Pull(PullArgs),
     /// Fetch and apply the deltas of an image, and compare the results
     Verify(VerifyArgs),
-    /// Remove deltas whose source nobody runs any more
+    /// Remove the deltas from images that no host runs any more
     Prune(PruneArgs),
-    /// Show what deltas between two images would save
+    /// Show the bytes that deltas between two images would save
     Measure(MeasureArgs),
 }
 
@@ -122,7 +122,7 @@ pub(crate) struct CommonArgs {
     /// Print JSON; all sizes are in bytes
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Print nothing but errors and what was asked for
+    /// Print only errors and the result
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 }
@@ -213,7 +213,7 @@ pub(crate) struct PublishArgs {
     /// Only this platform of an index [default: all]
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<Platform>,
-    /// Publish how the compressed layers are made of their tars, for `pull --exact`
+    /// Also publish the recipes of the compressed layers, which `pull --exact` needs
     #[arg(long)]
     pub(crate) exact: bool,
     /// Make and replace deltas that are published already
@@ -269,7 +269,7 @@ pub(crate) struct VerifyArgs {
     /// The image
     #[arg(value_name = "REF", value_parser = image)]
     pub(crate) image: ImageRef,
-    /// An old image that deltas are from; those that artifacts name are found without
+    /// An old image that deltas are made from; images named in artifacts are found without this option
     #[arg(long, value_name = "REF_OLD", value_parser = image)]
     pub(crate) from: Vec<ImageRef>,
     /// Only this platform of an index [default: all]
@@ -291,7 +291,7 @@ pub(crate) struct PruneArgs {
     /// Change nothing, show what would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not ask before all deltas are removed, which is what happens without --keep
+    /// Do not ask for confirmation when, without --keep, all deltas are removed
     #[arg(long, short)]
     pub(crate) yes: bool,
 }

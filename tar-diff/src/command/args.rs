@@ -28,7 +28,8 @@ Examples:
 Layers may be plain tars or compressed with gzip, bzip2, xz or zstd; the names do not matter.
 Flags may be spelled as in the Go tool: -compression-level 9, -source-prefix=usr/.
 
-Exit status: 0 done; 1 failed; 2 wrong usage, also an OUT that is a layer or replaces what is no delta.";
+Exit status: 0 done; 1 failed; 2 wrong usage; also an OUT that is one of the
+layers, or exists and is no delta.";
 
 /// Makes a small delta of container layers
 ///
@@ -79,10 +80,10 @@ pub(crate) struct Args {
     /// Write OUT even if it replaces one of the layers or a file that is no delta
     #[arg(long)]
     pub(crate) force: bool,
-    /// Do not apply the delta to compare the result before OUT appears
+    /// Skip the verification, which applies the delta and compares the result before OUT appears
     #[arg(long)]
     pub(crate) no_verify: bool,
-    /// No progress bar and no summary
+    /// Print no progress bar and no summary
     #[arg(long, short)]
     pub(crate) quiet: bool,
     /// Print figures as JSON (to stderr if OUT is -)

@@ -7,12 +7,13 @@ use std::sync::PoisonError;
 use delta_format::{Encoding, OpWriter, Version};
 
 use crate::bsdiff::{self, SharedSource};
-use crate::edit::Layers;
-use crate::edit::{Edit, Pair, Step, Viewed};
+use crate::edit::{Edit, Step, Viewed};
 use crate::gram_index::Effort;
 use crate::options::{DiffOptions, Method};
 use crate::plan::{Plan, Segment, SegmentKind, Source};
 use crate::rollsum::Chunks;
+use crate::sides::Layers;
+use crate::sides::Pair;
 use crate::steps::write_steps;
 use crate::views::{self, Refusals};
 use crate::{Error, Result, Stats, budget, workers};

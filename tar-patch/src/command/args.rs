@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// $TMPDIR or /tmp]
     #[arg(long, value_name = "DIR")]
     pub(crate) tmp_dir: Option<PathBuf>,
-    /// Refuse to write more than this
+    /// Refuse to write more than BYTES
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_size: Option<u64>,
     /// Print nothing but errors
@@ -65,7 +65,7 @@ impl Args {
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Subcommand {
-    /// Show what a delta is made of; needs no source
+    /// Show the ops, bytes and source files of a delta; needs no source
     Inspect(InspectArgs),
 }
 
@@ -101,7 +101,7 @@ Exit status:
   5    the delta is broken, or its result is over --max-size
   141  stdout was closed
 
-A single dash does for long options too: tar-patch -version.";
+Long options may be written with a single dash, too: tar-patch -version.";
 
 #[cfg(test)]
 mod tests {

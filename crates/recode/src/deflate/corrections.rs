@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use super::bits::BitWriter;
 use super::range::{Decoder, Encoder};
 use super::reader::{Block, BlockReader, Kind};
-use super::settings::{Effort, Settings, Strategy};
+use super::settings::PGZIP;
 use super::trees::{static_lengths, write_tokens};
 use super::walk::Walk;
 use super::zlib::{DYNAMIC, STATIC, STORED, write_stored};
@@ -21,25 +21,6 @@ pub(crate) struct Plan {
     /// Bytes of the stream.
     encoded_size: u64,
     corrections: Vec<u8>,
-}
-
-/// The level that stands for pgzip.
-pub(super) const PGZIP: u8 = 15;
-
-/// The parser that predicts.
-pub(super) const fn settings(level: u8) -> Settings {
-    Settings {
-        effort: match level {
-            ..10 => Effort::of_level(level),
-            PGZIP => Effort::of_others(2),
-            _ => Effort::of_others(level - 10),
-        },
-        is_pgzip: level == PGZIP,
-        strategy: Strategy::Default,
-        window_bits: 15,
-        hash_bits: 15,
-        is_gnu: false,
-    }
 }
 
 /// Largest stream of so many plain bytes that is made: corrections may say that block after block is

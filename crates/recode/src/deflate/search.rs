@@ -5,10 +5,10 @@ use std::io::Read;
 use super::corrections;
 use super::parser::Parser;
 use super::reader::{Block, BlockReader, Kind};
-use super::settings::Settings;
+use super::settings::{PGZIP, Settings};
 use super::{CORRECT_WORK, PARSE_WORK, Plan, zlib};
+use crate::charge::Charged;
 use crate::compare::{Plain, Source};
-use crate::work::Charged;
 use crate::{Budget, MAX_RECIPE_SIZE, Refused};
 
 /// Tokens at the start of a stream that tell the encoder.
@@ -18,7 +18,7 @@ const LEVEL_TOKENS: usize = 4 << 10;
 /// Levels, the likely first.
 const LEVELS: [u8; 9] = [6, 9, 1, 5, 4, 8, 7, 3, 2];
 /// Efforts for corrections: the others differ little from them.
-const NEAR_LEVELS: [u8; 12] = [6, 9, 4, 1, 3, 8, 10, 11, 12, 13, 14, corrections::PGZIP];
+const NEAR_LEVELS: [u8; 12] = [6, 9, 4, 1, 3, 8, 10, 11, 12, 13, 14, PGZIP];
 /// Units of work that setting up a parser costs.
 const SETUP_WORK: u64 = 32 << 10;
 /// Tokens of a block of zlib with its usual memory.

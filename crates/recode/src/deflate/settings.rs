@@ -76,3 +76,22 @@ pub(super) struct Settings {
     /// pgzip is asked first; the effort is for where it says nothing.
     pub(super) is_pgzip: bool,
 }
+
+/// The level that stands for pgzip.
+pub(super) const PGZIP: u8 = 15;
+
+/// Returns the settings of the parser that predicts, by the level in the corrections.
+pub(super) const fn of_corrections(level: u8) -> Settings {
+    Settings {
+        effort: match level {
+            ..10 => Effort::of_level(level),
+            PGZIP => Effort::of_others(2),
+            _ => Effort::of_others(level - 10),
+        },
+        is_pgzip: level == PGZIP,
+        strategy: Strategy::Default,
+        window_bits: 15,
+        hash_bits: 15,
+        is_gnu: false,
+    }
+}

@@ -5,10 +5,10 @@
 //! two cannot drift apart. Followed corrections are hostile: each token takes plain bytes, each
 //! block gives bits of output, and the output is bounded by the caller.
 
-use super::corrections::settings;
 use super::parser::{MAX_RECORDS, Parser, Reason};
 use super::range::{Coder, Model};
 use super::reader::{Block, Kind, MAX_BLOCK_TOKENS};
+use super::settings::of_corrections;
 use super::token::{DISTANCE_BASE, DISTANCE_CODES, MIN_MATCH, Token, distance_extra};
 use super::trees::{Frequencies, Header, LENGTH_ORDER, LENGTH_SYMBOLS, repeat_extra};
 use super::zlib::{DYNAMIC, STATIC, STORED};
@@ -93,7 +93,7 @@ impl<C: Coder> Walk<C> {
     pub(super) fn new(coder: C, level: u8) -> Self {
         Self {
             coder,
-            parser: Parser::new(settings(level)),
+            parser: Parser::new(of_corrections(level)),
             block: Block { kind: Kind::Static, last: None, tokens: Vec::new() },
             stored: Vec::new(),
             frequencies: Frequencies::new(),

@@ -3,7 +3,8 @@ use std::time::Instant;
 
 use flate2::write::DeflateEncoder;
 
-use super::super::corrections::{PGZIP, Plan};
+use super::super::corrections::Plan;
+use super::super::settings::PGZIP;
 use super::*;
 use crate::compare::Plain;
 

@@ -1,0 +1,82 @@
+//! The work of an apply, and the most that a good delta takes of it.
+
+/// Work of an apply, in units of about a nanosecond of one core.
+///
+/// The numbers do not depend on the machine: what is within a budget here is within it everywhere.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// To find, open, read and decode: all that is done with the delta and the sources.
+    pub reading: u64,
+    /// To set encoders up and to encode (tardf3).
+    pub encoding: u64,
+}
+
+/// Units of reading for each byte of a layer: nothing but views takes more than 10, and where all of a
+/// layer is compressed with xz, decoding its sources takes about 100.
+pub(crate) const READING_RATIO: u64 = 256;
+/// Units of reading for any layer: a second.
+pub(crate) const MIN_READING: u64 = 1 << 30;
+/// Units of encoding for each byte of a layer: one of kernel modules compressed with xz takes 3000.
+pub(crate) const ENCODING_RATIO: u64 = 8192;
+/// Units of encoding for any layer: eight seconds.
+pub(crate) const MIN_ENCODING: u64 = 1 << 33;
+/// Encoding that may be ahead of the streams that it makes: four seconds.
+pub(crate) const ENCODING_AHEAD: u64 = 1 << 32;
+/// Encoding that may be ahead of the stream that it makes. Of what compresses to nearly nothing, liblzma reads
+/// 2 MiB before it gives the first bytes.
+pub(crate) const ENCODING_AHEAD_OF_STREAM: u64 = ENCODING_AHEAD / 2;
+/// Reading that may be ahead of the bytes that are emitted: to decode two of the largest sources.
+pub(crate) const READING_AHEAD: u64 = 1 << 34;
+/// Units after which a [`Budget`] asks whether to stop: a millisecond.
+pub(crate) const ASK_SHIFT: u32 = 20;
+
+impl Work {
+    /// Work of reading alone.
+    pub const fn reading(units: u64) -> Self {
+        Self { reading: units, encoding: 0 }
+    }
+
+    /// Work of encoding alone.
+    pub const fn encoding(units: u64) -> Self {
+        Self { reading: 0, encoding: units }
+    }
+
+    /// The most that a good delta of a layer of `size` bytes takes, with room to spare.
+    pub const fn of_layer(size: u64) -> Self {
+        Self {
+            reading: at_least(size, READING_RATIO, MIN_READING),
+            encoding: at_least(size, ENCODING_RATIO, MIN_ENCODING),
+        }
+    }
+}
+
+impl Work {
+    /// The encoding that a writer of deltas asks for to make a stream of `size` bytes: half of what an applier
+    /// grants.
+    pub const fn encoding_of_stream(size: u64) -> u64 {
+        size.saturating_mul(ENCODING_RATIO / 2)
+    }
+
+    /// The encoding that a writer of deltas asks for beside [that](Self::encoding_of_stream), for one of
+    /// `files` files of a layer: half of what an applier grants to all of them together.
+    pub const fn encoding_share(files: u64) -> u64 {
+        ENCODING_AHEAD / 2 / if files == 0 { 1 } else { files }
+    }
+
+    /// The reading that the source of one of `files` files of a layer may take to be decoded, in the same
+    /// way.
+    pub const fn reading_of_file(size: u64, files: u64) -> u64 {
+        share(size, files, READING_RATIO, MIN_READING)
+    }
+}
+
+/// Half of what a file has in the work of its layer: its own size's, and a part of what any layer has.
+const fn share(size: u64, files: u64, ratio: u64, least: u64) -> u64 {
+    let shared = least / if files == 0 { 1 } else { files };
+    size.saturating_mul(ratio).saturating_add(shared) / 2
+}
+
+const fn at_least(size: u64, ratio: u64, least: u64) -> u64 {
+    let work = size.saturating_mul(ratio);
+    if work < least { least } else { work }
+}

@@ -1,0 +1,160 @@
+//! The search for the recipe of a stream, and its proof: the stream is made and compared.
+
+use std::io::{Read, Seek};
+
+use crate::compare::{Compare, Files, Slices, Source};
+use crate::recipe::{Encoder, Recipe};
+use crate::{Budget, Codec, Refused, bzip2_stream, deflate, encode_charged, xz, zstd_frame};
+
+/// Finds how `encoded` is made of `plain`, and proves it: the stream was made and compared.
+///
+/// The search takes the work of [`Budget::of_file`] at most.
+///
+/// # Errors
+/// [`Refused`] with the reason, if no encoder makes these bytes.
+pub fn recipe(codec: Codec, encoded: &[u8], plain: &[u8]) -> Result<Recipe, Refused> {
+    recipe_within(codec, encoded, plain, &Budget::of_file(encoded.len() as u64))
+}
+
+/// Finds how `encoded` is made of `plain` as [`recipe`] does, and charges what each encoder costs that is
+/// tried to `budget`.
+///
+/// # Errors
+/// [`Refused`] with the reason; [`Refused::OverBudget`] and [`Refused::TooMuchMemory`] if an encoder that
+/// might make these bytes was not tried to the end.
+pub fn recipe_within(codec: Codec, encoded: &[u8], plain: &[u8], budget: &Budget) -> Result<Recipe, Refused> {
+    measured_recipe_within(codec, encoded, plain, budget).map(|measured| measured.recipe)
+}
+
+/// A recipe and what it costs to encode with it.
+#[derive(Debug, Clone)]
+pub struct MeasuredRecipe {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// All units of work that [`encode_charged`] and its caller charge for this stream, counted when the recipe
+    /// was proved. An estimate would not do: how far the searches of deflate go depends on the plain bytes.
+    pub work: u64,
+}
+
+/// Does what [`recipe_within`] does, and counts what encoding with the recipe costs.
+///
+/// # Errors
+/// As [`recipe_within`].
+pub fn measured_recipe_within(
+    codec: Codec,
+    encoded: &[u8],
+    plain: &[u8],
+    budget: &Budget,
+) -> Result<MeasuredRecipe, Refused> {
+    find(codec, &mut Slices { encoded, plain }, budget)
+}
+
+/// Finds how a stream is made that is too large to hold, such as a layer.
+///
+/// Both files are read from position 0, several times: a level that the start rules out costs little,
+/// the proof reads all. Memory is that of the encoder and a few megabytes; for xz, whose index is at
+/// the end, also that of the encoded bytes.
+///
+/// # Errors
+/// [`Refused`] with the reason, [`Refused::Unreadable`] if a file cannot be read.
+pub fn recipe_of_files(
+    codec: Codec,
+    encoded: impl Read + Seek,
+    encoded_size: u64,
+    plain: impl Read + Seek,
+    plain_size: u64,
+) -> Result<Recipe, Refused> {
+    let budget = &Budget::of_file(encoded_size);
+    let measured = find(codec, &mut Files { encoded, encoded_size, plain, plain_size }, budget)?;
+    Ok(measured.recipe)
+}
+
+fn find(codec: Codec, source: &mut dyn Source, budget: &Budget) -> Result<MeasuredRecipe, Refused> {
+    let mut search = Search { source, budget, lacked_memory: false, work: 0 };
+    let found = search.encoder(codec);
+    let Search { lacked_memory, work, .. } = search;
+    found.map(|encoder| MeasuredRecipe { recipe: Recipe::new(encoder), work }).map_err(
+        |refused| match refused {
+            // Each attempt fails once the budget is spent, whatever it says of the stream.
+            _ if budget.is_spent() => Refused::OverBudget,
+            Refused::NoEncoder if lacked_memory => Refused::TooMuchMemory,
+            refused => refused,
+        },
+    )
+}
+
+/// A search for what makes a stream.
+struct Search<'s> {
+    source: &'s mut dyn Source,
+    budget: &'s Budget,
+    /// True if an encoder was not tried because it takes more memory than the budget has.
+    lacked_memory: bool,
+    /// Units of work that the encoder took that made the whole stream.
+    work: u64,
+}
+
+impl Search<'_> {
+    fn encoder(&mut self, codec: Codec) -> Result<Encoder, Refused> {
+        let (start, _) = self.source.starts(32, 0).map_err(|_| Refused::Unreadable)?;
+        Ok(match codec {
+            Codec::Deflate => return self.deflate(),
+            Codec::Xz => {
+                let (encoded, _) = self.source.starts(u64::MAX, 0).map_err(|_| Refused::Unreadable)?;
+                let mut plans = xz::find(&encoded)?.into_iter().map(Encoder::Xz);
+                drop(encoded);
+                plans.find(|encoder| self.makes(encoder)).ok_or(Refused::NoEncoder)?
+            }
+            Codec::Zstd => {
+                let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
+                let matches = |plan| self.matched(&Encoder::Zstd(plan));
+                Encoder::Zstd(zstd_frame::find(&start, encoded_size, plain_size, matches)?)
+            }
+            Codec::Bzip2 => {
+                let encoder = Encoder::Bzip2(bzip2_stream::find(&start)?);
+                Some(encoder).filter(|encoder| self.makes(encoder)).ok_or(Refused::NoEncoder)?
+            }
+        })
+    }
+
+    fn deflate(&mut self) -> Result<Encoder, Refused> {
+        let mut candidates = deflate::Candidates::read(self.source)?;
+        while let Some(plan) = candidates.next_of_zlib(self.budget) {
+            let encoder = Encoder::Deflate(plan);
+            if self.makes(&encoder) {
+                return Ok(encoder);
+            }
+        }
+        let encoder = Encoder::Deflate(candidates.corrections(self.source, self.budget)?);
+        if self.makes(&encoder) { Ok(encoder) } else { Err(Refused::NotTheStream) }
+    }
+
+    /// Tells whether the encoder makes the stream.
+    fn makes(&mut self, encoder: &Encoder) -> bool {
+        self.matched(encoder) == self.source.encoded_size()
+    }
+
+    /// Returns the number of bytes of the stream that the encoder makes, whole pieces of output only; it is
+    /// stopped where it makes others. All of them means that it makes no more, either.
+    fn matched(&mut self, encoder: &Encoder) -> u64 {
+        let recipe = Recipe::new(encoder.clone());
+        if recipe.memory() > self.budget.memory() {
+            self.lacked_memory = true;
+            return 0;
+        }
+        let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
+        let before = self.budget.work();
+        if !self.budget.charge(recipe.encoding_work(plain_size).setup) {
+            return 0;
+        }
+        let Ok((mut encoded, mut plain)) = self.source.readers() else { return 0 };
+        let mut output = Compare::new(&mut encoded);
+        let charge = |units| self.budget.take(units);
+        let is_made = encode_charged(&recipe, &mut plain, plain_size, &mut output, &charge).is_ok();
+        let matched = output.matched();
+        if is_made && matched == encoded_size {
+            self.work = before - self.budget.work();
+        }
+        // An encoder that failed behind the last byte has not made the stream.
+        if is_made { matched } else { matched.min(encoded_size.saturating_sub(1)) }
+    }
+}
