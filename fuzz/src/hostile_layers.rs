@@ -74,7 +74,7 @@ fn is_tar(spool: &Spool) -> bool {
 }
 
 /// A tar of up to 10 entries, each with up to 2 extension headers.
-fn hostile_layer(input: &mut Input<'_>, contents: &mut Vec<Vec<u8>>) -> Vec<u8> {
+pub(crate) fn hostile_layer(input: &mut Input<'_>, contents: &mut Vec<Vec<u8>>) -> Vec<u8> {
     let mut tar = Vec::new();
     for _ in 0..input.within(0..=10) {
         for _ in 0..input.within(0..=2) {

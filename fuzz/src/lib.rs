@@ -6,6 +6,7 @@
 #[cfg(feature = "artifacts")]
 mod artifacts;
 mod codecs;
+mod cost;
 mod delta;
 mod diffs;
 mod hostile_layers;
@@ -18,6 +19,7 @@ mod views;
 #[cfg(feature = "artifacts")]
 pub use artifacts::artifacts;
 pub use codecs::{decode, recipe, recode, try_compress};
+pub use cost::{Heap, cost};
 pub use diffs::{diff_apply, explain};
 pub use hostile_layers::layers;
 pub use input::{Fields, Input};

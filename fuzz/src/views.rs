@@ -19,17 +19,27 @@ const NAMES: [&[u8]; 3] = [b"a", b"b", b"c"];
 pub fn views(data: &[u8]) {
     let mut input = Input::new(data);
     let max_output = u64::from(input.word());
-    let sources: Vec<Source> = (0..input.within(1..=3)).map(|_| Source::take(&mut input)).collect();
+    let (sources, ops) = take(&mut input);
+    check_apply(&delta(Version::V3, &ops), &files(&sources), max_output);
+}
+
+/// Those sources by their names.
+pub(crate) fn files(sources: &[Source]) -> Files<'_> {
+    Files::new(NAMES.into_iter().zip(sources.iter().map(|source| source.file.as_slice())).collect())
+}
+
+/// Takes sources and ops from the input.
+pub(crate) fn take(input: &mut Input<'_>) -> (Vec<Source>, Vec<u8>) {
+    let sources: Vec<Source> = (0..input.within(1..=3)).map(|_| Source::take(input)).collect();
     let mut ops = Vec::new();
     while !input.is_empty() {
-        op(&mut input, &sources, &mut ops);
+        op(input, &sources, &mut ops);
     }
-    let files = sources.iter().zip(NAMES).map(|(source, name)| (name, source.file.as_slice()));
-    check_apply(&delta(Version::V3, &ops), &Files::new(files.collect()), max_output);
+    (sources, ops)
 }
 
 /// A source file and the streams in it.
-struct Source {
+pub(crate) struct Source {
     file: Vec<u8>,
     streams: Vec<Found>,
 }
