@@ -153,7 +153,7 @@ impl Error {
 
     /// Tells whether it concerns one layer, its tar or its delta, and neither the machine nor the registry:
     /// others can still be dealt with.
-    pub(crate) const fn is_of_one_layer(&self) -> bool {
+    pub(crate) fn is_of_one_layer(&self) -> bool {
         use layer::Error as OfLayer;
         use tar_diff::Error as OfDiff;
         match self {
@@ -165,9 +165,9 @@ impl Error {
                     | OfLayer::NotATar { .. }
                     | OfLayer::TooLarge { .. }
             ),
-            Self::Diff(error) => {
-                matches!(error, OfDiff::ZstdDict { .. } | OfDiff::Verify(_) | OfDiff::Differs { .. })
-            }
+            // The machine may fail while a delta is verified, too: that says nothing of the delta.
+            Self::Diff(OfDiff::Verify(error)) => error.fault() != tar_patch::Fault::System,
+            Self::Diff(error) => matches!(error, OfDiff::ZstdDict { .. } | OfDiff::Differs { .. }),
             Self::Panicked | Self::NoRecipe(_) => true,
             _ => false,
         }

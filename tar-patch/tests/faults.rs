@@ -20,7 +20,7 @@ fn strike(calls: &[&str], fault: Fault, at_least: usize, mut look: impl FnMut(&S
     let command = || {
         fs::write(&out, "the output before").expect("an output");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tar-patch"));
-        command.args(["--quiet", "--diff-id", &Digest::of(&target).to_string()]);
+        command.args(["--quiet", "--force", "--diff-id", &Digest::of(&target).to_string()]);
         command.args([&delta_path, tree.path(), &out]);
         command
     };

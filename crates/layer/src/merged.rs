@@ -12,6 +12,7 @@
 //! file there finds that content. It follows that the tree with whiteouts and the tree without them
 //! never have different files under one name. Each lacks some that the other has.
 
+mod below;
 mod landings;
 mod tree;
 mod whiteouts;

@@ -384,3 +384,15 @@ fn what_replaces_a_directory_depends_on_whiteouts_without_one() {
     assert!(depends(&[vec![file("a/.wh.b")]]));
     assert!(!depends(&[vec![directory("d"), file("e")], vec![file("d"), file("e")]]));
 }
+
+#[test]
+fn a_hard_link_to_what_may_be_a_directory_leaves_what_it_would_replace() {
+    // GNU tar cannot replace the directory, nor link to it: `b` keeps the content of `c`.
+    let layer = vec![file("d/x"), file("c"), link("b", "c"), file("d"), link("b", "d")];
+    assert_eq!(names(&[layer], &MergeOptions::default()), ["d@0"]);
+    let layer = vec![file("d/x"), file("c"), link("b", "c"), file("d"), link("e", "d"), link("b", "e")];
+    assert_eq!(names(&[layer], &MergeOptions::default()), ["d@0"]);
+    let whiteouts = MergeOptions { apply_whiteouts: true, ..MergeOptions::default() };
+    let layers = [vec![file("d/x"), file("c")], vec![file("d"), link("b", "d")]];
+    assert!(MergedTree::merge(&layers, &whiteouts).find(b"b").is_some(), "a reader of images links the file");
+}

@@ -1,7 +1,7 @@
 //! The names on disk while layers are extracted, and what is certain about each.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ops::{Bound, Range};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{MAX_NAME_SIZE, WHITEOUT, slashes, split_path};
@@ -79,6 +79,8 @@ pub(super) struct Tree {
     apply_whiteouts: bool,
     /// True if the layers would be merged in another way if whiteouts were applied.
     depends_on_whiteouts: bool,
+    /// Names of files that may still be directories: GNU tar replaces empty ones only.
+    may_be_directories: HashSet<Box<[u8]>>,
     pub(super) nodes: BTreeMap<Arc<[u8]>, Node>,
     /// The names that may be links.
     pub(super) links: HashSet<Arc<[u8]>>,
@@ -104,6 +106,7 @@ impl Tree {
         Self {
             apply_whiteouts,
             depends_on_whiteouts: false,
+            may_be_directories: HashSet::new(),
             nodes: BTreeMap::new(),
             links: HashSet::new(),
             files: Vec::new(),
@@ -186,6 +189,10 @@ impl Tree {
     /// Returns the node that a hard link to `target` is.
     fn hard_link(&mut self, target: &[u8], layer: usize) -> Node {
         let mut paths = match self.landings(target) {
+            // If it fails, what the link would replace stays.
+            Landings::Certain(target) if self.may_be_directories.contains(&*target) => {
+                return unusable(layer);
+            }
             Landings::Certain(target) => {
                 return match self.nodes.get(target.as_slice()) {
                     Some(Node::File { index, .. }) => Node::File { index: *index, layer },
@@ -292,7 +299,12 @@ impl Tree {
             // A directory need not have an entry of its own.
             None | Some(Node::Directory { .. }) if self.apply_whiteouts => self.remove_below(path),
             // GNU tar replaces empty directories only, and goes on.
-            None | Some(Node::Directory { .. }) => self.depends_on_whiteouts |= self.spoil_below(path),
+            None | Some(Node::Directory { .. }) => {
+                if self.spoil_below(path) {
+                    self.depends_on_whiteouts = true;
+                    self.may_be_directories.insert(path.into());
+                }
+            }
             Some(Node::File { index, .. }) => self.written_over(*index),
             Some(Node::Unusable { .. }) => {
                 self.links.remove(path);
@@ -306,40 +318,6 @@ impl Tree {
     fn written_over(&mut self, index: usize) {
         let file = &mut self.files[index];
         file.usable &= file.names.len() == 1;
-    }
-
-    /// Has no file lie at a path.
-    pub(super) fn spoil(&mut self, path: &[u8]) {
-        if let Some(node @ Node::File { .. }) = self.nodes.get_mut(path) {
-            *node = unusable(node.layer());
-        }
-    }
-
-    /// Has no file lie below a directory. Returns true if something is there.
-    pub(super) fn spoil_below(&mut self, directory: &[u8]) -> bool {
-        let below = self.below(directory);
-        below.iter().for_each(|path| self.spoil(path));
-        !below.is_empty()
-    }
-
-    fn remove_below(&mut self, directory: &[u8]) {
-        for path in self.below(directory) {
-            self.links.remove(&path);
-            self.nodes.remove(&path);
-        }
-    }
-
-    /// The names below a directory.
-    pub(super) fn below(&mut self, directory: &[u8]) -> Vec<Arc<[u8]>> {
-        let mut start = directory.to_vec();
-        if !directory.is_empty() {
-            start.push(b'/');
-        }
-        let range = (Bound::Included(start.as_slice()), Bound::Unbounded);
-        let names = self.nodes.range::<[u8], _>(range).map(|(path, _)| path.clone());
-        let names: Vec<_> = names.take_while(|path| path.starts_with(&start)).collect();
-        self.charge(names.iter().map(|name| name.len()).sum());
-        names
     }
 
     fn put(&mut self, path: Arc<[u8]>, mut node: Node) {
@@ -394,6 +372,6 @@ impl Tree {
     }
 }
 
-const fn unusable(layer: usize) -> Node {
+pub(super) const fn unusable(layer: usize) -> Node {
     Node::Unusable { links: Vec::new(), layer }
 }
