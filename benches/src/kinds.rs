@@ -1,4 +1,4 @@
-//! Where the bytes of a delta go, by the kind of the file that they make: the result of [`explain()`], in the few
+//! The bytes of a delta by the kind of the file that they make: the result of [`explain()`], in the few
 //! kinds that a chart can show.
 
 use std::fs;

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use layer::DigestWriter;
+use layer::Digest;
 
 use crate::launch::{Launcher, Step, Usage};
 use crate::pair::Prepared;
@@ -128,12 +128,10 @@ fn cost(usage: Usage, cpu: f64, wall: f64) -> Cost {
 }
 
 fn is_new(out: &Path, pair: &Prepared) -> Result<bool> {
-    let mut file = match File::open(out) {
+    let file = match File::open(out) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         opened => opened.map_err(Error::io("open", out))?,
     };
-    let mut writer = DigestWriter::new(io::sink());
-    io::copy(&mut file, &mut writer).map_err(Error::io("read", out))?;
-    let (_, digest, _) = writer.finish();
+    let (digest, _) = Digest::of_reader(file).map_err(Error::io("read", out))?;
     Ok(digest == pair.diff_id.0)
 }

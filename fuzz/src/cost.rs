@@ -1,4 +1,4 @@
-//! What an input costs, compared with what SECURITY.md says that it may cost.
+//! The cost of an input, compared with the bounds in SECURITY.md.
 //!
 //! Work is counted in units, which are the same on every machine; memory by the allocator of the target. The
 //! time of a core is looked at in the random search alone (`COST_CPU`), with a generous factor, as the
@@ -47,7 +47,7 @@ const CPU_RATIO: u64 = 64;
 /// work, of bytes that are read and written, and of memory.
 ///
 /// # Panics
-/// Where they do not.
+/// If one of them does not.
 pub fn cost(data: &[u8], heap: Heap) {
     let mut input = Input::new(data);
     match input.within(0..=3) {

@@ -100,6 +100,13 @@ pub(crate) struct LayersOf<'l> {
     pub(crate) layers: &'l [&'l ImageLayer],
 }
 
+/// A layer, and the repository that has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LayerOf<'l> {
+    pub(crate) repository: &'l Repository,
+    pub(crate) layer: &'l ImageLayer,
+}
+
 /// A layer that is unpacked.
 #[derive(Debug, Clone)]
 pub(crate) struct UnpackedLayer {
@@ -216,21 +223,20 @@ impl DeltaCache {
     pub(crate) async fn delta_unless_unreadable(
         &self,
         old: LayersOf<'_>,
-        new: LayersOf<'_>,
+        new: LayerOf<'_>,
         newest: Version,
     ) -> Result<Option<Delta>> {
-        let [new_layer] = new.layers else { return Ok(None) };
         let ids = old.layers.iter().map(|layer| layer.diff_id).collect();
-        let job = DeltaJob { old: ids, new: new_layer.diff_id, newest };
+        let job = DeltaJob { old: ids, new: new.layer.diff_id, newest };
         if self.failed.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&job) {
             return Ok(None);
         }
         let made = async {
             let spools = self.spools(old.repository, old.layers).await?;
-            let spool = self.spool(new.repository, new_layer).await?;
+            let spool = self.spool(new.repository, new.layer).await?;
             let old = old.layers.iter().zip(spools);
             let old = old.map(|(layer, spool)| UnpackedLayer { diff_id: layer.diff_id, spool }).collect();
-            self.delta(old, UnpackedLayer { diff_id: new_layer.diff_id, spool }, newest).await
+            self.delta(old, UnpackedLayer { diff_id: new.layer.diff_id, spool }, newest).await
         };
         match made.await {
             Ok(delta) => Ok(Some(delta)),
@@ -241,7 +247,7 @@ impl DeltaCache {
                 failed.insert(job, reason.clone());
                 drop(failed);
                 if !is_known {
-                    let layer = short(new_layer.diff_id);
+                    let layer = short(new.layer.diff_id);
                     self.watch.warn(&format!(
                         "there is no delta of layer {layer}, which is fetched whole: {reason}"
                     ));

@@ -6,7 +6,7 @@ use delta_format::Version;
 use layer::{DiffId, Spool, SpoolOptions};
 use serde::Serialize;
 
-use crate::delta::{DeltaCache, LayersOf, MakeOptions, UnpackedLayer};
+use crate::delta::{DeltaCache, LayerOf, LayersOf, MakeOptions, UnpackedLayer};
 use crate::error::blocking;
 use crate::image::{Image, ImageLayer, Images, Platform};
 use crate::watch::Watch;
@@ -161,7 +161,7 @@ async fn measure_pair(
         if lacking.contains(&layer) {
             let delta = async |newest| {
                 let old = LayersOf { repository: &old.repository, layers: &of_old };
-                let new = LayersOf { repository: &new.repository, layers: &[layer] };
+                let new = LayerOf { repository: &new.repository, layer };
                 cache.delta_unless_unreadable(old, new, newest).await
             };
             if cache.sees_through()
@@ -176,7 +176,7 @@ async fn measure_pair(
             }
             if let Some(last) = last {
                 let old = LayersOf { repository: &old.repository, layers: &[last] };
-                let new = LayersOf { repository: &new.repository, layers: &[layer] };
+                let new = LayerOf { repository: &new.repository, layer };
                 if let Some(delta) = cache.delta_unless_unreadable(old, new, Version::V1).await? {
                     (delta_index_size, seconds) = (Some(delta.size), seconds + delta.seconds);
                 }

@@ -21,7 +21,7 @@ use support::images::{TestImage, pair, write_images};
 use support::{json, registry_ext};
 use tempfile::TempDir;
 
-/// What is put in the place of a file.
+/// The things that are put in the place of a file.
 const THINGS: [&str; 5] = ["fifo", "directory", "link to a fifo", "link to a device", "link to nothing"];
 
 /// Puts something in the place of what is at `path`.

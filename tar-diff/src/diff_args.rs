@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use crate::{DiffOptions, Preset};
 
-/// How much time and memory deltas are worth.
+/// The flags that say how much time and memory deltas are worth.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DiffArgs {
     /// Choose between the time to make a delta and its size

@@ -31,7 +31,7 @@ pub(crate) struct Edits {
     pub(crate) decoded: Option<Spool>,
     /// The compressed streams that cannot be made again.
     pub(crate) refusals: Refusals,
-    /// What the budget of memory cost.
+    /// The effects of the budget of memory.
     pub(crate) reduced: Reduced,
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn edits(
     Ok(Edits { by_segment, decoded: store.map(views::Store::into_spool), refusals, reduced })
 }
 
-/// What all edits of a plan cost, as the meter counts it.
+/// Returns the cost of all edits of a plan, as the meter counts it.
 pub(crate) fn expected_cost(plan: &Plan) -> u64 {
     let mut sources = BTreeMap::new();
     let mut size = 0;
@@ -109,7 +109,7 @@ pub(crate) fn expected_cost(plan: &Plan) -> u64 {
     (size + sources.values().sum::<u64>()) * MATCH_COST
 }
 
-/// What the edits of a group cost.
+/// Returns the cost of the edits of a group.
 fn cost(plan: &Plan, group: &Group) -> u64 {
     let source = match group.segments.first().map(|index| &plan.segments[*index].kind) {
         Some(SegmentKind::Similar(source)) => source.data.end - source.data.start,

@@ -285,7 +285,7 @@ fn failed(error: recode::Error) -> Error {
 struct Bounded<'w, 'b> {
     bytes: Vec<u8>,
     max: u64,
-    /// Where the bytes count.
+    /// The work that the bytes are granted, if they are bytes of the target.
     work: Option<&'w StreamWork<'b>>,
 }
 

@@ -1,4 +1,4 @@
-//! What the names of old layers take of memory, as the kernel counts it.
+//! The memory that the names of old layers take, as the kernel counts it.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
 
@@ -6,7 +6,7 @@ use assert_cmd::Command;
 use delta_format::{Encoding, OpWriter, Version};
 use fixtures::{Ending, LayerBuilder};
 
-/// What entries and their names may take at least in a layer of any size (`layer::Listing`).
+/// The memory that entries and their names may take at least in a layer of any size (`layer::Listing`).
 const LISTING: u64 = 64 << 20;
 /// The program itself, the decoder of the layer, and heaps that do not shrink at once.
 const BESIDE: u64 = 48 << 20;

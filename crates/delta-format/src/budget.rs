@@ -26,7 +26,7 @@ pub enum Exhausted {
     Ahead {
         /// The kind of work: `reading` or `encoding`.
         what: &'static str,
-        /// What was granted so far, in units.
+        /// The units that were granted so far.
         max: u64,
     },
     /// The caller's own condition of [`Budget::stopping_if`] holds.
@@ -132,6 +132,19 @@ impl Budget {
         StreamWork { budget: self, spent: Cell::new(0), made: Cell::new(0) }
     }
 
+    /// Counts the overdraft of a stream that is whole.
+    ///
+    /// # Errors
+    /// [`Exhausted::Ahead`].
+    pub fn settle(&self, overdraft: u64) -> Result<(), Exhausted> {
+        let before = self.overdrawn.fetch_add(overdraft, Ordering::Relaxed);
+        let max = self.ahead.encoding;
+        if before.saturating_add(overdraft) > max {
+            return Err(Exhausted::Ahead { what: "encoding", max });
+        }
+        Ok(())
+    }
+
     /// Counts bytes that were emitted.
     pub(crate) fn emit(&self, size: u64) {
         self.emitted.fetch_add(size, Ordering::Relaxed);
@@ -166,8 +179,8 @@ impl Budget {
 
 /// The encoding of one stream, and the bytes that it made.
 ///
-/// What a delta may spend does not depend on how many streams are encoded at the same time: each has a limit
-/// of its own, and what it took too much is settled in the order of the streams.
+/// The work that a delta may do does not depend on the number of streams that are encoded at the same time: each has
+/// a limit of its own, and the work over its grant is settled in the order of the streams.
 #[derive(Debug)]
 pub struct StreamWork<'b> {
     budget: &'b Budget,
@@ -203,21 +216,6 @@ impl StreamWork<'_> {
 
     fn granted(&self) -> u64 {
         self.made.get().saturating_mul(ENCODING_RATIO)
-    }
-}
-
-impl Budget {
-    /// Counts the overdraft of a stream that is whole.
-    ///
-    /// # Errors
-    /// [`Exhausted::Ahead`].
-    pub fn settle(&self, overdraft: u64) -> Result<(), Exhausted> {
-        let before = self.overdrawn.fetch_add(overdraft, Ordering::Relaxed);
-        let max = self.ahead.encoding;
-        if before.saturating_add(overdraft) > max {
-            return Err(Exhausted::Ahead { what: "encoding", max });
-        }
-        Ok(())
     }
 }
 

@@ -293,21 +293,9 @@ fn zstd_error(code: zstd_safe::ErrorCode) -> io::Error {
 mod tests {
     use super::*;
 
-    /// Text in which a higher level finds more.
-    fn text(size: usize) -> Vec<u8> {
-        let mut state = 1_u64;
-        let mut text = Vec::with_capacity(size + 16);
-        while text.len() < size {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            text.extend_from_slice(format!("word{} ", (state >> 33) % 5000).as_bytes());
-        }
-        text.truncate(size);
-        text
-    }
-
     #[test]
     fn the_rest_of_a_long_stream_gets_the_lesser_effort() {
-        let content = text(3 * STRETCH_SIZE);
+        let content = fixtures::contents::text(&mut fixtures::Rng::new(1), 3 * STRETCH_SIZE);
         let lesser = LesserEffort { after: 1, level: 1, table_log: 14 };
         let compress = |lesser, size: usize| {
             let encoding =

@@ -48,9 +48,7 @@ impl Work {
             encoding: at_least(size, ENCODING_RATIO, MIN_ENCODING),
         }
     }
-}
 
-impl Work {
     /// The encoding that a writer of deltas asks for to make a stream of `size` bytes: half of what an applier
     /// grants.
     pub const fn encoding_of_stream(size: u64) -> u64 {
@@ -60,20 +58,19 @@ impl Work {
     /// The encoding that a writer of deltas asks for beside [that](Self::encoding_of_stream), for one of
     /// `files` files of a layer: half of what an applier grants to all of them together.
     pub const fn encoding_share(files: u64) -> u64 {
-        ENCODING_AHEAD / 2 / if files == 0 { 1 } else { files }
+        share(ENCODING_AHEAD, files) / 2
     }
 
-    /// The reading that the source of one of `files` files of a layer may take to be decoded, in the same
-    /// way.
+    /// The reading that a writer of deltas asks for to decode the source of one of `files` files of a layer, for a
+    /// target of `size` bytes: half of what an applier grants for its size, and of its share of what any layer has.
     pub const fn reading_of_file(size: u64, files: u64) -> u64 {
-        share(size, files, READING_RATIO, MIN_READING)
+        size.saturating_mul(READING_RATIO).saturating_add(share(MIN_READING, files)) / 2
     }
 }
 
-/// Half of what a file has in the work of its layer: its own size's, and a part of what any layer has.
-const fn share(size: u64, files: u64, ratio: u64, least: u64) -> u64 {
-    let shared = least / if files == 0 { 1 } else { files };
-    size.saturating_mul(ratio).saturating_add(shared) / 2
+/// The part of `all` that each of so many files has.
+const fn share(all: u64, files: u64) -> u64 {
+    all / if files == 0 { 1 } else { files }
 }
 
 const fn at_least(size: u64, ratio: u64, least: u64) -> u64 {

@@ -74,8 +74,10 @@ fn unpack(packed: &[u8], budget: &mut Budget) -> Option<Vec<u8>> {
 
 /// True if two gzip files differ in their headers only: time, system or name (RFC 1952, 2.3).
 fn is_gzip_header_change(old: &[u8], new: &[u8]) -> bool {
-    let body = |file: &[u8]| recode::gzip_header_size(file).map(|size| file[size..].to_vec());
-    body(old).is_some_and(|body_of_old| body(new) == Some(body_of_old))
+    match (recode::gzip_header_size(old), recode::gzip_header_size(new)) {
+        (Some(of_old), Some(of_new)) => old[of_old..] == new[of_new..],
+        _ => false,
+    }
 }
 
 #[cfg(test)]

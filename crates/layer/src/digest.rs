@@ -1,7 +1,7 @@
 //! The two digests that name a layer.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
@@ -105,6 +105,22 @@ named_digest! {
 named_digest! {
     /// The digest of a blob as it is stored and sent: for a layer, of the compressed tar.
     BlobDigest
+}
+
+/// Bytes that are read and hashed at once.
+const CHUNK_SIZE: usize = 256 << 10;
+
+impl Digest {
+    /// Hashes all that `reader` gives. Returns the digest and the number of bytes.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn of_reader(reader: impl Read) -> io::Result<(Self, u64)> {
+        let mut writer = DigestWriter::new(io::sink());
+        io::copy(&mut BufReader::with_capacity(CHUNK_SIZE, reader), &mut writer)?;
+        let (_, digest, size) = writer.finish();
+        Ok((digest, size))
+    }
 }
 
 /// Hashes and counts what is written through it.

@@ -14,7 +14,7 @@ const MIN_MEMORY: u64 = 64 << 20;
 const MAX_MEMORY: u64 = 4 << 30;
 /// Bytes that a diff holds of an entry, beside its names: 650 were measured.
 const ENTRY_MEMORY: u64 = 768;
-/// How many copies of the names of an entry a diff holds: 2.8 were measured.
+/// The copies of the names of an entry that a diff holds: 2.8 were measured.
 const COPIES: u64 = 3;
 
 /// The memory for the entries of one or several layers, which are listed together.

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{Compression, DiffId, DigestWriter, Error, FileKind, Result, open_regular};
+use crate::{Compression, DiffId, Digest, Error, FileKind, Result, open_regular};
 
 /// The uncompressed bytes of a layer.
 ///
@@ -238,18 +238,8 @@ impl Spool {
     /// # Errors
     /// [`Error::Io`].
     pub fn diff_id(&self) -> Result<DiffId> {
-        let mut writer = DigestWriter::new(io::sink());
-        let mut reader = self.reader();
-        let mut chunk = vec![0; CHUNK_SIZE];
         let io_error = |source| Error::Io { action: "read", name: self.name.clone(), source };
-        loop {
-            let read = reader.read(&mut chunk).map_err(io_error)?;
-            if read == 0 {
-                break;
-            }
-            writer.write_all(&chunk[..read]).map_err(io_error)?;
-        }
-        let (_, digest, _) = writer.finish();
+        let (digest, _) = Digest::of_reader(self.reader()).map_err(io_error)?;
         Ok(DiffId(digest))
     }
 

@@ -5,7 +5,7 @@
 use fixtures::{Ending, LayerBuilder, Rng};
 use layer::{Error, Listing, Spool, SpoolOptions, entries};
 
-/// What any layers are granted, in bytes.
+/// The memory that any layers are granted, in bytes.
 const LEAST: u64 = 64 << 20;
 
 fn spool(bytes: &[u8]) -> Spool {

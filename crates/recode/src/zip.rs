@@ -20,7 +20,7 @@ const LOCATOR_SIZE: usize = 20;
 /// Units of work that an entry of the directory costs.
 const ENTRY_WORK: u64 = 64;
 
-/// How a member is compressed (APPNOTE.TXT 4.4.5).
+/// The compression of a member (APPNOTE.TXT 4.4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Method {
@@ -44,7 +44,7 @@ pub struct Member<'z> {
     pub plain_size: u64,
     /// The compression of the stream.
     pub method: Method,
-    /// Where its data is in the file, compressed as it is, in bytes.
+    /// The range of its data in the file, compressed as it is, in bytes.
     pub encoded: Range<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! What is not as the OCI distribution specification has it, or is up to the registry.
+//! The switches for what differs from the OCI distribution specification, or is up to the registry.
 
 use std::time::Duration;
 

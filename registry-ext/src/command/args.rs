@@ -134,7 +134,7 @@ impl CommonArgs {
     }
 }
 
-/// How deltas are made.
+/// The flags that say how deltas are made.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MakeArgs {
     /// How deltas of files are made; _deltaindex is always bsdiff, since its clients read no other

@@ -6,7 +6,7 @@ use super::{Outcome, PublishOptions, PublishReport, PublishedDelta};
 use crate::artifact::delta_index::{self, LayerDelta};
 use crate::artifact::oci_delta::ArtifactLayer;
 use crate::artifact::{DELTA_CONFIG, DELTA_INDEX_TAG};
-use crate::delta::{Delta, DeltaCache, LayersOf};
+use crate::delta::{Delta, DeltaCache, LayerOf, LayersOf};
 use crate::discover::{Discovery, Published};
 use crate::image::Images;
 use crate::image::{Image, ImageLayer};
@@ -81,7 +81,7 @@ impl Job<'_> {
         newest: Version,
     ) -> Result<Option<Delta>> {
         let old = LayersOf { repository, layers: old };
-        let new = LayersOf { repository: &self.new.repository, layers: &[layer] };
+        let new = LayerOf { repository: &self.new.repository, layer };
         self.cache.delta_unless_unreadable(old, new, newest).await
     }
 

@@ -15,7 +15,7 @@ use super::{RegistryError, is_loopback};
 /// The variables, in the order in which they count. The first of a line that is set is the one.
 const VARIABLES: [[&str; 2]; 3] =
     [["HTTPS_PROXY", "https_proxy"], ["HTTP_PROXY", "http_proxy"], ["ALL_PROXY", "all_proxy"]];
-/// What the HTTP client says where a proxy answers `CONNECT` with status 407. It has no type for it.
+/// The text of the HTTP client for a proxy that answers `CONNECT` with status 407. It has no type for it.
 const WANTS_CREDENTIALS: &str = "proxy authorization required";
 const CREDENTIALS: &str = "the proxy wants a user name and a password, or others than these: they belong into \
                            the variable, as in HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT";
@@ -64,7 +64,7 @@ fn of(url: &Url) -> Option<Intercept> {
     PROXIES.intercept(&url.as_str().parse().ok()?)
 }
 
-/// What is done, with the proxy that it is done through. Its user name and password are left out.
+/// Adds the proxy that a request goes through to the name of an action, without its user name and password.
 ///
 /// # Errors
 /// [`RegistryError::Protocol`] for a proxy that speaks SOCKS.

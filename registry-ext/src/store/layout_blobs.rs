@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use layer::{Digest, DigestWriter, open_regular};
+use layer::{Digest, open_regular};
 use oci_spec::image::Descriptor;
 use tempfile::NamedTempFile;
 
@@ -40,7 +40,7 @@ impl OciLayout {
             return Err(wrong_size(size));
         }
         // It may grow while it is read.
-        let (actual, size) = digest_of_file(file.take(size + 1)).map_err(Error::io("read", &path))?;
+        let (actual, size) = Digest::of_reader(file.take(size + 1)).map_err(Error::io("read", &path))?;
         if size != blob.size() {
             return Err(wrong_size(size));
         }
@@ -67,7 +67,7 @@ impl OciLayout {
         let file = copy.as_file_mut();
         io::copy(&mut from, file).map_err(Error::io("write", &blob))?;
         file.rewind().map_err(Error::io("read", &blob))?;
-        let (actual, _) = digest_of_file(file).map_err(Error::io("read", &blob))?;
+        let (actual, _) = Digest::of_reader(file).map_err(Error::io("read", &blob))?;
         if actual != digest {
             return Err(Error::DigestMismatch { what: path.display().to_string(), expected: digest, actual });
         }
@@ -101,14 +101,6 @@ impl OciLayout {
         file.persist(path).map_err(|error| Error::io("rename to", path)(error.error))?;
         Ok(())
     }
-}
-
-/// Hashes what is read. Gives its size in bytes, too.
-fn digest_of_file(mut file: impl Read) -> io::Result<(Digest, u64)> {
-    let mut writer = DigestWriter::new(io::sink());
-    io::copy(&mut file, &mut writer)?;
-    let (_, digest, size) = writer.finish();
-    Ok((digest, size))
 }
 
 /// Reads a document, which is no larger than a registry would give it.

@@ -27,7 +27,7 @@ use crate::{Error, Result};
 
 /// Annotation of an entry of `index.json`: its tag.
 pub(crate) const ANNOTATION_REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// How long another writer may take: it only writes the index anew.
+/// The time that another writer may take: it only writes the index anew.
 const WRITER_PATIENCE: Duration = Duration::from_secs(60);
 const LAYOUT_FILE: &str = "oci-layout";
 const LAYOUT_JSON: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// What a proxy does with a request.
+/// The behaviour of a proxy towards a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Conduct {
     /// Passes it on to the one server that it knows, whatever the name.

@@ -7,8 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use cli::{Misuse, Output, Progress, Text};
 use layer::{Spool, SpoolOptions};
-
-use tar_diff::DiffOptions;
+use tar_diff::{DiffOptions, Stats};
 
 use super::args::Args;
 use super::check;
@@ -36,21 +35,23 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
     let (old, new) = open_layers(old, new, &spool_options, &progress)?;
     let in_temp_dir = |action| move || format!("cannot {action} a temporary file in {}", temp_dir.display());
-    let mut delta = tempfile::tempfile_in(temp_dir).with_context(in_temp_dir("make"))?;
-    let bar = progress.bytes("diff", new.size());
-    let made = tar_diff::diff(&old, &new, &options, &delta, &|size| bar.advance(size));
-    let (_, mut stats) = match made {
-        Err(error @ (tar_diff::Error::Delta(_) | tar_diff::Error::Store(_))) => {
-            Err(error).with_context(in_temp_dir("write the delta to"))
+    let file = tempfile::tempfile_in(temp_dir).with_context(in_temp_dir("make"))?;
+    let mut delta = &file;
+    let make = |options: &DiffOptions, progress: &(dyn Fn(u64) + Sync)| -> Result<Stats> {
+        match tar_diff::diff(&old, &new, options, &file, progress) {
+            Err(error @ (tar_diff::Error::Delta(_) | tar_diff::Error::Store(_))) => {
+                Err(error).with_context(in_temp_dir("write the delta to"))
+            }
+            made => Ok(made?.1),
         }
-        made => Ok(made?),
-    }?;
+    };
+    let bar = progress.bytes("diff", new.size());
+    let mut stats = make(&options, &|size| bar.advance(size))?;
     bar.finish();
     if !args.no_verify {
         let bar = progress.bytes("verify", new.size());
         delta.rewind()?;
-        let verified =
-            tar_diff::verify_watched(&delta, &old, &new, &options.merge, &|size| bar.advance(size));
+        let verified = tar_diff::verify_watched(delta, &old, &new, &options.merge, &|size| bar.advance(size));
         bar.finish();
         match verified {
             Err(error) if error.is_of_cost() && options.sees_through => {
@@ -58,9 +59,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
                 let options = DiffOptions { sees_through: false, ..options.clone() };
                 delta.set_len(0)?;
                 delta.rewind()?;
-                (_, stats) = tar_diff::diff(&old, &new, &options, &delta, &|_| ())?;
+                stats = make(&options, &|_| ())?;
                 delta.rewind()?;
-                tar_diff::verify(&delta, &old, &new, &options.merge)?;
+                tar_diff::verify(delta, &old, &new, &options.merge)?;
             }
             verified => verified?,
         }

@@ -1,4 +1,4 @@
-//! What is said of a delta that was made.
+//! The figures of a delta that was made, for people and for machines.
 
 use cli::Text;
 use layer::{DiffId, Spool};

@@ -27,7 +27,7 @@ const CHUNKS_MEMORY: u64 = 256 << 10;
 const MAX_READ_RATIO: u64 = 8;
 const MIN_READ_SOURCE: u64 = 64 << 10;
 
-/// What edits are made with.
+/// Makes the edits of one source after the other.
 pub(super) struct Editor<'m> {
     plan: &'m Plan,
     layers: Layers<'m>,

@@ -1,12 +1,11 @@
 //! Arguments that cannot be meant: in another order, or an output that would destroy an input.
 
-use std::io;
 use std::path::Path;
 
 use anyhow::Result;
 use cli::Misuse;
 use cli::destination::{is_below, is_same_file};
-use layer::{DigestWriter, open_regular};
+use layer::{Digest, open_regular};
 use tar_patch::{DiffId, FileKind};
 
 use super::Args;
@@ -62,12 +61,7 @@ pub(super) fn check(args: &Args, delta: &Path, out: &Path, expected: Option<Diff
 
 /// Tells whether the file at `path` is the layer that the delta makes, as an earlier run left it.
 fn has_diff_id(path: &Path, expected: DiffId) -> bool {
-    let found = open_regular(path).and_then(|mut file| {
-        let mut writer = DigestWriter::new(io::sink());
-        io::copy(&mut file, &mut writer)?;
-        Ok(writer.finish().1)
-    });
-    found.is_ok_and(|found| DiffId(found) == expected)
+    open_regular(path).and_then(Digest::of_reader).is_ok_and(|(found, _)| DiffId(found) == expected)
 }
 
 fn kind(path: &Path) -> Option<FileKind> {
