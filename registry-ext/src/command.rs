@@ -4,6 +4,7 @@ mod args;
 mod context;
 mod list;
 mod measure;
+mod mirror;
 mod prune;
 mod publish;
 mod pull;
@@ -42,7 +43,10 @@ pub(crate) fn run(args: Args) -> Result<u8> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    cli::on_interrupt(scratch::remove_all).context("cannot watch for signals")?;
+    // A mirror ends by itself what it has begun.
+    if !matches!(command, Command::Mirror(_)) {
+        cli::on_interrupt(scratch::remove_all).context("cannot watch for signals")?;
+    }
     runtime.block_on(async {
         match &command {
             Command::Publish(args) => publish::run(&context, args).await.map(|()| 0),
@@ -51,6 +55,7 @@ pub(crate) fn run(args: Args) -> Result<u8> {
             Command::Verify(args) => verify::run(&context, args).await,
             Command::Prune(args) => prune::run(&context, args).await.map(|()| 0),
             Command::Measure(args) => measure::run(&context, args).await.map(|()| 0),
+            Command::Mirror(args) => mirror::run(&context, args).await.map(|()| 0),
         }
     })
 }

@@ -44,6 +44,8 @@ mod error;
 pub mod fuzzing;
 pub mod image;
 pub mod measure;
+#[cfg(feature = "mirror")]
+pub mod mirror;
 pub mod oci;
 pub mod prune;
 pub mod publish;

@@ -17,9 +17,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use layer::{DiffId, SpoolOptions};
 use oci_spec::image::{Descriptor, MediaType};
 
+pub(crate) use exact::exact_sources;
 use exact::{exact, other_blobs};
 use fetcher::{BlobSources, Fetched, Fetcher};
-use rebuild::Rebuilder;
 
 use crate::discover::{Candidate, Discovery, choose, discover};
 use crate::error::blocking;
@@ -27,12 +27,12 @@ use crate::image::{Image, ImageLayer};
 use crate::oci::{Manifest, Name, descriptor, digest_of, to_json};
 use crate::repository::Repository;
 use crate::scratch::ScratchDir;
-use crate::store::{Base, ContainersStorage, LayerStore, OciLayout, PullTarget, StoreRef, TreeStore};
+use crate::store::{Base, LayerStore, OciLayout, PullTarget, StoreRef};
 use crate::watch::Watch;
 use crate::{Error, Result};
 
 pub(crate) use budget::Budget;
-pub(crate) use rebuild::apply;
+pub(crate) use rebuild::{Rebuilder, Spent, UsableDelta, apply};
 pub use report::{Origin, PullReport, PulledLayer};
 
 /// Annotation of a manifest that was rewritten because a layer was rebuilt from a delta: the digest
@@ -95,8 +95,7 @@ impl<'p> Puller<'p> {
         match store {
             StoreRef::Layout(dir, _) => self.layouts.push(OciLayout::open(dir)?),
             StoreRef::Archive(file, _) => self.layouts.push(OciLayout::unpack(file, &self.temp_dir)?),
-            StoreRef::Storage(storage) => self.others.push(Arc::new(ContainersStorage::of(storage)?)),
-            StoreRef::Tree(dir, content) => self.others.push(Arc::new(TreeStore::new(dir, *content))),
+            other => self.others.push(other.open(&self.temp_dir)?),
         }
         Ok(self)
     }
@@ -274,25 +273,7 @@ impl<'p> Puller<'p> {
         stores.extend(self.layouts.iter().map(|layout| Arc::new(layout.clone()) as Arc<dyn LayerStore>));
         stores.extend(target.store());
         stores.extend(self.others.iter().cloned());
-        let wanted: BTreeSet<Base> = candidates.iter().map(|candidate| candidate.base).collect();
-        let watch = self.watch.clone();
-        blocking(move || {
-            let mut bases = HashMap::new();
-            for base in wanted {
-                for store in &stores {
-                    match store.has(base) {
-                        Ok(true) => {
-                            bases.insert(base, Arc::clone(store));
-                            break;
-                        }
-                        Ok(false) => {}
-                        Err(error) => watch.warn(&format!("{store} is not used: {}", error.one_line())),
-                    }
-                }
-            }
-            Ok(bases)
-        })
-        .await
+        bases(&stores, candidates, &self.watch).await
     }
 
     /// Puts the config and the manifest into the layout, whose blobs are there.
@@ -314,6 +295,34 @@ impl<'p> Puller<'p> {
         })
         .await
     }
+}
+
+/// Returns the first of the stores that has the base of a candidate, for each base. A store that cannot be read
+/// has none.
+pub(crate) async fn bases(
+    stores: &[Arc<dyn LayerStore>],
+    candidates: &[Candidate],
+    watch: &Watch,
+) -> Result<HashMap<Base, Arc<dyn LayerStore>>> {
+    let wanted: BTreeSet<Base> = candidates.iter().map(|candidate| candidate.base).collect();
+    let (stores, watch) = (stores.to_vec(), watch.clone());
+    blocking(move || {
+        let mut bases = HashMap::new();
+        for base in wanted {
+            for store in &stores {
+                match store.has(base) {
+                    Ok(true) => {
+                        bases.insert(base, Arc::clone(store));
+                        break;
+                    }
+                    Ok(false) => {}
+                    Err(error) => watch.warn(&format!("{store} is not used: {}", error.one_line())),
+                }
+            }
+        }
+        Ok(bases)
+    })
+    .await
 }
 
 /// The blob of a layer that is stored as a plain tar.

@@ -4,7 +4,7 @@
 //! is got is got with the HTTP client below it: requests, tries after a failure and bounds
 //! (`request.rs`, `rate.rs`), proxies (`proxy.rs`), redirects (`redirect.rs`), credentials and how they are asked for (`access.rs`,
 //! `challenge.rs`), manifests and lists (`manifests.rs`, `pages.rs`), downloads that resume and are checked
-//! (`blobs.rs`).
+//! (`blobs.rs`), or are passed on while they come (`stream.rs`).
 
 mod access;
 mod blobs;
@@ -17,6 +17,7 @@ mod proxy;
 mod rate;
 mod redirect;
 mod request;
+mod stream;
 mod uploads;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub use error::RegistryError;
 #[cfg(feature = "fuzzing")]
 pub(crate) use pages::next_page;
 pub(crate) use request::MAX_MANIFEST_SIZE;
+pub(crate) use stream::BlobStream;
 
 use crate::Result;
 use crate::credentials::{Credential, Credentials};

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use layer::Digest;
 use oci_spec::image::Descriptor;
@@ -17,7 +18,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub enum Repository {
     /// On a registry.
-    Registry(Box<registry::Client>),
+    Registry(Arc<registry::Client>),
     /// An OCI image layout.
     Layout(OciLayout),
 }
@@ -31,7 +32,7 @@ impl Repository {
     pub fn open(image: &ImageRef, options: &RegistryOptions, temp_dir: &Path) -> Result<Self> {
         Ok(match image {
             ImageRef::Registry(reference) => {
-                Self::Registry(Box::new(registry::Client::open(reference, options)?))
+                Self::Registry(Arc::new(registry::Client::open(reference, options)?))
             }
             ImageRef::Layout(layout) => Self::Layout(OciLayout::open(&layout.path)?),
             ImageRef::Archive(layout) => Self::Layout(OciLayout::unpack(&layout.path, temp_dir)?),

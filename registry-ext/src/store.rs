@@ -17,8 +17,9 @@ mod target;
 mod tree;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use layer::{DiffId, Digest, Spool, SpoolOptions};
 
@@ -129,6 +130,21 @@ pub enum StoreRef {
     Storage(StorageRef),
     /// A plain tree, and the digest of what is in it.
     Tree(PathBuf, Option<Digest>),
+}
+
+impl StoreRef {
+    /// Opens the store to read old images from it. An archive is unpacked to `temp_dir`. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Io`] if it cannot be opened.
+    pub fn open(&self, temp_dir: &Path) -> Result<Arc<dyn LayerStore>> {
+        Ok(match self {
+            Self::Layout(dir, _) => Arc::new(OciLayout::open(dir)?),
+            Self::Archive(file, _) => Arc::new(OciLayout::unpack(file, temp_dir)?),
+            Self::Storage(storage) => Arc::new(ContainersStorage::of(storage)?),
+            Self::Tree(dir, content) => Arc::new(TreeStore::new(dir, *content)),
+        })
+    }
 }
 
 impl FromStr for StoreRef {

@@ -28,4 +28,4 @@ pub use interrupt::on_interrupt;
 pub use output::Output;
 pub use progress::{Bar, Progress};
 pub use report::{Misuse, report};
-pub use text::{Text, warn};
+pub use text::{LogWriter, Text, warn};

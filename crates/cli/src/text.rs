@@ -89,6 +89,33 @@ pub(crate) fn warning(program: &str, text: impl Display) -> Text {
     Text::of(format_args!("{program}: warning: {text}"))
 }
 
+/// Prints the lines of a log to stderr: each write is one line.
+#[derive(Debug, Clone, Copy)]
+pub struct LogWriter {
+    /// True if the lines are JSON, in which characters are escaped in another way.
+    pub is_json: bool,
+}
+
+impl LogWriter {
+    fn line(self, line: &str) -> Text {
+        match self.is_json {
+            true => Text(escape_json(line.trim_end()) + "\n"),
+            false => Text::of(line.trim_end()),
+        }
+    }
+}
+
+impl Write for LogWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.line(&String::from_utf8_lossy(line)).print_to_stderr();
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Outside of strings, JSON has no characters but printable ones and line ends.
 fn escape_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
@@ -113,6 +140,13 @@ mod tests {
         let mut text = Text::of("first  ");
         text.line("evil\u{1b}[2J\ntool: error: fake\u{202e}");
         assert_eq!(text.to_string(), "first\nevil\\u{1b}[2J\\ntool: error: fake\\u{202e}\n");
+    }
+
+    #[test]
+    fn a_line_of_a_log_stays_a_line() {
+        let line = |is_json, text: &str| LogWriter { is_json }.line(text).to_string();
+        assert_eq!(line(false, "a\nb\u{1b}[2J\u{202e}\n"), "a\\nb\\u{1b}[2J\\u{202e}\n");
+        assert_eq!(line(true, "{\"a\":\"\u{202e}\"}\n"), "{\"a\":\"\\u202e\"}\n");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod mirror;
 mod operands;
 
 use std::num::NonZeroUsize;
@@ -14,6 +15,7 @@ use registry_ext::reference::ImageRef;
 use registry_ext::store::StoreRef;
 use tar_diff::{DiffArgs, DiffOptions, Method};
 
+pub(crate) use mirror::MirrorArgs;
 pub(crate) use operands::Measured;
 use operands::image;
 
@@ -27,6 +29,7 @@ Examples:
   registry-ext pull registry.example/app:v2 --into oci:/var/lib/app
   registry-ext pull registry.example/app:v2 --into tree:/srv/app
   registry-ext prune registry.example/app:v2 --keep registry.example/app:v1
+  registry-ext mirror --source containers-storage: --upstream registry.example
 
 Exit status:
   0    done
@@ -70,6 +73,8 @@ pub(crate) enum Command {
     Prune(PruneArgs),
     /// Show the bytes that deltas between two images would save
     Measure(MeasureArgs),
+    /// Serve images to clients that know no deltas: a read-only registry in front of others
+    Mirror(MirrorArgs),
 }
 
 impl Command {
@@ -85,7 +90,7 @@ impl Command {
             Self::Verify(args) => &args.image,
             Self::Prune(args) => &args.image,
             Self::Measure(MeasureArgs { new: Measured::Image(new), .. }) => new,
-            Self::Measure(_) => return None,
+            Self::Measure(_) | Self::Mirror(_) => return None,
         })
     }
 }

@@ -74,7 +74,7 @@ pub async fn resolve_all(
 ) -> Result<Vec<Image>> {
     let (what, top) = top(repository, name).await?;
     if !top.is_index() {
-        return Ok(vec![load(repository, top, temp_dir).await?]);
+        return Ok(vec![Image::load(repository, top, temp_dir).await?]);
     }
     let (mut images, mut first_error) = (Vec::<Image>::new(), None);
     for entry in entries(repository, &what, &top).await? {
@@ -110,7 +110,7 @@ pub async fn resolve(
 ) -> Result<Image> {
     let (what, top) = top(repository, name).await?;
     if !top.is_index() {
-        return load(repository, top, temp_dir).await;
+        return Image::load(repository, top, temp_dir).await;
     }
     let entries = entries(repository, &what, &top).await?;
     let mut fitting: Vec<_> = entries
@@ -223,7 +223,7 @@ async fn load_entry(
     if artifact_type_of(&parsed).is_some() || parsed.config().media_type().as_ref() == EMPTY_CONFIG {
         return Ok(None);
     }
-    let image = load(repository, manifest, temp_dir).await?;
+    let image = Image::load(repository, manifest, temp_dir).await?;
     // What clients choose by.
     let platform = match Platform::of(entry) {
         Some(of) => Platform {
@@ -236,27 +236,33 @@ async fn load_entry(
     Ok(Some(Image { index: Some(index), platform, ..image }))
 }
 
-async fn load(repository: &Repository, manifest: Manifest, temp_dir: &Path) -> Result<Image> {
-    let what = format!("{}@{}", repository.name(), manifest.digest);
-    let parsed = parse_manifest(&what, &manifest.bytes)?;
-    let config = repository.small_blob(parsed.config(), MAX_MANIFEST_SIZE, temp_dir).await?;
-    let fields = ConfigFields::parse(&format!("config of {what}"), &config)?;
-    let diff_ids = fields.diff_ids()?;
-    if diff_ids.len() != parsed.layers().len() {
-        let reason =
-            format!("the config lists {} layers, the manifest {}", diff_ids.len(), parsed.layers().len());
-        return Err(Error::malformed(what, reason));
+impl Image {
+    /// Reads the image of a manifest, with its config.
+    ///
+    /// # Errors
+    /// Those of the repository; [`Error::Malformed`].
+    pub(crate) async fn load(repository: &Repository, manifest: Manifest, temp_dir: &Path) -> Result<Self> {
+        let what = format!("{}@{}", repository.name(), manifest.digest);
+        let parsed = parse_manifest(&what, &manifest.bytes)?;
+        let config = repository.small_blob(parsed.config(), MAX_MANIFEST_SIZE, temp_dir).await?;
+        let fields = ConfigFields::parse(&format!("config of {what}"), &config)?;
+        let diff_ids = fields.diff_ids()?;
+        if diff_ids.len() != parsed.layers().len() {
+            let reason =
+                format!("the config lists {} layers, the manifest {}", diff_ids.len(), parsed.layers().len());
+            return Err(Error::malformed(what, reason));
+        }
+        let layers = parsed.layers().iter().zip(diff_ids).map(|(blob, diff_id)| {
+            Ok(ImageLayer { blob: blob.clone(), digest: BlobDigest(digest_of(blob)?), diff_id })
+        });
+        Ok(Self {
+            layers: layers.collect::<Result<_>>()?,
+            config_digest: digest_of(parsed.config())?,
+            platform: fields.platform(),
+            manifest,
+            index: None,
+            parsed,
+            config,
+        })
     }
-    let layers = parsed.layers().iter().zip(diff_ids).map(|(blob, diff_id)| {
-        Ok(ImageLayer { blob: blob.clone(), digest: BlobDigest(digest_of(blob)?), diff_id })
-    });
-    Ok(Image {
-        layers: layers.collect::<Result<_>>()?,
-        config_digest: digest_of(parsed.config())?,
-        platform: fields.platform(),
-        manifest,
-        index: None,
-        parsed,
-        config,
-    })
 }

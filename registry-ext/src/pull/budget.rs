@@ -31,7 +31,7 @@ pub(crate) struct Budget {
 impl Budget {
     /// For a layer whose blob would come over a line of so many bytes a second. No layer may be larger than
     /// `max_layer_size`.
-    pub(super) fn new(layer: &ImageLayer, line: Option<u64>, max_layer_size: u64) -> Self {
+    pub(crate) fn new(layer: &ImageLayer, line: Option<u64>, max_layer_size: u64) -> Self {
         let plain = layer.blob.size() as f64 / line.unwrap_or(USUAL_LINE).max(1) as f64;
         // No blob is worth a wait of days.
         let time = Duration::from_secs_f64((plain * TIMES).min(86_400.0)).max(MIN_TIME);
@@ -55,7 +55,7 @@ impl Budget {
     }
 
     /// The time that is left.
-    pub(super) fn time_left(self) -> Duration {
+    pub(crate) fn time_left(self) -> Duration {
         self.end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
     }
 }

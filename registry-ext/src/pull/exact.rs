@@ -1,12 +1,13 @@
 //! Blobs of layers under their own digests, made of what was rebuilt or of what is here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{BufWriter, Write};
 
 use layer::{BlobDigest, DiffId, Spool};
 use oci_spec::image::Descriptor;
 
 use super::fetcher::{BlobSources, Fetcher};
+use super::rebuild::UsableDelta;
 use crate::blob_recipe::BlobRecipe;
 use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
@@ -15,7 +16,7 @@ use crate::watch::Watch;
 use crate::{Error, Result};
 
 /// The recipes of an image's blobs.
-type Recipes = BTreeMap<BlobDigest, Descriptor>;
+pub(crate) type Recipes = BTreeMap<BlobDigest, Descriptor>;
 
 /// Takes the blobs out of `local` that are not those of the image's manifest.
 pub(super) fn other_blobs(
@@ -32,6 +33,21 @@ pub(super) fn other_blobs(
     others
 }
 
+/// Returns those of a layer's deltas that save something although its recipe is fetched too, and that recipe;
+/// `None` if the blob cannot be made of the tar.
+pub(crate) fn exact_sources(
+    layer: &ImageLayer,
+    mut deltas: VecDeque<UsableDelta>,
+    recipes: &Recipes,
+) -> Option<(VecDeque<UsableDelta>, Option<Descriptor>)> {
+    if layer.is_plain_tar() {
+        return Some((deltas, None));
+    }
+    let recipe = recipes.get(&layer.digest)?;
+    deltas.retain(|(delta, _)| delta.blob.size() + recipe.size() < layer.blob.size());
+    Some((deltas, Some(recipe.clone())))
+}
+
 /// Returns those of the sources of a layer of which its blob comes out as the manifest has it.
 pub(super) fn exact(
     layer: &ImageLayer,
@@ -39,19 +55,19 @@ pub(super) fn exact(
     recipes: &Recipes,
     watch: &Watch,
 ) -> BlobSources {
-    if layer.is_plain_tar() {
-        return BlobSources { here: None, ..sources };
-    }
-    let Some(recipe) = recipes.get(&layer.digest) else {
-        if sources.here.is_some() || !sources.deltas.is_empty() {
-            let name = short(layer.diff_id);
-            watch.warn(&format!("the blob of layer {name} has no recipe, so it is fetched whole"));
+    let has_sources = sources.here.is_some() || !sources.deltas.is_empty();
+    match exact_sources(layer, sources.deltas, recipes) {
+        // The tar is the blob: what is here is another one.
+        Some((deltas, None)) => BlobSources { deltas, recipe: None, here: None },
+        Some((deltas, recipe)) => BlobSources { deltas, recipe, here: sources.here },
+        None => {
+            if has_sources {
+                let name = short(layer.diff_id);
+                watch.warn(&format!("the blob of layer {name} has no recipe, so it is fetched whole"));
+            }
+            BlobSources::default()
         }
-        return BlobSources::default();
-    };
-    let mut sources = BlobSources { recipe: Some(recipe.clone()), ..sources };
-    sources.deltas.retain(|(delta, _)| delta.blob.size() + recipe.size() < layer.blob.size());
-    sources
+    }
 }
 
 impl Fetcher<'_> {

@@ -45,18 +45,18 @@ pub(super) struct Document {
 impl Client {
     /// Makes a request until it succeeds, fails for good, or was tried often enough. A refused
     /// credential is renewed once.
-    pub(super) async fn attempt<T>(
+    pub(super) async fn attempt<T, F: Future<Output = Result<T, RegistryError>>>(
         &self,
         operation: Operation,
         effort: Effort,
-        mut request: impl AsyncFnMut(&Access) -> Result<T, RegistryError>,
+        mut request: impl FnMut(Access) -> F,
     ) -> Result<T, RegistryError> {
         let (mut failures, mut is_renewed, mut trying) = (0, false, Duration::ZERO);
         loop {
             let began = Instant::now();
             let error = match self.access(operation).await {
                 Err(error) => error,
-                Ok(access) => match request(&access).await {
+                Ok(access) => match request(access.clone()).await {
                     Err(RegistryError::Unauthorized { challenges, .. }) if !is_renewed => {
                         is_renewed = true;
                         match self.renew(operation, &access, &challenges).await {
@@ -97,7 +97,7 @@ impl Client {
         action: &str,
         request: impl Fn() -> RequestBuilder,
     ) -> Result<Response, RegistryError> {
-        let send = async |access: &Access| exchange(action, access.apply(request()), self.patience).await;
+        let send = |access: Access| exchange(action, access.apply(request()), self.patience);
         self.attempt(operation, Effort::Full, send).await
     }
 
@@ -117,7 +117,8 @@ impl Client {
         effort: Effort,
         request: impl Fn() -> RequestBuilder,
     ) -> Result<Option<Document>> {
-        let read = self.attempt(Operation::Pull, effort, async |access| {
+        let request = &request;
+        let read = self.attempt(Operation::Pull, effort, |access| async move {
             let answer = exchange(action, access.apply(request()), self.document_patience()).await?;
             let media_type = answer.headers().get(CONTENT_TYPE);
             let media_type = media_type.and_then(|value| value.to_str().ok().map(str::to_owned));

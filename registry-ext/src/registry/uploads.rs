@@ -47,10 +47,11 @@ impl Client {
         let action = self.route_of_upload(&format!("put the blob {digest} to {}", self.name()))?;
         let text = digest.to_string();
         let patience = self.patience + Duration::from_secs(blob.size() / STORE_RATE);
-        let put = async |access: &Access| {
+        let (action, text) = (&action, &text);
+        let put = |access: Access| async move {
             let file = tokio::fs::File::open(path)
                 .await
-                .map_err(|error| RegistryError::connection(&action, error))?;
+                .map_err(|error| RegistryError::connection(action, error))?;
             let moved = Arc::new(Notify::new());
             let chunks = try_unfold((file, Arc::clone(&moved)), async |(mut file, moved)| {
                 moved.notify_one();
@@ -58,15 +59,15 @@ impl Client {
                 (&mut file).take(CHUNK_SIZE as u64).read_to_end(&mut chunk).await?;
                 Ok::<_, OciDistributionError>((!chunk.is_empty()).then(|| (chunk.into(), (file, moved))))
             });
-            let client = self.upload_client(access).await?;
+            let client = self.upload_client(&access).await?;
             let put = tokio::select! {
-                put = client.push_blob_stream(&self.reference, chunks, &text, Some(blob.size())) => put,
-                () = stands_still(&moved, patience) => return Err(stalled(&action)),
+                put = client.push_blob_stream(&self.reference, chunks, text, Some(blob.size())) => put,
+                () = stands_still(&moved, patience) => return Err(stalled(action)),
             };
             match put {
                 // The blob is there: a registry that stores elsewhere need not say where.
                 Ok(_) | Err(OciDistributionError::RegistryNoLocationError) => Ok(()),
-                Err(error) => Err(RegistryError::from_client(&action, error)),
+                Err(error) => Err(RegistryError::from_client(action, error)),
             }
         };
         Ok(self.attempt(Operation::Push, Effort::Full, put).await?)
@@ -85,10 +86,11 @@ impl Client {
         );
         let text = digest.to_string();
         let Ok(action) = self.route_of_upload("mount a blob") else { return false };
-        let mount = async |access: &Access| {
-            let client = self.upload_client(access).await?;
-            let mounted = timeout(self.patience, client.mount_blob(&self.reference, &source, &text)).await;
-            mounted.map_err(|_| stalled(&action))?.map_err(|error| RegistryError::from_client(&action, error))
+        let (action, source, text) = (&action, &source, &text);
+        let mount = |access: Access| async move {
+            let client = self.upload_client(&access).await?;
+            let mounted = timeout(self.patience, client.mount_blob(&self.reference, source, text)).await;
+            mounted.map_err(|_| stalled(action))?.map_err(|error| RegistryError::from_client(action, error))
         };
         self.attempt(Operation::Push, Effort::Full, mount).await.is_ok()
     }

@@ -9,6 +9,7 @@ pub(crate) mod images;
 pub(crate) mod kinds;
 #[path = "../../../crates/rootfs/tests/support/listing.rs"]
 pub(crate) mod listing;
+pub(crate) mod mirror;
 pub(crate) mod proxy;
 #[path = "../../examples/registry/server.rs"]
 pub(crate) mod server;

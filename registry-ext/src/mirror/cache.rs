@@ -1,0 +1,302 @@
+//! The blobs that the mirror keeps: an OCI image layout with a budget of bytes.
+//!
+//! Blobs go least recently used first. When each was used is kept in the access times of the files, so that it
+//! outlives a restart. A blob that was there before the mirror started is compared with its digest before its first
+//! use; one that is read by somebody stays.
+
+use std::collections::HashMap;
+use std::fs::{self, File, FileTimes};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
+
+use layer::{Digest, open_regular};
+use tempfile::NamedTempFile;
+
+use crate::oci::{Manifest, Name, digest_of, parse_manifest};
+use crate::store::OciLayout;
+use crate::{Error, Result};
+
+/// The file whose lock says that a mirror runs here.
+const LOCK: &str = "mirror.lock";
+
+/// A blob that is there.
+#[derive(Debug)]
+struct Kept {
+    size: u64,
+    used: SystemTime,
+    /// True once its bytes were compared with its digest, by this process.
+    is_checked: bool,
+    /// The file as it is read by somebody.
+    open: Weak<File>,
+}
+
+/// The blobs that are kept.
+#[derive(Debug)]
+pub(super) struct BlobCache {
+    layout: OciLayout,
+    /// Most bytes of all blobs.
+    max_size: u64,
+    kept: Mutex<HashMap<Digest, Kept>>,
+    _lock: File,
+}
+
+impl BlobCache {
+    /// Opens a cache, and makes the directory if there is none. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Malformed`] if another mirror has it.
+    pub(super) fn open(dir: &Path, max_size: u64) -> Result<Self> {
+        fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        let path = dir.join(LOCK);
+        let options = File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = options.map_err(Error::io("open", &path))?;
+        if lock.try_lock().is_err() {
+            let reason = "another mirror uses this cache; each needs a directory of its own";
+            return Err(Error::malformed(format!("cache {}", dir.display()), reason));
+        }
+        let layout = OciLayout::create(dir)?;
+        let kept = Mutex::new(scan(&dir.join("blobs/sha256"))?);
+        let cache = Self { layout, max_size, kept, _lock: lock };
+        cache.make_room(0);
+        Ok(cache)
+    }
+
+    /// The layout, which has the files of old images.
+    pub(super) const fn layout(&self) -> &OciLayout {
+        &self.layout
+    }
+
+    /// Bytes of all blobs, and the most that they may have.
+    pub(super) fn size(&self) -> (u64, u64) {
+        (self.kept().values().map(|kept| kept.size).sum(), self.max_size)
+    }
+
+    /// True if a blob of this size can be kept.
+    pub(super) const fn takes(&self, size: u64) -> bool {
+        size <= self.max_size
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<Digest, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a blob; `None` if it is not there, or has become another one. Blocks, for long at the first use after a
+    /// start.
+    pub(super) fn open_blob(&self, digest: Digest) -> Option<Arc<File>> {
+        let is_checked = {
+            let mut kept = self.kept();
+            let blob = kept.get_mut(&digest)?;
+            blob.used = SystemTime::now();
+            if let Some(file) = blob.open.upgrade() {
+                return Some(file);
+            }
+            blob.is_checked
+        };
+        let size = self.kept().get(&digest)?.size;
+        match self.checked(digest, size, is_checked) {
+            Ok(file) => {
+                let file = Arc::new(file);
+                if let Some(blob) = self.kept().get_mut(&digest) {
+                    (blob.is_checked, blob.open) = (true, Arc::downgrade(&file));
+                }
+                Some(file)
+            }
+            Err(_) => {
+                self.remove(digest);
+                None
+            }
+        }
+    }
+
+    /// Opens the file of a blob whose size, and whose digest unless that `is_checked` already, are right.
+    fn checked(&self, digest: Digest, size: u64, is_checked: bool) -> io::Result<File> {
+        let path = self.layout.blob_path(digest);
+        let file = open_regular(&path)?;
+        // Where nobody may write times the blob only looks older than it is.
+        let _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
+        if file.metadata()?.len() != size {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if !is_checked && Digest::of_reader(&file)?.0 != digest {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(file)
+    }
+
+    /// A file to become a blob by [`keep`](Self::keep).
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn temporary(&self) -> Result<NamedTempFile> {
+        self.layout.temporary()
+    }
+
+    /// Keeps a file whose bytes have this digest. Others go for it. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn keep(&self, digest: Digest, size: u64, file: NamedTempFile) -> Result<()> {
+        self.make_room(size);
+        self.layout.add_blob(digest, file)?;
+        let kept = Kept { size, used: SystemTime::now(), is_checked: true, open: Weak::new() };
+        self.kept().insert(digest, kept);
+        Ok(())
+    }
+
+    /// Keeps an image's manifest and config, so that its layers are a source once all are here. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn keep_image(&self, manifest: &Manifest, config: &[u8]) -> Result<()> {
+        if self.layout.manifest(&Name::Digest(manifest.digest))?.is_some() {
+            return Ok(());
+        }
+        let digest = Digest::of(config);
+        if !self.kept().contains_key(&digest) {
+            let file = self.temporary()?;
+            fs::write(file.path(), config).map_err(Error::io("write", file.path()))?;
+            self.keep(digest, config.len() as u64, file)?;
+        }
+        self.layout.put_manifest(manifest, None)
+    }
+
+    /// Removes blobs until there is room for so many bytes, the least recently used first.
+    fn make_room(&self, size: u64) {
+        let mut removed = false;
+        loop {
+            let oldest = {
+                let kept = self.kept();
+                let used: u64 = kept.values().map(|blob| blob.size).sum();
+                if used.saturating_add(size) <= self.max_size {
+                    break;
+                }
+                let idle = kept.iter().filter(|(_, blob)| blob.open.strong_count() == 0);
+                idle.min_by_key(|(_, blob)| blob.used).map(|(digest, _)| *digest)
+            };
+            // What is being read goes later.
+            let Some(oldest) = oldest else { break };
+            self.remove(oldest);
+            removed = true;
+        }
+        if removed {
+            self.forget_images();
+        }
+    }
+
+    fn remove(&self, digest: Digest) {
+        self.kept().remove(&digest);
+        // What cannot be removed is found again by the next start.
+        let _ = fs::remove_file(self.layout.blob_path(digest));
+    }
+
+    /// Forgets the images of which no layer is left.
+    fn forget_images(&self) {
+        let Ok(index) = self.layout.index() else { return };
+        for entry in index.manifests() {
+            let Ok(digest) = digest_of(entry) else { continue };
+            let manifest = self.layout.manifest(&Name::Digest(digest)).ok().flatten();
+            let parsed = manifest.and_then(|manifest| parse_manifest("manifest", &manifest.bytes).ok());
+            let has_layer = parsed.is_some_and(|manifest| {
+                let kept = self.kept();
+                manifest.layers().iter().any(|layer| digest_of(layer).is_ok_and(|of| kept.contains_key(&of)))
+            });
+            if !has_layer {
+                self.kept().remove(&digest);
+                let _ = self.layout.delete_manifest(digest);
+            }
+        }
+    }
+}
+
+/// Finds the blobs of a directory. What is no blob is left alone.
+fn scan(dir: &Path) -> Result<HashMap<Digest, Kept>> {
+    let mut kept = HashMap::new();
+    for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
+        let entry = entry.map_err(Error::io("list", dir))?;
+        let name = entry.file_name();
+        let digest = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
+        let (Some(digest), Ok(metadata)) = (digest, entry.metadata()) else { continue };
+        if metadata.is_file() {
+            let used = metadata.accessed().unwrap_or(SystemTime::UNIX_EPOCH);
+            let blob = Kept { size: metadata.size(), used, is_checked: false, open: Weak::new() };
+            kept.insert(digest, blob);
+        }
+    }
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn keep(cache: &BlobCache, bytes: &[u8]) -> Digest {
+        let mut file = cache.temporary().unwrap();
+        file.write_all(bytes).unwrap();
+        let digest = Digest::of(bytes);
+        cache.keep(digest, bytes.len() as u64, file).unwrap();
+        digest
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first_and_what_is_read_stays() {
+        let dir = TempDir::new().unwrap();
+        let cache = BlobCache::open(dir.path(), 3000).unwrap();
+        let [first, second, third] = [1, 2, 3].map(|name| keep(&cache, &[name; 1000]));
+        drop(cache.open_blob(first).unwrap());
+        let reading = cache.open_blob(second).unwrap();
+        keep(&cache, &[4; 1000]);
+        assert!(cache.open_blob(third).is_none(), "it was used before all others");
+        keep(&cache, &[5; 2000]);
+        assert!(cache.open_blob(first).is_none());
+        let mut bytes = Vec::new();
+        (&*reading).read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, [2; 1000]);
+        assert!(cache.open_blob(second).is_some());
+        assert_eq!(cache.size().0, 3000);
+    }
+
+    #[test]
+    fn what_a_restart_finds_is_compared_with_its_digest() {
+        let dir = TempDir::new().unwrap();
+        let cache = BlobCache::open(dir.path(), 10_000).unwrap();
+        let [good, changed, cut] = [1, 2, 3].map(|name| keep(&cache, &[name; 1000]));
+        drop(cache);
+        let blob = |digest: Digest| OciLayout::open(dir.path()).unwrap().blob_path(digest);
+        fs::write(blob(changed), [9; 1000]).unwrap();
+        fs::write(blob(cut), [3; 999]).unwrap();
+        let cache = BlobCache::open(dir.path(), 10_000).unwrap();
+        assert!(cache.open_blob(good).is_some());
+        for digest in [changed, cut] {
+            assert!(cache.open_blob(digest).is_none());
+            assert!(!blob(digest).exists(), "it is of no use to anybody");
+        }
+    }
+
+    #[test]
+    fn a_smaller_budget_holds_from_the_start_on() {
+        let dir = TempDir::new().unwrap();
+        let cache = BlobCache::open(dir.path(), 10_000).unwrap();
+        for name in 0..5 {
+            keep(&cache, &[name; 1000]);
+        }
+        drop(cache);
+        let cache = BlobCache::open(dir.path(), 2500).unwrap();
+        assert_eq!(cache.size(), (2000, 2500));
+        assert!(!cache.takes(2501));
+    }
+
+    #[test]
+    fn two_mirrors_do_not_share_a_cache() {
+        let dir = TempDir::new().unwrap();
+        let _first = BlobCache::open(dir.path(), 1).unwrap();
+        let error = BlobCache::open(dir.path(), 1).unwrap_err();
+        assert!(error.to_string().contains("another mirror uses this cache"), "{error}");
+    }
+}

@@ -1,0 +1,84 @@
+//! Makes the decision how each layer of an image is had.
+//!
+//! It is begun when a client asks for the manifest, so that it is there by the time that the client asks for the
+//! first layer. It takes a few requests and a few seconds at most: where it is not done by then, or cannot be made,
+//! all layers are fetched.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::decision::{Decision, ImageEntry, RebuildPlan};
+use super::shared::Shared;
+use super::upstreams::Upstream;
+use crate::Result;
+use crate::discover::{choose, discover};
+use crate::image::{Image, ImageLayer};
+use crate::oci::Manifest;
+use crate::pull::{UsableDelta, bases, exact_sources};
+
+/// The longest time that a decision takes. Clients wait at least 30 seconds for the headers of a blob.
+const MAX_TIME: Duration = Duration::from_secs(8);
+
+/// Returns the decision about an image; makes it if nobody has.
+pub(super) async fn decision(shared: &Shared, upstream: &Upstream, image: &ImageEntry) -> Arc<Decision> {
+    let decide = || async { Arc::new(decide(shared, upstream, &image.manifest).await) };
+    Arc::clone(image.decision.get_or_init(decide).await)
+}
+
+async fn decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -> Decision {
+    match timeout(MAX_TIME, try_decide(shared, upstream, manifest)).await {
+        Ok(Ok(decision)) => decision,
+        Ok(Err(error)) => {
+            tracing::warn!(manifest = %manifest.digest, "no deltas are used: {}", error.one_line());
+            Decision::default()
+        }
+        Err(_) => {
+            let seconds = MAX_TIME.as_secs();
+            tracing::warn!(manifest = %manifest.digest, "no deltas are used: finding them took over {seconds} s");
+            Decision::default()
+        }
+    }
+}
+
+async fn try_decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -> Result<Decision> {
+    let repository = &upstream.repository;
+    let image = Image::load(repository, manifest.clone(), shared.scratch.path()).await?;
+    if image.layers.is_empty() {
+        return Ok(Decision { image: Some(image), ..Decision::default() });
+    }
+    let found = discover(repository, &image).await;
+    found.warnings.iter().for_each(|warning| tracing::warn!(manifest = %manifest.digest, "{warning}"));
+    let bases = bases(&shared.stores().await?, &found.candidates, &shared.watch).await?;
+    let layers: Vec<&ImageLayer> = image.layers.iter().collect();
+    let chosen = choose(&layers, &found.candidates, |base| bases.contains_key(&base));
+    let (mut rebuilt, mut reasons) = (HashMap::new(), HashMap::new());
+    for layer in layers {
+        let usable = chosen.get(&layer.diff_id).into_iter().flatten();
+        let deltas: VecDeque<UsableDelta> =
+            usable.map(|delta| ((*delta).clone(), Arc::clone(&bases[&delta.base]))).collect();
+        if deltas.is_empty() {
+            let is_published = found.candidates.iter().any(|delta| delta.to == layer.diff_id);
+            let reason = match is_published {
+                true => "the old image of its deltas is not here, or they save nothing",
+                false => "no delta of it is published",
+            };
+            reasons.insert(layer.digest, reason.to_owned());
+            continue;
+        }
+        match exact_sources(layer, deltas, &found.blob_recipes) {
+            Some((deltas, recipe)) if !deltas.is_empty() => {
+                rebuilt.insert(layer.digest, RebuildPlan { layer: layer.clone(), deltas, recipe });
+            }
+            Some(_) => {
+                reasons.insert(layer.digest, "its delta and its recipe save nothing".into());
+            }
+            None => {
+                reasons.insert(layer.digest, "its compressed form has no recipe".into());
+            }
+        }
+    }
+    Ok(Decision { image: Some(image), rebuilt, reasons })
+}

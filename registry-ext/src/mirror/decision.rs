@@ -1,0 +1,60 @@
+//! The decision how each layer of an image is had: made of a delta, or fetched from the registry.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use layer::BlobDigest;
+use oci_spec::image::Descriptor;
+use tokio::sync::OnceCell;
+
+use crate::image::{Image, ImageLayer};
+use crate::oci::Manifest;
+use crate::pull::UsableDelta;
+
+/// The time after which the decision is made anew for a client that asks for the manifest again: deltas are
+/// published, and images are installed.
+const MAX_AGE: Duration = Duration::from_secs(30);
+
+/// An image whose manifest was served.
+#[derive(Debug)]
+pub(super) struct ImageEntry {
+    /// Its manifest.
+    pub(super) manifest: Manifest,
+    /// The decision, once it is made.
+    pub(super) decision: OnceCell<Arc<Decision>>,
+    began: Instant,
+}
+
+impl ImageEntry {
+    pub(super) fn new(manifest: Manifest) -> Self {
+        Self { manifest, decision: OnceCell::new(), began: Instant::now() }
+    }
+
+    /// True if the decision is young, or not made yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.began.elapsed() < MAX_AGE
+    }
+}
+
+/// A layer that is made of a delta.
+#[derive(Debug, Clone)]
+pub(super) struct RebuildPlan {
+    /// The layer.
+    pub(super) layer: ImageLayer,
+    /// The deltas that may make its tar, the best first.
+    pub(super) deltas: VecDeque<UsableDelta>,
+    /// The recipe that makes its blob of the tar; `None` if the tar is the blob.
+    pub(super) recipe: Option<Descriptor>,
+}
+
+/// The way in which each layer of an image is had.
+#[derive(Debug, Default)]
+pub(super) struct Decision {
+    /// The image; `None` if it could not be read.
+    pub(super) image: Option<Image>,
+    /// The layers that are made of deltas. All others are fetched.
+    pub(super) rebuilt: HashMap<BlobDigest, RebuildPlan>,
+    /// Why others are not, for people.
+    pub(super) reasons: HashMap<BlobDigest, String>,
+}

@@ -1,0 +1,126 @@
+//! One request: its place in the API, its answer, its line in the log.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, Request as HttpRequest, Response, StatusCode, header};
+use hyper::body::Incoming;
+
+use super::answer::{NAMESPACE, document, error, not_allowed, of_failure};
+use super::objects::Request;
+use super::route::{Object, Route, route};
+use super::shared::Shared;
+
+/// Answers a request and writes a line about it to the log, without what may be a secret.
+pub(super) async fn answer(
+    shared: &Arc<Shared>,
+    peer: SocketAddr,
+    request: HttpRequest<Incoming>,
+) -> Response<Body> {
+    let began = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (answer, registry, object) = dispatch(shared, &request).await;
+    let status = answer.status().as_u16();
+    shared.metrics.answered(&registry, object, status);
+    let client = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let bytes = answer.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    tracing::info!(
+        %peer, %method, path = %path.escape_debug(), status, registry, bytes,
+        client = client.unwrap_or_default(), ms = began.elapsed().as_millis(), "request"
+    );
+    answer
+}
+
+/// Returns the answer to a request, with the registry and the kind of object that it is about.
+async fn dispatch(
+    shared: &Arc<Shared>,
+    request: &HttpRequest<Incoming>,
+) -> (Response<Body>, String, &'static str) {
+    let (method, path) = (request.method(), request.uri().path());
+    if method != Method::GET && method != Method::HEAD {
+        return (not_allowed(), String::new(), "other");
+    }
+    let own = match path {
+        "/healthz" => Some(text("text/plain", "ok\n".into())),
+        "/readyz" => Some(text("text/plain", "ready\n".into())),
+        "/metrics" => {
+            let (fetched, making) = (shared.upstreams.received(), shared.productions.count());
+            let figures = shared.metrics.text(&fetched, shared.cache.size().0, making);
+            Some(text("application/openmetrics-text; version=1.0.0; charset=utf-8", figures))
+        }
+        _ => None,
+    };
+    if let Some(own) = own {
+        return (own, String::new(), "own");
+    }
+    let query = request.uri().query();
+    let ns = query.and_then(namespace);
+    let Some(route) = route(path, ns.as_deref(), shared.upstreams.default_registry()) else {
+        let message = "this path is none of a registry; the registry is named by the first component, by ?ns=, or \
+                       by --upstream";
+        return (error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message), String::new(), "other");
+    };
+    let Route::Object { repository, object } = route else {
+        return (document(StatusCode::OK, "application/json", b"{}".to_vec()), String::new(), "base");
+    };
+    let registry = repository.registry().to_owned();
+    if !shared.upstreams.allows(&registry) {
+        let message = format!("this mirror is not for {registry}; --upstream says for which it is");
+        return (error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", &message), String::new(), "other");
+    }
+    let upstream = match shared.upstreams.get(&repository) {
+        Ok(upstream) => upstream,
+        Err(failure) => return (of_failure(&failure, "NAME_UNKNOWN"), registry, "other"),
+    };
+    let request = Request { shared, upstream, method, headers: request.headers() };
+    let (mut answer, kind) = match object {
+        Object::Manifest(name) => (request.manifest(&name).await, "manifest"),
+        Object::Blob(digest) => (request.blob(digest).await, "blob"),
+        Object::Referrers(subject) => {
+            let query = without_namespace(query);
+            (request.list(path, &format!("referrers/{subject}"), query.as_deref()).await, "list")
+        }
+        Object::Tags => {
+            let query = without_namespace(query);
+            (request.list(path, "tags/list", query.as_deref()).await, "list")
+        }
+    };
+    if let Some(ns) = ns.and_then(|ns| HeaderValue::from_str(&ns).ok()) {
+        answer.headers_mut().insert(NAMESPACE, ns);
+    }
+    (answer, registry, kind)
+}
+
+fn text(media_type: &str, text: String) -> Response<Body> {
+    document(StatusCode::OK, media_type, text.into_bytes())
+}
+
+/// The registry that a query names.
+fn namespace(query: &str) -> Option<String> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("ns="))?;
+    let value = percent_encoding::percent_decode_str(value).decode_utf8().ok()?;
+    Some(value.into_owned()).filter(|value| !value.is_empty())
+}
+
+/// A query without the name of the registry, which the registry itself does not know.
+fn without_namespace(query: Option<&str>) -> Option<String> {
+    let kept: Vec<&str> = query?.split('&').filter(|pair| !pair.starts_with("ns=")).collect();
+    Some(kept.join("&")).filter(|query| !query.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_namespace_is_taken_out_of_a_query() {
+        assert_eq!(namespace("n=5&ns=h%3A5000&last=a").as_deref(), Some("h:5000"));
+        assert_eq!(namespace("ns="), None);
+        assert_eq!(namespace("n=5"), None);
+        assert_eq!(without_namespace(Some("n=5&ns=h&last=a")).as_deref(), Some("n=5&last=a"));
+        assert_eq!(without_namespace(Some("ns=h")), None);
+        assert_eq!(without_namespace(None), None);
+    }
+}

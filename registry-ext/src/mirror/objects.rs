@@ -1,0 +1,199 @@
+//! Answers to requests for manifests, blobs and lists of a repository.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LINK};
+use axum::http::{HeaderMap, Method, Response, StatusCode};
+use layer::BlobDigest;
+
+use super::answer::{CONTENT_DIGEST, Part, error, finish, of_failure, with_status};
+use super::decide::decision;
+use super::produce::produce;
+use super::productions::{Progress, Receiver};
+use super::reader::BlobReader;
+use super::shared::Shared;
+use super::upstreams::{NamedBlob, Upstream};
+use crate::error::blocking;
+use crate::oci::{Manifest, Name, digest_of, parse_manifest};
+use crate::{Error, Result};
+
+/// A request for something of a repository.
+pub(super) struct Request<'r> {
+    pub(super) shared: &'r Arc<Shared>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) method: &'r Method,
+    pub(super) headers: &'r HeaderMap,
+}
+
+impl Request<'_> {
+    fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
+    /// Answers with a manifest. A client that gets one goes on with its blobs, and some have no way back: so it is
+    /// only given if they can be.
+    pub(super) async fn manifest(&self, name: &Name) -> Response<Body> {
+        let known = match name {
+            Name::Digest(digest) => self.upstream.manifest(*digest),
+            Name::Tag(_) => None,
+        };
+        let manifest = match known {
+            Some(known) => known,
+            None => match self.upstream.client.manifest(name).await {
+                Ok(Some(manifest)) => manifest,
+                Ok(None) => {
+                    let message = format!("{} has no manifest {name}", self.upstream.client.name());
+                    return error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", &message);
+                }
+                Err(failure) => return of_failure(&failure, "MANIFEST_UNKNOWN"),
+            },
+        };
+        if let Err(failure) = check_blobs(&manifest) {
+            return error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", &failure.one_line());
+        }
+        if let Some(image) = self.upstream.note(&manifest).filter(|_| !self.is_head()) {
+            let (shared, upstream) = (Arc::clone(self.shared), Arc::clone(&self.upstream));
+            self.shared.spawn(async move { drop(decision(&shared, &upstream, &image).await) });
+        }
+        let builder = with_status(StatusCode::OK)
+            .header(CONTENT_TYPE, &manifest.media_type)
+            .header(CONTENT_LENGTH, manifest.bytes.len())
+            .header(CONTENT_DIGEST, manifest.digest.to_string());
+        finish(builder, if self.is_head() { Body::empty() } else { Body::from(manifest.bytes) })
+    }
+
+    /// Answers with a blob, or a part of it.
+    pub(super) async fn blob(&self, digest: BlobDigest) -> Response<Body> {
+        let Some(named) = self.upstream.blob(digest) else { return self.unnamed_blob(digest).await };
+        let size = named.descriptor.size();
+        let part = Part::of(self.headers, size);
+        let builder = part.answer(size).header(CONTENT_DIGEST, digest.to_string());
+        if self.is_head() || part == Part::Beyond {
+            return finish(builder, Body::empty());
+        }
+        match self.named_blob(digest, &named, part).await {
+            Ok(reader) => finish(builder, reader.into_body()),
+            Err(failure) => of_failure(&failure, "BLOB_UNKNOWN"),
+        }
+    }
+
+    /// Opens a blob that an image of the repository has.
+    async fn named_blob(&self, digest: BlobDigest, named: &NamedBlob, part: Part) -> Result<BlobReader> {
+        let (shared, upstream) = (self.shared, &self.upstream);
+        let size = named.descriptor.size();
+        let (offset, end) = part.bounds(size);
+        let range = (size, offset, end);
+        if let Some(file) = self.cached(digest).await? {
+            return Ok(BlobReader::of_file(shared, upstream, digest, file, range));
+        }
+        let of_production =
+            |receiver: Receiver| BlobReader::of_production(shared, upstream, digest, receiver, range);
+        if let Some(receiver) = shared.productions.find(digest) {
+            return Ok(of_production(receiver));
+        }
+        let decision = decision(shared, upstream, &named.image).await;
+        if let Some(reason) = decision.reasons.get(&digest) {
+            tracing::debug!(blob = %digest, "fetched: {reason}");
+        }
+        if let Some(config) = decision.image.as_ref().filter(|image| image.config_digest == digest.0) {
+            return Ok(BlobReader::of_bytes(shared, upstream, digest, config.config.clone(), range));
+        }
+        match decision.rebuilt.get(&digest) {
+            // Its headers go out at once: whatever becomes of the delta, there is the registry.
+            Some(plan) => Ok(of_production(produce(shared, upstream, named, Some(plan.clone()))?)),
+            None if offset > 0 || !shared.cache.takes(size) => {
+                let (client, end) = (&upstream.client, Some(end));
+                let stream = client.stream_blob(digest, Some(size), offset, end).await?;
+                Ok(BlobReader::of_registry(shared, upstream, digest, stream, (offset, end)))
+            }
+            None => {
+                let mut receiver = produce(shared, upstream, named, None)?;
+                // The registry may have another answer than the blob.
+                let first = receiver.wait_for(|progress| !matches!(progress, Progress::Waiting)).await;
+                match first.map(|first| first.clone()) {
+                    Ok(Progress::Failed(failure)) if is_answer(&failure) => {
+                        let stream =
+                            upstream.client.stream_blob(digest, Some(size), offset, Some(end)).await?;
+                        Ok(BlobReader::of_registry(shared, upstream, digest, stream, (offset, Some(end))))
+                    }
+                    _ => Ok(of_production(receiver)),
+                }
+            }
+        }
+    }
+
+    /// Passes a blob on that no image is known to have, since the mirror was started after the client asked for the
+    /// manifest: if the registry gives it.
+    async fn unnamed_blob(&self, digest: BlobDigest) -> Response<Body> {
+        let client = &self.upstream.client;
+        let size = match client.blob_size(digest).await {
+            Ok(size) => size,
+            Err(failure) => return of_failure(&failure, "BLOB_UNKNOWN"),
+        };
+        let part = size.map_or(Part::Whole, |size| Part::of(self.headers, size));
+        let builder = match size {
+            Some(size) => part.answer(size),
+            None => with_status(StatusCode::OK).header(CONTENT_TYPE, "application/octet-stream"),
+        };
+        let builder = builder.header(CONTENT_DIGEST, digest.to_string());
+        if self.is_head() || part == Part::Beyond {
+            return finish(builder, Body::empty());
+        }
+        let (offset, end) = size.map_or((0, None), |size| {
+            let (offset, end) = part.bounds(size);
+            (offset, Some(end))
+        });
+        let cached = self.cached(digest).await.ok().flatten();
+        if let (Some(file), Some(size), Some(end)) = (cached, size, end) {
+            let reader = BlobReader::of_file(self.shared, &self.upstream, digest, file, (size, offset, end));
+            return finish(builder, reader.into_body());
+        }
+        match client.stream_blob(digest, size, offset, end).await {
+            Ok(stream) => {
+                let range = (offset, end);
+                let reader = BlobReader::of_registry(self.shared, &self.upstream, digest, stream, range);
+                finish(builder, reader.into_body())
+            }
+            Err(failure) => of_failure(&failure, "BLOB_UNKNOWN"),
+        }
+    }
+
+    async fn cached(&self, digest: BlobDigest) -> Result<Option<Arc<std::fs::File>>> {
+        let cache = Arc::clone(&self.shared.cache);
+        blocking(move || Ok(cache.open_blob(digest.0))).await
+    }
+
+    /// Passes a list on: of referrers or of tags. `list` is its path below the repository, with its query.
+    pub(super) async fn list(&self, path: &str, list: &str, query: Option<&str>) -> Response<Body> {
+        let below = query.map_or_else(|| list.to_owned(), |query| format!("{list}?{query}"));
+        match self.upstream.client.list(&below).await {
+            Ok(Some(page)) => {
+                let media_type = page.media_type.unwrap_or_else(|| "application/json".into());
+                let mut builder = with_status(StatusCode::OK)
+                    .header(CONTENT_TYPE, media_type)
+                    .header(CONTENT_LENGTH, page.bytes.len());
+                if let Some(next) = page.next {
+                    builder = builder.header(LINK, format!("<{path}?{next}>; rel=\"next\""));
+                }
+                finish(builder, if self.is_head() { Body::empty() } else { Body::from(page.bytes) })
+            }
+            Ok(None) => error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "the registry has no such list"),
+            Err(failure) => of_failure(&failure, "NAME_UNKNOWN"),
+        }
+    }
+}
+
+/// Returns true if the registry itself has refused, and not a disk here.
+fn is_answer(failure: &Error) -> bool {
+    !matches!(failure, Error::Io { .. })
+}
+
+/// Refuses a manifest with blobs that cannot be asked for here.
+fn check_blobs(manifest: &Manifest) -> Result<()> {
+    if manifest.is_index() {
+        return Ok(());
+    }
+    let parsed = parse_manifest("the manifest", &manifest.bytes)?;
+    parsed.layers().iter().chain([parsed.config()]).try_for_each(|blob| digest_of(blob).map(drop))
+}

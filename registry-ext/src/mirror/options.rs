@@ -1,0 +1,63 @@
+//! The options of a mirror.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::registry::RegistryOptions;
+use crate::store::StoreRef;
+
+/// The bytes of blobs that are kept unless said otherwise.
+const CACHE_SIZE: u64 = 10 << 30;
+
+/// The options of a mirror.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct MirrorOptions {
+    /// The way to the registries, and the credentials for them. Whoever may connect to the mirror may read what they
+    /// open.
+    pub registry: RegistryOptions,
+    /// The registries that clients may ask for, as host and port. The first one is meant where a request names none.
+    /// Any may be asked for if the list is empty.
+    pub upstreams: Vec<String>,
+    /// The stores with old images, besides the cache.
+    pub sources: Vec<StoreRef>,
+    /// The directory of the cache. One mirror alone can use it.
+    pub cache_dir: PathBuf,
+    /// Most bytes of the blobs in the cache.
+    pub cache_size: u64,
+    /// Most bytes that one unpacked layer may have.
+    pub max_layer_size: u64,
+    /// The time for which a client waits for bytes of a blob that is being made, before it gets some from the
+    /// registry. containerd gives up after minutes without any.
+    pub patience: Duration,
+    /// The longest time for the headers of a request, and between two requests of a connection.
+    pub header_timeout: Duration,
+    /// The certificate that the mirror shows; it speaks plain http without one.
+    pub tls: Option<TlsFiles>,
+}
+
+/// The files that a server needs for TLS, in PEM.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate, and those between it and a CA that clients trust.
+    pub certificates: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+impl MirrorOptions {
+    /// Options for a mirror of all registries, whose only source of old images is its cache.
+    pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            registry: RegistryOptions::default(),
+            upstreams: Vec::new(),
+            sources: Vec::new(),
+            cache_dir: cache_dir.into(),
+            cache_size: CACHE_SIZE,
+            max_layer_size: crate::delta::MAX_LAYER_SIZE,
+            patience: Duration::from_secs(20),
+            header_timeout: Duration::from_secs(30),
+            tls: None,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Blobs that are being made: each by one task, however many clients wait for it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fs::File;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use layer::BlobDigest;
+use tokio::sync::watch;
+
+use crate::Error;
+
+/// The bytes of a blob that may be given away.
+#[derive(Debug, Clone)]
+pub(super) enum Progress {
+    /// None yet.
+    Waiting,
+    /// The first ones.
+    Growing {
+        /// Holds them.
+        file: Arc<File>,
+        /// Their number.
+        available: u64,
+    },
+    /// No more will come. The error is that of the registry.
+    Failed(Arc<Error>),
+}
+
+/// Gives the bytes of a blob that is being made.
+pub(super) type Receiver = watch::Receiver<Progress>;
+/// Tells how far the making has come.
+pub(super) type Sender = watch::Sender<Progress>;
+
+/// The blobs that are being made.
+#[derive(Debug, Default)]
+pub(super) struct Productions(Mutex<HashMap<BlobDigest, Sender>>);
+
+impl Productions {
+    fn running(&self) -> MutexGuard<'_, HashMap<BlobDigest, Sender>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Number of the blobs that are being made.
+    pub(super) fn count(&self) -> usize {
+        self.running().len()
+    }
+
+    /// Joins the making of a blob. Where it is not being made, `start` begins it with the sender.
+    pub(super) fn join(&self, blob: BlobDigest, start: impl FnOnce(Sender)) -> Receiver {
+        let (sender, receiver) = match self.running().entry(blob) {
+            Entry::Occupied(running) => return running.get().subscribe(),
+            Entry::Vacant(place) => {
+                let (sender, receiver) = watch::channel(Progress::Waiting);
+                (place.insert(sender).clone(), receiver)
+            }
+        };
+        start(sender);
+        receiver
+    }
+
+    /// Joins the making of a blob, if it is being made.
+    pub(super) fn find(&self, blob: BlobDigest) -> Option<Receiver> {
+        self.running().get(&blob).map(watch::Sender::subscribe)
+    }
+
+    /// Ends the making of a blob. Clients that have joined keep what there is.
+    pub(super) fn end(&self, blob: BlobDigest) {
+        self.running().remove(&blob);
+    }
+}

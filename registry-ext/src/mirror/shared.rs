@@ -1,0 +1,103 @@
+//! What all requests share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::cache::BlobCache;
+use super::metrics::Metrics;
+use super::options::MirrorOptions;
+use super::productions::Productions;
+use super::upstreams::Upstreams;
+use crate::Result;
+use crate::error::blocking;
+use crate::scratch::ScratchDir;
+use crate::store::{LayerStore, StoreRef};
+use crate::watch::{Event, Watch};
+
+/// What all requests share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) upstreams: Upstreams,
+    pub(super) cache: Arc<BlobCache>,
+    pub(super) productions: Productions,
+    pub(super) metrics: Metrics,
+    /// Permits for blobs that are made at one time: each takes a core.
+    pub(super) rebuilds: Semaphore,
+    /// For downloads of deltas, and tars. It lies in the cache.
+    pub(super) scratch: ScratchDir,
+    pub(super) max_layer_size: u64,
+    /// The time for which a client waits for bytes that are being made.
+    pub(super) patience: Duration,
+    /// Writes warnings to the log.
+    pub(super) watch: Watch,
+    sources: Vec<StoreRef>,
+    /// What goes on beside the requests.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Shared {
+    /// Opens the cache and makes the rest. Blocks.
+    ///
+    /// # Errors
+    /// As [`BlobCache::open`].
+    pub(super) fn open(options: MirrorOptions) -> Result<Self> {
+        let cache = BlobCache::open(&options.cache_dir, options.cache_size)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            upstreams: Upstreams::new(options.registry, options.upstreams),
+            scratch: ScratchDir::new_in(cache.layout().dir())?,
+            cache: Arc::new(cache),
+            productions: Productions::default(),
+            metrics: Metrics::new(),
+            rebuilds: Semaphore::new(cores),
+            max_layer_size: options.max_layer_size,
+            patience: options.patience,
+            watch: Watch::new(|event| {
+                if let Event::Warning(text) = event {
+                    tracing::warn!("{text}");
+                }
+            }),
+            sources: options.sources,
+            tasks: Mutex::default(),
+        })
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins something that goes on when its client breaks off.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    /// Ends what goes on beside the requests.
+    pub(super) async fn end(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        tasks.shutdown().await;
+    }
+
+    /// Opens the stores with old images, as they are now: a daemon changes its store while the mirror runs. A store
+    /// that is not there yet has no images.
+    pub(super) async fn stores(&self) -> Result<Vec<Arc<dyn LayerStore>>> {
+        let (sources, dir) = (self.sources.clone(), self.scratch.path().to_owned());
+        let cache = self.cache.layout().clone();
+        blocking(move || {
+            let mut stores: Vec<Arc<dyn LayerStore>> = Vec::new();
+            for source in &sources {
+                match source.open(&dir) {
+                    Ok(store) => stores.push(store),
+                    Err(error) => tracing::warn!("{source} is not used: {}", error.one_line()),
+                }
+            }
+            stores.push(Arc::new(cache));
+            Ok(stores)
+        })
+        .await
+    }
+}

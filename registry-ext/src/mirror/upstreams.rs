@@ -1,0 +1,179 @@
+//! The repositories that clients have asked for, and what the mirror knows of them.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use layer::{BlobDigest, Digest};
+use oci_spec::distribution::Reference;
+use oci_spec::image::Descriptor;
+
+use super::decision::ImageEntry;
+use crate::Result;
+use crate::oci::{Manifest, digest_of, parse_manifest};
+use crate::registry::{Client, RegistryOptions};
+use crate::repository::Repository;
+
+/// Most repositories that are known at one time.
+const MAX_REPOSITORIES: usize = 512;
+/// Most images of a repository that are known at one time.
+const MAX_IMAGES: usize = 64;
+/// Most manifests and indexes of a repository that are kept in memory.
+const MAX_MANIFESTS: usize = 128;
+/// Most bytes of them.
+const MAX_MANIFEST_BYTES: usize = 8 << 20;
+
+/// A blob that an image of the repository has.
+#[derive(Debug, Clone)]
+pub(super) struct NamedBlob {
+    /// Its descriptor in the image's manifest.
+    pub(super) descriptor: Descriptor,
+    /// The image.
+    pub(super) image: Arc<ImageEntry>,
+}
+
+/// What is known of a repository.
+#[derive(Debug, Default)]
+struct Known {
+    /// Manifests and indexes, oldest first.
+    manifests: VecDeque<Manifest>,
+    /// Images, oldest first.
+    images: VecDeque<Arc<ImageEntry>>,
+    /// The blobs that they name.
+    blobs: HashMap<BlobDigest, NamedBlob>,
+}
+
+/// A repository on a registry that clients pull from.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    /// Speaks to the registry.
+    pub(super) client: Arc<Client>,
+    /// The same, as the rest of the crate takes it.
+    pub(super) repository: Arc<Repository>,
+    /// The registry, with its port.
+    pub(super) registry: String,
+    known: Mutex<Known>,
+}
+
+impl Upstream {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a manifest that was seen before. It is the one of its digest, for ever.
+    pub(super) fn manifest(&self, digest: Digest) -> Option<Manifest> {
+        self.known().manifests.iter().find(|manifest| manifest.digest == digest).cloned()
+    }
+
+    /// Returns the blob of an image that was seen before.
+    pub(super) fn blob(&self, digest: BlobDigest) -> Option<NamedBlob> {
+        self.known().blobs.get(&digest).cloned()
+    }
+
+    /// Notes a manifest that is about to be served. Returns its image, if it is one: the entry that was there before,
+    /// unless its decision has grown old.
+    pub(super) fn note(&self, manifest: &Manifest) -> Option<Arc<ImageEntry>> {
+        let mut known = self.known();
+        if known.manifests.iter().all(|there| there.digest != manifest.digest) {
+            known.manifests.push_back(manifest.clone());
+            let size = |known: &Known| known.manifests.iter().map(|of| of.bytes.len()).sum::<usize>();
+            while known.manifests.len() > MAX_MANIFESTS || size(&known) > MAX_MANIFEST_BYTES {
+                known.manifests.pop_front();
+            }
+        }
+        if manifest.is_index() {
+            return None;
+        }
+        let there = known.images.iter().find(|image| image.manifest.digest == manifest.digest);
+        if let Some(there) = there.filter(|image| image.is_fresh()) {
+            return Some(Arc::clone(there));
+        }
+        let parsed = parse_manifest("manifest", &manifest.bytes).ok()?;
+        known.forget(manifest.digest);
+        let entry = Arc::new(ImageEntry::new(manifest.clone()));
+        for descriptor in parsed.layers().iter().chain([parsed.config()]) {
+            let Ok(digest) = digest_of(descriptor) else { continue };
+            let blob = NamedBlob { descriptor: descriptor.clone(), image: Arc::clone(&entry) };
+            known.blobs.insert(BlobDigest(digest), blob);
+        }
+        known.images.push_back(Arc::clone(&entry));
+        while known.images.len() > MAX_IMAGES {
+            let Some(oldest) = known.images.front().map(|image| image.manifest.digest) else { break };
+            known.forget(oldest);
+        }
+        Some(entry)
+    }
+}
+
+impl Known {
+    fn forget(&mut self, manifest: Digest) {
+        self.images.retain(|image| image.manifest.digest != manifest);
+        self.blobs.retain(|_, blob| blob.image.manifest.digest != manifest);
+    }
+}
+
+/// The repositories.
+#[derive(Debug)]
+pub(super) struct Upstreams {
+    options: RegistryOptions,
+    /// The registries that may be asked for; any if there is none.
+    allowed: Vec<String>,
+    known: Mutex<HashMap<String, (Arc<Upstream>, Instant)>>,
+    /// Bytes that the repositories had sent that are not known any more, by registry.
+    forgotten: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Upstreams {
+    pub(super) fn new(options: RegistryOptions, allowed: Vec<String>) -> Self {
+        Self { options, allowed, known: Mutex::default(), forgotten: Mutex::default() }
+    }
+
+    /// The registry that is meant where a request names none.
+    pub(super) fn default_registry(&self) -> Option<&str> {
+        self.allowed.first().map(String::as_str)
+    }
+
+    /// True if clients may ask for repositories of this registry.
+    pub(super) fn allows(&self, registry: &str) -> bool {
+        self.allowed.is_empty() || self.allowed.iter().any(|allowed| allowed == registry)
+    }
+
+    /// Returns a repository.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub(super) fn get(&self, reference: &Reference) -> Result<Arc<Upstream>> {
+        let name = format!("{}/{}", reference.registry(), reference.repository());
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((upstream, used)) = known.get_mut(&name) {
+            *used = Instant::now();
+            return Ok(Arc::clone(upstream));
+        }
+        let client = Arc::new(Client::open(reference, &self.options)?);
+        let upstream = Arc::new(Upstream {
+            repository: Arc::new(Repository::Registry(Arc::clone(&client))),
+            client,
+            registry: reference.registry().to_owned(),
+            known: Mutex::default(),
+        });
+        if known.len() >= MAX_REPOSITORIES {
+            let oldest = known.iter().min_by_key(|(_, (_, used))| *used).map(|(name, _)| name.clone());
+            if let Some((gone, _)) = oldest.and_then(|name| known.remove(&name)) {
+                let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+                *forgotten.entry(gone.registry.clone()).or_default() += gone.client.received();
+            }
+        }
+        known.insert(name, (Arc::clone(&upstream), Instant::now()));
+        Ok(upstream)
+    }
+
+    /// Bytes that each registry has sent.
+    pub(super) fn received(&self) -> BTreeMap<String, u64> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut received = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (upstream, _) in known.values() {
+            *received.entry(upstream.registry.clone()).or_default() += upstream.client.received();
+        }
+        received
+    }
+}
