@@ -27,7 +27,10 @@ use crate::image::{Image, ImageLayer};
 use crate::oci::{Manifest, Name, descriptor, digest_of, to_json};
 use crate::repository::Repository;
 use crate::scratch::ScratchDir;
-use crate::store::{Base, ContainersStorage, LayerStore, OciLayout, PullTarget, StoreRef, TreeStore};
+use crate::store::{
+    Base, ContainerdStore, ContainersStorage, DockerStore, LayerStore, OciLayout, PullTarget, StoreRef,
+    TreeStore,
+};
 use crate::watch::Watch;
 use crate::{Error, Result};
 
@@ -96,6 +99,8 @@ impl<'p> Puller<'p> {
             StoreRef::Layout(dir, _) => self.layouts.push(OciLayout::open(dir)?),
             StoreRef::Archive(file, _) => self.layouts.push(OciLayout::unpack(file, &self.temp_dir)?),
             StoreRef::Storage(storage) => self.others.push(Arc::new(ContainersStorage::of(storage)?)),
+            StoreRef::Docker(root) => self.others.push(Arc::new(DockerStore::open(root)?)),
+            StoreRef::Containerd(root) => self.others.push(Arc::new(ContainerdStore::open(root)?)),
             StoreRef::Tree(dir, content) => self.others.push(Arc::new(TreeStore::new(dir, *content))),
         }
         Ok(self)
