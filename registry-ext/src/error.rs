@@ -122,6 +122,16 @@ pub enum Error {
         /// The index.
         what: String,
     },
+    /// The directory of a daemon cannot be read by this user.
+    #[error(
+        "cannot read {store}: it belongs to another user; run registry-ext as root, or leave this source out"
+    )]
+    StoreOfOthers {
+        /// The store.
+        store: String,
+        /// The answer of the system.
+        source: io::Error,
+    },
     /// A program that owns a store failed or is not installed.
     #[error("{program} failed: {reason}")]
     Program {

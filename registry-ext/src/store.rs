@@ -3,9 +3,15 @@
 //! - [`OciLayout`]: layers are blobs; sources are read through them.
 //! - [`ContainersStorage`]: what podman, buildah and cri-o have, with the drivers overlay and vfs.
 //!   It is read directly, and written by the tools that own it.
+//! - [`DockerStore`] and [`ContainerdStore`]: the directories of these daemons, to read from. A daemon writes
+//!   to its own only.
 //! - [`TreeStore`]: a plain tree, the root file system of an image. [`TreeTarget`] puts one there.
 
+mod bolt;
+mod containerd;
 mod containers_storage;
+mod docker;
+mod layer_dirs;
 mod layout_blobs;
 mod layout_images;
 mod lock;
@@ -23,7 +29,9 @@ use std::sync::Arc;
 
 use layer::{DiffId, Digest, Spool, SpoolOptions};
 
+pub use containerd::ContainerdStore;
 pub use containers_storage::{ContainersStorage, StorageRef, copy_to_storage};
+pub use docker::DockerStore;
 pub use layout_images::LayoutImage;
 pub use merged_dirs::MergedDirs;
 pub use oci_layout::OciLayout;
@@ -117,6 +125,7 @@ impl LayerStore for OciLayout {
 /// - `oci-archive:FILE[:TAG]`: a tar of one.
 /// - `containers-storage:[[DRIVER@ROOT[+RUNROOT]]]NAME`: what podman has, in its usual place if none
 ///   is given.
+/// - `docker:[ROOT]`, `containerd:[ROOT]`: the directory of a daemon, in its usual place if none is given.
 /// - `tree:DIR[@sha256:HEX]`: the root file system of an image; the digest is of the image's config
 ///   or of its layer, and not needed for a tree that an image was pulled into.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +137,10 @@ pub enum StoreRef {
     Archive(PathBuf, Option<String>),
     /// The storage of podman, buildah and cri-o.
     Storage(StorageRef),
+    /// The directory of a docker daemon.
+    Docker(PathBuf),
+    /// The directory of a containerd daemon.
+    Containerd(PathBuf),
     /// A plain tree, and the digest of what is in it.
     Tree(PathBuf, Option<Digest>),
 }
@@ -142,6 +155,8 @@ impl StoreRef {
             Self::Layout(dir, _) => Arc::new(OciLayout::open(dir)?),
             Self::Archive(file, _) => Arc::new(OciLayout::unpack(file, temp_dir)?),
             Self::Storage(storage) => Arc::new(ContainersStorage::of(storage)?),
+            Self::Docker(root) => Arc::new(DockerStore::open(root)?),
+            Self::Containerd(root) => Arc::new(ContainerdStore::open(root)?),
             Self::Tree(dir, content) => Arc::new(TreeStore::new(dir, *content)),
         })
     }
@@ -153,13 +168,14 @@ impl FromStr for StoreRef {
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |reason: &str| Error::Reference { text: text.into(), reason: reason.into() };
         let (kind, rest) = text.split_once(':').ok_or_else(|| {
-            wrong("a store is oci:DIR, oci-archive:FILE, containers-storage:[NAME] or tree:DIR")
+            wrong("a store is oci:DIR, oci-archive:FILE, containers-storage:[NAME], docker:[ROOT], containerd:[ROOT] or tree:DIR")
         })?;
+        let root_or = |default: &str| PathBuf::from(if rest.is_empty() { default } else { rest });
         let with_tag = || match rest.split_once(':') {
             Some((path, tag)) => (PathBuf::from(path), Some(tag.to_owned()).filter(|tag| !tag.is_empty())),
             None => (PathBuf::from(rest), None),
         };
-        if rest.is_empty() && kind != "containers-storage" {
+        if rest.is_empty() && !matches!(kind, "containers-storage" | "docker" | "containerd") {
             return Err(wrong("the path is missing"));
         }
         match kind {
@@ -174,6 +190,11 @@ impl FromStr for StoreRef {
             "containers-storage" => StorageRef::parse(rest)
                 .map(Self::Storage)
                 .ok_or_else(|| wrong("the form is containers-storage:[DRIVER@ROOT+RUNROOT]NAME")),
+            "docker" | "containerd" if rest.starts_with("//") => Err(wrong(
+                "docker:ROOT and containerd:ROOT are directories of daemons; images in registries have no prefix",
+            )),
+            "docker" => Ok(Self::Docker(root_or(DockerStore::DEFAULT_ROOT))),
+            "containerd" => Ok(Self::Containerd(root_or(ContainerdStore::DEFAULT_ROOT))),
             "tree" => match rest.split_once("@sha256:") {
                 Some((dir, hex)) => {
                     let digest =
@@ -182,7 +203,9 @@ impl FromStr for StoreRef {
                 }
                 None => Ok(Self::Tree(rest.into(), None)),
             },
-            _ => Err(wrong("there is no such kind of store: oci, oci-archive, containers-storage, tree")),
+            _ => Err(wrong(
+                "there is no such kind of store: oci, oci-archive, containers-storage, docker, containerd, tree",
+            )),
         }
     }
 }
@@ -193,6 +216,8 @@ impl fmt::Display for StoreRef {
             Self::Layout(path, tag) => ("oci", path, tag),
             Self::Archive(path, tag) => ("oci-archive", path, tag),
             Self::Storage(storage) => return storage.fmt(out),
+            Self::Docker(root) => return write!(out, "docker:{}", root.display()),
+            Self::Containerd(root) => return write!(out, "containerd:{}", root.display()),
             Self::Tree(path, digest) => {
                 write!(out, "tree:{}", path.display())?;
                 return digest.iter().try_for_each(|digest| write!(out, "@{digest}"));

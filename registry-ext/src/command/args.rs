@@ -22,6 +22,7 @@ use operands::image;
 const AFTER_HELP: &str = "\
 Images:  HOST[:PORT]/NAME[:TAG][@DIGEST]   oci:DIR[:TAG]   oci-archive:FILE[:TAG]
 Stores:  oci:DIR[:TAG]   containers-storage:[[DRIVER@ROOT+RUNROOT]]NAME   tree:DIR[@sha256:HEX]
+         docker:[ROOT]   containerd:[ROOT] (sources only)
 
 Examples:
   registry-ext publish registry.example/app:v2 --from registry.example/app:v1
@@ -250,7 +251,8 @@ pub(crate) struct PullArgs {
     /// (written by skopeo) or tree:DIR, unpacked; TAG is that of REF unless another is given
     #[arg(long, value_name = "STORE")]
     pub(crate) into: StoreRef,
-    /// A store that has old images, besides the one that takes the new; may be given several times
+    /// A store that has old images, besides the one that takes the new; may be given several times.
+    /// docker: and containerd: are the directories of these daemons, which only root may read
     #[arg(long, value_name = "STORE")]
     pub(crate) source: Vec<StoreRef>,
     /// The platform of an index [default: this machine's]
@@ -344,7 +346,7 @@ mod tests {
             "publish h/a:v2 --from h/a:v1 --format tardf3 --layout artifact --exact",
             "list h/a:v2 --plain-http=false --platform linux/arm64/v8",
             "pull h/a:v2 --into oci:x --exact --verify-key cosign.pub",
-            "pull h/a:v2 --into tree:x --source tree:/ --source containers-storage:",
+            "pull h/a:v2 --into tree:x --source tree:/ --source containers-storage: --source docker: --source containerd:/srv/c",
             "verify h/a:v2 --from h/a:v1",
             "prune h/a:v2 --keep h/a:v1 --all --dry-run",
             "prune h/a:v2 --yes",

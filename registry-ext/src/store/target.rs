@@ -70,6 +70,12 @@ impl PullTarget {
                 let present = ContainersStorage::of(to).ok();
                 (passing()?, Kind::Storage { to: to.clone(), present })
             }
+            StoreRef::Docker(_) | StoreRef::Containerd(_) => {
+                return Err(wrong(
+                    "only the daemon writes to its store, so this one is a source; let the daemon pull the image, \
+                     through a mirror that rebuilds layers from deltas",
+                ));
+            }
             StoreRef::Tree(_, Some(_)) => {
                 return Err(wrong(
                     "a digest is for a tree that is a source, the tree that takes an image is tree:DIR",

@@ -17,13 +17,26 @@ fn stores_are_read() {
         ("oci-archive:a.tar:v1", StoreRef::Archive("a.tar".into(), Some("v1".into()))),
         ("containers-storage:", StoreRef::Storage(StorageRef::default())),
         ("containers-storage:[vfs@/r+/run]localhost/a:v1", StoreRef::Storage(storage)),
+        ("docker:", StoreRef::Docker("/var/lib/docker".into())),
+        ("docker:/srv/docker", StoreRef::Docker("/srv/docker".into())),
+        ("containerd:", StoreRef::Containerd("/var/lib/containerd".into())),
+        ("containerd:/srv/c", StoreRef::Containerd("/srv/c".into())),
         ("tree:/srv/root", StoreRef::Tree("/srv/root".into(), None)),
         (&format!("tree:/srv/root@{digest}"), StoreRef::Tree("/srv/root".into(), digest.parse().ok())),
     ] {
         assert_eq!(text.parse::<StoreRef>().unwrap(), wanted, "{text}");
     }
-    for text in ["", "dir", "oci:", "tree:", "tree:/x@sha256:1", "containers-storage:[/r", "docker:x"] {
+    for text in
+        ["", "dir", "oci:", "tree:", "tree:/x@sha256:1", "containers-storage:[/r", "docker://h/a:v1", "rkt:x"]
+    {
         assert!(text.parse::<StoreRef>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn stores_are_written_as_they_are_read() {
+    for text in ["docker:/var/lib/docker", "containerd:/srv/c", "tree:/srv/root", "oci:dir:v1"] {
+        assert_eq!(text.parse::<StoreRef>().unwrap().to_string(), text);
     }
 }
 
