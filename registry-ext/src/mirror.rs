@@ -13,6 +13,7 @@
 //! | the bytes of an answer, whatever fails | `reader` |
 //! | connections, and the answer to each request | `server`, `tls`, `dispatch`, `objects`, `answer` |
 //! | the blobs that are kept | `cache` |
+//! | what was saved | `metrics`, `history`, `page` |
 //!
 //! ```no_run
 //! use registry_ext::mirror::{Mirror, MirrorOptions};
@@ -31,9 +32,11 @@ mod cache;
 mod decide;
 mod decision;
 mod dispatch;
+mod history;
 mod metrics;
 mod objects;
 mod options;
+mod page;
 mod produce;
 mod productions;
 mod reader;

@@ -29,6 +29,8 @@ async fn a_blob_is_made_of_its_delta_bit_for_bit() {
     // And again, from the cache.
     assert_eq!(mirror.blob(digest).await, blob);
     assert_eq!(bench.registry.take_requests(), Vec::<String>::new());
+    let page = reqwest::get(format!("http://{}/", mirror.address)).await.unwrap().text().await.unwrap();
+    assert!(page.contains("made of a delta") && page.contains(&bench.name()), "{page}");
     let config = mirror.blob(image.config_digest).await;
     assert_eq!(config, image.config);
     assert_eq!(bench.registry.take_requests(), Vec::<String>::new(), "the config was read for the decision");

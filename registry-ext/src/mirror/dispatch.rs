@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request as HttpRequest, Response, StatusCode, header};
@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 
 use super::answer::{NAMESPACE, document, error, not_allowed, of_failure};
 use super::objects::Request;
+use super::page::{Totals, page};
 use super::route::{Object, Route, route};
 use super::shared::Shared;
 
@@ -43,6 +44,13 @@ async fn dispatch(
         return (not_allowed(), String::new(), "other");
     }
     let own = match path {
+        "/" => {
+            let (cache, max_cache) = shared.cache.size();
+            let fetched = shared.upstreams.received().values().sum();
+            let totals = Totals { fetched, saved: shared.metrics.saved_in_all(), cache, max_cache };
+            let page = page(totals, &shared.history.last(), SystemTime::now());
+            Some(text("text/html; charset=utf-8", page))
+        }
         "/healthz" => Some(text("text/plain", "ok\n".into())),
         "/readyz" => Some(text("text/plain", "ready\n".into())),
         "/metrics" => {

@@ -1,7 +1,7 @@
 //! Figures of the bytes that the mirror passed on and saved, in the text form that Prometheus reads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -72,6 +72,7 @@ pub(super) struct Metrics {
     sent: Family<Sent, Counter>,
     fetched: Family<Of, Counter>,
     saved: Family<Of, Counter>,
+    saved_in_all: AtomicU64,
     rebuilds: Family<Rebuilt, Counter>,
     seconds: Histogram,
     cache: Gauge,
@@ -87,6 +88,7 @@ impl Metrics {
             sent: Family::default(),
             fetched: Family::default(),
             saved: Family::default(),
+            saved_in_all: AtomicU64::new(0),
             rebuilds: Family::default(),
             seconds: Histogram::new(exponential_buckets(0.05, 2.0, 14)),
             cache: Gauge::default(),
@@ -137,6 +139,12 @@ impl Metrics {
     /// Counts bytes that a registry did not have to send.
     pub(super) fn saved(&self, registry: &str, bytes: u64) {
         self.saved.get_or_create(&Of { registry: self.name(registry) }).inc_by(bytes);
+        self.saved_in_all.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that all registries together did not have to send.
+    pub(super) fn saved_in_all(&self) -> u64 {
+        self.saved_in_all.load(Ordering::Relaxed)
     }
 
     /// Counts a blob that was made of a delta, or was to be.

@@ -15,6 +15,7 @@ use tempfile::NamedTempFile;
 use tokio::time::timeout;
 
 use super::decision::{ImageEntry, RebuildPlan};
+use super::history::{Outcome, PulledLayer};
 use super::productions::{Progress, Receiver, Sender};
 use super::shared::Shared;
 use super::upstreams::{NamedBlob, Upstream};
@@ -70,13 +71,19 @@ impl Drop for Production {
 
 impl Production {
     async fn run(self, plan: Option<RebuildPlan>) {
-        let made = match plan {
+        let rebuilt = match plan {
             Some(plan) => self.rebuild(&plan).await,
-            None => None,
+            None => Err(self.reason()),
         };
-        let made = match made {
-            Some(file) => Ok(file),
-            None => self.download().await,
+        let made = match rebuilt {
+            Ok(file) => Ok(file),
+            Err(reason) => {
+                let fetched = self.download().await;
+                if fetched.is_ok() {
+                    self.note(self.blob.size(), Outcome::Fetched(reason));
+                }
+                fetched
+            }
         };
         match made {
             Ok(file) => self.keep(file).await,
@@ -84,9 +91,21 @@ impl Production {
         }
     }
 
-    /// Makes the blob of a delta; `None` if that failed.
-    async fn rebuild(&self, plan: &RebuildPlan) -> Option<NamedTempFile> {
-        let permit = self.shared.rebuilds.acquire().await.ok()?;
+    /// Returns the reason why the blob is not made of a delta.
+    fn reason(&self) -> String {
+        let reason =
+            self.image.decision.get().and_then(|decision| decision.reasons.get(&self.digest).cloned());
+        reason.unwrap_or_else(|| "it is no layer, or the search for deltas failed".into())
+    }
+
+    fn note(&self, fetched: u64, outcome: Outcome) {
+        let layer = PulledLayer { digest: self.digest, size: self.blob.size(), fetched, outcome };
+        self.shared.history.note(&self.upstream.client.name(), self.image.manifest.digest, layer);
+    }
+
+    /// Makes the blob of a delta, or returns the reason why that failed.
+    async fn rebuild(&self, plan: &RebuildPlan) -> std::result::Result<NamedTempFile, String> {
+        let permit = self.shared.rebuilds.acquire().await.map_err(|error| error.to_string())?;
         let began = Instant::now();
         let mut spent = Spent::default();
         let line = self.upstream.client.line_rate();
@@ -103,16 +122,18 @@ impl Production {
             Ok((file, reading)) => {
                 let saved = self.blob.size().saturating_sub(spent.bytes);
                 self.shared.metrics.saved(&self.upstream.registry, saved);
+                self.note(spent.bytes, Outcome::Rebuilt);
                 tracing::info!(
                     blob = %self.digest, size = self.blob.size(), fetched = spent.bytes,
                     seconds = began.elapsed().as_secs_f64(), "made of a delta"
                 );
                 self.give(&reading, self.blob.size());
-                Some(file)
+                Ok(file)
             }
             Err(error) => {
-                tracing::warn!(blob = %self.digest, "fetched, since no delta makes it: {}", error.one_line());
-                None
+                let reason = format!("no delta makes it: {}", error.one_line());
+                tracing::warn!(blob = %self.digest, "fetched, since {reason}");
+                Err(reason)
             }
         }
     }

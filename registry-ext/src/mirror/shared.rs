@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::cache::BlobCache;
+use super::history::History;
 use super::metrics::Metrics;
 use super::options::MirrorOptions;
 use super::productions::Productions;
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     pub(super) cache: Arc<BlobCache>,
     pub(super) productions: Productions,
     pub(super) metrics: Metrics,
+    pub(super) history: History,
     /// Permits for blobs that are made at one time: each takes a core.
     pub(super) rebuilds: Semaphore,
     /// For downloads of deltas, and tars. It lies in the cache.
@@ -52,6 +54,7 @@ impl Shared {
             cache: Arc::new(cache),
             productions: Productions::default(),
             metrics: Metrics::new(),
+            history: History::default(),
             rebuilds: Semaphore::new(cores),
             max_layer_size: options.max_layer_size,
             patience: options.patience,
