@@ -6,6 +6,7 @@ mod resolve;
 use layer::{BlobDigest, DiffId, Digest};
 use oci_spec::image::{Descriptor, ImageManifest};
 
+use crate::Error;
 use crate::oci::Manifest;
 use crate::repository::Repository;
 
@@ -81,4 +82,32 @@ pub struct Images {
     pub repository: Repository,
     /// The images.
     pub images: Vec<Image>,
+}
+
+impl Images {
+    /// The image of the platform that comes nearest to `platform`, if one is for it.
+    pub(crate) fn counterpart(&self, platform: &Platform) -> Option<ImageIn<'_>> {
+        let image = platform.counterpart(&self.images, |image| &image.platform)?;
+        Some(ImageIn { repository: &self.repository, image })
+    }
+
+    fn platforms(&self) -> String {
+        self.images.iter().map(|image| image.platform.to_string()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// An image, and the repository that has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ImageIn<'i> {
+    pub(crate) repository: &'i Repository,
+    pub(crate) image: &'i Image,
+}
+
+/// The error if none of the `old` images is for a platform of the `new` ones.
+pub(crate) fn no_shared_platform(old: &[&Images], new: &Images) -> Error {
+    Error::NoPlatform {
+        what: "the old image".into(),
+        wanted: new.platforms(),
+        available: old.iter().map(|images| images.platforms()).collect::<Vec<_>>().join(", "),
+    }
 }

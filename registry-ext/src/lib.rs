@@ -2,13 +2,13 @@
 //!
 //! - [`artifact`] writes and reads the two published layouts, `_deltaindex` and the oci-delta
 //!   artifact; it is pure.
-//! - [`publish()`] makes the deltas between two images, applies each to prove it, keeps those that
+//! - A [`Publisher`] makes the deltas between two images, applies each to prove it, keeps those that
 //!   save something, and pushes them.
 //! - [`discover()`](discover::discover) gathers the deltas for an image; [`choose`](discover::choose)
 //!   takes the best, and is pure.
 //! - A [`Puller`] gets an image: what is here stays, what has a delta is rebuilt from it, the rest is
 //!   fetched. It compares each layer with its diff_id, and never fails because of a delta.
-//! - [`verify()`], [`prune()`] and [`measure()`] check, remove and weigh deltas.
+//! - A [`Verifier`], a [`Pruner`] and a [`Measurer`] check, remove and weigh deltas.
 //! - [`blob_recipe`] makes the compressed blob of a layer of its tar, bit for bit.
 //! - [`scratch`] has the temporary directories; a program that is told to end removes them all.
 //! - [`store`] is where images are installed, [`repository`] where they are published: on a
@@ -62,8 +62,8 @@ pub mod verify;
 pub mod watch;
 
 pub use error::{Error, Result};
-pub use measure::measure;
-pub use prune::prune;
-pub use publish::publish;
+pub use measure::Measurer;
+pub use prune::Pruner;
+pub use publish::Publisher;
 pub use pull::Puller;
-pub use verify::verify;
+pub use verify::Verifier;

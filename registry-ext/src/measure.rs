@@ -6,11 +6,12 @@ use delta_format::Version;
 use layer::{DiffId, Spool, SpoolOptions};
 use serde::Serialize;
 
-use crate::delta::{DeltaCache, LayerOf, LayersOf, MakeOptions, UnpackedLayer};
+use crate::Result;
+use crate::delta::{Delta, DeltaCache, LayerOf, LayersOf, MakeOptions, UnpackedLayer};
 use crate::error::blocking;
-use crate::image::{Image, ImageLayer, Images, Platform};
+use crate::image::{ImageIn, ImageLayer, Images, Platform, no_shared_platform};
+use crate::publish::FEW_LAYERS;
 use crate::watch::Watch;
-use crate::{Error, Result};
 
 /// The saving of deltas between two images. Sizes are in bytes.
 #[derive(Debug, Clone, Serialize)]
@@ -59,77 +60,170 @@ impl MeasuredLayer {
     }
 }
 
-/// Makes the deltas from `old` to `new`, from all layers of the old image as an oci-delta artifact
-/// has them, for each platform that both have; and those from the last layer alone, as `_deltaindex` has them,
-/// where the old image has at most `delta_index_max_layers` layers.
-///
-/// # Errors
-/// Those of the repositories and of the machine; a layer that cannot be read as a tar costs a warning.
-/// [`Error::NoPlatform`] if they share no platform.
-pub async fn measure(
-    old: &Images,
-    new: &Images,
-    options: &MakeOptions,
+/// The measuring of what deltas save, with its options. [`images`](Self::images) and [`layers`](Self::layers)
+/// do it.
+#[derive(Debug, Clone)]
+pub struct Measurer {
+    options: MakeOptions,
     delta_index_max_layers: usize,
-    watch: &Watch,
-) -> Result<Vec<Measurement>> {
-    let cache = DeltaCache::new(options, watch)?;
-    let mut measurements = Vec::new();
-    for target in &new.images {
-        let same = target.platform.counterpart(&old.images, |source| &source.platform);
-        let Some(source) = same else { continue };
-        measurements.push(measure_pair(&cache, (old, source), (new, target), delta_index_max_layers).await?);
-    }
-    if measurements.is_empty() {
-        let names = |images: &Images| {
-            images.images.iter().map(|image| image.platform.to_string()).collect::<Vec<_>>().join(", ")
-        };
-        return Err(Error::NoPlatform {
-            what: "the old image".into(),
-            wanted: names(new),
-            available: names(old),
-        });
-    }
-    Ok(measurements)
+    watch: Watch,
 }
 
-/// Makes the delta from one layer in a file to another.
-///
-/// # Errors
-/// [`Error::Layer`] if one cannot be read; [`Error::Diff`]; [`Error::Io`].
-pub async fn measure_layers(
-    old: &Path,
-    new: &Path,
-    options: &MakeOptions,
-    watch: &Watch,
-) -> Result<Measurement> {
-    let cache = DeltaCache::new(options, watch)?;
-    let (old, new) = (layer_of_file(old, options).await?, layer_of_file(new, options).await?);
-    let delta = async |newest| cache.delta(vec![old.clone()], new.clone(), newest).await;
-    let mut layer = MeasuredLayer {
-        diff_id: new.diff_id,
-        blob_size: new.spool.blob_size(),
-        delta_size: None,
-        delta_index_size: None,
-        tardf3_size: None,
-        has_failed: false,
-        seconds: 0.0,
-    };
-    if cache.sees_through() {
-        let delta = delta(Version::V3).await?;
+impl Default for Measurer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Measurer {
+    /// Prepares to make the deltas that a [`Publisher`](crate::Publisher) would make.
+    pub fn new() -> Self {
+        Self { options: MakeOptions::default(), delta_index_max_layers: FEW_LAYERS, watch: Watch::nothing() }
+    }
+
+    /// Sets the options for making deltas.
+    #[must_use]
+    pub fn options(mut self, options: MakeOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Sets the most layers of an old image for which the deltas of `_deltaindex` are made.
+    #[must_use]
+    pub const fn delta_index_max_layers(mut self, layers: usize) -> Self {
+        self.delta_index_max_layers = layers;
+        self
+    }
+
+    /// Sets the receiver of warnings and of progress.
+    #[must_use]
+    pub fn watch(mut self, watch: &Watch) -> Self {
+        self.watch = watch.clone();
+        self
+    }
+
+    /// Makes the deltas from `old` to `new` for each platform that both have: from all layers of the old image,
+    /// as an oci-delta artifact has them; and from its last layer alone, as `_deltaindex` has them.
+    ///
+    /// # Errors
+    /// Those of the repositories and of the machine; a layer that cannot be read as a tar costs a warning.
+    /// [`Error::NoPlatform`](crate::Error::NoPlatform) if they share no platform.
+    pub async fn images(&self, old: &Images, new: &Images) -> Result<Vec<Measurement>> {
+        let cache = DeltaCache::new(&self.options, &self.watch)?;
+        let mut measurements = Vec::new();
+        for image in &new.images {
+            let target = ImageIn { repository: &new.repository, image };
+            if let Some(source) = old.counterpart(&image.platform) {
+                measurements.push(self.pair(source, target, &cache).await?);
+            }
+        }
+        if measurements.is_empty() { Err(no_shared_platform(&[old], new)) } else { Ok(measurements) }
+    }
+
+    async fn pair(
+        &self,
+        source: ImageIn<'_>,
+        target: ImageIn<'_>,
+        cache: &DeltaCache,
+    ) -> Result<Measurement> {
+        let (old, new) = (source.image, target.image);
+        let has_delta_index = !old.layers.is_empty() && old.layers.len() <= self.delta_index_max_layers;
+        let lacking = new.layers_not_in(old);
+        let mut layers = Vec::new();
+        for layer in &new.layers {
+            let mut measured = MeasuredLayer::new(layer.diff_id, layer.blob.size());
+            if lacking.contains(&layer) {
+                let target = LayerOf { repository: target.repository, layer };
+                measured.make(source, target, has_delta_index, cache).await?;
+            }
+            layers.push(measured);
+        }
+        Ok(Measurement {
+            platform: Some(new.platform.clone()),
+            has_delta_index,
+            plain: lacking.iter().map(|layer| layer.blob.size()).sum(),
+            with_deltas: layers.iter().map(MeasuredLayer::fetched).sum(),
+            layers,
+        })
+    }
+
+    /// Makes the delta from one layer in a file to another.
+    ///
+    /// # Errors
+    /// [`Error::Layer`](crate::Error::Layer) if one cannot be read; [`Error::Diff`](crate::Error::Diff);
+    /// [`Error::Io`](crate::Error::Io).
+    pub async fn layers(&self, old: &Path, new: &Path) -> Result<Measurement> {
+        let cache = DeltaCache::new(&self.options, &self.watch)?;
+        let old = layer_of_file(old, &self.options).await?;
+        let new = layer_of_file(new, &self.options).await?;
+        let mut layer = MeasuredLayer::new(new.diff_id, new.spool.blob_size());
+        if cache.sees_through() {
+            let delta = cache.delta(vec![old.clone()], new.clone(), Version::V3).await?;
+            layer.note_tardf3(&delta);
+        }
+        let delta = cache.delta(vec![old], new, Version::V2).await?;
+        layer.delta_size = Some(delta.size);
+        layer.seconds += delta.seconds;
+        Ok(Measurement {
+            platform: None,
+            has_delta_index: false,
+            plain: layer.blob_size,
+            with_deltas: layer.fetched(),
+            layers: vec![layer],
+        })
+    }
+}
+
+impl MeasuredLayer {
+    /// A layer before its deltas are made.
+    const fn new(diff_id: DiffId, blob_size: u64) -> Self {
+        let (delta_size, delta_index_size, tardf3_size) = (None, None, None);
+        let (has_failed, seconds) = (false, 0.0);
+        Self { diff_id, blob_size, delta_size, delta_index_size, tardf3_size, has_failed, seconds }
+    }
+
+    /// Makes the deltas from `source`.
+    async fn make(
+        &mut self,
+        source: ImageIn<'_>,
+        target: LayerOf<'_>,
+        has_delta_index: bool,
+        cache: &DeltaCache,
+    ) -> Result<()> {
+        let old: Vec<&ImageLayer> = source.image.layers.iter().collect();
+        let delta = async |old, newest| {
+            let old = LayersOf { repository: source.repository, layers: old };
+            cache.delta_unless_unreadable(old, target, newest).await
+        };
+        if cache.sees_through()
+            && let Some(delta) = delta(&old, Version::V3).await?
+        {
+            self.note_tardf3(&delta);
+        }
+        match delta(&old, Version::V2).await? {
+            Some(delta) => {
+                self.delta_size = Some(delta.size);
+                self.seconds += delta.seconds;
+            }
+            None => self.has_failed = true,
+        }
+        if has_delta_index
+            && let Some((_, last)) = old.split_last_chunk::<1>()
+            && let Some(delta) = delta(last, Version::V1).await?
+        {
+            self.delta_index_size = Some(delta.size);
+            self.seconds += delta.seconds;
+        }
+        Ok(())
+    }
+
+    /// Notes a tardf3 delta, unless it sees through nothing.
+    fn note_tardf3(&mut self, delta: &Delta) {
         if delta.version == Version::V3 {
-            (layer.tardf3_size, layer.seconds) = (Some(delta.size), delta.seconds);
+            self.tardf3_size = Some(delta.size);
+            self.seconds += delta.seconds;
         }
     }
-    let delta = delta(Version::V2).await?;
-    (layer.delta_size, layer.seconds) = (Some(delta.size), layer.seconds + delta.seconds);
-    Ok(Measurement {
-        platform: None,
-        has_delta_index: false,
-        plain: layer.blob_size,
-        with_deltas: layer.fetched(),
-        layers: vec![layer],
-    })
 }
 
 /// Reads the layer in a file.
@@ -143,60 +237,4 @@ async fn layer_of_file(path: &Path, options: &MakeOptions) -> Result<UnpackedLay
         Ok(UnpackedLayer { diff_id, spool })
     })
     .await
-}
-
-async fn measure_pair(
-    cache: &DeltaCache,
-    (old, source): (&Images, &Image),
-    (new, target): (&Images, &Image),
-    delta_index_max_layers: usize,
-) -> Result<Measurement> {
-    let last = source.layers.last().filter(|_| source.layers.len() <= delta_index_max_layers);
-    let of_old: Vec<&ImageLayer> = source.layers.iter().collect();
-    let lacking = target.layers_not_in(source);
-    let mut layers = Vec::new();
-    for layer in &target.layers {
-        let (mut delta_size, mut delta_index_size, mut tardf3_size) = (None, None, None);
-        let (mut has_failed, mut seconds) = (false, 0.0);
-        if lacking.contains(&layer) {
-            let delta = async |newest| {
-                let old = LayersOf { repository: &old.repository, layers: &of_old };
-                let new = LayerOf { repository: &new.repository, layer };
-                cache.delta_unless_unreadable(old, new, newest).await
-            };
-            if cache.sees_through()
-                && let Some(delta) = delta(Version::V3).await?
-                && delta.version == Version::V3
-            {
-                (tardf3_size, seconds) = (Some(delta.size), delta.seconds);
-            }
-            match delta(Version::V2).await? {
-                Some(delta) => (delta_size, seconds) = (Some(delta.size), seconds + delta.seconds),
-                None => has_failed = true,
-            }
-            if let Some(last) = last {
-                let old = LayersOf { repository: &old.repository, layers: &[last] };
-                let new = LayerOf { repository: &new.repository, layer };
-                if let Some(delta) = cache.delta_unless_unreadable(old, new, Version::V1).await? {
-                    (delta_index_size, seconds) = (Some(delta.size), seconds + delta.seconds);
-                }
-            }
-        }
-        layers.push(MeasuredLayer {
-            diff_id: layer.diff_id,
-            blob_size: layer.blob.size(),
-            delta_size,
-            delta_index_size,
-            tardf3_size,
-            has_failed,
-            seconds,
-        });
-    }
-    Ok(Measurement {
-        platform: Some(target.platform.clone()),
-        has_delta_index: last.is_some(),
-        plain: lacking.iter().map(|layer| layer.blob.size()).sum(),
-        with_deltas: layers.iter().map(MeasuredLayer::fetched).sum(),
-        layers,
-    })
 }

@@ -22,41 +22,22 @@ const MAX_ARTIFACTS: usize = 1024;
 /// Most bytes of the manifests of all of them, and of the images that are looked for.
 const MAX_READ: u64 = 256 << 20;
 
-/// The images that may still be installed somewhere.
-#[derive(Debug, Clone, Default)]
-pub struct Keep {
-    configs: HashSet<Digest>,
-    layers: HashSet<DiffId>,
-}
-
-impl Keep {
-    /// Deltas from these images stay.
-    pub fn new<'i>(images: impl IntoIterator<Item = &'i Image>) -> Self {
-        let mut keep = Self::default();
-        for image in images {
-            keep.configs.insert(image.config_digest);
-            keep.layers.extend(image.layers.iter().map(|layer| layer.diff_id));
-        }
-        keep
-    }
-}
-
 /// A delta that `_deltaindex` lists no more.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct PrunedDelta {
     /// The diff_id of the layer that it reads.
-    pub from: String,
+    pub from: DiffId,
     /// The diff_id of the layer that it makes.
-    pub to: String,
+    pub to: DiffId,
 }
 
 /// The deltas and artifacts that were removed, or would be.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PruneReport {
     /// Digests of the artifacts.
-    pub artifacts: Vec<String>,
+    pub artifacts: Vec<Digest>,
     /// Digests of the artifacts with recipes of blobs: they go with the last delta.
-    pub recipe_artifacts: Vec<String>,
+    pub recipe_artifacts: Vec<Digest>,
     /// Deltas taken out of `_deltaindex`.
     pub deltas: Vec<PrunedDelta>,
     /// Tags that are gone.
@@ -114,61 +95,179 @@ pub async fn targets(repository: &Repository) -> Result<Vec<Digest>> {
     Ok(targets.into_iter().collect())
 }
 
-/// Removes the deltas to `target` (the digest of an image's manifest) that are not from an image in
-/// `keep`. If the target itself is gone from the repository, all of them. With `dry_run` nothing is
-/// changed.
-///
-/// # Errors
-/// Those of the repository.
-pub async fn prune(
-    repository: &Repository,
-    target: Digest,
-    keep: &Keep,
+/// The removal of deltas from a repository, with its options. [`prune`](Self::prune) does it.
+#[derive(Debug, Clone)]
+pub struct Pruner<'p> {
+    repository: &'p Repository,
+    keep: Keep,
     dry_run: bool,
-) -> Result<PruneReport> {
-    let is_gone = repository.manifest(&Name::Digest(target)).await?.is_none();
-    let nothing = Keep::default();
-    let keep = if is_gone { &nothing } else { keep };
-    let mut report = PruneReport { deleted: true, ..PruneReport::default() };
+}
 
-    let (mut artifacts, mut recipes) = (Vec::new(), Vec::new());
-    let mut entries = repository.referrers(target).await?;
-    let mut seen = HashSet::new();
-    entries.retain(|entry| {
-        let stated = stated_type(entry.artifact_type().as_ref());
-        (stated.is_none() || is_ours(stated)) && seen.insert(entry.digest().clone())
-    });
-    // Those that say that they are ours come first, so that junk hides none of them.
-    entries.sort_by_key(|entry| Reverse(is_ours(entry.artifact_type().as_ref())));
-    let (mut size, count) = (0, entries.len());
-    for (index, entry) in entries.iter().enumerate() {
-        if index >= MAX_ARTIFACTS || size > MAX_READ {
-            report.unread = count - index;
-            break;
-        }
-        let (read, kind) = kind_of(repository, entry).await?;
-        size += read;
-        match kind {
-            Some(Referrer::Recipes) => recipes.push(digest_of(entry)?),
-            Some(Referrer::DeltasFrom(config)) if keep.configs.contains(&config) => report.kept += 1,
-            Some(Referrer::DeltasFrom(_)) => artifacts.push(digest_of(entry)?),
-            None => {}
-        }
+/// The images that may still be installed somewhere.
+#[derive(Debug, Clone, Default)]
+struct Keep {
+    configs: HashSet<Digest>,
+    layers: HashSet<DiffId>,
+}
+
+impl<'p> Pruner<'p> {
+    /// Prepares to remove deltas from `repository`: all of them, unless images are [kept](Self::keep).
+    pub fn new(repository: &'p Repository) -> Self {
+        Self { repository, keep: Keep::default(), dry_run: false }
     }
-    report.artifacts = artifacts.iter().map(ToString::to_string).collect();
-    if !dry_run && !artifacts.is_empty() {
-        report.deleted &= remove_artifacts(repository, target, &artifacts).await?;
+
+    /// Adds an image that may still be installed somewhere: deltas from it stay.
+    #[must_use]
+    pub fn keep(mut self, image: &Image) -> Self {
+        self.keep.configs.insert(image.config_digest);
+        self.keep.layers.extend(image.layers.iter().map(|layer| layer.diff_id));
+        self
     }
-    prune_index(repository, target, keep, dry_run, &mut report).await?;
-    prune_tag(repository, target, keep, dry_run, &mut report).await?;
-    // Without a delta nobody makes a blob.
-    if report.kept + report.unread == 0 {
-        report.recipe_artifacts = recipes.iter().map(ToString::to_string).collect();
-        if !dry_run {
-            report.deleted &= remove_artifacts(repository, target, &recipes).await?;
+
+    /// Says whether nothing is changed, and only the report is made.
+    #[must_use]
+    pub const fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// Removes the deltas to `target` (the digest of an image's manifest) that are not from an image that is
+    /// kept. If the target itself is gone from the repository, all of them.
+    ///
+    /// # Errors
+    /// Those of the repository.
+    pub async fn prune(&self, target: Digest) -> Result<PruneReport> {
+        let repository = self.repository;
+        let is_gone = repository.manifest(&Name::Digest(target)).await?.is_none();
+        let nothing = Keep::default();
+        let keep = if is_gone { &nothing } else { &self.keep };
+        let report = PruneReport { deleted: true, ..PruneReport::default() };
+        let mut of_target = TargetPruner { repository, target, keep, dry_run: self.dry_run, report };
+        let recipes = of_target.prune_artifacts().await?;
+        of_target.prune_index().await?;
+        of_target.prune_tag().await?;
+        of_target.prune_recipes(recipes).await?;
+        Ok(of_target.report)
+    }
+}
+
+/// The removal of the deltas to one image, a place after the other.
+struct TargetPruner<'p> {
+    repository: &'p Repository,
+    target: Digest,
+    keep: &'p Keep,
+    dry_run: bool,
+    report: PruneReport,
+}
+
+impl TargetPruner<'_> {
+    /// Removes artifacts with deltas. Returns those with recipes.
+    async fn prune_artifacts(&mut self) -> Result<Vec<Digest>> {
+        let mut entries = self.repository.referrers(self.target).await?;
+        let mut seen = HashSet::new();
+        entries.retain(|entry| {
+            let stated = stated_type(entry.artifact_type().as_ref());
+            (stated.is_none() || is_ours(stated)) && seen.insert(entry.digest().clone())
+        });
+        // Those that say that they are ours come first, so that junk hides none of them.
+        entries.sort_by_key(|entry| Reverse(is_ours(entry.artifact_type().as_ref())));
+        let (mut recipes, mut size, count) = (Vec::new(), 0, entries.len());
+        for (index, entry) in entries.iter().enumerate() {
+            if index >= MAX_ARTIFACTS || size > MAX_READ {
+                self.report.unread = count - index;
+                break;
+            }
+            let (read, kind) = kind_of(self.repository, entry).await?;
+            size += read;
+            match kind {
+                Some(Referrer::Recipes) => recipes.push(digest_of(entry)?),
+                Some(Referrer::DeltasFrom(config)) if self.keep.configs.contains(&config) => {
+                    self.report.kept += 1;
+                }
+                Some(Referrer::DeltasFrom(_)) => self.report.artifacts.push(digest_of(entry)?),
+                None => {}
+            }
         }
+        if !self.dry_run {
+            self.report.deleted &=
+                remove_artifacts(self.repository, self.target, &self.report.artifacts).await?;
+        }
+        Ok(recipes)
     }
-    Ok(report)
+
+    /// Removes the artifacts with recipes if no delta is left: without a delta nobody makes a blob.
+    async fn prune_recipes(&mut self, recipes: Vec<Digest>) -> Result<()> {
+        if self.report.kept + self.report.unread > 0 {
+            return Ok(());
+        }
+        if !self.dry_run {
+            self.report.deleted &= remove_artifacts(self.repository, self.target, &recipes).await?;
+        }
+        self.report.recipe_artifacts = recipes;
+        Ok(())
+    }
+
+    /// Takes deltas out of `_deltaindex`.
+    async fn prune_index(&mut self) -> Result<()> {
+        let (repository, target, dry_run) = (self.repository, self.target, self.dry_run);
+        let (mut unlisted, mut pruned, mut kept_count) = (BTreeSet::new(), BTreeSet::new(), 0);
+        shared_index::update(repository, DELTA_INDEX_TAG, async |current| {
+            let mut deltas = Vec::new();
+            let entries = delta_index::entries_for(current, target);
+            for entry in &entries {
+                let manifest = repository.manifest(&Name::Digest(digest_of(entry)?)).await?;
+                let Some(manifest) = manifest else { continue };
+                deltas.extend(delta_index::deltas_of(&parse_manifest("delta manifest", &manifest.bytes)?));
+            }
+            let (kept, gone) = self.split(deltas);
+            pruned.extend(gone.iter().map(|delta| PrunedDelta { from: delta.from, to: delta.to }));
+            kept_count = kept.len();
+            // An entry without any delta is of no use to anybody.
+            if dry_run || (gone.is_empty() && (entries.is_empty() || !kept.is_empty())) {
+                return Ok(None);
+            }
+            for entry in &entries {
+                unlisted.insert(digest_of(entry)?);
+            }
+            if kept.is_empty() {
+                return Ok(Some(delta_index::with_entry(current, target, None)));
+            }
+            let manifest = Manifest::new(delta_index::build(target, &kept), None);
+            unlisted.remove(&manifest.digest);
+            repository.put_manifest(&manifest, None).await?;
+            Ok(Some(delta_index::with_entry(current, target, Some(&manifest.bytes))))
+        })
+        .await?;
+        for manifest in unlisted {
+            self.report.deleted &= repository.delete_manifest(manifest).await?;
+        }
+        self.report.deltas.extend(pruned);
+        self.report.kept += kept_count;
+        Ok(())
+    }
+
+    /// The tag of the older draft goes once none of its deltas is wanted.
+    async fn prune_tag(&mut self) -> Result<()> {
+        let tag = deltas_tag(self.target);
+        let Some(manifest) = self.repository.manifest(&Name::Tag(tag.clone())).await? else { return Ok(()) };
+        let deltas = match parse_manifest(&tag, &manifest.bytes) {
+            Ok(parsed) => delta_index::deltas_of(&parsed),
+            Err(_) => return Ok(()),
+        };
+        if !self.split(deltas).0.is_empty() {
+            return Ok(());
+        }
+        self.report.tags.push(tag.clone());
+        if !self.dry_run {
+            self.report.deleted &= self.repository.delete_tagged(&tag, manifest.digest).await?;
+        }
+        Ok(())
+    }
+
+    /// Splits deltas into those that stay and those that go.
+    fn split(&self, deltas: Vec<LayerDelta>) -> (Vec<LayerDelta>, Vec<LayerDelta>) {
+        deltas.into_iter().partition(|delta| self.keep.layers.contains(&delta.from))
+    }
 }
 
 fn is_ours(artifact_type: Option<&MediaType>) -> bool {
@@ -223,77 +322,4 @@ pub(crate) async fn remove_artifacts(
         deleted &= repository.delete_manifest(*artifact).await?;
     }
     Ok(deleted)
-}
-
-fn split(deltas: Vec<LayerDelta>, keep: &Keep) -> (Vec<LayerDelta>, Vec<LayerDelta>) {
-    deltas.into_iter().partition(|delta| keep.layers.contains(&delta.from))
-}
-
-async fn prune_index(
-    repository: &Repository,
-    target: Digest,
-    keep: &Keep,
-    dry_run: bool,
-    report: &mut PruneReport,
-) -> Result<()> {
-    let (mut unlisted, mut pruned, mut kept_count) = (BTreeSet::new(), BTreeSet::new(), 0);
-    shared_index::update(repository, DELTA_INDEX_TAG, async |current| {
-        let mut deltas = Vec::new();
-        let entries = delta_index::entries_for(current, target);
-        for entry in &entries {
-            let manifest = repository.manifest(&Name::Digest(digest_of(entry)?)).await?;
-            let Some(manifest) = manifest else { continue };
-            deltas.extend(delta_index::deltas_of(&parse_manifest("delta manifest", &manifest.bytes)?));
-        }
-        let (kept, gone) = split(deltas, keep);
-        pruned.extend(
-            gone.iter().map(|delta| PrunedDelta { from: delta.from.to_string(), to: delta.to.to_string() }),
-        );
-        kept_count = kept.len();
-        // An entry without any delta is of no use to anybody.
-        if dry_run || (gone.is_empty() && (entries.is_empty() || !kept.is_empty())) {
-            return Ok(None);
-        }
-        for entry in &entries {
-            unlisted.insert(digest_of(entry)?);
-        }
-        if kept.is_empty() {
-            return Ok(Some(delta_index::with_entry(current, target, None)));
-        }
-        let manifest = Manifest::new(delta_index::build(target, &kept), None);
-        unlisted.remove(&manifest.digest);
-        repository.put_manifest(&manifest, None).await?;
-        Ok(Some(delta_index::with_entry(current, target, Some(&manifest.bytes))))
-    })
-    .await?;
-    for manifest in unlisted {
-        report.deleted &= repository.delete_manifest(manifest).await?;
-    }
-    report.deltas.extend(pruned);
-    report.kept += kept_count;
-    Ok(())
-}
-
-/// The tag of the older draft goes once none of its deltas is wanted.
-async fn prune_tag(
-    repository: &Repository,
-    target: Digest,
-    keep: &Keep,
-    dry_run: bool,
-    report: &mut PruneReport,
-) -> Result<()> {
-    let tag = deltas_tag(target);
-    let Some(manifest) = repository.manifest(&Name::Tag(tag.clone())).await? else { return Ok(()) };
-    let deltas = match parse_manifest(&tag, &manifest.bytes) {
-        Ok(parsed) => delta_index::deltas_of(&parsed),
-        Err(_) => return Ok(()),
-    };
-    if !split(deltas, keep).0.is_empty() {
-        return Ok(());
-    }
-    report.tags.push(tag.clone());
-    if !dry_run {
-        report.deleted &= repository.delete_tagged(&tag, manifest.digest).await?;
-    }
-    Ok(())
 }

@@ -9,11 +9,11 @@ use axum::http::StatusCode;
 use delta_format::{Encoding, OpWriter, Version};
 use layer::Digest;
 use oci_spec::image::Descriptor;
+use registry_ext::Pruner;
 use registry_ext::artifact::TAR_DIFF;
 use registry_ext::artifact::oci_delta::{ArtifactLayer, Kind, OciDelta};
 use registry_ext::discover::discover;
 use registry_ext::oci::Manifest;
-use registry_ext::prune::{Keep, prune};
 use registry_ext::pull::Origin;
 use registry_ext::watch::Watch;
 use serde_json::json;
@@ -161,8 +161,9 @@ async fn pruning_reads_so_many_artifacts_and_finds_those_that_say_what_they_are(
         Some(respond(StatusCode::OK, &[], junk[index].clone()))
     });
     bench.registry.take_requests();
-    let report = prune(&bench.repository(), image.manifest.digest, &Keep::default(), true).await.unwrap();
-    assert_eq!(report.artifacts, [ours.digest().to_string()]);
+    let report = Pruner::new(&bench.repository()).dry_run(true).prune(image.manifest.digest).await.unwrap();
+    assert_eq!(report.artifacts.len(), 1);
+    assert_eq!(report.artifacts[0].to_string(), *ours.digest().as_ref());
     assert_eq!((report.unread, report.kept), (3001 - 1024, 0));
     assert!(count(&bench, "/manifests/sha256:") <= 1024 + 1);
 }

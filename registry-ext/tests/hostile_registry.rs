@@ -19,7 +19,6 @@ use registry_ext::Error;
 use registry_ext::credentials::{Credentials, Explicit};
 use registry_ext::discover::discover;
 use registry_ext::oci::{Name, descriptor_of, digest_of};
-use registry_ext::publish::PublishOptions;
 use registry_ext::pull::Origin;
 use registry_ext::registry::RegistryOptions;
 use registry_ext::repository::Repository;
@@ -299,7 +298,7 @@ async fn a_registry_says_when_to_come_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_collected_under_us_costs_a_warning_or_an_error() {
     let bench = Bench::new(Switches::default()).await;
-    bench.publish(&PublishOptions::default()).await.unwrap();
+    bench.publish(|to| to).await.unwrap();
     let store = bench.path("store");
     bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
     let image = bench.images("v2").await.images.remove(0);

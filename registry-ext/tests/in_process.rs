@@ -14,11 +14,12 @@ use registry_ext::credentials::{Credential, Credentials, Explicit};
 use registry_ext::discover::{Published, discover};
 use registry_ext::image::resolve;
 use registry_ext::oci::{Name, descriptor_of};
-use registry_ext::publish::{PublishOptions, publish};
+use registry_ext::publish::Publisher;
 use registry_ext::pull::{Origin, PullReport};
 use registry_ext::registry::{RegistryOptions, Retry};
 use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
+use registry_ext::{Pruner, Verifier};
 use support::bench::{Bench, warnings};
 use support::images::{TestImage, images_of, pair, push, stored_layers, write_index};
 use support::server::{Registry, Switches, error};
@@ -26,15 +27,15 @@ use support::{open, options};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-fn only_artifacts() -> PublishOptions {
-    PublishOptions { delta_index: false, ..PublishOptions::default() }
+fn only_artifacts(publisher: Publisher<'_>) -> Publisher<'_> {
+    publisher.delta_index(false)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_referrers_api_and_the_tag_that_stands_in() {
     for referrers in [true, false] {
         let bench = Bench::new(Switches { referrers, ..Switches::default() }).await;
-        bench.publish(&only_artifacts()).await.unwrap();
+        bench.publish(only_artifacts).await.unwrap();
         let tags = bench.repository().tags().await.unwrap();
         assert_eq!(tags.iter().any(|tag| tag.starts_with("sha256-")), !referrers, "{tags:?}");
         let store = bench.path("store");
@@ -49,7 +50,7 @@ async fn the_referrers_api_and_the_tag_that_stands_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn referrers_over_several_pages_and_without_a_filter() {
     let bench = Bench::new(Switches { page_size: 1, filters: false, ..Switches::default() }).await;
-    bench.publish(&only_artifacts()).await.unwrap();
+    bench.publish(only_artifacts).await.unwrap();
     let image = &bench.images("v2").await.images[0];
     // Other referrers of the image, one of which is no delta and one of which cannot be read.
     for artifact_type in
@@ -72,7 +73,7 @@ async fn referrers_over_several_pages_and_without_a_filter() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_corrupt_delta_costs_a_warning_and_the_whole_blob() {
     let bench = Bench::new(Switches::default()).await;
-    bench.publish(&only_artifacts()).await.unwrap();
+    bench.publish(only_artifacts).await.unwrap();
     let image = &bench.images("v2").await.images[0];
     for candidate in discover(&bench.repository(), image).await.candidates {
         let digest = candidate.blob.digest().to_string();
@@ -89,7 +90,7 @@ async fn a_corrupt_delta_costs_a_warning_and_the_whole_blob() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_delta_costs_a_warning_and_another_delta() {
     let bench = Bench::new(Switches { referrers: false, ..Switches::default() }).await;
-    bench.publish(&only_artifacts()).await.unwrap();
+    bench.publish(only_artifacts).await.unwrap();
     add_wrong_deltas(&bench).await;
     let report = pull_with_a_warning(&bench).await;
     assert_eq!(report.layers[1].from, Origin::Delta(Published::Artifact));
@@ -185,7 +186,7 @@ async fn a_manifest_is_put_again_whose_blobs_another_publisher_puts_too() {
             && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
         refuses.then(|| error(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN"))
     });
-    bench.publish(&only_artifacts()).await.unwrap();
+    bench.publish(only_artifacts).await.unwrap();
     assert_eq!(refusals.load(Ordering::Relaxed), 0);
     let store = bench.path("store");
     bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
@@ -193,7 +194,7 @@ async fn a_manifest_is_put_again_whose_blobs_another_publisher_puts_too() {
     assert_eq!(report.layers[1].from, Origin::Delta(Published::Artifact));
     // A blob that stays away is an error.
     refusals.store(usize::MAX, Ordering::Relaxed);
-    let error = bench.publish(&PublishOptions { force: true, ..only_artifacts() }).await.unwrap_err();
+    let error = bench.publish(|to| only_artifacts(to).force(true)).await.unwrap_err();
     assert!(error.to_string().contains("MANIFEST_BLOB_UNKNOWN"), "{error}");
     assert_eq!(refusals.load(Ordering::Relaxed), usize::MAX - 4);
 }
@@ -283,9 +284,8 @@ async fn each_platform_has_its_own_deltas() {
     push(&layout, "v1", &repository).await;
     push(&layout, "v2", &repository).await;
     let images = async |tag: &str| images_of(open(&name, &options(), dir.path()), tag, dir.path()).await;
-    let (new, old) = (images("v2").await, [images("v1").await]);
-    let report =
-        publish(&new, &old, &repository, &PublishOptions::default(), &Watch::nothing()).await.unwrap();
+    let (new, old) = (images("v2").await, images("v1").await);
+    let report = Publisher::new(&repository, &new).old(&old).publish().await.unwrap();
     assert_eq!((report.artifacts.len(), report.delta_manifests.len()), (2, 2));
     for image in &new.images {
         let found = discover(&repository, image).await;
@@ -310,8 +310,7 @@ async fn republish(bench: &Bench, change: impl Fn(String) -> String) -> registry
 #[tokio::test(flavor = "multi_thread")]
 async fn what_older_producers_wrote_is_used() {
     let bench = Bench::new(Switches::default()).await;
-    let only_index = PublishOptions { artifact: false, ..PublishOptions::default() };
-    bench.publish(&only_index).await.unwrap();
+    bench.publish(|to| to.artifact(false)).await.unwrap();
     let older = republish(&bench, |json| {
         json.replace("application/vnd.tar-diff", "application/vnd.redhat.tar-diff")
             .replace("\"schemaVersion\":2", "\"schemaVersion\":1")
@@ -319,9 +318,7 @@ async fn what_older_producers_wrote_is_used() {
     .await;
     let image = bench.images("v2").await.images.remove(0);
     let target = image.manifest.digest;
-    registry_ext::prune(&bench.repository(), target, &registry_ext::prune::Keep::default(), false)
-        .await
-        .unwrap();
+    Pruner::new(&bench.repository()).prune(target).await.unwrap();
     assert!(discover(&bench.repository(), &image).await.candidates.is_empty());
 
     let tag = registry_ext::artifact::deltas_tag(target);
@@ -334,8 +331,7 @@ async fn what_older_producers_wrote_is_used() {
     assert_eq!(report.layers[1].from, Origin::Delta(Published::DeltasTag));
     assert_eq!(stored_layers(&store, "v2"), bench.images.1.layers);
 
-    let keep = registry_ext::prune::Keep::default();
-    let report = registry_ext::prune(&bench.repository(), target, &keep, false).await.unwrap();
+    let report = Pruner::new(&bench.repository()).prune(target).await.unwrap();
     assert_eq!(report.tags, [tag]);
     assert!(discover(&bench.repository(), &image).await.candidates.is_empty());
 }
@@ -343,20 +339,16 @@ async fn what_older_producers_wrote_is_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_delta_is_found_and_replaced() {
     let bench = Bench::new(Switches::default()).await;
-    bench.publish(&PublishOptions::default()).await.unwrap();
+    bench.publish(|to| to).await.unwrap();
     let image = bench.images("v2").await.images.remove(0);
-    let old = [bench.images("v1").await];
-    let verify = async || {
-        let options = registry_ext::delta::MakeOptions::default();
-        registry_ext::verify(&bench.repository(), &image, &old, &options, &Watch::nothing()).await.unwrap()
-    };
+    let old = bench.images("v1").await;
+    let verify = async || Verifier::new(&bench.repository(), &image).old(&old).verify().await.unwrap();
     use registry_ext::verify::Verdict;
     assert!(verify().await.iter().all(|checked| checked.verdict == Verdict::Right));
     add_wrong_deltas(&bench).await;
     let wrong = verify().await.iter().filter(|checked| matches!(checked.verdict, Verdict::Wrong(_))).count();
     assert_eq!(wrong, 1);
-    let force = PublishOptions { force: true, ..PublishOptions::default() };
-    bench.publish(&force).await.unwrap();
+    bench.publish(|to| to.force(true)).await.unwrap();
     let checked = verify().await;
     assert_eq!(checked.len(), 2);
     assert!(checked.iter().all(|checked| checked.verdict == Verdict::Right));

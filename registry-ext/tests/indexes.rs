@@ -13,7 +13,7 @@ use registry_ext::discover::{Published, discover};
 use registry_ext::image::Images;
 use registry_ext::image::{Platform, resolve, resolve_all};
 use registry_ext::oci::{Manifest, Name, descriptor_of};
-use registry_ext::publish::{PublishOptions, publish};
+use registry_ext::publish::Publisher;
 use registry_ext::repository::Repository;
 use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
@@ -125,7 +125,7 @@ async fn lists_of_null_are_empty() {
     let bench = Bench::new(Switches::default()).await;
     let nothing = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": null});
     put(&bench.repository(), &nothing, Some(DELTA_INDEX_TAG)).await;
-    bench.publish(&PublishOptions::default()).await.unwrap();
+    bench.publish(|to| to).await.unwrap();
     let image = bench.images("v2").await.images.remove(0);
     let found = discover(&bench.repository(), &image).await;
     let layouts: BTreeSet<Published> = found.candidates.iter().map(|delta| delta.layout).collect();
@@ -163,16 +163,15 @@ async fn each_variant_has_its_own_deltas() {
         push(&layout, "v1", &repository).await;
         push(&layout, "v2", &repository).await;
         let images = async |tag: &str| images_of(open(&name, &options(), dir.path()), tag, dir.path()).await;
-        let (new, old) = (images("v2").await, [images("v1").await]);
-        let report =
-            publish(&new, &old, &repository, &PublishOptions::default(), &Watch::nothing()).await.unwrap();
+        let (new, old) = (images("v2").await, images("v1").await);
+        let report = Publisher::new(&repository, &new).old(&old).publish().await.unwrap();
         let digest = |images: &Images, platform: &str| {
             let image = images.images.iter().find(|image| image.platform.to_string() == platform).unwrap();
             image.manifest.digest
         };
         assert!(!report.deltas.is_empty());
         for delta in &report.deltas {
-            assert_eq!(delta.old, digest(&old[0], &delta.platform.to_string()), "{order:?}");
+            assert_eq!(delta.old, digest(&old, &delta.platform.to_string()), "{order:?}");
         }
         for (wanted, got) in [("linux/amd64", "linux/amd64"), ("linux/amd64/v3", "linux/amd64/v2")] {
             let tag = Name::Tag("v2".into());

@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode, header};
 use layer::Digest;
+use registry_ext::Pruner;
 use registry_ext::artifact::DELTA_INDEX_TAG;
 use registry_ext::discover::{Published, discover};
 use registry_ext::oci::{Manifest, Name, parse_index, referrers_tag};
-use registry_ext::prune::Keep;
-use registry_ext::publish::{Outcome, PublishOptions, publish};
+use registry_ext::publish::{Outcome, Publisher};
 use registry_ext::pull::Origin;
 use registry_ext::watch::Watch;
 use serde_json::{Value, json};
@@ -28,8 +28,8 @@ use support::server::{Call, Registry, Switches, error, respond, status};
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
-fn only_artifacts() -> PublishOptions {
-    PublishOptions { delta_index: false, ..PublishOptions::default() }
+fn only_artifacts(publisher: Publisher<'_>) -> Publisher<'_> {
+    publisher.delta_index(false)
 }
 
 fn without_referrers() -> Switches {
@@ -54,7 +54,7 @@ fn artifacts() -> (BTreeSet<Published>, Vec<String>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_referrers_that_is_refused_is_the_one_under_its_tag() {
     let bench = Bench::new(without_referrers()).await;
-    bench.publish(&only_artifacts()).await.unwrap();
+    bench.publish(only_artifacts).await.unwrap();
     let elsewhere = Registry::start("127.0.0.1:0", Switches::default()).await.unwrap();
     let there = format!("http://{}/list", elsewhere.address());
     // Nobody listens there.
@@ -126,10 +126,11 @@ async fn deltaindex_is_written_where_the_tag_of_referrers_is_the_image_itself() 
         reads_tags_as_digests(&bench, image.manifest.clone(), takes);
         assert!(bench.repository().referrers(image.manifest.digest).await.unwrap().is_empty());
 
-        let (new, old) = (bench.images("v2").await, [bench.images("v1").await]);
+        let (new, old) = (bench.images("v2").await, bench.images("v1").await);
         let (watch, seen) = warnings();
-        let both = PublishOptions::default();
-        let report = publish(&new, &old, &bench.repository(), &both, &watch).await.unwrap();
+        let repository = bench.repository();
+        let publisher = Publisher::new(&repository, &new).old(&old).watch(&watch);
+        let report = publisher.clone().publish().await.unwrap();
         assert_eq!((report.delta_manifests.len(), report.artifacts.len(), report.failures.len()), (1, 0, 1));
         let outcome = |layout| {
             let of = report.deltas.iter().filter(|delta| delta.layout == layout).map(|delta| delta.outcome);
@@ -141,7 +142,7 @@ async fn deltaindex_is_written_where_the_tag_of_referrers_is_the_image_itself() 
         assert!(seen.lock().unwrap()[0].contains("_deltaindex"), "{seen:?}");
         assert_eq!(found(&bench).await, ([Published::DeltaIndex].into(), Vec::new()));
         // Who asks for nothing else gets nothing.
-        let only = publish(&new, &old, &bench.repository(), &only_artifacts(), &watch).await;
+        let only = only_artifacts(publisher).publish().await;
         assert!(only.is_err(), "{only:?}");
     }
 }
@@ -153,7 +154,7 @@ async fn a_tag_of_referrers_that_is_no_index_is_none_and_is_replaced() {
     let (v1, v2) = (bench.images("v1").await.images.remove(0), bench.images("v2").await.images.remove(0));
     repository.put_manifest(&v1.manifest, Some(&referrers_tag(v2.manifest.digest))).await.unwrap();
     assert!(repository.referrers(v2.manifest.digest).await.unwrap().is_empty());
-    bench.publish(&only_artifacts()).await.unwrap();
+    bench.publish(only_artifacts).await.unwrap();
     assert_eq!(found(&bench).await, artifacts());
 }
 
@@ -169,7 +170,7 @@ async fn an_artifact_is_known_by_its_manifest_where_its_entry_says_nothing() {
         json!("Application/Vnd.io.github.containers.Oci-Delta.v1; charset=utf-8"),
     ] {
         let bench = Bench::new(without_referrers()).await;
-        bench.publish(&PublishOptions { exact: true, ..only_artifacts() }).await.unwrap();
+        bench.publish(|to| only_artifacts(to).exact(true)).await.unwrap();
         let target = bench.images("v2").await.images.remove(0).manifest.digest;
         let tag = Name::Tag(referrers_tag(target));
         let list = bench.repository().manifest(&tag).await.unwrap().unwrap();
@@ -192,7 +193,7 @@ async fn an_artifact_is_known_by_its_manifest_where_its_entry_says_nothing() {
         assert_eq!(found(&bench).await, artifacts(), "{said}");
         let image = bench.images("v2").await.images.remove(0);
         assert!(!discover(&bench.repository(), &image).await.blob_recipes.is_empty(), "{said}");
-        let pruned = registry_ext::prune(&bench.repository(), target, &Keep::default(), false).await.unwrap();
+        let pruned = Pruner::new(&bench.repository()).prune(target).await.unwrap();
         assert_eq!((pruned.artifacts.len(), pruned.recipe_artifacts.len()), (1, 1), "{said}");
     }
 }
@@ -202,9 +203,9 @@ async fn an_index_that_is_left_empty_goes_although_its_tag_stays() {
     for (deletes, deletes_tags) in [(true, false), (true, true), (false, false)] {
         let switches = Switches { deletes, deletes_tags, keeps_tags: true, ..without_referrers() };
         let bench = Bench::new(switches).await;
-        bench.publish(&PublishOptions::default()).await.unwrap();
+        bench.publish(|to| to).await.unwrap();
         let target = bench.images("v2").await.images.remove(0).manifest.digest;
-        let pruned = registry_ext::prune(&bench.repository(), target, &Keep::default(), false).await.unwrap();
+        let pruned = Pruner::new(&bench.repository()).prune(target).await.unwrap();
         assert_eq!((pruned.artifacts.len(), pruned.deltas.len(), pruned.kept), (1, 1, 0));
         assert_eq!(found(&bench).await, (BTreeSet::new(), Vec::new()));
         for tag in [DELTA_INDEX_TAG.to_owned(), referrers_tag(target)] {
@@ -212,7 +213,7 @@ async fn an_index_that_is_left_empty_goes_although_its_tag_stays() {
             let left = left.map(|left| parse_index("index", &left.bytes).unwrap().manifests().len());
             assert_eq!(left, (!deletes_tags).then_some(0), "{deletes} {deletes_tags}");
         }
-        bench.publish(&PublishOptions::default()).await.unwrap();
+        bench.publish(|to| to).await.unwrap();
         assert_eq!(found(&bench).await.0, [Published::DeltaIndex, Published::Artifact].into());
     }
 }

@@ -9,13 +9,13 @@ use registry_ext::delta::MakeOptions;
 use registry_ext::discover::discover;
 use registry_ext::image::Image;
 use registry_ext::image::Images;
-use registry_ext::measure::measure;
-use registry_ext::publish::{Outcome, PublishOptions, PublishReport, RecipeOutcome, publish};
+use registry_ext::publish::{Outcome, PublishReport, RecipeOutcome};
 use registry_ext::pull::{Origin, Puller};
 use registry_ext::repository::Repository;
 use registry_ext::store::{OciLayout, PullTarget};
-use registry_ext::verify::{Verdict, verify};
+use registry_ext::verify::Verdict;
 use registry_ext::watch::Watch;
+use registry_ext::{Measurer, Publisher, Verifier};
 use support::bench::warnings;
 use support::images::{TestImage, images_of, pair, push, stored_layers, write_images};
 use support::server::{Registry, Switches};
@@ -49,16 +49,12 @@ impl Pair {
     }
 
     async fn publish(&self, watch: &Watch) -> PublishReport {
-        let mut options = PublishOptions {
-            delta_index: true,
-            delta_index_max_layers: usize::MAX,
-            artifact: true,
-            exact: true,
-            ..PublishOptions::default()
-        };
-        options.make.diff.sees_through = true;
-        let (new, old) = (self.images("v2").await, [self.images("v1").await]);
-        publish(&new, &old, &self.repository(), &options, watch).await.unwrap()
+        let mut options = MakeOptions::default();
+        options.diff.sees_through = true;
+        let (new, old) = (self.images("v2").await, self.images("v1").await);
+        let repository = self.repository();
+        let publisher = Publisher::new(&repository, &new).old(&old).options(options).watch(watch);
+        publisher.delta_index_max_layers(usize::MAX).exact(true).publish().await.unwrap()
     }
 
     async fn image(&self, tag: &str) -> Image {
@@ -131,10 +127,10 @@ async fn from_an_old_layer_that_is_no_tar_there_are_no_deltas() {
     assert!(seen.iter().all(|text| text.contains("is no tar: it is a JSON document")), "{seen:?}");
 
     let (old, images) = (pair.images("v1").await, pair.images("v2").await);
-    let measured = measure(&old, &images, &MakeOptions::default(), 0, &Watch::nothing()).await.unwrap();
+    let measured = Measurer::new().delta_index_max_layers(0).images(&old, &images).await.unwrap();
     assert_eq!(measured[0].with_deltas, measured[0].plain);
     assert!(measured[0].layers.iter().all(|layer| layer.has_failed == (layer.fetched() > 0)));
-    let checked =
-        verify(&pair.repository(), &images.images[0], &[old], &MakeOptions::default(), &watch).await;
+    let repository = pair.repository();
+    let checked = Verifier::new(&repository, &images.images[0]).old(&old).watch(&watch).verify().await;
     assert!(checked.unwrap().iter().all(|checked| checked.verdict == Verdict::Right));
 }

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use cli::{Misuse, Text};
+use registry_ext::Measurer;
 use registry_ext::discover::Published;
-use registry_ext::measure::{Measurement, measure, measure_layers};
+use registry_ext::measure::{MeasuredLayer, Measurement};
 use registry_ext::publish::FEW_LAYERS;
 
 use super::args::{LayoutArg, MeasureArgs, Measured, short};
@@ -14,16 +15,19 @@ use super::print_json;
 use super::table::{Table, percent};
 
 pub(super) async fn run(context: &Context, args: &MeasureArgs) -> Result<()> {
-    let options = context.make_options(args.make.options(&context.temp_dir));
     let max_layers = if args.layout.delta_index() { args.layout.max_layers() } else { 0 };
+    let measurer = Measurer::new()
+        .options(context.make_options(args.make.options(&context.temp_dir)))
+        .delta_index_max_layers(max_layers)
+        .watch(&context.watch);
     let measurements = match (&args.old, &args.new) {
         (Measured::Image(old), Measured::Image(new)) => {
             let old = context.images(old, args.platform.as_ref()).await?;
             let new = context.images(new, args.platform.as_ref()).await?;
-            measure(&old, &new, &options, max_layers, &context.watch).await?
+            measurer.images(&old, &new).await?
         }
         (Measured::Layer(old), Measured::Layer(new)) => {
-            vec![measure_layers(old, new, &options, &context.watch).await?]
+            vec![measurer.layers(old, new).await?]
         }
         (Measured::Layer(file), Measured::Image(image)) | (Measured::Image(image), Measured::Layer(file)) => {
             let text = format!(
@@ -67,8 +71,7 @@ fn show(measurement: &Measurement, layout: LayoutArg, text: &mut Text) {
         measurement.plain,
         percent(measurement.with_deltas, measurement.plain),
     ));
-    let is_there =
-        |made: fn(&registry_ext::measure::MeasuredLayer) -> bool| measurement.layers.iter().any(made);
+    let is_there = |made: fn(&MeasuredLayer) -> bool| measurement.layers.iter().any(made);
     for (made, is_there) in [
         (Published::Artifact, is_there(|layer| layer.delta_size.is_some())),
         (Published::DeltaIndex, is_there(|layer| layer.delta_index_size.is_some())),

@@ -5,7 +5,8 @@ use std::io::{self, BufRead, IsTerminal};
 use anyhow::{Context as _, Result};
 use cli::{Misuse, Text};
 use layer::Digest;
-use registry_ext::prune::{Keep, PruneReport, prune, targets};
+use registry_ext::Pruner;
+use registry_ext::prune::{PruneReport, targets};
 use registry_ext::repository::Repository;
 use serde::Serialize;
 
@@ -22,12 +23,11 @@ struct Pruned {
 }
 
 pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
-    let mut kept = Vec::new();
-    for keep in &args.keep {
-        kept.extend(context.images(keep, None).await?.images);
-    }
-    let keep = Keep::new(&kept);
     let repository = context.open(&args.image)?;
+    let mut pruner = Pruner::new(&repository).dry_run(args.dry_run);
+    for keep in &args.keep {
+        pruner = context.images(keep, None).await?.images.iter().fold(pruner, Pruner::keep);
+    }
     let targets = if args.all {
         targets(&repository).await?
     } else {
@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     }
     let mut pruned = Vec::new();
     for target in targets {
-        let report = prune(&repository, target, &keep, args.dry_run).await?;
+        let report = pruner.prune(target).await?;
         pruned.push(Pruned { target: target.to_string(), dry_run: args.dry_run, report });
     }
     let unread: usize = pruned.iter().map(|pruned| pruned.report.unread).sum();
@@ -65,9 +65,10 @@ pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
 
 /// Asks somebody at a terminal whether all deltas shall go; elsewhere that has to be said by --yes.
 async fn confirm(repository: &Repository, targets: &[Digest], args: &PruneArgs) -> Result<bool> {
+    let pruner = Pruner::new(repository).dry_run(true);
     let (mut artifacts, mut entries) = (0, 0);
     for target in targets {
-        let report = prune(repository, *target, &Keep::default(), true).await?;
+        let report = pruner.prune(*target).await?;
         artifacts += report.artifacts.len() + report.recipe_artifacts.len();
         entries += report.deltas.len() + report.tags.len();
     }

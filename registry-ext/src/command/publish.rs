@@ -1,14 +1,17 @@
 //! `registry-ext publish`
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context as _, Result};
 use cli::Text;
-use registry_ext::Error;
 use registry_ext::discover::Published;
-use registry_ext::publish::{Outcome, PublishOptions, PublishReport, RecipeOutcome, publish};
+use registry_ext::image::Images;
+use registry_ext::publish::{Outcome, PublishReport, RecipeOutcome};
 use registry_ext::reference::ImageRef;
 use registry_ext::repository::Repository;
 use registry_ext::scratch::ScratchDir;
 use registry_ext::store::OciLayout;
+use registry_ext::{Error, Publisher};
 
 use super::args::{PublishArgs, short};
 use super::context::Context;
@@ -31,45 +34,53 @@ pub(super) async fn run(context: &Context, args: &PublishArgs) -> Result<()> {
     if old.is_empty() {
         context.warn("there is no old image, so nothing is published");
     }
-    let options = PublishOptions {
-        make: context.make_options(args.make.options(&context.temp_dir)),
-        delta_index: args.layout.delta_index(),
-        delta_index_max_layers: args.layout.max_layers(),
-        artifact: args.layout.artifact(),
-        exact: args.exact,
-        force: args.force,
-    };
     let target = args.to.as_ref().unwrap_or(&args.new);
-    let to_path = match target {
-        ImageRef::Layout(layout) | ImageRef::Archive(layout) => Some(cli::destination::resolve(&layout.path)),
-        _ => None,
-    };
-    let to_path =
-        to_path.transpose().with_context(|| format!("cannot write to {target}"))?.unwrap_or_default();
     let report = match target {
-        ImageRef::Registry(_) => {
-            let to = context.open(target)?;
-            publish(&new, &old, &to, &options, &context.watch).await?
+        ImageRef::Registry(_) => publish(context, args, &old, &new, &context.open(target)?).await?,
+        ImageRef::Layout(layout) => {
+            let to = Repository::Layout(OciLayout::create(&resolved(target, &layout.path)?)?);
+            publish(context, args, &old, &new, &to).await?
         }
-        ImageRef::Layout(_) => {
-            let to = Repository::Layout(OciLayout::create(&to_path)?);
-            publish(&new, &old, &to, &options, &context.watch).await?
-        }
-        ImageRef::Archive(_) => {
+        ImageRef::Archive(archive) => {
+            let path = resolved(target, &archive.path)?;
             // What a layout in an archive has stays in it.
             let dir = ScratchDir::new_in(&context.temp_dir)?;
-            let layout = match to_path.exists() {
-                true => OciLayout::unpack(&to_path, &context.temp_dir)?,
-                false => OciLayout::create(dir.path())?,
+            let layout = if path.exists() {
+                OciLayout::unpack(&path, &context.temp_dir)?
+            } else {
+                OciLayout::create(dir.path())?
             };
             let to = Repository::Layout(layout.clone());
-            let report = publish(&new, &old, &to, &options, &context.watch).await?;
-            layout.pack(&to_path)?;
+            let report = publish(context, args, &old, &new, &to).await?;
+            layout.pack(&path)?;
             report
         }
         _ => anyhow::bail!("cannot publish to {target}"),
     };
     show(context, &report)
+}
+
+async fn publish(
+    context: &Context,
+    args: &PublishArgs,
+    old: &[Images],
+    new: &Images,
+    to: &Repository,
+) -> registry_ext::Result<PublishReport> {
+    let publisher = Publisher::new(to, new)
+        .options(context.make_options(args.make.options(&context.temp_dir)))
+        .delta_index(args.layout.delta_index())
+        .delta_index_max_layers(args.layout.max_layers())
+        .artifact(args.layout.artifact())
+        .exact(args.exact)
+        .force(args.force)
+        .watch(&context.watch);
+    old.iter().fold(publisher, Publisher::old).publish().await
+}
+
+/// The path that a path leads to: through no link that another user left where everybody can write.
+fn resolved(target: &ImageRef, path: &Path) -> Result<PathBuf> {
+    cli::destination::resolve(path).with_context(|| format!("cannot write to {target}"))
 }
 
 /// Says which of several images an error is about, and keeps what it is.

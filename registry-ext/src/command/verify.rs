@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use cli::Text;
-use registry_ext::verify::{Checked, Verdict, verify};
+use registry_ext::Verifier;
+use registry_ext::verify::{Checked, Verdict};
 use tar_diff::DiffOptions;
 
 use super::args::{VerifyArgs, short};
@@ -19,7 +20,9 @@ pub(super) async fn run(context: &Context, args: &VerifyArgs) -> Result<u8> {
     let options = context.make_options(DiffOptions::default());
     let mut checked = Vec::new();
     for image in &images.images {
-        checked.extend(verify(&images.repository, image, &old, &options, &context.watch).await?);
+        let verifier =
+            Verifier::new(&images.repository, image).options(options.clone()).watch(&context.watch);
+        checked.extend(old.iter().fold(verifier, Verifier::old).verify().await?);
     }
     show(context, args, &checked)?;
     let is_wrong = checked.iter().any(|delta| matches!(delta.verdict, Verdict::Wrong(_)));

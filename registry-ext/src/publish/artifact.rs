@@ -5,54 +5,53 @@ use delta_format::Version;
 use layer::Digest;
 
 use super::Outcome;
-use super::job::Job;
+use super::image::ImagePublisher;
 use crate::Result;
 use crate::artifact::oci_delta::{ArtifactLayer, Kind, OciDelta};
 use crate::discover::{Published, discover};
-use crate::image::{Image, ImageLayer};
+use crate::image::{Image, ImageIn, ImageLayer};
 use crate::oci::{EMPTY_CONFIG, EMPTY_JSON, Manifest};
-use crate::repository::Repository;
 
-impl Job<'_> {
+impl ImagePublisher<'_> {
     /// Publishes the artifacts from `source`, unless they would save nothing or are there.
-    pub(super) async fn artifacts(&mut self, repository: &Repository, source: &Image) -> Result<()> {
-        let sees_through = self.options.make.diff.sees_through;
-        if sees_through && self.artifact_from(source, Kind::Tardf3).is_none() {
+    pub(super) async fn artifacts(&mut self, source: &ImageIn<'_>) -> Result<()> {
+        let sees_through = self.publisher.options.diff.sees_through;
+        if sees_through && self.artifact_from(source.image, Kind::Tardf3).is_none() {
             // First, since most of them see through nothing and serve the other artifact too.
-            for layer in self.target.layers_not_in(source) {
-                self.delta_of_image(repository, source, layer, Version::V3).await?;
+            for layer in self.target.layers_not_in(source.image) {
+                self.delta_of_image(source, layer, Version::V3).await?;
             }
         }
-        let others = match self.options.artifact {
-            true => self.oci_delta(repository, source).await?,
+        let others = match self.publisher.artifact {
+            true => self.oci_delta(source).await?,
             false => Vec::new(),
         };
         match sees_through {
-            true => self.tardf3(repository, source, &others).await,
+            true => self.tardf3(source, &others).await,
             false => Ok(()),
         }
     }
 
     /// Publishes what all clients of oci-delta read. Gives its layers.
-    async fn oci_delta(&mut self, repository: &Repository, source: &Image) -> Result<Vec<ArtifactLayer>> {
-        let lacking = self.target.layers_not_in(source);
-        if let Some(artifact) = self.artifact_from(source, Kind::OciDelta) {
+    async fn oci_delta(&mut self, source: &ImageIn<'_>) -> Result<Vec<ArtifactLayer>> {
+        let lacking = self.target.layers_not_in(source.image);
+        if let Some(artifact) = self.artifact_from(source.image, Kind::OciDelta) {
             let layers = artifact.layers.clone();
             for layer in lacking {
-                self.note(source, layer, Published::Artifact, None, Outcome::AlreadyThere);
+                self.note(source.image, layer, Published::Artifact, None, Outcome::AlreadyThere);
             }
             return Ok(layers);
         }
         let mut layers = Vec::new();
         for layer in lacking {
-            let Some(delta) = self.delta_of_image(repository, source, layer, Version::V2).await? else {
-                self.note(source, layer, Published::Artifact, None, Outcome::Failed);
+            let Some(delta) = self.delta_of_image(source, layer, Version::V2).await? else {
+                self.note(source.image, layer, Published::Artifact, None, Outcome::Failed);
                 layers.push(ArtifactLayer::original(&layer.blob)?);
                 continue;
             };
             let is_smaller = delta.size < layer.blob.size();
             let outcome = if is_smaller { Outcome::Published } else { Outcome::NotSmaller };
-            self.note(source, layer, Published::Artifact, Some(delta.size), outcome);
+            self.note(source.image, layer, Published::Artifact, Some(delta.size), outcome);
             layers.push(match is_smaller {
                 true => {
                     self.put_delta(&delta).await?;
@@ -62,8 +61,8 @@ impl Job<'_> {
             });
         }
         if layers.iter().any(ArtifactLayer::is_delta) {
-            let put = self.put_artifact(source, Kind::OciDelta, layers.clone()).await;
-            let digest = put.inspect_err(|_| self.note_refusal(source, Published::Artifact))?;
+            let put = self.put_artifact(source.image, Kind::OciDelta, layers.clone()).await;
+            let digest = put.inspect_err(|_| self.note_refusal(source.image, Published::Artifact))?;
             self.report.artifacts.push(digest);
         }
         Ok(layers)
@@ -71,25 +70,20 @@ impl Job<'_> {
 
     /// Publishes an artifact with tardf3 deltas where they are smaller than what the layer has in
     /// `others`, and with that where they are not: like any artifact, it needs no other.
-    async fn tardf3(
-        &mut self,
-        repository: &Repository,
-        source: &Image,
-        others: &[ArtifactLayer],
-    ) -> Result<()> {
-        let lacking = self.target.layers_not_in(source);
-        if self.artifact_from(source, Kind::Tardf3).is_some() {
+    async fn tardf3(&mut self, source: &ImageIn<'_>, others: &[ArtifactLayer]) -> Result<()> {
+        let lacking = self.target.layers_not_in(source.image);
+        if self.artifact_from(source.image, Kind::Tardf3).is_some() {
             for layer in lacking {
-                self.note(source, layer, Published::Tardf3, None, Outcome::AlreadyThere);
+                self.note(source.image, layer, Published::Tardf3, None, Outcome::AlreadyThere);
             }
             return Ok(());
         }
         let (mut layers, mut is_worth_it) = (Vec::new(), false);
         for layer in lacking {
-            let delta = self.delta_of_image(repository, source, layer, Version::V3).await?;
+            let delta = self.delta_of_image(source, layer, Version::V3).await?;
             let other = others.iter().find(|other| other.to == layer.digest && other.is_delta());
             let Some(delta) = delta else {
-                self.note(source, layer, Published::Tardf3, None, Outcome::Failed);
+                self.note(source.image, layer, Published::Tardf3, None, Outcome::Failed);
                 layers.push(match other {
                     Some(other) => other.clone(),
                     None => ArtifactLayer::original(&layer.blob)?,
@@ -106,12 +100,12 @@ impl Job<'_> {
                 None => (ArtifactLayer::original(&layer.blob)?, Outcome::NotSmaller),
             };
             is_worth_it |= outcome == Outcome::Published && delta.version == Version::V3;
-            self.note(source, layer, Published::Tardf3, Some(delta.size), outcome);
+            self.note(source.image, layer, Published::Tardf3, Some(delta.size), outcome);
             layers.push(blob);
         }
         if is_worth_it {
-            let put = self.put_artifact(source, Kind::Tardf3, layers).await;
-            let digest = put.inspect_err(|_| self.note_refusal(source, Published::Tardf3))?;
+            let put = self.put_artifact(source.image, Kind::Tardf3, layers).await;
+            let digest = put.inspect_err(|_| self.note_refusal(source.image, Published::Tardf3))?;
             self.report.tardf3_artifacts.push(digest);
         }
         Ok(())
@@ -149,8 +143,8 @@ impl Job<'_> {
             self.put_bytes(media_type, bytes).await?;
         }
         let manifest = Manifest::new(artifact.build(), None);
-        self.to.put_manifest(&manifest, None).await?;
-        if self.options.force {
+        self.publisher.to.put_manifest(&manifest, None).await?;
+        if self.publisher.force {
             self.remove_older(&artifact, &manifest).await?;
         }
         Ok(manifest.digest)
@@ -158,7 +152,7 @@ impl Job<'_> {
 
     /// Removes other artifacts for the same pair of images and the same readers.
     async fn remove_older(&self, artifact: &OciDelta, manifest: &Manifest) -> Result<()> {
-        let found = discover(self.to, self.target).await;
+        let found = discover(self.publisher.to, self.target).await;
         let older: Vec<_> = found
             .artifacts
             .iter()
@@ -169,7 +163,9 @@ impl Job<'_> {
             })
             .map(|(digest, _)| *digest)
             .collect();
-        crate::prune::remove_artifacts(self.to, self.target.manifest.digest, &older).await.map(|_| ())
+        crate::prune::remove_artifacts(self.publisher.to, self.target.manifest.digest, &older)
+            .await
+            .map(|_| ())
     }
 }
 

@@ -6,7 +6,7 @@ use layer::{BlobDigest, DiffId, Digest};
 use oci_spec::image::Descriptor;
 use serde::Serialize;
 
-use super::job::Job;
+use super::image::ImagePublisher;
 use crate::artifact::BLOB_RECIPE;
 use crate::artifact::blob_recipes::BlobRecipes;
 use crate::blob_recipe::{BlobRecipe, Refusal};
@@ -48,7 +48,7 @@ pub enum RecipeOutcome {
     Refused(String),
 }
 
-impl Job<'_> {
+impl ImagePublisher<'_> {
     /// Publishes the recipes of these layers' blobs, together with what is there.
     pub(super) async fn blob_recipes(&mut self, layers: &[&ImageLayer]) -> Result<()> {
         let mut made = BTreeMap::new();
@@ -81,10 +81,10 @@ impl Job<'_> {
     }
 
     async fn find_recipe(&self, layer: &ImageLayer) -> Result<BlobRecipe> {
-        let tar = self.cache.spool(&self.new.repository, layer).await?;
+        let tar = self.cache.spool(&self.publisher.new.repository, layer).await?;
         // Before the blob is read.
         Refusal::of_size(layer.blob.size().max(tar.size()))?;
-        let path = self.cache.blob(&self.new.repository, layer).await?;
+        let path = self.cache.blob(&self.publisher.new.repository, layer).await?;
         blocking(move || {
             let blob = std::fs::read(&path).map_err(Error::io("read", &path))?;
             BlobRecipe::find(&blob, &tar)
@@ -94,17 +94,19 @@ impl Job<'_> {
 
     /// Publishes one artifact in place of those that are there, with all that they have.
     async fn put_recipes(&mut self, made: BTreeMap<BlobDigest, Descriptor>) -> Result<()> {
-        let found = discover(self.to, self.target).await;
+        let found = discover(self.publisher.to, self.target).await;
         let mut recipes = found.blob_recipes;
         recipes.extend(made);
         let target = self.target.manifest.descriptor();
         let artifact = BlobRecipes { target, recipes: recipes.into_iter().collect() };
         self.put_bytes(EMPTY_CONFIG, EMPTY_JSON).await?;
         let manifest = Manifest::new(artifact.build(), None);
-        self.to.put_manifest(&manifest, None).await?;
+        self.publisher.to.put_manifest(&manifest, None).await?;
         self.report.recipe_artifacts.push(manifest.digest);
         let older: Vec<_> =
             found.recipe_artifacts.into_iter().filter(|digest| *digest != manifest.digest).collect();
-        crate::prune::remove_artifacts(self.to, self.target.manifest.digest, &older).await.map(|_| ())
+        crate::prune::remove_artifacts(self.publisher.to, self.target.manifest.digest, &older)
+            .await
+            .map(|_| ())
     }
 }

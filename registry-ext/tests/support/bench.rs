@@ -8,7 +8,7 @@ use registry_ext::Result;
 use registry_ext::image::Images;
 use registry_ext::image::{Platform, resolve};
 use registry_ext::oci::{Name, descriptor_of};
-use registry_ext::publish::{PublishOptions, PublishReport, publish};
+use registry_ext::publish::{PublishReport, Publisher};
 use registry_ext::pull::{PullReport, Puller};
 use registry_ext::registry::RegistryOptions;
 use registry_ext::repository::Repository;
@@ -68,9 +68,13 @@ impl Bench {
         images_of(self.repository(), tag, self.dir.path()).await
     }
 
-    pub(crate) async fn publish(&self, options: &PublishOptions) -> Result<PublishReport> {
-        let (new, old) = (self.images("v2").await, [self.images("v1").await]);
-        publish(&new, &old, &self.repository(), options, &Watch::nothing()).await
+    /// Publishes the deltas from v1 to v2, with the options that `set` sets.
+    pub(crate) async fn publish(
+        &self,
+        set: impl for<'p> FnOnce(Publisher<'p>) -> Publisher<'p>,
+    ) -> Result<PublishReport> {
+        let (new, old) = (self.images("v2").await, self.images("v1").await);
+        set(Publisher::new(&self.repository(), &new).old(&old)).publish().await
     }
 
     pub(crate) async fn pull(&self, tag: &str, store: &Path, watch: &Watch) -> Result<PullReport> {

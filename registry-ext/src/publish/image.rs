@@ -1,34 +1,84 @@
-//! The deltas of one target.
+//! Publishes the deltas to one image.
 
 use delta_format::Version;
 
-use super::{Outcome, PublishOptions, PublishReport, PublishedDelta};
+use super::{Outcome, PublishReport, PublishedDelta, Publisher};
 use crate::artifact::delta_index::{self, LayerDelta};
 use crate::artifact::oci_delta::ArtifactLayer;
 use crate::artifact::{DELTA_CONFIG, DELTA_INDEX_TAG};
 use crate::delta::{Delta, DeltaCache, LayerOf, LayersOf};
 use crate::discover::{Discovery, Published};
-use crate::image::Images;
-use crate::image::{Image, ImageLayer};
+use crate::image::{Image, ImageIn, ImageLayer};
 use crate::oci::{EMPTY_JSON, Manifest, descriptor_of, digest_of, hex, parse_manifest};
 use crate::repository::Repository;
-use crate::watch::Watch;
 use crate::{Error, Result, shared_index};
 
-/// The deltas of one target.
-pub(super) struct Job<'p> {
-    pub(super) new: &'p Images,
+/// The publishing of the deltas to one image.
+pub(super) struct ImagePublisher<'p> {
+    pub(super) publisher: &'p Publisher<'p>,
     pub(super) target: &'p Image,
-    pub(super) to: &'p Repository,
-    pub(super) options: &'p PublishOptions,
     pub(super) cache: &'p DeltaCache,
-    pub(super) watch: &'p Watch,
     /// The deltas that are published already.
     pub(super) found: Discovery,
     pub(super) report: &'p mut PublishReport,
 }
 
-impl Job<'_> {
+impl<'p> ImagePublisher<'p> {
+    /// Publishes all that is asked for, from each of the `old` images.
+    pub(super) async fn publish(&mut self, old: &[ImageIn<'p>]) -> Result<()> {
+        let lacking = if self.publisher.exact { self.lacking_anywhere(old) } else { Vec::new() };
+        self.cache.keep(lacking.iter().copied());
+        let (mut deltas, mut refused) = (Vec::new(), None);
+        for source in old {
+            let is_indexed = self.is_indexed(source);
+            let artifacts = self.artifacts(source).await;
+            refused = refused.or(self.refusal(artifacts, is_indexed)?);
+            if is_indexed {
+                deltas.extend(self.layer_deltas(source).await?);
+            } else if self.publisher.delta_index {
+                self.report.not_in_delta_index.push(source.image.manifest.digest);
+            }
+        }
+        self.delta_index(&deltas).await?;
+        let recipes = self.blob_recipes(&lacking).await;
+        refused = refused.or(self.refusal(recipes, !deltas.is_empty())?);
+        // Not before what can be published is.
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// The layers that at least one of the `old` images lacks, each once.
+    fn lacking_anywhere(&self, old: &[ImageIn<'_>]) -> Vec<&'p ImageLayer> {
+        let target = self.target;
+        let mut lacking: Vec<&ImageLayer> = Vec::new();
+        for layer in old.iter().flat_map(|source| target.layers_not_in(source.image)) {
+            if !lacking.contains(&layer) {
+                lacking.push(layer);
+            }
+        }
+        lacking
+    }
+
+    /// Tells whether `_deltaindex` is written for deltas from an old image.
+    fn is_indexed(&self, source: &ImageIn<'_>) -> bool {
+        self.publisher.delta_index && source.image.layers.len() <= self.publisher.delta_index_max_layers
+    }
+
+    /// Returns the error of a repository that does not take what refers to an image; other errors are errors.
+    /// If `_deltaindex` is written, the refusal is noted and nothing is returned.
+    fn refusal(&mut self, published: Result<()>, has_index: bool) -> Result<Option<Error>> {
+        match published {
+            Ok(()) => Ok(None),
+            Err(error @ (Error::Registry(_) | Error::Contended { .. } | Error::Malformed { .. })) => {
+                if !has_index {
+                    return Ok(Some(error));
+                }
+                self.note_failure(&error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) fn note(
         &mut self,
         source: &Image,
@@ -63,9 +113,9 @@ impl Job<'_> {
 
     /// Notes that something that refers to the image could not be published, although `_deltaindex` is written:
     /// its readers need nothing else.
-    pub(super) fn note_failure(&mut self, error: &Error) {
+    fn note_failure(&mut self, error: &Error) {
         let (reason, target) = (error.one_line(), self.target.manifest.digest);
-        self.watch.warn(&format!(
+        self.publisher.watch.warn(&format!(
             "what refers to {target} cannot be published, only _deltaindex is written: {reason}",
         ));
         self.report.failures.push(reason);
@@ -81,47 +131,42 @@ impl Job<'_> {
         newest: Version,
     ) -> Result<Option<Delta>> {
         let old = LayersOf { repository, layers: old };
-        let new = LayerOf { repository: &self.new.repository, layer };
+        let new = LayerOf { repository: &self.publisher.new.repository, layer };
         self.cache.delta_unless_unreadable(old, new, newest).await
     }
 
     /// The delta of `layer` from all layers of an image.
     pub(super) async fn delta_of_image(
         &self,
-        repository: &Repository,
-        source: &Image,
+        source: &ImageIn<'_>,
         layer: &ImageLayer,
         newest: Version,
     ) -> Result<Option<Delta>> {
-        let old: Vec<&ImageLayer> = source.layers.iter().collect();
-        self.delta(repository, &old, layer, newest).await
+        let old: Vec<&ImageLayer> = source.image.layers.iter().collect();
+        self.delta(source.repository, &old, layer, newest).await
     }
 
     /// Makes the deltas from the last layer of `source`, and uploads them. They are listed by
     /// [`delta_index`](Self::delta_index).
     ///
     /// flatpak compares `from` with the last layer of what is installed, and no other.
-    pub(super) async fn layer_deltas(
-        &mut self,
-        repository: &Repository,
-        source: &Image,
-    ) -> Result<Vec<LayerDelta>> {
-        let Some(last) = source.layers.last() else { return Ok(Vec::new()) };
+    async fn layer_deltas(&mut self, source: &ImageIn<'_>) -> Result<Vec<LayerDelta>> {
+        let Some(last) = source.image.layers.last() else { return Ok(Vec::new()) };
         let mut deltas = Vec::new();
-        for layer in self.target.layers_not_in(source) {
+        for layer in self.target.layers_not_in(source.image) {
             let pair = (last.diff_id, layer.diff_id);
             let is_there = |known: &LayerDelta| (known.from, known.to) == pair;
             if self.found.delta_manifests.iter().any(|(_, known)| known.iter().any(is_there)) {
-                self.note(source, layer, Published::DeltaIndex, None, Outcome::AlreadyThere);
+                self.note(source.image, layer, Published::DeltaIndex, None, Outcome::AlreadyThere);
                 continue;
             }
-            let Some(delta) = self.delta(repository, &[last], layer, Version::V1).await? else {
-                self.note(source, layer, Published::DeltaIndex, None, Outcome::Failed);
+            let Some(delta) = self.delta(source.repository, &[last], layer, Version::V1).await? else {
+                self.note(source.image, layer, Published::DeltaIndex, None, Outcome::Failed);
                 continue;
             };
             let is_smaller = delta.size < layer.blob.size();
             let outcome = if is_smaller { Outcome::Published } else { Outcome::NotSmaller };
-            self.note(source, layer, Published::DeltaIndex, Some(delta.size), outcome);
+            self.note(source.image, layer, Published::DeltaIndex, Some(delta.size), outcome);
             if is_smaller {
                 self.put_delta(&delta).await?;
                 deltas.push(LayerDelta::new(pair.0, pair.1, delta.digest, delta.size));
@@ -131,11 +176,11 @@ impl Job<'_> {
     }
 
     /// Lists deltas in `_deltaindex`, together with what is there.
-    pub(super) async fn delta_index(&mut self, deltas: &[LayerDelta]) -> Result<()> {
+    async fn delta_index(&mut self, deltas: &[LayerDelta]) -> Result<()> {
         if deltas.is_empty() {
             return Ok(());
         }
-        let (target, to) = (self.target.manifest.digest, self.to);
+        let (target, to) = (self.target.manifest.digest, self.publisher.to);
         self.put_bytes(DELTA_CONFIG, EMPTY_JSON).await?;
         if let Repository::Layout(_) = to {
             // So that a layout of deltas alone still says what image they make.
@@ -151,7 +196,7 @@ impl Job<'_> {
                 let manifest = to.manifest_of(entry).await?;
                 all.extend(delta_index::deltas_of(&parse_manifest("delta manifest", &manifest.bytes)?));
             }
-            if self.options.force {
+            if self.publisher.force {
                 let is_replaced = |known: &LayerDelta| {
                     let pair = (known.from, known.to);
                     deltas.iter().any(|delta| {
@@ -178,29 +223,29 @@ impl Job<'_> {
     }
 
     pub(super) async fn put_delta(&self, delta: &Delta) -> Result<()> {
-        self.to.put_blob(&delta.descriptor(), delta.file.path()).await
+        self.publisher.to.put_blob(&delta.descriptor(), delta.file.path()).await
     }
 
     pub(super) async fn put_bytes(&self, media_type: &str, bytes: &[u8]) -> Result<()> {
         let blob = descriptor_of(media_type, bytes);
         let path = self.cache.dir().join(format!("put-{}", hex(digest_of(&blob)?)));
         std::fs::write(&path, bytes).map_err(Error::io("write", &path))?;
-        self.to.put_blob(&blob, &path).await
+        self.publisher.to.put_blob(&blob, &path).await
     }
 
     /// Has the repository hold a layer itself, which it does if the new image is in it.
     pub(super) async fn put_original(&self, layer: &ArtifactLayer) -> Result<()> {
-        if let Repository::Registry(to) = self.to {
+        if let Repository::Registry(to) = self.publisher.to {
             if to.has_blob(layer.to).await? {
                 return Ok(());
             }
-            if let Repository::Registry(from) = &self.new.repository
+            if let Repository::Registry(from) = &self.publisher.new.repository
                 && to.mount_blob(layer.to, from).await
             {
                 return Ok(());
             }
         }
-        let path = self.new.repository.blob(&layer.blob, self.cache.dir(), &|_| ()).await?;
-        self.to.put_blob(&layer.blob, &path).await
+        let path = self.publisher.new.repository.blob(&layer.blob, self.cache.dir(), &|_| ()).await?;
+        self.publisher.to.put_blob(&layer.blob, &path).await
     }
 }

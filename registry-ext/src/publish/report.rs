@@ -1,0 +1,70 @@
+//! The report of what was published.
+
+use layer::{DiffId, Digest};
+use serde::Serialize;
+
+use super::PublishedRecipe;
+use crate::discover::Published;
+use crate::image::Platform;
+
+/// The deltas and artifacts that were published.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct PublishReport {
+    /// The deltas that were made, and those that were there.
+    pub deltas: Vec<PublishedDelta>,
+    /// Digests of the oci-delta artifacts.
+    pub artifacts: Vec<Digest>,
+    /// Digests of the artifacts with tardf3 deltas.
+    pub tardf3_artifacts: Vec<Digest>,
+    /// The recipes of the blobs of layers that an old image lacks.
+    pub recipes: Vec<PublishedRecipe>,
+    /// Digests of the artifacts with recipes of blobs.
+    pub recipe_artifacts: Vec<Digest>,
+    /// Digests of the delta manifests in `_deltaindex`.
+    pub delta_manifests: Vec<Digest>,
+    /// Digests of the old images that have too many layers for deltas in `_deltaindex`.
+    pub not_in_delta_index: Vec<Digest>,
+    /// Why some could not be published, although others were.
+    pub failures: Vec<String>,
+}
+
+/// A delta of one layer.
+#[derive(Debug, Clone, Serialize)]
+pub struct PublishedDelta {
+    /// Platform of the image.
+    pub platform: Platform,
+    /// Digest of the old image's manifest.
+    pub old: Digest,
+    /// Digest of the new image's manifest.
+    pub new: Digest,
+    /// The layer that it rebuilds.
+    pub diff_id: DiffId,
+    /// The place where it is published.
+    pub layout: Published,
+    /// Size of the layer's blob in bytes.
+    pub blob_size: u64,
+    /// Size of the delta in bytes; `None` if there was one already.
+    pub delta_size: Option<u64>,
+    /// The outcome.
+    pub outcome: Outcome,
+}
+
+/// The outcome for a delta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was published.
+    Published,
+    /// One was published before.
+    AlreadyThere,
+    /// It is not smaller than the layer's blob, so nobody needs it.
+    NotSmaller,
+    /// It could not be made: a layer is no tar that can be read, as a warning says. Who pulls gets the layer
+    /// itself.
+    Failed,
+    /// It sees through nothing, or not enough: another delta is not larger, and every client reads it.
+    NoGain,
+    /// The repository refused to list it.
+    Refused,
+}
