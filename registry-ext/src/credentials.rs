@@ -65,16 +65,17 @@ impl Credentials {
     /// # Errors
     /// [`Error::Io`] if a file exists and cannot be opened, [`Error::Malformed`] if it cannot be read.
     pub fn find(&self, registry: &str, repository: &str) -> Result<Credential> {
-        self.look_up(registry, repository).map(|(credential, _)| credential)
+        self.look_up(registry, repository).map(|found| found.credential)
     }
 
-    /// The same, and why there may be none: a credential that cannot be had is no reason not to ask, since
-    /// most of what is pulled is for everybody.
-    pub(crate) fn look_up(&self, registry: &str, repository: &str) -> Result<(Credential, Option<String>)> {
+    /// The same, and its origin. A credential that cannot be had is no reason not to ask, since most of what is
+    /// pulled is for everybody.
+    pub(crate) fn look_up(&self, registry: &str, repository: &str) -> Result<LookedUp> {
         if let Some(explicit) = self.explicit.as_ref().filter(|explicit| explicit.registry == registry) {
-            return Ok((Credential::Basic(explicit.username.clone(), explicit.password.clone()), None));
+            let credential = Credential::Basic(explicit.username.clone(), explicit.password.clone());
+            return Ok(LookedUp { origin: credential.said_to_be("given"), credential });
         }
-        let mut hint = None;
+        let mut faults = Vec::new();
         for path in &self.files {
             let bytes = match std::fs::read(path) {
                 Ok(bytes) => bytes,
@@ -86,18 +87,53 @@ impl Credentials {
             for name in names(registry, repository) {
                 match credential_in(&file, &name) {
                     Ok(Credential::Anonymous) => {}
-                    Ok(credential) => return Ok((credential, None)),
+                    Ok(credential) => {
+                        let origin = credential.said_to_be(&format!("for `{name}` in {}", path.display()));
+                        return Ok(LookedUp { credential, origin });
+                    }
                     Err(CredentialRetrievalError::ConfigReadError) => {
                         return Err(broken(&CredentialRetrievalError::ConfigReadError));
                     }
                     Err(error) => {
                         let reason = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-                        hint = Some(format!("the credential in {} cannot be had: {reason}", path.display()));
+                        faults.push(format!("the one in {} cannot be had: {reason}", path.display()));
                     }
                 }
             }
         }
-        Ok((Credential::Anonymous, hint))
+        Ok(LookedUp { credential: Credential::Anonymous, origin: self.none_for(registry, &faults) })
+    }
+
+    /// Says why there is no credential for a registry.
+    fn none_for(&self, registry: &str, faults: &[String]) -> String {
+        if !faults.is_empty() {
+            return format!("no credential was tried: {}", faults.join("; "));
+        }
+        let files: Vec<String> = self.files.iter().map(|path| path.display().to_string()).collect();
+        if files.is_empty() {
+            return "no credential was tried, since none was given".to_owned();
+        }
+        format!("no credential was tried, since there is none for {registry} in {}", files.join(", "))
+    }
+}
+
+/// The credential for a repository.
+pub(crate) struct LookedUp {
+    pub(crate) credential: Credential,
+    /// Says which credential is tried and where it stands, or why there is none.
+    pub(crate) origin: String,
+}
+
+impl Credential {
+    /// Says that this credential is tried, without its secret.
+    fn said_to_be(&self, place: &str) -> String {
+        match self {
+            Self::Anonymous => "no credential was tried".to_owned(),
+            Self::Basic(username, _) => {
+                format!("the credential that was tried is {place}, of the user `{username}`")
+            }
+            Self::Identity(_) => format!("the credential that was tried is {place}, an identity token"),
+        }
     }
 }
 
@@ -249,12 +285,12 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("config.json");
             std::fs::write(&path, file).unwrap();
-            let found = Credentials { explicit: None, files: vec![path] }.look_up("h:1", "team/app").unwrap();
+            let found = Credentials { explicit: None, files: vec![path] }.find("h:1", "team/app").unwrap();
             let wanted = match wanted {
                 Some((user, password)) => Credential::Basic(user.into(), password.into()),
                 None => Credential::Anonymous,
             };
-            assert!(found == (wanted, None), "{file}: {found:?}");
+            assert!(found == wanted, "{file}: {found:?}");
         }
     }
 
@@ -264,12 +300,33 @@ mod tests {
         let path = dir.path().join("config.json");
         let file = r#"{"auths": {"h:1": {"auth": "dTpw"}}, "credHelpers": {"h:1": "of-nobody"}}"#;
         std::fs::write(&path, file).unwrap();
-        let found = Credentials { explicit: None, files: vec![path] }.look_up("h:1", "app").unwrap();
-        assert!(found == (Credential::Basic("u".into(), "p".into()), None), "{found:?}");
+        let found = Credentials { explicit: None, files: vec![path] }.find("h:1", "app").unwrap();
+        assert!(found == Credential::Basic("u".into(), "p".into()), "{found:?}");
     }
 
     #[test]
-    fn a_helper_that_cannot_be_run_leaves_a_hint_and_the_other_files() {
+    fn the_origin_of_a_credential_is_told_without_its_secret() {
+        let explicit = Explicit { registry: "own".into(), username: "me".into(), password: "pw".into() };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("auth.json");
+        std::fs::write(&path, FILE).unwrap();
+        let credentials = Credentials { explicit: Some(explicit), files: vec![path] };
+        for (registry, repository, parts) in [
+            ("own", "app", ["given", "`me`"]),
+            ("127.0.0.1:5000", "team/app", ["for `127.0.0.1:5000/team` in", "`team`"]),
+            ("docker.io", "library/debian", ["auth.json", "identity token"]),
+            ("elsewhere", "app", ["none for elsewhere in", "auth.json"]),
+        ] {
+            let origin = credentials.look_up(registry, repository).unwrap().origin;
+            assert!(parts.iter().all(|part| origin.contains(part)), "{origin}");
+            assert!(!["pw", "other", "abc"].iter().any(|secret| origin.contains(secret)), "{origin}");
+        }
+        let none = Credentials::default().look_up("own", "app").unwrap().origin;
+        assert_eq!(none, "no credential was tried, since none was given");
+    }
+
+    #[test]
+    fn a_helper_that_cannot_be_run_leaves_its_fault_and_the_other_files() {
         let dir = tempfile::tempdir().unwrap();
         let (first, second) = (dir.path().join("first"), dir.path().join("second"));
         std::fs::write(&second, r#"{"auths": {"h:1": {"auth": "dTpw"}}}"#).unwrap();
@@ -280,10 +337,12 @@ mod tests {
         ] {
             std::fs::write(&first, file).unwrap();
             let find = |files| Credentials { explicit: None, files }.look_up("h:1", "app").unwrap();
-            let (credential, hint) = find(vec![first.clone()]);
+            let LookedUp { credential, origin } = find(vec![first.clone()]);
             assert!(credential == Credential::Anonymous, "{file}");
-            assert!(hint.is_some_and(|hint| hint.contains("first") && !hint.contains('\n')), "{file}");
-            assert!(find(vec![first.clone(), second.clone()]).0 == Credential::Basic("u".into(), "p".into()));
+            assert!(origin.contains("first cannot be had") && !origin.contains('\n'), "{origin}");
+            let of_second = find(vec![first.clone(), second.clone()]);
+            assert!(of_second.credential == Credential::Basic("u".into(), "p".into()));
+            assert!(of_second.origin.contains("second"), "{}", of_second.origin);
         }
     }
 }

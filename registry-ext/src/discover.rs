@@ -52,6 +52,20 @@ impl Published {
         }
     }
 
+    /// A sentence that says for which programs the deltas are that are published there.
+    pub fn readers(self) -> String {
+        let clients = self.clients().join(", ");
+        match self {
+            Self::DeltaIndex => {
+                "_deltaindex: for flatpak, which reads no other layout; registry-ext reads it too".to_owned()
+            }
+            Self::Artifact => format!("{}: for the programs {clients}", self.name()),
+            Self::Tardf3 | Self::BlobRecipes | Self::DeltasTag => {
+                format!("{}: for {clients} alone", self.name())
+            }
+        }
+    }
+
     /// A short name.
     pub const fn name(self) -> &'static str {
         match self {

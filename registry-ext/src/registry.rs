@@ -37,7 +37,7 @@ pub(crate) use request::MAX_MANIFEST_SIZE;
 pub(crate) use stream::BlobStream;
 
 use crate::Result;
-use crate::credentials::{Credential, Credentials};
+use crate::credentials::{Credential, Credentials, LookedUp};
 use access::{Access, Operation};
 use rate::Line;
 
@@ -136,8 +136,8 @@ pub struct Client {
     retry: Retry,
     patience: Duration,
     foreign_urls: bool,
-    /// Why there may be no credential.
-    hint: Option<String>,
+    /// Says which credential is tried, and how to log in.
+    login_hint: String,
     received: AtomicU64,
     line: Line,
     lacks_referrers: AtomicBool,
@@ -166,7 +166,12 @@ impl Client {
         let host = reference.resolve_registry();
         let plain_http =
             options.plain_http.unwrap_or_else(|| options.ca_certificates.is_empty() && is_loopback(host));
-        let (credential, hint) = options.credentials.look_up(reference.registry(), reference.repository())?;
+        let LookedUp { credential, origin } =
+            options.credentials.look_up(reference.registry(), reference.repository())?;
+        let login_hint = format!(
+            "{origin}; log in with `podman login {}`, or give --username and --password-stdin",
+            reference.registry()
+        );
         let scheme = if plain_http { "http" } else { "https" };
         Ok(Self {
             base: format!("{scheme}://{host}/v2/{}", reference.repository()),
@@ -179,7 +184,7 @@ impl Client {
             retry: options.retry,
             patience: options.patience,
             foreign_urls: options.foreign_urls,
-            hint,
+            login_hint,
             received: AtomicU64::new(0),
             line: Line::default(),
             lacks_referrers: AtomicBool::new(false),

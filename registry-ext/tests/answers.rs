@@ -110,6 +110,8 @@ fn a_first_release_has_nothing_to_publish() {
     assert!(stderr(&published).contains("there is no old image"), "{}", stderr(&published));
     let report: Value = serde_json::from_slice(&published.get_output().stdout).unwrap();
     assert_eq!(count(&report["deltas"]), 0);
+    let listed = registry_ext(&format!("list {app}:v1")).assert().success();
+    assert!(stdout(&listed).contains(&format!("publish {app}:v1 --from OLD")), "{}", stdout(&listed));
 }
 
 #[test]
@@ -174,7 +176,10 @@ fn layers_in_files_are_measured() {
     assert_eq!(layer["blob_size"], gzip.len());
     assert_eq!(layer["diff_id"], layer::Digest::of(&new.layers[1]).to_string());
     assert!(layer["delta_size"].as_u64().unwrap() * 2 < gzip.len() as u64, "{json}");
-    assert!(stdout(&run("measure ./old.tar ./new.tar.gz").success()).contains("read by oci-delta"));
+    assert!(
+        stdout(&run("measure ./old.tar ./new.tar.gz").success())
+            .contains("oci-delta: for the programs oci-delta")
+    );
     let mixed = run("measure old.tar 127.0.0.1:1/app:v1").code(2);
     assert!(stderr(&mixed).contains("two layers"), "{}", stderr(&mixed));
     let published = run("publish ./new.tar.gz --from ./old.tar").code(2);
@@ -210,5 +215,5 @@ fn images_of_many_layers_get_no_deltas_that_only_flatpak_reads() {
     assert!(!layouts("few  --layout artifact"));
     let text = registry_ext(&format!("publish {app}:new --from {app}:many")).assert().success();
     let said = stdout(&text);
-    assert!(said.contains("_deltaindex: none") && said.contains("oci-delta: read by"), "{said}");
+    assert!(said.contains("_deltaindex: none") && said.contains("oci-delta: for the programs"), "{said}");
 }

@@ -119,7 +119,12 @@ fn basic_credentials_from_a_file_and_from_stdin() {
         registry_ext(&format!("list {app}:v2 --username ci --password-stdin")).write_stdin("wrong").assert();
     let stderr = String::from_utf8_lossy(&wrong.code(5).get_output().stderr).into_owned();
     assert!(stderr.contains("not authorized") && !stderr.contains("wrong"), "{stderr}");
-    registry_ext(&format!("pull {app}:v2 --into oci:{}", dir.path().join("x").display())).assert().code(5);
+    assert!(stderr.contains("is given, of the user `ci`"), "{stderr}");
+    let without = registry_ext(&format!("pull {app}:v2 --into oci:{}", dir.path().join("x").display()))
+        .assert()
+        .code(5);
+    let stderr = String::from_utf8_lossy(&without.get_output().stderr).into_owned();
+    assert!(stderr.contains("no credential was tried") && stderr.contains("podman login"), "{stderr}");
 }
 
 #[test]

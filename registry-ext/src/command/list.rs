@@ -67,7 +67,12 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<()> {
         return print_json(&listed);
     }
     if listed.is_empty() {
-        return Ok(Text::of(format_args!("no deltas for {}", args.image)).print()?);
+        let image = &args.image;
+        let text = format!(
+            "no deltas for {image}: `registry-ext publish {image} --from OLD` makes them, from an image OLD that \
+             hosts run"
+        );
+        return Ok(Text::of(text).print()?);
     }
     let mut table =
         Table::new(&["platform", "layout", "from", "layer", ">delta", ">blob", ">saves", "exact", "clients"]);

@@ -66,7 +66,7 @@ fn show(measurement: &Measurement, layout: LayoutArg, text: &mut Text) {
     }
     text.append(&table.text());
     text.line(format_args!(
-        "a pull fetches {} bytes with deltas, {} without ({})",
+        "a pull by registry-ext fetches {} bytes with deltas, {} without ({})",
         measurement.with_deltas,
         measurement.plain,
         percent(measurement.with_deltas, measurement.plain),
@@ -78,7 +78,7 @@ fn show(measurement: &Measurement, layout: LayoutArg, text: &mut Text) {
         (Published::Tardf3, is_there(|layer| layer.tardf3_size.is_some())),
     ] {
         if is_there {
-            text.line(format_args!("{}: read by {}", made.name(), made.clients().join(", ")));
+            text.line(made.readers());
         }
     }
     if layout == LayoutArg::Auto && measurement.platform.is_some() && !measurement.has_delta_index {

@@ -45,8 +45,9 @@ pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     let unread: usize = pruned.iter().map(|pruned| pruned.report.unread).sum();
     if unread > 0 {
         context.warn(&format!(
-            "{unread} artifacts stay and were not read, as too many refer to the image or they are too large: \
-             remove those that are no deltas with another tool, and prune again"
+            "{} not read and not removed, since too many refer to the image or they are too large: remove those \
+             that are no deltas with another tool, and prune again",
+            counted(unread, "artifact was", "artifacts were"),
         ));
     }
     let looked_at = pruned.len();
@@ -77,9 +78,10 @@ async fn confirm(repository: &Repository, targets: &[Digest], args: &PruneArgs) 
     }
     let of = if args.all { "the repository of " } else { "" };
     let what = format!(
-        "without --keep, prune removes all deltas of {of}{}: {artifacts} artifacts and {entries} entries of \
-         _deltaindex",
-        args.image
+        "without --keep, prune removes all deltas of {of}{}: {} and {} of _deltaindex",
+        args.image,
+        counted(artifacts, "artifact", "artifacts"),
+        counted(entries, "entry", "entries"),
     );
     if !io::stdin().is_terminal() {
         let text = format!(
@@ -94,23 +96,30 @@ async fn confirm(repository: &Repository, targets: &[Digest], args: &PruneArgs) 
     Ok(matches!(answer.trim(), "y" | "yes"))
 }
 
+/// A number with its noun.
+fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 fn show(context: &Context, args: &PruneArgs, pruned: &[Pruned], looked_at: usize) -> Result<()> {
     let verb = if args.dry_run { "would remove" } else { "removed" };
     let mut text = Text::new();
     for Pruned { target, report, .. } in pruned {
         text.line(format_args!(
-            "{}: {verb} {} artifacts and {} entries of _deltaindex, {} stay",
+            "{}: {verb} {} and {} of _deltaindex; {} {}",
             short(target),
-            report.artifacts.len() + report.recipe_artifacts.len(),
-            report.deltas.len(),
-            report.kept,
+            counted(report.artifacts.len() + report.recipe_artifacts.len(), "artifact", "artifacts"),
+            counted(report.deltas.len(), "entry", "entries"),
+            counted(report.kept, "delta", "deltas"),
+            if report.kept == 1 { "stays" } else { "stay" },
         ));
     }
     if pruned.is_empty() {
         text.line(format_args!(
-            "no deltas in the repository of {}: {looked_at} images were looked at, those that have a tag and those \
-             in _deltaindex; others are pruned by their digest",
-            args.image
+            "no deltas in the repository of {}: {} looked at, by the tags and by _deltaindex; an image that is in \
+             neither is pruned by its digest",
+            args.image,
+            counted(looked_at, "image was", "images were"),
         ));
     }
     text.print()?;
@@ -118,4 +127,15 @@ fn show(context: &Context, args: &PruneArgs, pruned: &[Pruned], looked_at: usize
         context.warn("the registry does not delete manifests; they are not listed any more");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        let entries = [0, 1, 2].map(|number| counted(number, "entry", "entries"));
+        assert_eq!(entries, ["0 entries", "1 entry", "2 entries"]);
+    }
 }

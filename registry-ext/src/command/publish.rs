@@ -32,7 +32,9 @@ pub(super) async fn run(context: &Context, args: &PublishArgs) -> Result<()> {
         }
     }
     if old.is_empty() {
-        context.warn("there is no old image, so nothing is published");
+        context.warn(
+            "there is no old image, so nothing is published: name the images that hosts run with --from",
+        );
     }
     let target = args.to.as_ref().unwrap_or(&args.new);
     let report = match target {
@@ -116,7 +118,7 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
             .into(),
         ]);
     }
-    let mut text = table.text();
+    let mut text = if report.deltas.is_empty() { Text::of("no deltas were made") } else { table.text() };
     text.append(&readers(report));
     if report.recipes.is_empty() {
         return Ok(text.print()?);
@@ -146,7 +148,7 @@ fn readers(report: &PublishReport) -> Text {
     for layout in [Published::Artifact, Published::DeltaIndex, Published::Tardf3] {
         let is_there = |outcome| matches!(outcome, Outcome::Published | Outcome::AlreadyThere);
         if report.deltas.iter().any(|delta| delta.layout == layout && is_there(delta.outcome)) {
-            text.line(format_args!("{}: read by {}", layout.name(), layout.clients().join(", ")));
+            text.line(layout.readers());
         }
     }
     if !report.not_in_delta_index.is_empty() {

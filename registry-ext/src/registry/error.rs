@@ -116,9 +116,9 @@ impl RegistryError {
         self
     }
 
-    /// The same with what may be the reason that the credentials are not the right ones.
-    pub(super) fn with_hint(mut self, hint: Option<&str>) -> Self {
-        if let (Self::Unauthorized { reason, .. }, Some(hint)) = (&mut self, hint) {
+    /// The same with the credential that was tried, and the way to log in.
+    pub(super) fn with_hint(mut self, hint: &str) -> Self {
+        if let Self::Unauthorized { reason, .. } = &mut self {
             reason.push_str("; ");
             reason.push_str(hint);
         }

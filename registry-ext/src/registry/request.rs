@@ -72,7 +72,7 @@ impl Client {
             trying += began.elapsed();
             let Some(pause) = self.pause_after(&error, effort, failures).filter(|_| trying < MAX_TRYING)
             else {
-                return Err(error.with_hint(self.hint.as_deref()));
+                return Err(error.with_hint(&self.login_hint));
             };
             tokio::time::sleep(pause).await;
         }

@@ -55,7 +55,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
         bar.finish();
         match verified {
             Err(error) if error.is_of_cost() && options.sees_through => {
-                cli::warn("tar-diff", TOO_COSTLY);
+                if !args.quiet {
+                    cli::warn("tar-diff", TOO_COSTLY);
+                }
                 let options = DiffOptions { sees_through: false, ..options.clone() };
                 delta.set_len(0)?;
                 delta.rewind()?;

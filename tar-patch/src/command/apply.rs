@@ -69,8 +69,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     Ok(text.print()?)
 }
 
-const NOT_COMPARED: &str = "the result was compared with no digest, as neither --diff-id nor DELTA.diff-id says \
-                            which layer it must be: compare the diff_id with the one in the image's config";
+const NOT_COMPARED: &str = "the result was not verified, since neither --diff-id nor a file DELTA.diff-id says \
+                            which layer it must be: compare its diff_id with rootfs.diff_ids in the image's config, \
+                            or give that as --diff-id sha256:HEX; `tar-diff --diff-id-file` writes it beside a delta";
 
 /// The origin of the digest that the result must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
