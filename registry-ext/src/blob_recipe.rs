@@ -8,7 +8,7 @@
 
 pub(crate) mod refusal;
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Write};
 use std::path::Path;
 
 use delta_format::wire::{MAX_ENCODER_MEMORY, put_uvarint, read_uvarint};
@@ -181,14 +181,14 @@ impl BlobRecipe {
         let setup = self.streams.iter().map(|stream| stream.recipe.encoding_work(stream.plain_size).setup);
         budget.charge(Work::encoding(setup.fold(0, u64::saturating_add))).map_err(over_budget)?;
         let mut output = DigestWriter::new(Bounded { inner: output, left: size });
-        let mut plain = BufReader::with_capacity(256 << 10, TarReader { tar, position: 0, failed: None });
+        let mut plain = BufReader::with_capacity(256 << 10, tar.reader(0..tar.size()));
         let charge = |work| Ok(budget.charge(Work::encoding(work))?);
         let failed = |source| recode::Error::Io { action: "write the stream", source };
         for stream in &self.streams {
             output.write_all(&stream.gap).map_err(failed)?;
             let encoded =
                 recode::encode_charged(&stream.recipe, &mut plain, stream.plain_size, &mut output, &charge);
-            if let Some(error) = plain.get_mut().failed.take() {
+            if let Some(error) = plain.get_mut().take_error() {
                 return Err(error.into());
             }
             if let Err(recode::Error::Io { source, .. }) = &encoded
@@ -243,27 +243,6 @@ impl Write for Bounded<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
-    }
-}
-
-/// Reads a tar from its start.
-struct TarReader<'t> {
-    tar: &'t Spool,
-    position: u64,
-    /// Why it could not be read, which an [`io::Error`] cannot say.
-    failed: Option<layer::Error>,
-}
-
-impl Read for TarReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.tar.size() - self.position).unwrap_or(usize::MAX);
-        let size = buffer.len().min(left);
-        if let Err(error) = self.tar.read_exact_at(&mut buffer[..size], self.position) {
-            self.failed = Some(error);
-            return Err(io::ErrorKind::Other.into());
-        }
-        self.position += size as u64;
-        Ok(size)
     }
 }
 

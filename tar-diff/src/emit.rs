@@ -10,7 +10,6 @@ use layer::Spool;
 
 use crate::edit::{Edit, Viewed};
 use crate::edits::Edits;
-use crate::fingerprint::for_each_chunk;
 use crate::meter::{COMMON_IN_STREAM, Meter, WRITE_COST, compression_cost};
 use crate::options::{DiffOptions, Method};
 use crate::plan::{Plan, SegmentKind};
@@ -192,7 +191,7 @@ fn write_literal<W: Write>(
     spool: &Spool,
     range: &Range<u64>,
 ) -> Result<()> {
-    for_each_chunk(spool, range.clone(), weigh::CHUNK_SIZE, |bytes| {
+    spool.for_each_chunk(range.clone(), weigh::CHUNK_SIZE, |bytes| -> Result<()> {
         weigher.append(bytes);
         Ok(writer.literal(bytes)?)
     })

@@ -59,7 +59,7 @@ pub(crate) fn fingerprint(
 
 fn digest(spool: &Spool, range: Range<u64>) -> Result<ContentDigest> {
     let mut hasher = blake3::Hasher::new();
-    for_each_chunk(spool, range, CHUNK_SIZE, |chunk| {
+    spool.for_each_chunk(range, CHUNK_SIZE, |chunk| -> Result<()> {
         hasher.update(chunk);
         Ok(())
     })?;
@@ -70,28 +70,9 @@ fn digest(spool: &Spool, range: Range<u64>) -> Result<ContentDigest> {
 
 fn sketch(spool: &Spool, range: Range<u64>) -> Result<Sketch> {
     let mut sketcher = Sketcher::default();
-    for_each_chunk(spool, range, CHUNK_SIZE, |chunk| {
+    spool.for_each_chunk(range, CHUNK_SIZE, |chunk| -> Result<()> {
         sketcher.update(chunk);
         Ok(())
     })?;
     Ok(sketcher.finish())
-}
-
-/// Reads a range in chunks of at most `chunk_size` bytes.
-pub(crate) fn for_each_chunk(
-    spool: &Spool,
-    mut range: Range<u64>,
-    chunk_size: usize,
-    mut take: impl FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let first = usize::try_from(range.end - range.start).map_or(chunk_size, |size| size.min(chunk_size));
-    let mut chunk = vec![0; first];
-    while !range.is_empty() {
-        let size = usize::try_from(range.end - range.start).map_or(chunk_size, |size| size.min(chunk_size));
-        let chunk = &mut chunk[..size];
-        spool.read_exact_at(chunk, range.start)?;
-        take(chunk)?;
-        range.start += size as u64;
-    }
-    Ok(())
 }

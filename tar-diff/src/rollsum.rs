@@ -10,7 +10,6 @@ use layer::Spool;
 
 use crate::Result;
 use crate::edit::Step;
-use crate::fingerprint::for_each_chunk;
 use crate::gear::Gear;
 
 /// Smallest chunk in bytes: bounds the number of chunks.
@@ -72,7 +71,7 @@ fn for_each_cut(file: (&Spool, Range<u64>), mut take: impl FnMut(Range<u64>, u64
     let mut gear = Gear::<1>::default();
     let mut hasher = blake3::Hasher::new();
     let (mut start, mut position) = (0, 0);
-    for_each_chunk(spool, range, READ_SIZE, |bytes| {
+    spool.for_each_chunk(range, READ_SIZE, |bytes| -> Result<()> {
         let mut unhashed = 0;
         for (index, &byte) in bytes.iter().enumerate() {
             position += 1;

@@ -5,7 +5,6 @@ use std::io::Write;
 use delta_format::{OpWriter, SourceRef};
 
 use crate::edit::Step;
-use crate::fingerprint::for_each_chunk;
 use crate::sides::Pair;
 use crate::{Result, Stats};
 
@@ -29,7 +28,7 @@ pub(crate) fn write_steps<W: Write>(
     let mut along = vec![0; CHUNK_SIZE];
     for step in steps {
         let mut offset = step.source;
-        for_each_chunk(new, target..target + step.add, CHUNK_SIZE, |bytes| {
+        new.for_each_chunk(target..target + step.add, CHUNK_SIZE, |bytes| -> Result<()> {
             let along = &mut along[..bytes.len()];
             old.read_exact_at(along, source.start + offset)?;
             write_difference(writer, name, offset, along, bytes)?;
@@ -37,7 +36,9 @@ pub(crate) fn write_steps<W: Write>(
             Ok(())
         })?;
         target += step.add;
-        for_each_chunk(new, target..target + step.literal, CHUNK_SIZE, |bytes| Ok(writer.literal(bytes)?))?;
+        new.for_each_chunk(target..target + step.literal, CHUNK_SIZE, |bytes| -> Result<()> {
+            Ok(writer.literal(bytes)?)
+        })?;
         target += step.literal;
         stats.steps += 1;
         stats.similar_literal_size += step.literal;

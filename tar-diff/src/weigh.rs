@@ -9,7 +9,6 @@ use std::num::NonZeroUsize;
 
 use crate::Result;
 use crate::edit::Step;
-use crate::fingerprint::for_each_chunk;
 use crate::gram_index::common_prefix;
 use crate::sides::Pair;
 
@@ -103,7 +102,7 @@ impl Weigher {
                 position + step.add..position + step.add + step.literal
             };
             position = carried.end;
-            for_each_chunk(new, carried, CHUNK_SIZE, |bytes| {
+            new.for_each_chunk(carried, CHUNK_SIZE, |bytes| -> Result<()> {
                 self.append(bytes);
                 Ok(())
             })?;

@@ -56,4 +56,4 @@ pub use members::{BLOCK_SIZE, Member, Members};
 pub use merged::{MergeOptions, MergedFile, MergedTree, clean_path};
 pub use regular::{open_regular, open_regular_here};
 pub use sparse::SparseMap;
-pub use spool::{Spool, SpoolOptions};
+pub use spool::{Spool, SpoolOptions, SpoolReader};

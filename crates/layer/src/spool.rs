@@ -1,13 +1,16 @@
 //! The uncompressed tar of a layer, to be read at any offset from any thread.
 
+mod read;
+
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, Write};
-use std::ops::Range;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{Compression, DiffId, Digest, Error, FileKind, Result, open_regular};
+pub use read::SpoolReader;
+
+use crate::{Compression, Error, FileKind, Result, open_regular};
 
 /// The uncompressed bytes of a layer.
 ///
@@ -196,57 +199,6 @@ impl Spool {
     pub const fn compression(&self) -> Compression {
         self.compression
     }
-
-    /// Fills `buffer` from byte `offset` of the uncompressed tar on.
-    ///
-    /// # Errors
-    /// [`Error::Io`], also where the tar ends earlier.
-    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        self.file.read_exact_at(buffer, offset).map_err(|source| {
-            let within = offset.checked_add(buffer.len() as u64).is_some_and(|end| end <= self.size);
-            let source = match source.kind() {
-                io::ErrorKind::UnexpectedEof if within => self.shortened(),
-                _ => source,
-            };
-            Error::Io { action: "read", name: self.name.clone(), source }
-        })
-    }
-
-    /// The error for a file that ends before the size that it had when it was opened.
-    fn shortened(&self) -> io::Error {
-        let text = format!("it had {} bytes and became shorter while it was read", self.size);
-        io::Error::new(io::ErrorKind::UnexpectedEof, text)
-    }
-
-    /// The bytes of a range of the uncompressed tar.
-    ///
-    /// # Errors
-    /// As [`read_exact_at`](Self::read_exact_at).
-    pub fn read_range(&self, range: Range<u64>) -> Result<Vec<u8>> {
-        let too_large = || Error::TooLarge { name: self.name.clone(), size: range.end, max: self.size };
-        if range.end > self.size {
-            return Err(too_large());
-        }
-        let size = range.end.checked_sub(range.start).and_then(|size| usize::try_from(size).ok());
-        let mut bytes = vec![0; size.ok_or_else(too_large)?];
-        self.read_exact_at(&mut bytes, range.start)?;
-        Ok(bytes)
-    }
-
-    /// Hashes the whole uncompressed tar.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn diff_id(&self) -> Result<DiffId> {
-        let io_error = |source| Error::Io { action: "read", name: self.name.clone(), source };
-        let (digest, _) = Digest::of_reader(self.reader()).map_err(io_error)?;
-        Ok(DiffId(digest))
-    }
-
-    /// A reader from the start, with a position of its own.
-    fn reader(&self) -> SpoolReader<'_> {
-        SpoolReader { spool: self, position: 0 }
-    }
 }
 
 fn check_size(name: &str, size: u64, max: u64) -> Result<()> {
@@ -282,24 +234,5 @@ struct Watched<'p, R> {
 impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.inner.read(buffer).inspect(|read| (self.progress)(*read as u64))
-    }
-}
-
-/// Reads a [`Spool`] from a position of its own.
-struct SpoolReader<'s> {
-    spool: &'s Spool,
-    position: u64,
-}
-
-impl Read for SpoolReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // What is appended to the file meanwhile does not belong to the layer.
-        let left = usize::try_from(self.spool.size - self.position).unwrap_or(usize::MAX).min(buffer.len());
-        let read = self.spool.file.read_at(&mut buffer[..left], self.position)?;
-        if read == 0 && left > 0 {
-            return Err(self.spool.shortened());
-        }
-        self.position += read as u64;
-        Ok(read)
     }
 }

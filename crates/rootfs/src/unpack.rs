@@ -50,7 +50,6 @@ pub struct Unpacker {
     root: Root,
     is_root: bool,
     left_out: LeftOut,
-    buffer: Vec<u8>,
 }
 
 /// The entries that could not be unpacked, which is no reason to stop.
@@ -79,7 +78,6 @@ impl Unpacker {
             root: opened.map_err(|error| Error::io("open", dir)(error.into()))?,
             is_root: rustix::process::geteuid().is_root(),
             left_out: LeftOut::default(),
-            buffer: vec![0; content::STEP],
         })
     }
 
@@ -163,8 +161,8 @@ impl Unpacker {
                 let how = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let open = || sys::openat(&dir, name, how, Mode::RUSR | Mode::WUSR);
                 let file: File = fresh(&dir, name, open).map_err(|error| failed("create", error))?.into();
-                content::copy(spool, entry, details, &file, &mut self.buffer)?
-                    .map_err(Error::io("write", join(&self.dir, path)))?;
+                let failed = |error| Error::io("write", join(&self.dir, path))(error);
+                content::copy(spool, entry, details, &file, &failed)?;
                 Ok(Some(OwnedFd::from(file)))
             }
             EntryKind::Symlink(target) => fresh(&dir, name, || sys::symlinkat(&**target, &dir, name))

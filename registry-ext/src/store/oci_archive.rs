@@ -71,13 +71,7 @@ impl OciLayout {
 
 fn copy_range(spool: &Spool, range: std::ops::Range<u64>, path: &Path) -> Result<()> {
     /// Bytes that are copied at once.
-    const STEP: u64 = 1 << 20;
+    const STEP: usize = 1 << 20;
     let mut file = File::create(path).map_err(Error::io("create", path))?;
-    let mut at = range.start;
-    while at < range.end {
-        let end = range.end.min(at + STEP);
-        file.write_all(&spool.read_range(at..end)?).map_err(Error::io("write", path))?;
-        at = end;
-    }
-    Ok(())
+    spool.for_each_chunk(range, STEP, |bytes| file.write_all(bytes).map_err(Error::io("write", path)))
 }

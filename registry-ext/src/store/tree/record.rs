@@ -22,7 +22,7 @@ use crate::{Error, Result};
 /// The file in a record's directory that says what the tree holds.
 const IMAGE_FILE: &str = "image.json";
 /// Bytes of a layer that are read at once.
-const STEP: u64 = 1 << 20;
+const STEP: usize = 1 << 20;
 
 /// The image in a tree, and the directory that says so.
 ///
@@ -200,13 +200,7 @@ fn write_delta(path: &Path, (index, spool): (usize, &Spool), merged: &MergedTree
     let failed = |error: delta_format::Error| Error::Patch(error.into());
     let mut writer = OpWriter::new(BufWriter::new(file), Version::V1, Encoding::default()).map_err(failed)?;
     let literal = |writer: &mut OpWriter<_>, range: std::ops::Range<u64>| -> Result<()> {
-        let mut at = range.start;
-        while at < range.end {
-            let next = range.end.min(at + STEP);
-            writer.literal(&spool.read_range(at..next)?).map_err(failed)?;
-            at = next;
-        }
-        Ok(())
+        spool.for_each_chunk(range, STEP, |bytes| writer.literal(bytes).map_err(failed))
     };
     let mut files: Vec<_> = merged.files().iter().filter(|file| file.layer == index).collect();
     files.sort_by_key(|file| file.data.start);
