@@ -3,10 +3,8 @@
 use std::cell::Cell;
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::ops::Range;
 
 use delta_format::{Encoding, LesserEffort, OpWriter, SourceRef, Version};
-use layer::Spool;
 
 use crate::edit::{Edit, Viewed};
 use crate::edits::Edits;
@@ -14,8 +12,8 @@ use crate::meter::{COMMON_IN_STREAM, Meter, WRITE_COST, compression_cost};
 use crate::options::{DiffOptions, Method};
 use crate::plan::{Plan, SegmentKind};
 use crate::sides::{Layers, Pair};
-use crate::steps::write_steps;
-use crate::weigh::{self, Weigher};
+use crate::steps::{write_literal, write_steps};
+use crate::weigh::Weigher;
 use crate::{Result, Stats, budget};
 
 /// Bytes of the op stream that a thread compresses at a time: little memory, and enough that what
@@ -102,8 +100,7 @@ pub(crate) fn write<W: Write>(
             }
             (SegmentKind::Similar(source), Some(Edit::Steps(steps))) => {
                 let pair = Pair::of(segment, source, layers);
-                let steps = weigher.cheapest(&steps, pair)?;
-                write_steps(&mut writer, &steps, pair, &mut stats)?;
+                write_steps(&mut writer, Some(&mut weigher), &steps, pair, &mut stats)?;
                 stats.similar.count(size);
             }
             (SegmentKind::Similar(source), Some(Edit::Viewed(viewed))) => {
@@ -111,9 +108,8 @@ pub(crate) fn write<W: Write>(
                 let Viewed { steps, source: from, view, target, stretches } = &viewed;
                 let name = SourceRef { path: &source.path, view: view.as_ref() };
                 let pair = Pair { name, source: (decoded, from), target: (decoded, target) };
-                let steps = weigher.cheapest(steps, pair)?;
                 writer.reencode(stretches)?;
-                write_steps(&mut writer, &steps, pair, &mut stats)?;
+                write_steps(&mut writer, Some(&mut weigher), steps, pair, &mut stats)?;
                 stats.similar.count(size);
                 stats.seen_through.count(size);
                 stats.streams += stretches.len() as u64;
@@ -125,13 +121,13 @@ pub(crate) fn write<W: Write>(
             (SegmentKind::Compressed, Some(Edit::Viewed(viewed))) => {
                 let decoded = decoded.as_ref().expect(DECODED);
                 writer.reencode(&viewed.stretches)?;
-                write_literal(&mut writer, &mut weigher, decoded, &viewed.target)?;
+                write_literal(&mut writer, Some(&mut weigher), decoded, viewed.target.clone())?;
                 stats.literal.count(size);
                 stats.seen_through.count(size);
                 stats.streams += viewed.stretches.len() as u64;
             }
             _ => {
-                write_literal(&mut writer, &mut weigher, layers.new, &segment.target)?;
+                write_literal(&mut writer, Some(&mut weigher), layers.new, segment.target.clone())?;
                 stats.literal.count(size);
             }
         }
@@ -182,17 +178,4 @@ fn expected_stream(plan: &Plan, edits: &[Option<Edit>]) -> u64 {
 /// an applier takes memory for all of it.
 fn window_log(size: u64) -> u32 {
     size.next_power_of_two().trailing_zeros().clamp(MIN_WINDOW_LOG, LONG_WINDOW_LOG)
-}
-
-/// Writes bytes that the delta carries.
-fn write_literal<W: Write>(
-    writer: &mut OpWriter<W>,
-    weigher: &mut Weigher,
-    spool: &Spool,
-    range: &Range<u64>,
-) -> Result<()> {
-    spool.for_each_chunk(range.clone(), weigh::CHUNK_SIZE, |bytes| -> Result<()> {
-        weigher.append(bytes);
-        Ok(writer.literal(bytes)?)
-    })
 }

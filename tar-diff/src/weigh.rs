@@ -7,20 +7,17 @@
 
 use std::num::NonZeroUsize;
 
-use crate::Result;
-use crate::edit::Step;
 use crate::gram_index::common_prefix;
-use crate::sides::Pair;
 
 /// Longest step in bytes that is weighed: a longer one is worth its ops.
-const MAX_WEIGHED_SIZE: u64 = 512;
+pub(crate) const MAX_WEIGHED_SIZE: u64 = 512;
 /// Bits that an op costs in the compressed delta, with what it breaks up: matches of zstd that would
 /// go on over it, here and where the same content comes again. Measured: in programs half as much
 /// or twice as much makes deltas 0.5% larger; text repeats itself more.
 const OP_BITS: u32 = 56;
 const OP_BITS_IN_TEXT: u32 = 128;
 /// First bytes of a file that tell whether it is text: one that has no zero byte.
-const SNIFFED_SIZE: u64 = 1024;
+pub(crate) const SNIFFED_SIZE: u64 = 1024;
 /// Ops that the cost of opening a file equals: its path is in the header just before, most often.
 const OPEN_OPS: u32 = 2;
 /// Bits that a differing byte of a step costs: its own, and what tells where it stands, less what it has
@@ -38,6 +35,31 @@ pub(crate) const CHUNK_SIZE: usize = HISTORY_SIZE / 8;
 const TABLE_LOG: u32 = 19;
 /// Literals after which their frequencies are counted anew, so that they follow the content.
 const MAX_COUNTED: usize = 1 << 16;
+
+/// The ops that a step costs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ops {
+    count: u32,
+    bits_of_one: u32,
+}
+
+impl Ops {
+    /// The ops of a file: of the opening of the source, if the delta reads nothing else of it.
+    pub(crate) fn of_file(opens: bool, is_text: bool) -> Self {
+        let bits_of_one = if is_text { OP_BITS_IN_TEXT } else { OP_BITS };
+        Self { count: if opens { OPEN_OPS } else { 0 }, bits_of_one }
+    }
+
+    /// The same, and `others`.
+    pub(crate) fn and(self, others: impl IntoIterator<Item = bool>) -> Self {
+        let others: u32 = others.into_iter().map(u32::from).sum();
+        Self { count: self.count + others, ..self }
+    }
+
+    const fn bits(self) -> u32 {
+        self.count * self.bits_of_one
+    }
+}
 
 /// The literals of the op stream so far, by which the cost of others is told.
 #[derive(Debug)]
@@ -68,53 +90,10 @@ impl Weigher {
         }
     }
 
-    /// The steps of a file, with those turned to literals that cost more than they save.
-    ///
-    /// # Errors
-    /// If a layer cannot be read.
-    pub(crate) fn cheapest(&mut self, steps: &[Step], pair: Pair<'_>) -> Result<Vec<Step>> {
-        let Pair { source: (old, source), target: (new, target), .. } = pair;
-        let mut cheapest: Vec<Step> = Vec::with_capacity(steps.len());
-        let mut position = target.start;
-        let sniffed = new.read_range(target.start..target.end.min(target.start + SNIFFED_SIZE))?;
-        let op_bits = if sniffed.contains(&0) { OP_BITS } else { OP_BITS_IN_TEXT };
-        for (index, step) in steps.iter().enumerate() {
-            let seek = u32::from(index > 0 || step.source > 0);
-            // Of the data ops before and after the step one would be left, or one made.
-            let data = u32::from(cheapest.last().is_some_and(|last| last.literal > 0));
-            let mut ops = seek + data + u32::from(step.literal > 0);
-            if steps.len() == 1 {
-                ops += OPEN_OPS;
-            }
-            let is_short = (1..=MAX_WEIGHED_SIZE).contains(&step.add);
-            let carried = if is_short && {
-                let from = source.start + step.source;
-                let along = old.read_range(from..from + step.add)?;
-                self.is_cheaper(&new.read_range(position..position + step.add)?, &along, ops * op_bits)
-            } {
-                match cheapest.last_mut() {
-                    Some(last) => last.literal += step.add + step.literal,
-                    None => cheapest.push(Step { source: 0, add: 0, literal: step.add + step.literal }),
-                }
-                position..position + step.add + step.literal
-            } else {
-                cheapest.push(*step);
-                position + step.add..position + step.add + step.literal
-            };
-            position = carried.end;
-            new.for_each_chunk(carried, CHUNK_SIZE, |bytes| -> Result<()> {
-                self.append(bytes);
-                Ok(())
-            })?;
-        }
-        Ok(cheapest)
-    }
-
-    /// Returns true if `target` costs less as a literal than as differences from `along` with ops that cost
-    /// `op_bits`.
-    fn is_cheaper(&self, target: &[u8], along: &[u8], op_bits: u32) -> bool {
+    /// Returns true if the stretch `target` costs less as a literal than as differences from `along`.
+    pub(crate) fn is_cheaper(&self, target: &[u8], along: &[u8], ops: Ops) -> bool {
         let differing: u32 = target.iter().zip(along).map(|(left, right)| u32::from(left != right)).sum();
-        self.literal_bits(target) < op_bits + differing * DIFFERENCE_BITS
+        self.literal_bits(target) < ops.bits() + differing * DIFFERENCE_BITS
     }
 
     /// Bits that the bytes would cost as a literal here.
@@ -202,8 +181,9 @@ mod tests {
         let changed: Vec<u8> = repeated.iter().map(|byte| byte ^ 0x55).collect();
         assert!(weigher.literal_bits(repeated) < 100, "{}", weigher.literal_bits(repeated));
         assert!(weigher.literal_bits(&changed) > 700, "{}", weigher.literal_bits(&changed));
-        assert!(weigher.is_cheaper(repeated, repeated, 3 * OP_BITS));
-        assert!(!weigher.is_cheaper(&changed, &changed, 3 * OP_BITS));
+        let ops = Ops::of_file(false, false).and([true; 3]);
+        assert!(weigher.is_cheaper(repeated, repeated, ops));
+        assert!(!weigher.is_cheaper(&changed, &changed, ops));
     }
 
     #[test]

@@ -253,6 +253,6 @@ fn size(range: &std::ops::Range<u64>) -> u64 {
 fn trial_size(steps: &[Step], source: &Source, segment: &Segment, layers: Layers<'_>) -> Result<u64> {
     let encoding = Encoding { level: TRIAL_LEVEL, ..Encoding::default() };
     let mut writer = OpWriter::new(Vec::new(), Version::V2, encoding)?;
-    write_steps(&mut writer, steps, Pair::of(segment, source, layers), &mut Stats::default())?;
+    write_steps(&mut writer, None, steps, Pair::of(segment, source, layers), &mut Stats::default())?;
     Ok(writer.finish()?.0.len() as u64)
 }
