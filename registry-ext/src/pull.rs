@@ -24,7 +24,7 @@ use fetcher::{BlobSources, Fetched, Fetcher};
 use crate::discover::{Candidate, Discovery, choose, discover};
 use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
-use crate::oci::{Manifest, Name, descriptor, digest_of, to_json};
+use crate::oci::{Manifest, Name, descriptor, to_json};
 use crate::repository::Repository;
 use crate::scratch::ScratchDir;
 use crate::store::{Base, LayerStore, OciLayout, PullTarget, StoreRef};
@@ -253,7 +253,7 @@ impl<'p> Puller<'p> {
             for copy in copies {
                 for (diff_id, blob) in copy.layers()? {
                     if image.layer(diff_id).is_some() && !local.contains_key(&diff_id) {
-                        layout.put_blob(digest_of(&blob)?, &copy.checked_blob(&blob)?)?;
+                        layout.copy_blob(&copy, &blob)?;
                         local.insert(diff_id, blob);
                     }
                 }

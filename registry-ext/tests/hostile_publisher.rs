@@ -9,13 +9,13 @@ use axum::http::StatusCode;
 use delta_format::{Encoding, OpWriter, Version};
 use layer::Digest;
 use oci_spec::image::Descriptor;
-use registry_ext::Pruner;
 use registry_ext::artifact::TAR_DIFF;
 use registry_ext::artifact::oci_delta::{ArtifactLayer, Kind, OciDelta};
 use registry_ext::discover::discover;
 use registry_ext::oci::Manifest;
 use registry_ext::pull::Origin;
 use registry_ext::watch::Watch;
+use registry_ext::{Error, Pruner};
 use serde_json::json;
 use support::bench::{Bench, warnings};
 use support::images::stored_layers;
@@ -166,4 +166,33 @@ async fn pruning_reads_so_many_artifacts_and_finds_those_that_say_what_they_are(
     assert_eq!(report.artifacts[0].to_string(), *ours.digest().as_ref());
     assert_eq!((report.unread, report.kept), (3001 - 1024, 0));
     assert!(count(&bench, "/manifests/sha256:") <= 1024 + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_two_layers_claim_to_be_is_stored_whole_or_not_at_all() {
+    let bench = Bench::new(Switches::default()).await;
+    let image = bench.images("v1").await.images.remove(0);
+    let layer = &image.layers[1];
+    let other = Digest::of(b"another layer").to_string();
+    let config = json!({
+        "architecture": "amd64",
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id.to_string(), other]},
+    });
+    let config_type = "application/vnd.oci.image.config.v1+json";
+    let config = bench.put_blob(config.to_string().as_bytes(), config_type).await;
+    let manifest = json!({"schemaVersion": 2, "config": config, "layers": [layer.blob, layer.blob]});
+    let manifest = Manifest::new(manifest.to_string().into_bytes(), None);
+    bench.repository().put_manifest(&manifest, Some("twice")).await.unwrap();
+    for _ in 0..8 {
+        let store = bench.path("store");
+        let failed = bench.pull("twice", &store, &Watch::nothing()).await.unwrap_err();
+        assert!(matches!(failed, Error::DigestMismatch { .. }), "{failed:?}");
+        let blobs = std::fs::read_dir(store.join("blobs/sha256")).unwrap();
+        for blob in blobs.map(|blob| blob.unwrap()) {
+            let digest = Digest::of(&std::fs::read(blob.path()).unwrap()).to_string();
+            assert_eq!(digest, format!("sha256:{}", blob.file_name().display()));
+        }
+        std::fs::remove_dir_all(&store).unwrap();
+    }
 }

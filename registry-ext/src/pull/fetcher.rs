@@ -2,15 +2,16 @@
 
 use std::collections::VecDeque;
 
-use layer::{DiffId, Spool};
+use layer::{DiffId, Spool, open_regular};
 use oci_spec::image::Descriptor;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::budget::Budget;
 use super::rebuild::{Rebuilder, Rebuilt, Spent, UsableDelta};
 use super::{Origin, tar_blob};
 use crate::error::blocking;
 use crate::image::ImageLayer;
-use crate::oci::{check_diff_id, short};
+use crate::oci::{check_diff_id, hex, short};
 use crate::store::OciLayout;
 use crate::{Error, Result};
 
@@ -98,11 +99,21 @@ impl Fetcher<'_> {
     async fn whole(&self, layer: &ImageLayer) -> Result<()> {
         let Rebuilder { repository, dir, spool, watch } = &self.rebuilder;
         let task = watch.start(format!("layer {}", short(layer.diff_id)), layer.blob.size());
-        let path = repository.blob(&layer.blob, dir, &|bytes| task.advance(bytes)).await?;
+        // A directory for this layer alone: another one may claim the same blob, and writes to none that is stored.
+        let dir = dir.join(hex(layer.diff_id.0));
+        std::fs::create_dir(&dir).map_err(Error::io("create", &dir))?;
+        let path = repository.blob(&layer.blob, &dir, &|bytes| task.advance(bytes)).await?;
         let (layout, layer, options) = (self.layout.clone(), layer.clone(), spool.clone());
         blocking(move || {
             check_diff_id(Spool::open_blob(&path, &options)?.diff_id()?, layer.diff_id)?;
-            layout.put_blob(layer.digest.0, &path)
+            if !path.starts_with(&dir) {
+                // It belongs to the layout that the image is pulled from.
+                return layout.put_blob(layer.digest.0, &path);
+            }
+            let file = open_regular(&path).map_err(Error::io("open", &path))?;
+            // Its digest was compared while it was downloaded.
+            let place = TempPath::try_from_path(&path).map_err(Error::io("find", &path))?;
+            layout.add_blob(layer.digest.0, NamedTempFile::from_parts(file, place))
         })
         .await
     }

@@ -25,29 +25,46 @@ impl OciLayout {
     /// [`Error::NotFound`], [`Error::SizeMismatch`], [`Error::DigestMismatch`], [`Error::Io`].
     pub fn checked_blob(&self, blob: &Descriptor) -> Result<PathBuf> {
         let expected = digest_of(blob)?;
-        let path = self.blob_path(expected);
+        let (path, file) = self.open_blob(blob)?;
         let what = || path.display().to_string();
-        let file = match open_regular(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::NotFound { what: format!("blob {expected} in {self}") });
-            }
-            Err(error) => return Err(Error::io("open", path)(error)),
-        };
-        let wrong_size = |actual| Error::SizeMismatch { what: what(), expected: blob.size(), actual };
-        let size = file.metadata().map_err(Error::io("look at", &path))?.len();
-        if size != blob.size() {
-            return Err(wrong_size(size));
-        }
         // It may grow while it is read.
-        let (actual, size) = Digest::of_reader(file.take(size + 1)).map_err(Error::io("read", &path))?;
+        let read = Digest::of_reader(file.take(blob.size() + 1));
+        let (actual, size) = read.map_err(Error::io("read", &path))?;
         if size != blob.size() {
-            return Err(wrong_size(size));
+            return Err(Error::SizeMismatch { what: what(), expected: blob.size(), actual: size });
         }
         if actual != expected {
             return Err(Error::DigestMismatch { what: what(), expected, actual });
         }
         Ok(path)
+    }
+
+    /// Opens the file of a blob, if its size is the one that the descriptor names.
+    fn open_blob(&self, blob: &Descriptor) -> Result<(PathBuf, File)> {
+        let digest = digest_of(blob)?;
+        let path = self.blob_path(digest);
+        let file = match open_regular(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::NotFound { what: format!("blob {digest} in {self}") });
+            }
+            Err(error) => return Err(Error::io("open", path)(error)),
+        };
+        let actual = file.metadata().map_err(Error::io("look at", &path))?.len();
+        if actual != blob.size() {
+            let what = path.display().to_string();
+            return Err(Error::SizeMismatch { what, expected: blob.size(), actual });
+        }
+        Ok((path, file))
+    }
+
+    /// Stores a copy of a blob of another layout, as [`put_blob`](Self::put_blob) does.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::SizeMismatch`], [`Error::DigestMismatch`], [`Error::Io`].
+    pub(crate) fn copy_blob(&self, other: &Self, blob: &Descriptor) -> Result<()> {
+        let (path, file) = other.open_blob(blob)?;
+        self.put_opened(digest_of(blob)?, &path, file)
     }
 
     /// Stores a copy of a file as the blob with this digest, unless a file of that size is there. Where the
@@ -57,8 +74,11 @@ impl OciLayout {
     /// # Errors
     /// [`Error::DigestMismatch`], [`Error::Io`].
     pub fn put_blob(&self, digest: Digest, path: &Path) -> Result<()> {
+        self.put_opened(digest, path, open_regular(path).map_err(Error::io("open", path))?)
+    }
+
+    fn put_opened(&self, digest: Digest, path: &Path, mut from: File) -> Result<()> {
         let blob = self.blob_path(digest);
-        let mut from = open_regular(path).map_err(Error::io("open", path))?;
         let size = from.metadata().map_err(Error::io("look at", path))?.len();
         if fs::metadata(&blob).is_ok_and(|there| there.is_file() && there.len() == size) {
             return Ok(());
