@@ -23,7 +23,7 @@ mod uploads;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use oci_distribution::Client as UploadClient;
 use oci_spec::distribution::Reference;
@@ -108,18 +108,8 @@ impl Retry {
     fn pause(&self, failures: u32) -> Duration {
         let doubled = self.first_pause.saturating_mul(1 << failures.saturating_sub(1).min(16));
         let pause = doubled.min(self.longest_pause);
-        pause + pause.mul_f64(0.25 * jitter())
+        pause + pause.mul_f64(0.25 * fastrand::f64())
     }
-}
-
-/// A number in 0..1 that differs between processes and calls. It need not be unpredictable.
-pub(crate) fn jitter() -> f64 {
-    static CALLS: AtomicU64 = AtomicU64::new(0);
-    let nanos = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| u64::from(since.subsec_nanos()));
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    let mixed =
-        (nanos ^ u64::from(std::process::id()) << 20 ^ call << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 40) as f64 / f64::from(1u32 << 24)
 }
 
 /// A repository on a registry.

@@ -86,7 +86,7 @@ async fn update_as(
         }
         if matches!(repository, Repository::Registry(_)) {
             let pause = (started.elapsed() * 4).max(MIN_PAUSE);
-            tokio::time::sleep(pause + pause.mul_f64(crate::registry::jitter())).await;
+            tokio::time::sleep(pause + pause.mul_f64(fastrand::f64())).await;
         }
     }
     Err(Error::Contended { what: format!("index {tag} of {}", repository.name()) })
