@@ -4,15 +4,21 @@
 
 mod support;
 
+use std::env;
 use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
 
 use axum::http::{StatusCode, header};
+use registry_ext::Error;
+use registry_ext::oci::{Name, descriptor_of};
+use registry_ext::registry::RegistryOptions;
 use support::bench::Bench;
 use support::docker_registry::{DockerRegistry, Setup, run};
 use support::images::{pair, write_images};
 use support::proxy::{Conduct, Proxy, Tinyproxy};
-use support::registry_ext;
 use support::server::{Switches, respond};
+use support::{open, options, registry_ext};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
 
@@ -213,4 +219,66 @@ async fn what_a_proxy_does_wrong_is_said_with_its_name() {
         let (is_ok, said) = block_in_place(|| run_with(&line, &[("ALL_PROXY", url)]));
         assert!(!is_ok && said.contains(wanted), "{said}");
     }
+}
+
+/// The variable by which the test below tells [`asks_through_the_proxy_of_the_environment`] what to ask for.
+const ASKS_FOR: &str = "TEST_ASKS_FOR";
+
+#[test]
+fn a_proxy_that_stalls_anywhere_is_given_up() {
+    let document = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"a";
+    let blob = "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nsome bytes";
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+    let cases = [
+        ("says nothing", "http manifest", ""),
+        ("says nothing to CONNECT", "https manifest", ""),
+        ("stalls in the middle of CONNECT", "https manifest", "HTTP/1.1 200 Conn"),
+        ("stalls behind CONNECT", "https manifest", "HTTP/1.1 200 OK\r\n\r\n"),
+        ("stalls in the middle of a header", "http manifest", "HTTP/1.1 200 OK\r\nContent-Ty"),
+        ("stalls in the middle of a document", "http manifest", document),
+        ("stalls before a blob", "http blob", ""),
+        ("stalls in the middle of a header of a blob", "https blob", "HTTP/1.1 2"),
+        ("stalls in the middle of a blob", "http blob", blob),
+    ];
+    let check = |(what, asks_for, answer): (&str, &str, &'static str)| {
+        let proxy = Proxy::start(nowhere, Conduct::Stall(answer));
+        // The variables are those of a process.
+        let mut child = Command::new(env::current_exe().unwrap());
+        child.args(["--exact", "asks_through_the_proxy_of_the_environment", "--ignored", "--nocapture"]);
+        for name in VARIABLES {
+            child.env_remove(name);
+        }
+        let output = child.env("ALL_PROXY", proxy.url()).env(ASKS_FOR, asks_for).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{what}: {said}");
+        assert!(said.contains("nothing came within") || said.contains("bytes a second"), "{what}: {said}");
+        assert!(said.contains(&format!("through the proxy {}", proxy.url())), "{what}: {said}");
+    };
+    std::thread::scope(|scope| {
+        cases.map(|case| scope.spawn(move || check(case))).map(|run| run.join().unwrap())
+    });
+}
+
+#[tokio::test]
+#[ignore = "a part of a_proxy_that_stalls_anywhere_is_given_up"]
+#[allow(clippy::print_stdout, reason = "the test that starts this process reads it")]
+async fn asks_through_the_proxy_of_the_environment() {
+    let asks_for = env::var(ASKS_FOR).unwrap();
+    let patience = Duration::from_millis(300);
+    let plain_http = Some(!asks_for.starts_with("https"));
+    let dir = TempDir::new().unwrap();
+    let options = RegistryOptions { plain_http, patience, ..options() };
+    let repository = open("registry.test/app", &options, dir.path());
+    let asks = async {
+        if asks_for.ends_with("blob") {
+            let blob = descriptor_of("application/octet-stream", &[0; 5000]);
+            repository.blob(&blob, dir.path(), &|_| ()).await.map(drop)
+        } else {
+            repository.manifest(&Name::Tag("v1".into())).await.map(drop)
+        }
+    };
+    // This only guards against hanging: the shortest of the usual deadlines is 15 seconds.
+    let asked: Result<(), Error> =
+        tokio::time::timeout(Duration::from_secs(300), asks).await.expect("it ends");
+    println!("{:#}", anyhow::Error::from(asked.unwrap_err()));
 }

@@ -14,10 +14,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fixtures::faults::behind;
+use fixtures::{Ending, LayerBuilder};
 use registry_ext::store::OciLayout;
 use serde_json::Value;
 use support::docker_registry::run;
-use support::images::{TestImage, pair, push};
+use support::images::{TestImage, pair, push, write_blobs};
 use support::kinds::{self, IMPLIED};
 use support::listing::{assert_same, listing, without_times};
 use support::server::{Registry, Switches};
@@ -363,4 +364,28 @@ fn without_privileges_owners_stay_and_devices_are_left_out() {
     assert_eq!((read_only.mode() & 0o7777, read_only.uid()), (0o500, NOBODY));
     assert_eq!(fs::read(tree.join("read-only/y")).unwrap(), b"2");
     assert!(!tree.join("dev/null").exists());
+}
+
+#[test]
+fn the_layers_of_an_image_share_the_memory_that_their_names_are_granted() {
+    let target = "n".repeat(4000);
+    let links = |first: u32| {
+        let mut layer = LayerBuilder::new();
+        for number in first..first + 2_500 {
+            layer.symlink(number.to_string(), &target);
+        }
+        layer.finish(Ending::Normal)
+    };
+    let (many, more) = (links(0), links(2_500));
+    let bench = Bench::new(&[]);
+    let layout = OciLayout::create(&bench.path("images")).unwrap();
+    for (tag, layers) in [("v1", vec![many.clone()]), ("v2", vec![many, more])] {
+        let frame = |layer: &Vec<u8>| zstd::encode_all(layer.as_slice(), 12).unwrap();
+        let blob = |layer| ("application/vnd.oci.image.layer.v1.tar+zstd", frame(layer));
+        let manifest = write_blobs(&layout, "amd64", &layers, layers.iter().map(blob).collect());
+        layout.put_manifest(&manifest, Some(tag)).unwrap();
+    }
+    bench.pull(&bench.image("v1"), "tree");
+    let said = bench.refused(&bench.image("v2"), "other");
+    assert!(said.contains("more than is granted to layers of this size"), "{said}");
 }

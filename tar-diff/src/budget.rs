@@ -18,9 +18,9 @@ const fn compressor_memory(level: i32) -> u64 {
         ..=9 => 48,
         10..=15 => 96,
         16..=19 => 144,
-        20 => 256,
-        21 => 448,
-        _ => 768,
+        20 => 224,
+        21 => 288,
+        _ => 352,
     };
     mebibytes << 20
 }
@@ -208,7 +208,8 @@ mod tests {
         assert_eq!(compression(Preset::Default, 300 * MIB), (19, 2));
         assert_eq!(compression(Preset::Default, 144 * MIB), (19, 1));
         assert_eq!(compression(Preset::Default, 100 * MIB), (15, 1));
-        assert_eq!(compression(Preset::Max, 500 * MIB), (21, 1));
+        assert_eq!(compression(Preset::Max, 1024 * MIB), (22, 2));
+        assert_eq!(compression(Preset::Max, 300 * MIB), (21, 1));
         assert_eq!(compression(Preset::Fast, 0), (1, 1));
     }
 }

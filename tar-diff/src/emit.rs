@@ -39,6 +39,8 @@ const MAX_LESSENED_LEVEL: i32 = 19;
 const LONG_WINDOW_LOG: u32 = 25;
 /// The least window that zstd takes at these levels for small inputs.
 const MIN_WINDOW_LOG: u32 = 17;
+/// The op stream has each byte of the layer once at most, and less than that again of ops and paths.
+const MAX_STREAM_RATIO: u64 = 2;
 /// When skimming: every how many bytes of the literals a string is remembered to weigh others. What
 /// is found of one is a few bytes shorter then.
 const SKIMMED_LITERALS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
@@ -72,6 +74,7 @@ pub(crate) fn write<W: Write>(
         workers: u32::try_from(threads.get()).unwrap_or(u32::MAX),
         job_size: Some(COMPRESSION_JOB_SIZE),
         overlap_log: Some(COMPRESSION_OVERLAP_LOG),
+        stream_size: Some(layers.new.size() * MAX_STREAM_RATIO),
         lesser: (is_lessened && stream * LESSENED_SHARE > layers.new.size()).then_some(LESSER_EFFORT),
         skip_incompressible: true,
         window_log: (level >= MIN_LONG_LEVEL).then(|| window_log(layers.new.size())),

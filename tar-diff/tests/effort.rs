@@ -175,18 +175,36 @@ fn a_budget_holds() {
     for (memory, count, format) in
         [(64, 1, "tardf1"), (128, 2, "tardf1"), (128, 8, "tardf3"), (256, 2, "tardf1")]
     {
-        let peak = peak_memory(directory.path(), memory, count, format);
+        let (budget, jobs) = (memory.to_string(), count.to_string());
+        let options = ["--memory", &budget, "--jobs", &jobs, "--format", format, "--level", "9"];
+        let peak = peak_memory(directory.path(), &options);
         assert!(peak <= (memory << 20) + BESIDE_THE_BUDGET, "{memory} MiB, {count} jobs: {peak} bytes");
     }
 }
 
+/// The program itself and its buffers, with any preset.
+const BESIDE_SMALL_LAYERS: u64 = 32 << 20;
+
+#[test]
+fn layers_of_some_kilobytes_take_little_memory_at_every_preset() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |seed| [("usr/file".to_owned(), text(20_000, seed))];
+    fs::write(directory.path().join("old.tar"), layer(file(1))).unwrap();
+    fs::write(directory.path().join("new.tar.gz"), layer(file(2))).unwrap();
+    for preset in ["fast", "default", "max"] {
+        let peak = peak_memory(directory.path(), &["--force", "--jobs", "2", "--preset", preset]);
+        assert!(peak <= BESIDE_SMALL_LAYERS, "{preset}: {peak} bytes");
+    }
+}
+
 /// The most memory that a run held, in bytes, as the kernel counted it.
-fn peak_memory(directory: &Path, memory: u64, jobs: usize, format: &str) -> u64 {
+fn peak_memory(directory: &Path, options: &[&str]) -> u64 {
     let mut command = Command::cargo_bin("tar-diff").unwrap();
     let run = command
         .current_dir(directory)
-        .args(["--json", "--memory", &memory.to_string(), "--jobs", &jobs.to_string(), "--format", format])
-        .args(["--level", "9", "old.tar", "new.tar.gz", "delta"])
+        .arg("--json")
+        .args(options)
+        .args(["old.tar", "new.tar.gz", "delta"])
         .assert()
         .success();
     let json: serde_json::Value = serde_json::from_slice(&run.get_output().stdout).unwrap();

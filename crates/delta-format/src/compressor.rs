@@ -6,6 +6,10 @@ use zstd::zstd_safe::{self, CCtx, CParameter, InBuffer, OutBuffer};
 
 use crate::wire::MAX_WRITTEN_WINDOW_LOG;
 
+mod tables;
+
+use tables::Tables;
+
 /// The compression of the op stream. It is always one frame with a checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding {
@@ -25,6 +29,9 @@ pub struct Encoding {
     /// The part of the window that a thread looks back to beyond its own bytes: 9 is all of it, each
     /// less is half as much, down to 1 for nothing; `None` lets zstd choose by level.
     pub overlap_log: Option<u32>,
+    /// Bytes that the op stream has at most, about. zstd's tables of strings are then no larger than such a stream
+    /// can fill; one that is longer after all is compressed less well. `None` takes the tables of the level.
+    pub stream_size: Option<u64>,
     /// Spends no effort on stretches of several MiB where it gains nothing: the content of
     /// compressed files. Only where there are workers.
     pub skip_incompressible: bool,
@@ -54,6 +61,7 @@ impl Default for Encoding {
             workers: 0,
             job_size: None,
             overlap_log: None,
+            stream_size: None,
             skip_incompressible: false,
             lesser: None,
         }
@@ -84,6 +92,8 @@ pub(crate) struct Compressor<W: Write> {
 /// The frame that is being written.
 struct Frame<W: Write> {
     context: CCtx<'static>,
+    /// Bytes that zstd looks back to at any time, at most, if that is known.
+    reach: Option<u64>,
     buffer: Vec<u8>,
     output: W,
 }
@@ -213,9 +223,10 @@ impl Trial {
 impl<W: Write> Frame<W> {
     fn new(output: W, encoding: Encoding) -> io::Result<Self> {
         let context = CCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
-        let mut frame = Self { context, buffer: Vec::with_capacity(OUTPUT_SIZE), output };
+        let reach = tables::reach(&encoding);
+        let mut frame = Self { context, reach, buffer: Vec::with_capacity(OUTPUT_SIZE), output };
         frame.set(CParameter::ChecksumFlag(true))?;
-        frame.set(CParameter::CompressionLevel(encoding.level))?;
+        frame.set_effort(Effort::of_level(encoding.level))?;
         if encoding.long_distance {
             frame.set(CParameter::EnableLongDistanceMatching(true))?;
         }
@@ -243,9 +254,9 @@ impl<W: Write> Frame<W> {
 
     fn set_effort(&mut self, effort: Effort) -> io::Result<()> {
         self.set(CParameter::CompressionLevel(effort.level))?;
-        // 0 is the level's own. The hashes lead to trees of half as many nodes as there are links.
-        self.set(CParameter::ChainLog(effort.table_log.unwrap_or(0)))?;
-        self.set(CParameter::HashLog(effort.table_log.map_or(0, |log| log - 1)))
+        let Tables { links_log, hash_log } = Tables::of(effort, self.reach);
+        self.set(CParameter::ChainLog(links_log))?;
+        self.set(CParameter::HashLog(hash_log))
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {

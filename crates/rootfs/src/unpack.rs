@@ -40,6 +40,9 @@ use crate::{Error, Result};
 
 /// Longest path in bytes: the system opens no longer one (PATH_MAX counts a NUL).
 const MAX_PATH_SIZE: usize = 4095;
+/// The fault in a layer whose paths lead too far.
+const TOO_FAR: &str = "its paths lead through so many directories and links that no tool made them for their content; \
+                       pull the image into an OCI layout or podman's storage to look at it";
 /// The flags with which a file is opened to get its owner, mode and time, whatever it is.
 const SEEN: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -85,11 +88,20 @@ impl Unpacker {
     ///
     /// # Errors
     /// [`Error::Malformed`] if an entry leads out of the tree, hides nothing that has a name, is
-    /// linked to nothing or makes no sense otherwise; [`Error::Io`], [`Error::Layer`].
+    /// linked to nothing or makes no sense otherwise, or if the paths lead through more directories than honest
+    /// ones; [`Error::Io`], [`Error::Layer`].
     pub fn layer(&mut self, spool: &Spool, progress: &dyn Fn(u64)) -> Result<()> {
+        let unpacked = self.unpack(spool, progress);
+        if unpacked.is_err() && self.root.is_spent() {
+            return Err(Error::malformed(spool.name(), TOO_FAR));
+        }
+        unpacked
+    }
+
+    fn unpack(&mut self, spool: &Spool, progress: &dyn Fn(u64)) -> Result<()> {
         let entries = header::entries(spool)?;
         let last = LastEntries::of(&entries);
-        self.root.start_layer(!last.is_empty());
+        self.root.start_layer(entries.len() as u64, !last.is_empty());
         let mut aufs = AufsLinks::default();
         let mut details = DetailsReader::new(spool);
         let mut done = 0;

@@ -327,3 +327,34 @@ fn owners_that_do_not_fit_are_cut_and_sparse_files_may_be_one_hole() {
         assert_eq!((owner("cut"), owner("unchanged")), ((5, 0xffff_fffe), (0, 0)));
     }
 }
+
+#[test]
+fn directories_without_entries_are_bounded_by_the_entries() {
+    let deep = "d/".repeat(100);
+    let refused = layer(|layer| (0..700).fold(layer, |layer, number| layer.dir(format!("{number}/{deep}"))));
+    let dir = empty_dir();
+    let error = unpack(dir.path(), &[refused]).unwrap_err();
+    assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
+    assert!(error.to_string().contains("through so many directories"), "{error}");
+    // Each layer has a bound of its own.
+    let fine = |from: u32| {
+        layer(|layer| (from..from + 400).fold(layer, |layer, number| layer.dir(format!("{number}/{deep}"))))
+    };
+    unpack(empty_dir().path(), &[fine(0), fine(400)]).unwrap();
+}
+
+#[test]
+fn links_that_lead_through_directories_without_end_are_bounded_by_the_entries() {
+    let back_and_forth = "d/../".repeat(400);
+    let chain = |count: usize| {
+        layer(|layer| {
+            let layer = (1..=20).fold(layer.dir("d").symlink("l0", "d"), |layer, number| {
+                layer.symlink(format!("l{number}"), format!("{back_and_forth}l{}", number - 1))
+            });
+            (0..count).fold(layer, |layer, number| layer.symlink(format!("l20/{number}"), "x"))
+        })
+    };
+    unpack(empty_dir().path(), &[chain(10)]).unwrap();
+    let error = unpack(empty_dir().path(), &[chain(100)]).unwrap_err();
+    assert!(error.to_string().contains("through so many directories"), "{error}");
+}

@@ -78,6 +78,7 @@ fn main() -> std::io::Result<()> {
             put(target, &format!("random-{index}"), &rng.bytes(size))?;
         }
     }
+    costs(&put)?;
     artifacts(&put)
 }
 
@@ -201,11 +202,63 @@ fn programs() -> Vec<(&'static str, Vec<u8>)> {
     programs.iter().map(|(name, version, ops)| (*name, fields(*version, ops))).collect()
 }
 
+/// Inputs of each kind whose cost is measured: deltas, layers, documents of a registry, recipes.
+fn costs(put: Put<'_>) -> std::io::Result<()> {
+    let [delta, layer, document, recipe] = [0, 1, 2, 3].map(|kind| Fields::new().byte(kind));
+    let source = fixtures::contents::text(&mut Rng::new(8), 600);
+    let op = |code: u8, size: u64, payload: &[u8]| {
+        let mut bytes = vec![code];
+        put_uvarint(&mut bytes, size);
+        [&bytes[..], payload].concat()
+    };
+    let ops = [
+        op(wire::OP_DATA, 5, b"hello"),
+        op(wire::OP_OPEN, 4, b"file"),
+        op(wire::OP_SEEK, 10, b""),
+        op(wire::OP_COPY, 300, b""),
+        op(wire::OP_ADD_DATA, 4, &[1, 0, 255, 7]),
+    ];
+    let fields = delta.word(2000).byte(0).byte(1).sized(b"file").sized(&source);
+    put("cost", "delta", &fields.rest(&ops.concat()).finish())?;
+    for codec in 0..=7 {
+        // One source that holds a stream; a view of it that is right, a stretch that is right, and its plain bytes.
+        let fields = Fields::new().byte(0).word(2000).byte(2).byte(0).byte(codec).byte(6).sized(&source);
+        let view = fields.byte(6).byte(0).byte(1).byte(1).byte(0).byte(2).word(100);
+        let stretch = view.byte(7).byte(1).byte(0).byte(1).byte(0).byte(1).byte(8).byte(0);
+        put("cost", &format!("delta-through-codec-{codec}"), &stretch.finish())?;
+    }
+    for (index, times) in [0, 199].into_iter().enumerate() {
+        let entries = Rng::new(9).bytes(400);
+        let fields = Fields::new().byte(1).byte(times).byte(1).rest(&entries);
+        put("cost", &format!("layer-random-{index}"), &fields.finish())?;
+    }
+    // One entry after a PAX header with one record, which is a path of 3000 bytes.
+    let path = layer.byte(199).byte(0).byte(1).byte(1).byte(0).byte(1).byte(0).byte(1).sized(&[b'n'; 3000]);
+    put("cost", "layer-of-long-names", &path.finish())?;
+    for (index, json) in examples()?.iter().enumerate() {
+        let fields = Fields::new().byte(2).rest(json.as_bytes());
+        put("cost", &format!("document-{index}"), &fields.finish())?;
+    }
+    put("cost", "document-of-nothing", &document.rest(b"{\"manifests\":[]}").finish())?;
+    for (kind, level) in [(1, 6), (2, 3), (3, 3), (4, 1)] {
+        let file = try_compress(kind, level, &source);
+        let Some(found) = recode::find(&file, 1 << 20).into_iter().next() else { continue };
+        let Ok(made) = recode::recipe(found.codec, &file[found.encoded], &found.plain) else { continue };
+        let fields = Fields::new().byte(3).sized(&found.plain).rest(made.as_bytes());
+        put("cost", &format!("recipe-{kind}"), &fields.finish())?;
+    }
+    put("cost", "recipe-of-corrections", &recipe.sized(&source[..40]).rest(&[1, 6, 40, 1, 2, 3]).finish())
+}
+
 /// The examples of ARTIFACT.md.
-fn artifacts(put: Put<'_>) -> std::io::Result<()> {
+fn examples() -> std::io::Result<Vec<String>> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../registry-ext/ARTIFACT.md"))?;
-    for (index, example) in text.split("```json\n").skip(1).enumerate() {
-        let json = example.split("```").next().unwrap_or_default();
+    let examples = text.split("```json\n").skip(1);
+    Ok(examples.map(|example| example.split("```").next().unwrap_or_default().to_owned()).collect())
+}
+
+fn artifacts(put: Put<'_>) -> std::io::Result<()> {
+    for (index, json) in examples()?.iter().enumerate() {
         for kind in 0..=1 {
             let input = Fields::new().byte(kind).rest(json.as_bytes()).finish();
             put("artifacts", &format!("example-{index}-{kind}"), &input)?;

@@ -9,11 +9,12 @@ use layer::{BlobDigest, DigestWriter};
 use oci_spec::image::Descriptor;
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{RequestBuilder, Response, StatusCode};
+use tokio::time::timeout;
 
 use super::access::Operation;
-use super::exchange::{exchange, next_chunk};
+use super::exchange::{exchange, next_chunk, too_late};
 use super::rate::Floor;
-use super::{Client, RegistryError};
+use super::{Client, RegistryError, proxy};
 use crate::oci::digest_of;
 use crate::{Error, Result};
 
@@ -75,7 +76,12 @@ impl Client {
             // A step that got further than any before makes the next one a first try.
             failures = if download.furthest > before { 1 } else { failures + 1 };
             match error {
-                Error::Registry(error) if error.is_transient() && failures < self.retry.attempts => {
+                Error::Registry(error)
+                    if error.is_transient()
+                        && failures < self.retry.attempts
+                        // A try that stands still brings no bytes after which this is looked at.
+                        && download.floor.check(download.furthest, &action).is_ok() =>
+                {
                     tokio::time::sleep(self.retry.pause(failures)).await;
                 }
                 Error::NotFound { .. } if self.foreign_urls && download.size == 0 => {
@@ -177,7 +183,10 @@ impl Client {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<()> {
         let (began, offset) = (Instant::now(), download.size);
-        while let Some(chunk) = next_chunk(action, answer).await? {
+        let action = &proxy::route(action, answer.url())?;
+        loop {
+            let next = timeout(self.patience, next_chunk(action, answer)).await;
+            let Some(chunk) = next.map_err(|_| too_late(action, self.patience))?? else { break };
             self.count(chunk.len());
             progress(chunk.len() as u64);
             download.writer.write_all(&chunk).map_err(Error::io("write", download.path))?;

@@ -34,8 +34,9 @@ pub(super) async fn exchange(
 ) -> Result<Response, RegistryError> {
     let (client, request) = request.build_split();
     let request = request.map_err(|error| RegistryError::protocol(action, error.without_url()))?;
+    let asked = &proxy::route(action, request.url())?;
     let answer = timeout(patience, redirect::execute(action, &client, request)).await;
-    let mut answer = answer.map_err(|_| too_late(action, patience))??;
+    let mut answer = answer.map_err(|_| too_late(asked, patience))??;
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);

@@ -172,6 +172,7 @@ impl Client {
         request: RequestBuilder,
     ) -> Result<Vec<u8>, RegistryError> {
         let answer = exchange(action, request, self.document_patience()).await?;
+        let action = &proxy::route(action, answer.url())?;
         self.read(action, answer, MAX_MESSAGE_SIZE).await
     }
 }

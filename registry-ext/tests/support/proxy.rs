@@ -19,6 +19,8 @@ pub(crate) enum Conduct {
     Break(usize),
     /// Answers like this, and ends the connection.
     Answer(&'static str),
+    /// Begins an answer like this, and says nothing more.
+    Stall(&'static str),
 }
 
 /// A proxy in this process.
@@ -88,6 +90,11 @@ fn serve(
     };
     if let Conduct::Answer(answer) = conduct {
         return client.write_all(answer.as_bytes());
+    }
+    if let Conduct::Stall(answer) = conduct {
+        client.write_all(answer.as_bytes())?;
+        // Whatever comes is taken, until the client goes away.
+        return io::copy(&mut client, &mut io::sink()).map(drop);
     }
     let mut server = TcpStream::connect(server)?;
     if head.starts_with(b"CONNECT ") {

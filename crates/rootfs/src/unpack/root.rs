@@ -1,5 +1,6 @@
 //! The tree that is unpacked to, with paths resolved as after a `chroot` into it.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -14,6 +15,16 @@ use crate::walk::{Visitor, walk};
 /// Directories below each other. Each is an open file while its tree is removed, and most systems
 /// allow a process 1024; no image of a distribution is deeper than 40.
 pub(super) const MAX_DEPTH: usize = 256;
+/// Directories that the paths of a layer may lead through, links on the way counted, for each of its entries;
+/// in images of distributions it is six on average.
+const STEPS_PER_ENTRY: u64 = 64;
+/// The same for a layer of any number of entries: some seconds.
+const MIN_STEPS: u64 = 1 << 20;
+/// Directories that a layer may have without an entry of their own, for each of its entries. Each takes 240 bytes
+/// of memory until the tree is done.
+const IMPLIED_PER_ENTRY: u64 = 2;
+/// The same for a layer of any number of entries.
+const MIN_IMPLIED: u64 = 1 << 16;
 /// Permission bits of a directory while the tree is made; its own are set at the end, since they may
 /// forbid to write.
 const BUILDING: Mode = Mode::RWXU;
@@ -37,17 +48,68 @@ pub(super) struct Root {
     /// The names that the present layer wrote, each with the inode of its directory, if the layer has
     /// whiteouts: they hide none of these.
     pub(super) own: Option<HashSet<(u64, Vec<u8>)>>,
+    allowance: Allowance,
+}
+
+/// The steps and the directories that are left for the present layer: some kilobytes can hold paths that lead
+/// through billions of them.
+#[derive(Debug)]
+struct Allowance {
+    steps: Cell<u64>,
+    implied: Cell<u64>,
+    /// True once something was refused.
+    is_spent: Cell<bool>,
+}
+
+impl Allowance {
+    fn of_layer(entries: u64) -> Self {
+        Self {
+            steps: Cell::new(entries.saturating_mul(STEPS_PER_ENTRY).max(MIN_STEPS)),
+            implied: Cell::new(entries.saturating_mul(IMPLIED_PER_ENTRY).max(MIN_IMPLIED)),
+            is_spent: Cell::new(false),
+        }
+    }
+
+    /// Takes a step, `depth` directories below the root.
+    fn step(&self, depth: usize) -> Result<()> {
+        if depth >= MAX_DEPTH {
+            return Err(Errno::NAMETOOLONG);
+        }
+        self.take(&self.steps)
+    }
+
+    /// Takes a directory that no layer has an entry for.
+    fn implied(&self) -> Result<()> {
+        self.take(&self.implied)
+    }
+
+    /// Takes one of what is left.
+    fn take(&self, left: &Cell<u64>) -> Result<()> {
+        let Some(less) = left.get().checked_sub(1) else {
+            self.is_spent.set(true);
+            return Err(Errno::LOOP);
+        };
+        left.set(less);
+        Ok(())
+    }
 }
 
 impl Root {
     pub(super) fn new(fd: OwnedFd) -> Result<Self> {
         let root = sys::fstat(&fd)?.st_ino;
-        Ok(Self { fd, directories: HashMap::from([(root, implied())]), own: None })
+        let (directories, allowance) = (HashMap::from([(root, implied())]), Allowance::of_layer(0));
+        Ok(Self { fd, directories, own: None, allowance })
     }
 
-    /// Forgets what earlier layers wrote.
-    pub(super) fn start_layer(&mut self, has_whiteouts: bool) {
+    /// Forgets what earlier layers wrote and took.
+    pub(super) fn start_layer(&mut self, entries: u64, has_whiteouts: bool) {
         self.own = has_whiteouts.then(HashSet::new);
+        self.allowance = Allowance::of_layer(entries);
+    }
+
+    /// Returns true if the paths of the present layer lead through more directories than it is granted.
+    pub(super) fn is_spent(&self) -> bool {
+        self.allowance.is_spent.get()
     }
 
     /// Notes a name that the present layer writes.
@@ -65,19 +127,21 @@ impl Root {
     /// Opens the directory at a cleaned path.
     ///
     /// # Errors
-    /// `NOENT` or `NOTDIR` if it does not exist; `NAMETOOLONG` if it is over [`MAX_DEPTH`] deep.
+    /// `NOENT` or `NOTDIR` if it does not exist; `NAMETOOLONG` if it is over [`MAX_DEPTH`] deep; `LOOP` if
+    /// the layer [has used up](Self::is_spent) its directories.
     pub(super) fn find(&self, path: &[u8]) -> Result<OwnedFd> {
-        walk(&self.fd, path, &mut Finding)
+        walk(&self.fd, path, &mut Finding(&self.allowance))
     }
 
     /// Opens the directory at a cleaned path, and makes what is missing of it. What is no directory
     /// makes way for one.
     ///
     /// # Errors
-    /// `NAMETOOLONG` if it is over [`MAX_DEPTH`] deep; those of the system.
+    /// `NAMETOOLONG` if it is over [`MAX_DEPTH`] deep; `LOOP` if the layer [has used up](Self::is_spent) its
+    /// directories; those of the system.
     pub(super) fn find_or_make(&mut self, path: &[u8]) -> Result<OwnedFd> {
-        let Self { fd, directories, own } = self;
-        walk(fd, path, &mut Making { directories, own })
+        let Self { fd, directories, own, allowance } = self;
+        walk(fd, path, &mut Making { directories, own, allowance })
     }
 
     /// Makes a directory, or takes the one that is there, and has it get `metadata` at the end.
@@ -97,13 +161,13 @@ impl Root {
 }
 
 /// Takes the directories that are there.
-struct Finding;
+struct Finding<'r>(&'r Allowance);
 
-impl Visitor for Finding {
+impl Visitor for Finding<'_> {
     type Error = Errno;
 
     fn step(&mut self, depth: usize) -> Result<()> {
-        check_depth(depth)
+        self.0.step(depth)
     }
 
     fn not_a_directory(&mut self, _: &OwnedFd, _: &[u8], _: Errno) -> Result<()> {
@@ -115,24 +179,22 @@ impl Visitor for Finding {
 struct Making<'r> {
     directories: &'r mut HashMap<u64, Metadata>,
     own: &'r mut Option<HashSet<(u64, Vec<u8>)>>,
+    allowance: &'r Allowance,
 }
 
 impl Visitor for Making<'_> {
     type Error = Errno;
 
     fn step(&mut self, depth: usize) -> Result<()> {
-        check_depth(depth)
+        self.allowance.step(depth)
     }
 
     fn not_a_directory(&mut self, parent: &OwnedFd, name: &[u8], _: Errno) -> Result<()> {
+        self.allowance.implied()?;
         remove(parent, name)?;
         note(self.own, parent, name)?;
         make_directory(self.directories, parent, name, implied())
     }
-}
-
-fn check_depth(depth: usize) -> Result<()> {
-    if depth >= MAX_DEPTH { Err(Errno::NAMETOOLONG) } else { Ok(()) }
 }
 
 fn note(own: &mut Option<HashSet<(u64, Vec<u8>)>>, directory: &OwnedFd, name: &[u8]) -> Result<()> {

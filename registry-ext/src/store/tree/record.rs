@@ -117,17 +117,17 @@ impl TreeRecord {
         state: &Path,
         tree: &Path,
         (image, reference): (&Image, &str),
-        layers: &[(Spool, Vec<Entry>)],
+        layers: &[Spool],
+        entries: &[Vec<Entry>],
     ) -> Result<()> {
         let dir = state.join(name_of(tree)?);
         fs::create_dir(&dir).map_err(Error::io("create", &dir))?;
         let options = MergeOptions { apply_whiteouts: true, ..MergeOptions::default() };
-        let entries: Vec<Vec<Entry>> = layers.iter().map(|(_, entries)| entries.clone()).collect();
-        let merged = MergedTree::merge(&entries, &options);
-        for (index, ((spool, _), layer)) in layers.iter().zip(&image.layers).enumerate() {
+        let merged = MergedTree::merge(entries, &options);
+        for (index, (spool, layer)) in layers.iter().zip(&image.layers).enumerate() {
             write_delta(&delta_path(&dir, layer.diff_id), (index, spool), &merged)?;
         }
-        let layer = |((spool, _), layer): (&(Spool, Vec<Entry>), &crate::image::ImageLayer)| StoredLayer {
+        let layer = |(spool, layer): (&Spool, &crate::image::ImageLayer)| StoredLayer {
             diff_id: layer.diff_id.to_string(),
             size: spool.size(),
         };

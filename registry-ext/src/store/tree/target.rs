@@ -14,7 +14,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use layer::{DiffId, Entry, Spool, SpoolOptions, entries, open_regular_here};
+use layer::{DiffId, Entry, Listing, Spool, SpoolOptions, open_regular_here};
 use rustix::fs::{self as sys, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use tar_patch::DirSource;
@@ -159,17 +159,20 @@ impl TreeTarget {
         let tree = self.state.join(WORK).join("tree");
         DirBuilder::new().mode(0o700).create(&tree).map_err(Error::io("create", &tree))?;
         let mut unpacker = Unpacker::new(&tree)?;
-        let mut layers: Vec<(Spool, Vec<Entry>)> = Vec::new();
-        for blob in blobs(layout, tag)? {
-            let spool = Spool::open_blob(&blob, options)?;
-            let entries = entries(&spool)?;
-            let id = image.layers.get(layers.len()).map(|layer| short(layer.diff_id)).unwrap_or_default();
+        let blobs = blobs(layout, tag)?;
+        let layers: Vec<Spool> =
+            blobs.iter().map(|blob| Spool::open_blob(blob, options)).collect::<layer::Result<_>>()?;
+        // All entries are kept until the record is written, so that they share what is granted.
+        let mut listing = Listing::of(&layers);
+        let mut entries: Vec<Vec<Entry>> = Vec::with_capacity(layers.len());
+        for (index, spool) in layers.iter().enumerate() {
+            entries.push(listing.entries(spool)?);
+            let id = image.layers.get(index).map(|layer| short(layer.diff_id)).unwrap_or_default();
             let task = watch.start(format!("unpack {id}"), spool.size());
-            unpacker.layer(&spool, &|bytes| task.advance(bytes))?;
-            layers.push((spool, entries));
+            unpacker.layer(spool, &|bytes| task.advance(bytes))?;
         }
         warn(unpacker.finish()?, watch);
-        TreeRecord::write(&self.state, &tree, (image, reference), &layers)?;
+        TreeRecord::write(&self.state, &tree, (image, reference), &layers, &entries)?;
         // A rename may reach the disk before what it is of.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let synced = sys::open(&self.state, flags, Mode::empty()).and_then(sys::syncfs);
