@@ -8,7 +8,7 @@ use delta_format::Version;
 use layer::Digest;
 use oci_spec::image::Descriptor;
 
-use crate::oci::hex;
+use crate::oci::{annotated, annotation, hex};
 
 /// Media type of a delta, tardf1 or tardf2.
 pub const TAR_DIFF: &str = "application/vnd.tar-diff";
@@ -45,6 +45,8 @@ pub const ANNOTATION_SOURCE_CONFIG: &str = "io.github.containers.delta.source-co
 pub const ANNOTATION_REUSED: &str = "io.github.containers.delta.reused";
 /// Annotation: their diff_ids, in the same order.
 pub const ANNOTATION_REUSED_DIFF_ID: &str = "io.github.containers.delta.reused-diff-id";
+/// Annotation of a tardf3 delta and of a recipe: the work that it takes, in units of about a nanosecond of a core.
+pub const ANNOTATION_WORK: &str = "registry-ext.work";
 /// Annotation of a layer: the diff_id of its source (`_deltaindex` only).
 pub const ANNOTATION_FROM: &str = "io.github.containers.delta.from";
 /// Annotation of a layer: what it rebuilds; a diff_id in a `_deltaindex`, a blob digest in an
@@ -57,6 +59,35 @@ pub const ANNOTATION_CONTENT: &str = "io.github.containers.delta.content";
 /// `deltas-<first 12 hex digits of the target>`.
 pub fn deltas_tag(target: Digest) -> String {
     format!("deltas-{}", &hex(target)[..12])
+}
+
+/// Returns the work that a delta or a recipe takes, if its publisher wrote it down.
+pub fn work_of(blob: &Descriptor) -> Option<u64> {
+    annotation(blob, ANNOTATION_WORK)?.parse().ok()
+}
+
+/// Writes down the work that a delta or a recipe takes.
+pub(crate) fn with_work(mut blob: Descriptor, units: u64) -> Descriptor {
+    let mut annotations = blob.annotations().clone().unwrap_or_default();
+    annotations.insert(ANNOTATION_WORK.into(), units.to_string());
+    blob.set_annotations(Some(annotations));
+    blob
+}
+
+/// Returns media type, digest and size of a blob, and the work that it takes. Nothing else is passed on.
+fn priced(full: &Descriptor) -> Descriptor {
+    let plain = Descriptor::new(full.media_type().clone(), full.size(), full.digest().clone());
+    match work_of(full) {
+        Some(units) => with_work(plain, units),
+        None => plain,
+    }
+}
+
+/// Adds annotations to a blob with its work.
+fn also_annotated<const N: usize>(blob: &Descriptor, annotations: [(&str, String); N]) -> Descriptor {
+    let work = work_of(blob);
+    let annotated = annotated(blob.clone(), annotations);
+    work.map_or(annotated.clone(), |units| with_work(annotated, units))
 }
 
 /// Returns true if a descriptor is of a delta that other clients read: tardf1 or tardf2.

@@ -146,6 +146,18 @@ impl BlobRecipe {
         Ok(Self { streams, rest: input.to_vec() })
     }
 
+    /// Returns the work that it takes to make a blob of `size` bytes, in units of about a nanosecond of a core.
+    pub fn work(&self, size: u64) -> u64 {
+        let plain: u64 = self.streams.iter().fold(0, |sum, stream| sum.saturating_add(stream.plain_size));
+        self.streams.iter().fold(0, |sum: u64, stream| {
+            let work = stream.recipe.encoding_work(stream.plain_size);
+            // A stream makes its share of the blob.
+            let made = u128::from(size) * u128::from(stream.plain_size) / u128::from(plain.max(1));
+            let bytes = stream.plain_size.saturating_add(u64::try_from(made).unwrap_or(u64::MAX));
+            sum.saturating_add(work.setup).saturating_add(work.byte.saturating_mul(bytes))
+        })
+    }
+
     /// Makes the blob of the tar: `size` bytes that have the digest `expected`, within the work that an
     /// encoder of the whole tar takes.
     ///

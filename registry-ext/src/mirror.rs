@@ -8,7 +8,7 @@
 //! |---|---|
 //! | the registry, repository and object of a request | `route` |
 //! | what is known of a repository | `upstreams` |
-//! | how each layer of an image is had | `decision`, `decide` |
+//! | how each layer of an image is had | `decision`, `decide`, `cost` |
 //! | one task makes each blob, for however many clients | `productions`, `produce` |
 //! | the bytes of an answer, whatever fails | `reader` |
 //! | connections, and the answer to each request | `server`, `tls`, `dispatch`, `objects`, `answer` |
@@ -29,6 +29,7 @@
 
 mod answer;
 mod cache;
+mod cost;
 mod decide;
 mod decision;
 mod dispatch;
@@ -56,7 +57,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::Result;
 use shared::Shared;
 
-pub use options::{MirrorOptions, TlsFiles};
+pub use options::{MirrorOptions, Prefer, TlsFiles};
 
 /// A mirror that is ready to serve.
 #[derive(Debug)]

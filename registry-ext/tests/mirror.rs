@@ -9,8 +9,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Method;
 use futures_util::StreamExt;
-use registry_ext::mirror::{Mirror, MirrorOptions};
-use registry_ext::store::OciLayout;
+use registry_ext::mirror::{Mirror, MirrorOptions, Prefer};
+use registry_ext::store::{OciLayout, StoreRef};
 use support::bench::Bench;
 use support::mirror::{TestMirror, asked_for, bench, delta_and_recipe, mirror, updated};
 use support::server::Switches;
@@ -130,6 +130,32 @@ async fn two_hundred_clients_cost_one_rebuild() {
         assert_eq!(asked_for(&requests, part.parse().unwrap()), 1, "{requests:?}");
     }
     assert_eq!(asked_for(&requests, digest), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_registry_sends_sooner_is_fetched_unless_bytes_count() {
+    let (bench, image) = bench().await;
+    let (digest, blob) = updated(&bench, &image);
+    for (line, prefer, fetched) in [
+        (1 << 40, Prefer::Time, 1),
+        (1 << 40, Prefer::Size, 0),
+        // A modem.
+        (1000, Prefer::Time, 0),
+    ] {
+        let old = bench.path("old");
+        let mirror = TestMirror::start(&bench, |options| {
+            options.sources.push(StoreRef::Layout(old, None));
+            (options.line, options.prefer) = (Some(line), prefer);
+        })
+        .await;
+        mirror.get("manifests/v2").await.bytes().await.unwrap();
+        assert_eq!(mirror.blob(digest).await, blob);
+        assert_eq!(asked_for(&bench.registry.take_requests(), digest), fetched, "{line} {prefer:?}");
+        let page = reqwest::get(format!("http://{}/", mirror.address)).await.unwrap().text().await.unwrap();
+        assert_eq!(page.contains("the registry sends it in about"), fetched == 1, "{page}");
+        mirror.stop().await;
+        std::fs::remove_dir_all(bench.path("cache")).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

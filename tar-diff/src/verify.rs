@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 
+use delta_format::{Budget, Work};
 use layer::{MergeOptions, Spool};
 use tar_patch::{ApplyOptions, LayerSource};
 
@@ -10,7 +11,8 @@ use crate::{Error, Result};
 /// Bytes of the new tar that are read at once.
 const CHUNK_SIZE: usize = 256 << 10;
 
-/// Applies `delta` to the `old` layers and compares the result with `new`, byte by byte.
+/// Applies `delta` to the `old` layers and compares the result with `new`, byte by byte. Returns the work that this
+/// took an applier.
 ///
 /// The old layers are merged as for the [`diff`](crate::diff()) that made the delta: `merge` has to be
 /// that of its options.
@@ -18,7 +20,7 @@ const CHUNK_SIZE: usize = 256 << 10;
 /// # Errors
 /// [`Error::Verify`] if the delta cannot be applied, [`Error::Differs`] if it gives another tar,
 /// [`Error::Layer`] if a layer cannot be read.
-pub fn verify(delta: impl Read, old: &[Spool], new: &Spool, merge: &MergeOptions) -> Result<()> {
+pub fn verify(delta: impl Read, old: &[Spool], new: &Spool, merge: &MergeOptions) -> Result<Work> {
     verify_watched(delta, old, new, merge, &|_| ())
 }
 
@@ -33,12 +35,13 @@ pub fn verify_watched(
     new: &Spool,
     merge: &MergeOptions,
     progress: &dyn Fn(u64),
-) -> Result<()> {
+) -> Result<Work> {
     let sources = LayerSource::with_whiteouts(old.to_vec(), merge.apply_whiteouts);
     let mut sources = sources.map_err(Error::Verify)?;
     let mut comparison =
         Comparison { new, position: 0, differs_at: None, failed: None, buffer: Vec::new(), progress };
-    let options = ApplyOptions { max_output: new.size(), ..Default::default() };
+    let budget = Budget::of_layer(new.size());
+    let options = ApplyOptions { max_output: new.size(), budget: Some(&budget), ..Default::default() };
     let applied = tar_patch::rebuild(delta, &mut sources, options, &mut comparison);
     if let Some(error) = comparison.failed {
         return Err(Error::Layer(error));
@@ -47,7 +50,7 @@ pub fn verify_watched(
         return Err(Error::Differs { offset });
     }
     let size = applied.map_err(Error::Verify)?;
-    if size == new.size() { Ok(()) } else { Err(Error::Differs { offset: size }) }
+    if size == new.size() { Ok(budget.spent()) } else { Err(Error::Differs { offset: size }) }
 }
 
 /// Compares what is written to it with a layer.
@@ -102,7 +105,8 @@ mod tests {
     fn only_the_same_bytes_pass() {
         let content: Vec<u8> = (0..3_000_000u32).map(|index| (index >> 9).to_be_bytes()[3]).collect();
         let new = Spool::read("new".into(), content.as_slice(), &SpoolOptions::default()).unwrap();
-        assert!(matches!(verify(delta_of(&content).as_slice(), &[], &new, &MergeOptions::default()), Ok(())));
+        let work = verify(delta_of(&content).as_slice(), &[], &new, &MergeOptions::default()).unwrap();
+        assert!(work.reading > 0 && work.encoding == 0, "{work:?}");
         let mut changed = content.clone();
         changed[2_345_678] ^= 1;
         let result = verify(delta_of(&changed).as_slice(), &[], &new, &MergeOptions::default());

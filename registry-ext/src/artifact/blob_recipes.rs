@@ -3,9 +3,11 @@
 use layer::BlobDigest;
 use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType};
 
-use super::{ANNOTATION_TARGET, ANNOTATION_TO, ARTIFACT_TYPE_BLOB_RECIPES, BLOB_RECIPE};
+use super::{
+    ANNOTATION_TARGET, ANNOTATION_TO, ARTIFACT_TYPE_BLOB_RECIPES, BLOB_RECIPE, also_annotated, priced,
+};
 use crate::oci::{
-    Annotations, EMPTY_CONFIG, EMPTY_JSON, annotated, artifact_type_of, descriptor_of, digest_annotation,
+    Annotations, EMPTY_CONFIG, EMPTY_JSON, artifact_type_of, descriptor_of, digest_annotation,
     to_annotations, to_json,
 };
 use crate::{Error, Result};
@@ -27,10 +29,8 @@ pub fn is_blob_recipes(artifact_type: Option<&MediaType>) -> bool {
 impl BlobRecipes {
     /// Writes the manifest of the artifact.
     pub fn build(&self) -> Vec<u8> {
-        let layers = self
-            .recipes
-            .iter()
-            .map(|(to, recipe)| annotated(recipe.clone(), [(ANNOTATION_TO, to.to_string())]));
+        let layers =
+            self.recipes.iter().map(|(to, recipe)| also_annotated(recipe, [(ANNOTATION_TO, to.to_string())]));
         let manifest = ImageManifestBuilder::default()
             .schema_version(2u32)
             .media_type(MediaType::ImageManifest)
@@ -60,8 +60,7 @@ impl BlobRecipes {
         let recipes = manifest.layers().iter().filter(|layer| layer.media_type().as_ref() == BLOB_RECIPE);
         let recipe = |layer: &Descriptor| {
             let to = BlobDigest(digest_annotation(layer, ANNOTATION_TO)?);
-            let plain = Descriptor::new(layer.media_type().clone(), layer.size(), layer.digest().clone());
-            Some((to, plain))
+            Some((to, priced(layer)))
         };
         Ok(Self {
             target: manifest.subject().clone().ok_or_else(|| broken("it has no subject"))?,

@@ -6,7 +6,7 @@ use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType
 use super::{
     ANNOTATION_CONTENT, ANNOTATION_REUSED, ANNOTATION_REUSED_DIFF_ID, ANNOTATION_SOURCE,
     ANNOTATION_SOURCE_CONFIG, ANNOTATION_TARGET, ANNOTATION_TO, ARTIFACT_TYPE, ARTIFACT_TYPE_REDHAT,
-    ARTIFACT_TYPE_TARDF3, is_tar_diff, is_tardf3,
+    ARTIFACT_TYPE_TARDF3, also_annotated, is_tar_diff, is_tardf3, priced,
 };
 use crate::oci::{
     Annotations, EMPTY_CONFIG, EMPTY_JSON, annotated, annotation, artifact_type_of, descriptor,
@@ -100,7 +100,7 @@ impl OciDelta {
         layers.extend(self.layers.iter().map(|layer| {
             let annotations =
                 [(ANNOTATION_CONTENT, "image-layer".into()), (ANNOTATION_TO, layer.to.to_string())];
-            annotated(layer.blob.clone(), annotations)
+            also_annotated(&layer.blob, annotations)
         }));
         let manifest = ImageManifestBuilder::default()
             .schema_version(2u32)
@@ -157,7 +157,7 @@ impl OciDelta {
         let (reused, reused_diff_ids) = (list(ANNOTATION_REUSED), list(ANNOTATION_REUSED_DIFF_ID));
         let layers = content("image-layer").filter_map(|layer| {
             let to = BlobDigest(digest_annotation(layer, ANNOTATION_TO)?);
-            Some(ArtifactLayer { to, blob: plain(layer) })
+            Some(ArtifactLayer { to, blob: priced(layer) })
         });
         Ok(Self {
             kind: kind.ok_or_else(|| broken("its artifactType is another"))?,

@@ -15,7 +15,7 @@ use registry_ext::reference::ImageRef;
 use registry_ext::store::StoreRef;
 use tar_diff::{DiffArgs, DiffOptions, Method};
 
-pub(crate) use mirror::MirrorArgs;
+pub(crate) use mirror::{MirrorArgs, PreferArg};
 pub(crate) use operands::Measured;
 use operands::image;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use cli::{LogWriter, Misuse, Text};
-use registry_ext::mirror::{Mirror, MirrorOptions, TlsFiles};
+use registry_ext::mirror::{Mirror, MirrorOptions, Prefer, TlsFiles};
 use registry_ext::scratch;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::args::MirrorArgs;
+use super::args::{MirrorArgs, PreferArg};
 use super::context::Context;
 
 /// Runs a mirror until SIGTERM or Ctrl-C.
@@ -42,6 +42,11 @@ pub(super) async fn run(context: &Context, args: &MirrorArgs) -> Result<()> {
     options.upstreams.clone_from(&args.upstream);
     options.sources.clone_from(&args.source);
     options.cache_size = args.cache_size << 20;
+    options.line = args.line.map(|mbit| mbit * 125_000);
+    options.prefer = match args.prefer {
+        PreferArg::Time => Prefer::Time,
+        PreferArg::Size => Prefer::Size,
+    };
     if let (Some(certificates), Some(key)) = (args.tls_cert.clone(), args.tls_key.clone()) {
         options.tls = Some(TlsFiles { certificates, key });
     }

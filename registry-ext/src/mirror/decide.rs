@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::cost;
 use super::decision::{Decision, ImageEntry, RebuildPlan};
+use super::options::Prefer;
 use super::shared::Shared;
 use super::upstreams::Upstream;
 use crate::Result;
@@ -70,7 +72,11 @@ async fn try_decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -
         }
         match exact_sources(layer, deltas, &found.blob_recipes) {
             Some((deltas, recipe)) if !deltas.is_empty() => {
-                rebuilt.insert(layer.digest, RebuildPlan { layer: layer.clone(), deltas, recipe });
+                let plan = RebuildPlan { layer: layer.clone(), deltas, recipe };
+                match too_slow(shared, upstream, &plan) {
+                    Some(reason) => drop(reasons.insert(layer.digest, reason)),
+                    None => drop(rebuilt.insert(layer.digest, plan)),
+                }
             }
             Some(_) => {
                 reasons.insert(layer.digest, "its delta and its recipe save nothing".into());
@@ -81,4 +87,15 @@ async fn try_decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -
         }
     }
     Ok(Decision { image: Some(image), rebuilt, reasons })
+}
+
+/// Returns the reason not to make a layer of its delta, if its registry sends it sooner.
+fn too_slow(shared: &Shared, upstream: &Upstream, plan: &RebuildPlan) -> Option<String> {
+    let line = shared.line(&upstream.registry).filter(|_| shared.prefer == Prefer::Time)?;
+    let (made, fetched) = cost::seconds(plan, &shared.pace, line);
+    (made > fetched).then(|| {
+        format!(
+            "the registry sends it in about {fetched:.1} s, making it of its delta takes about {made:.1} s"
+        )
+    })
 }

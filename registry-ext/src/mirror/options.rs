@@ -9,6 +9,16 @@ use crate::store::StoreRef;
 /// The bytes of blobs that are kept unless said otherwise.
 const CACHE_SIZE: u64 = 10 << 30;
 
+/// What a mirror saves first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Prefer {
+    /// Time: a layer that its registry sends sooner than it is made of its delta is fetched.
+    #[default]
+    Time,
+    /// Bytes: every delta is used that saves some.
+    Size,
+}
+
 /// The options of a mirror.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -27,6 +37,12 @@ pub struct MirrorOptions {
     pub cache_size: u64,
     /// Most bytes that one unpacked layer may have.
     pub max_layer_size: u64,
+    /// What is saved first.
+    pub prefer: Prefer,
+    /// The rate at which registries send, in bytes a second. It is measured if it is not given; that of a registry on
+    /// this machine, which says nothing about a network, is taken for unknown. Over an unknown line every delta is
+    /// used.
+    pub line: Option<u64>,
     /// The time for which a client waits for bytes of a blob that is being made, before it gets some from the
     /// registry. containerd gives up after minutes without any.
     pub patience: Duration,
@@ -55,6 +71,8 @@ impl MirrorOptions {
             cache_dir: cache_dir.into(),
             cache_size: CACHE_SIZE,
             max_layer_size: crate::delta::MAX_LAYER_SIZE,
+            prefer: Prefer::default(),
+            line: None,
             patience: Duration::from_secs(20),
             header_timeout: Duration::from_secs(30),
             tls: None,

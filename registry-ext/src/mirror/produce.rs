@@ -14,6 +14,7 @@ use oci_spec::image::Descriptor;
 use tempfile::NamedTempFile;
 use tokio::time::timeout;
 
+use super::cost;
 use super::decision::{ImageEntry, RebuildPlan};
 use super::history::{Outcome, PulledLayer};
 use super::productions::{Progress, Receiver, Sender};
@@ -111,6 +112,10 @@ impl Production {
         let line = self.upstream.client.line_rate();
         let budget = Budget::new(&plan.layer, line, self.shared.max_layer_size);
         let rebuilt = timeout(budget.time_left(), self.try_rebuild(plan, budget, &mut spent)).await;
+        if matches!(rebuilt, Ok(Ok(_))) {
+            // With the download of the delta, which is small where the delta is worth it.
+            self.shared.pace.learn(cost::work(plan), began.elapsed());
+        }
         drop(permit);
         let late = || Error::malformed("the delta", "it takes too long, so the blob is fetched");
         let outcome = match rebuilt {

@@ -7,9 +7,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::cache::BlobCache;
+use super::cost::Pace;
 use super::history::History;
 use super::metrics::Metrics;
-use super::options::MirrorOptions;
+use super::options::{MirrorOptions, Prefer};
 use super::productions::Productions;
 use super::upstreams::Upstreams;
 use crate::Result;
@@ -31,6 +32,11 @@ pub(super) struct Shared {
     /// For downloads of deltas, and tars. It lies in the cache.
     pub(super) scratch: ScratchDir,
     pub(super) max_layer_size: u64,
+    pub(super) prefer: Prefer,
+    /// The time that work takes on this host.
+    pub(super) pace: Pace,
+    /// The rate at which registries send, where that is given.
+    line: Option<u64>,
     /// The time for which a client waits for bytes that are being made.
     pub(super) patience: Duration,
     /// Writes warnings to the log.
@@ -57,6 +63,9 @@ impl Shared {
             history: History::default(),
             rebuilds: Semaphore::new(cores),
             max_layer_size: options.max_layer_size,
+            prefer: options.prefer,
+            pace: Pace::default(),
+            line: options.line,
             patience: options.patience,
             watch: Watch::new(|event| {
                 if let Event::Warning(text) = event {
@@ -66,6 +75,11 @@ impl Shared {
             sources: options.sources,
             tasks: Mutex::default(),
         })
+    }
+
+    /// The rate at which a registry sends, in bytes a second, if it is known.
+    pub(super) fn line(&self, registry: &str) -> Option<u64> {
+        self.line.or_else(|| self.upstreams.line_rate(registry))
     }
 
     fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {

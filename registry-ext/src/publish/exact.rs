@@ -7,8 +7,8 @@ use oci_spec::image::Descriptor;
 use serde::Serialize;
 
 use super::image::ImagePublisher;
-use crate::artifact::BLOB_RECIPE;
 use crate::artifact::blob_recipes::BlobRecipes;
+use crate::artifact::{BLOB_RECIPE, with_work};
 use crate::blob_recipe::{BlobRecipe, Refusal};
 use crate::discover::discover;
 use crate::error::blocking;
@@ -63,7 +63,8 @@ impl ImagePublisher<'_> {
                     Ok(recipe) => {
                         let bytes = recipe.to_bytes();
                         self.put_bytes(BLOB_RECIPE, &bytes).await?;
-                        made.insert(layer.digest, descriptor_of(BLOB_RECIPE, &bytes));
+                        let blob = descriptor_of(BLOB_RECIPE, &bytes);
+                        made.insert(layer.digest, with_work(blob, recipe.work(layer.blob.size())));
                         (Some(bytes.len() as u64), RecipeOutcome::Published)
                     }
                 },

@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
                 delta.rewind()?;
                 tar_diff::verify(delta, &old, &new, &options.merge)?;
             }
-            verified => verified?,
+            verified => drop(verified?),
         }
     }
     delta.rewind()?;

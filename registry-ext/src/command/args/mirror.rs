@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use registry_ext::store::StoreRef;
 
 const AFTER_HELP: &str = "\
@@ -21,6 +22,16 @@ With docker, for images of its default registry alone, in daemon.json, with --up
 Examples:
   registry-ext mirror --source containers-storage:
   registry-ext mirror --listen 127.0.0.1:5050 --upstream docker.io --cache /var/cache/mirror --cache-size 20480";
+
+/// What a mirror saves first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PreferArg {
+    /// Time
+    #[default]
+    Time,
+    /// Bytes, whatever they cost to make
+    Size,
+}
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -41,6 +52,12 @@ pub(crate) struct MirrorArgs {
     /// Most MiB of the blobs in the cache
     #[arg(long, value_name = "MIB", default_value = "10240", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
     pub(crate) cache_size: u64,
+    /// What to save first: with time, a layer that its registry sends sooner than it is made of its delta is fetched
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub(crate) prefer: PreferArg,
+    /// The rate at which registries send, in Mbit/s [default: as measured, over an unknown line every delta is used]
+    #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) line: Option<u64>,
     /// The certificate to show, with those between it and the CA (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
