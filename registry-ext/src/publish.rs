@@ -12,7 +12,7 @@ use crate::image::{Image, ImageIn, Images, no_shared_platform};
 use crate::repository::Repository;
 use crate::watch::Watch;
 
-pub use exact::{PublishedRecipe, RecipeOutcome};
+pub use exact::{PublishedRecipe, RecipeOutcome, Recipes};
 use image::ImagePublisher;
 pub use report::{Outcome, PublishReport, PublishedDelta};
 
@@ -28,7 +28,7 @@ pub const FEW_LAYERS: usize = 2;
 ///
 /// ```no_run
 /// use registry_ext::image::{Images, resolve_all};
-/// use registry_ext::publish::Publisher;
+/// use registry_ext::publish::{Publisher, Recipes};
 /// use registry_ext::reference::ImageRef;
 /// use registry_ext::{registry::RegistryOptions, repository::Repository, watch::Watch};
 ///
@@ -40,7 +40,7 @@ pub const FEW_LAYERS: usize = 2;
 /// }
 /// # async fn example() -> registry_ext::Result<()> {
 /// let (old, new) = (images("127.0.0.1:5000/app:v1").await?, images("127.0.0.1:5000/app:v2").await?);
-/// let report = Publisher::new(&new.repository, &new).old(&old).exact(true).publish().await?;
+/// let report = Publisher::new(&new.repository, &new).old(&old).recipes(Recipes::All).publish().await?;
 /// println!("{} artifacts", report.artifacts.len());
 /// # Ok(())
 /// # }
@@ -54,7 +54,7 @@ pub struct Publisher<'p> {
     delta_index: bool,
     delta_index_max_layers: usize,
     artifact: bool,
-    exact: bool,
+    recipes: Recipes,
     force: bool,
     watch: Watch,
 }
@@ -71,7 +71,7 @@ impl<'p> Publisher<'p> {
             delta_index: true,
             delta_index_max_layers: FEW_LAYERS,
             artifact: true,
-            exact: false,
+            recipes: Recipes::None,
             force: false,
             watch: Watch::nothing(),
         }
@@ -113,11 +113,11 @@ impl<'p> Publisher<'p> {
         self
     }
 
-    /// Says whether the recipes of the layers' blobs are published too, with which a
-    /// [pull](crate::pull::Puller) can store the blobs under their own digests.
+    /// Says which recipes of the layers' blobs are published too. With them a [pull](crate::pull::Puller) can store
+    /// the blobs under their own digests, and a mirror can serve them.
     #[must_use]
-    pub const fn exact(mut self, exact: bool) -> Self {
-        self.exact = exact;
+    pub const fn recipes(mut self, recipes: Recipes) -> Self {
+        self.recipes = recipes;
         self
     }
 

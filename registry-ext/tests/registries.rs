@@ -16,7 +16,7 @@ use registry_ext::Pruner;
 use registry_ext::artifact::DELTA_INDEX_TAG;
 use registry_ext::discover::{Published, discover};
 use registry_ext::oci::{Manifest, Name, parse_index, referrers_tag};
-use registry_ext::publish::{Outcome, Publisher};
+use registry_ext::publish::{Outcome, Publisher, Recipes};
 use registry_ext::pull::Origin;
 use registry_ext::watch::Watch;
 use serde_json::{Value, json};
@@ -170,7 +170,7 @@ async fn an_artifact_is_known_by_its_manifest_where_its_entry_says_nothing() {
         json!("Application/Vnd.io.github.containers.Oci-Delta.v1; charset=utf-8"),
     ] {
         let bench = Bench::new(without_referrers()).await;
-        bench.publish(|to| only_artifacts(to).exact(true)).await.unwrap();
+        bench.publish(|to| only_artifacts(to).recipes(Recipes::All)).await.unwrap();
         let target = bench.images("v2").await.images.remove(0).manifest.digest;
         let tag = Name::Tag(referrers_tag(target));
         let list = bench.repository().manifest(&tag).await.unwrap().unwrap();

@@ -9,7 +9,7 @@ use registry_ext::delta::MakeOptions;
 use registry_ext::discover::discover;
 use registry_ext::image::Image;
 use registry_ext::image::Images;
-use registry_ext::publish::{Outcome, PublishReport, RecipeOutcome};
+use registry_ext::publish::{Outcome, PublishReport, RecipeOutcome, Recipes};
 use registry_ext::pull::{Origin, Puller};
 use registry_ext::repository::Repository;
 use registry_ext::store::{OciLayout, PullTarget};
@@ -54,7 +54,7 @@ impl Pair {
         let (new, old) = (self.images("v2").await, self.images("v1").await);
         let repository = self.repository();
         let publisher = Publisher::new(&repository, &new).old(&old).options(options).watch(watch);
-        publisher.delta_index_max_layers(usize::MAX).exact(true).publish().await.unwrap()
+        publisher.delta_index_max_layers(usize::MAX).recipes(Recipes::All).publish().await.unwrap()
     }
 
     async fn image(&self, tag: &str) -> Image {

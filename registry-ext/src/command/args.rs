@@ -219,9 +219,13 @@ pub(crate) struct PublishArgs {
     /// Only this platform of an index [default: all]
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<Platform>,
-    /// Also publish the recipes of the compressed layers, which `pull --exact` needs
+    /// Publish the recipes of all compressed layers, also to a layout and where no delta is smaller. With them
+    /// `registry-ext mirror` and `pull --exact` make the layers bit for bit
     #[arg(long)]
     pub(crate) exact: bool,
+    /// Publish no recipes [default: those of the layers that have a delta, to a registry]
+    #[arg(long, conflicts_with = "exact")]
+    pub(crate) no_exact: bool,
     /// Make and replace deltas that are published already
     #[arg(long)]
     pub(crate) force: bool,

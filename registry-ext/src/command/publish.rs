@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use cli::Text;
 use registry_ext::discover::Published;
 use registry_ext::image::Images;
-use registry_ext::publish::{Outcome, PublishReport, RecipeOutcome};
+use registry_ext::publish::{Outcome, PublishReport, RecipeOutcome, Recipes};
 use registry_ext::reference::ImageRef;
 use registry_ext::repository::Repository;
 use registry_ext::scratch::ScratchDir;
@@ -74,10 +74,20 @@ async fn publish(
         .delta_index(args.layout.delta_index())
         .delta_index_max_layers(args.layout.max_layers())
         .artifact(args.layout.artifact())
-        .exact(args.exact)
+        .recipes(recipes(args, to))
         .force(args.force)
         .watch(&context.watch);
     old.iter().fold(publisher, Publisher::old).publish().await
+}
+
+/// Returns the layers of which recipes are published. A layout, which may hold a single artifact for clients that
+/// read no other (cfsctl), gets them only if that is asked for.
+fn recipes(args: &PublishArgs, to: &Repository) -> Recipes {
+    match (args.exact, args.no_exact, to) {
+        (true, ..) => Recipes::All,
+        (false, false, Repository::Registry(_)) => Recipes::WithDeltas,
+        _ => Recipes::None,
+    }
 }
 
 /// The path that a path leads to: through no link that another user left where everybody can write.
@@ -123,7 +133,7 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
     if report.recipes.is_empty() {
         return Ok(text.print()?);
     }
-    let mut table = Table::new(&["layer", ">blob", ">recipe", "pull --exact"]);
+    let mut table = Table::new(&["layer", ">blob", ">recipe", "mirror, pull --exact"]);
     for recipe in &report.recipes {
         table.row(vec![
             short(recipe.diff_id),

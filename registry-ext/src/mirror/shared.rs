@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::cache::BlobCache;
 use super::cost::Pace;
@@ -18,6 +19,9 @@ use crate::error::blocking;
 use crate::scratch::ScratchDir;
 use crate::store::{LayerStore, StoreRef};
 use crate::watch::{Event, Watch};
+
+/// The time that is left to what goes on beside the requests when the mirror ends.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What all requests share.
 #[derive(Debug)]
@@ -93,10 +97,13 @@ impl Shared {
         tasks.spawn(task);
     }
 
-    /// Ends what goes on beside the requests.
+    /// Ends what goes on beside the requests: a blob that is nearly kept still is.
     pub(super) async fn end(&self) {
         let mut tasks = std::mem::take(&mut *self.tasks());
-        tasks.shutdown().await;
+        let all = async { while tasks.join_next().await.is_some() {} };
+        if timeout(GRACE, all).await.is_err() {
+            tasks.shutdown().await;
+        }
     }
 
     /// Opens the stores with old images, as they are now: a daemon changes its store while the mirror runs. A store

@@ -33,6 +33,18 @@ pub struct PublishedRecipe {
     pub outcome: RecipeOutcome,
 }
 
+/// The layers of which recipes are published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Recipes {
+    /// None.
+    #[default]
+    None,
+    /// Those that have a delta: nobody makes another blob.
+    WithDeltas,
+    /// All that an old image lacks, also where there is no delta yet.
+    All,
+}
+
 /// The outcome for a recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -2,7 +2,7 @@
 
 use delta_format::Version;
 
-use super::{Outcome, PublishReport, PublishedDelta, Publisher};
+use super::{Outcome, PublishReport, PublishedDelta, Publisher, Recipes};
 use crate::artifact::delta_index::{self, LayerDelta};
 use crate::artifact::oci_delta::ArtifactLayer;
 use crate::artifact::{DELTA_CONFIG, DELTA_INDEX_TAG};
@@ -26,7 +26,10 @@ pub(super) struct ImagePublisher<'p> {
 impl<'p> ImagePublisher<'p> {
     /// Publishes all that is asked for, from each of the `old` images.
     pub(super) async fn publish(&mut self, old: &[ImageIn<'p>]) -> Result<()> {
-        let lacking = if self.publisher.exact { self.lacking_anywhere(old) } else { Vec::new() };
+        let mut lacking = match self.publisher.recipes {
+            Recipes::None => Vec::new(),
+            Recipes::WithDeltas | Recipes::All => self.lacking_anywhere(old),
+        };
         self.cache.keep(lacking.iter().copied());
         let (mut deltas, mut refused) = (Vec::new(), None);
         for source in old {
@@ -40,6 +43,9 @@ impl<'p> ImagePublisher<'p> {
             }
         }
         self.delta_index(&deltas).await?;
+        if self.publisher.recipes == Recipes::WithDeltas {
+            lacking.retain(|layer| self.has_delta(layer));
+        }
         let recipes = self.blob_recipes(&lacking).await;
         refused = refused.or(self.refusal(recipes, !deltas.is_empty())?);
         // Not before what can be published is.
@@ -56,6 +62,15 @@ impl<'p> ImagePublisher<'p> {
             }
         }
         lacking
+    }
+
+    /// Returns true if a delta of the layer is published.
+    fn has_delta(&self, layer: &ImageLayer) -> bool {
+        self.report.deltas.iter().any(|delta| {
+            delta.diff_id == layer.diff_id
+                && delta.new == self.target.manifest.digest
+                && matches!(delta.outcome, Outcome::Published | Outcome::AlreadyThere)
+        })
     }
 
     /// Tells whether `_deltaindex` is written for deltas from an old image.

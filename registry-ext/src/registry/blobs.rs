@@ -76,13 +76,13 @@ impl Client {
             // A step that got further than any before makes the next one a first try.
             failures = if download.furthest > before { 1 } else { failures + 1 };
             match error {
-                Error::Registry(error)
-                    if error.is_transient()
-                        && failures < self.retry.attempts
-                        // A try that stands still brings no bytes after which this is looked at.
-                        && download.floor.check(download.furthest, &action).is_ok() =>
-                {
-                    tokio::time::sleep(self.retry.pause(failures)).await;
+                Error::Registry(error) if error.is_transient() && failures < self.retry.attempts => {
+                    // A try that stands still brings no bytes after which this is looked at.
+                    match download.floor.check(download.furthest, &self.routed(&action)?) {
+                        Ok(()) => tokio::time::sleep(self.retry.pause(failures)).await,
+                        Err(slow) if download.furthest > before => return Err(slow.into()),
+                        Err(_) => return Err(error.into()),
+                    }
                 }
                 Error::NotFound { .. } if self.foreign_urls && download.size == 0 => {
                     match self.get_elsewhere(blob, &mut download, &action, progress).await {

@@ -6,9 +6,10 @@ use std::time::Instant;
 use layer::{BlobDigest, DigestWriter};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode, Url};
+use tokio::time::timeout;
 
 use super::access::Operation;
-use super::exchange::next_chunk;
+use super::exchange::{next_chunk, too_late};
 use super::pages::next_page;
 use super::rate::Floor;
 use super::request::Effort;
@@ -192,6 +193,10 @@ impl BlobStream {
                         return Err(error.into());
                     }
                     self.answer = None;
+                    // A try that stands still brings no bytes after which this is looked at.
+                    if self.floor.check(self.offset - self.first, &self.action).is_err() {
+                        return Err(error.into());
+                    }
                     tokio::time::sleep(self.client.retry.pause(self.failures)).await;
                 }
                 Err(error) => return Err(error),
@@ -205,7 +210,9 @@ impl BlobStream {
             self.open().await?;
         }
         let Some(answer) = &mut self.answer else { return Ok(None) };
-        let Some(chunk) = next_chunk(&self.action, answer).await? else {
+        let patience = self.client.patience;
+        let next = timeout(patience, next_chunk(&self.action, answer)).await;
+        let Some(chunk) = next.map_err(|_| too_late(&self.action, patience))?? else {
             return match self.end {
                 None => Ok(None),
                 Some(_) => {

@@ -44,7 +44,7 @@ impl Client {
         if self.has_blob(BlobDigest(digest)).await? {
             return Ok(());
         }
-        let action = self.route_of_upload(&format!("put the blob {digest} to {}", self.name()))?;
+        let action = self.routed(&format!("put the blob {digest} to {}", self.name()))?;
         let text = digest.to_string();
         let patience = self.patience + Duration::from_secs(blob.size() / STORE_RATE);
         let (action, text) = (&action, &text);
@@ -85,7 +85,7 @@ impl Client {
             "latest".into(),
         );
         let text = digest.to_string();
-        let Ok(action) = self.route_of_upload("mount a blob") else { return false };
+        let Ok(action) = self.routed("mount a blob") else { return false };
         let (action, source, text) = (&action, &source, &text);
         let mount = |access: Access| async move {
             let client = self.upload_client(&access).await?;
@@ -95,7 +95,8 @@ impl Client {
         self.attempt(Operation::Push, Effort::Full, mount).await.is_ok()
     }
 
-    fn route_of_upload(&self, action: &str) -> Result<String, RegistryError> {
+    /// Adds the proxy by which the registry is reached to what is tried.
+    pub(super) fn routed(&self, action: &str) -> Result<String, RegistryError> {
         let url = Url::parse(&self.base).map_err(|error| RegistryError::protocol(action, error))?;
         proxy::route(action, &url)
     }

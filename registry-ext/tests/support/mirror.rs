@@ -8,6 +8,7 @@ use registry_ext::discover::discover;
 use registry_ext::image::{Image, Platform, resolve};
 use registry_ext::mirror::{Mirror, MirrorOptions};
 use registry_ext::oci::Name;
+use registry_ext::publish::Recipes;
 use registry_ext::pull::{PullReport, Puller};
 use registry_ext::repository::Repository;
 use registry_ext::store::{OciLayout, PullTarget, StoreRef};
@@ -113,7 +114,7 @@ pub(crate) async fn image_of(repository: &Repository, tag: &str, dir: &Path) -> 
 
 /// A bench with deltas and recipes of its update, and a store `old` that has v1.
 pub(crate) async fn published(bench: Bench) -> (Bench, Image) {
-    bench.publish(|to| to.exact(true).delta_index(false)).await.unwrap();
+    bench.publish(|to| to.recipes(Recipes::All).delta_index(false)).await.unwrap();
     bench.pull("v1", &bench.path("old"), &Watch::nothing()).await.unwrap();
     let image = image_of(&bench.repository(), "v2", bench.dir.path()).await.unwrap();
     bench.registry.take_requests();
