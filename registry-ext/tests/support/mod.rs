@@ -11,9 +11,11 @@ pub(crate) mod kinds;
 #[path = "../../../crates/rootfs/tests/support/listing.rs"]
 pub(crate) mod listing;
 pub(crate) mod mirror;
+pub(crate) mod mirror_process;
 pub(crate) mod proxy;
 #[path = "../../examples/registry/server.rs"]
 pub(crate) mod server;
+pub(crate) mod storage;
 
 use std::path::Path;
 
