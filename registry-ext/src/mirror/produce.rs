@@ -149,7 +149,7 @@ impl Production {
         budget: Budget,
         spent: &mut Spent,
     ) -> Result<(NamedTempFile, Arc<File>)> {
-        let dir = self.shared.scratch.path().to_owned();
+        let dir = self.shared.scratch_dir().await?;
         let spool = SpoolOptions { temp_dir: dir.clone(), max_size: self.shared.max_layer_size };
         let rebuilder = Rebuilder {
             repository: &self.upstream.repository,

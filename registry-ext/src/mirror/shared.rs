@@ -1,5 +1,6 @@
 //! What all requests share.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub(super) struct Shared {
     /// Permits for blobs that are made at one time: each takes a core.
     pub(super) rebuilds: Semaphore,
     /// For downloads of deltas, and tars. It lies in the cache.
-    pub(super) scratch: ScratchDir,
+    scratch: Arc<ScratchDir>,
     pub(super) max_layer_size: u64,
     pub(super) prefer: Prefer,
     /// The time that work takes on this host.
@@ -56,7 +57,7 @@ impl Shared {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             upstreams: Upstreams::new(options.registry, options.upstreams),
-            scratch: ScratchDir::new_in(cache.layout().dir())?,
+            scratch: Arc::new(ScratchDir::new_in(cache.layout().dir())?),
             cache: Arc::new(cache),
             productions: Productions::default(),
             metrics: Metrics::new(),
@@ -99,10 +100,26 @@ impl Shared {
         tasks.shutdown().await;
     }
 
+    /// Returns the directory for downloads of deltas, and tars. Makes it again if somebody has removed it, with the
+    /// rest of the cache.
+    ///
+    /// # Errors
+    /// As [`BlobCache::restore`].
+    pub(super) async fn scratch_dir(&self) -> Result<PathBuf> {
+        let (cache, scratch) = (Arc::clone(&self.cache), Arc::clone(&self.scratch));
+        blocking(move || {
+            cache.restore()?;
+            // Under the same name, which open stores know.
+            scratch.restore()?;
+            Ok(scratch.path().to_owned())
+        })
+        .await
+    }
+
     /// Opens the stores with old images, as they are now: a daemon changes its store while the mirror runs. A store
     /// that is not there yet has no images.
     pub(super) async fn stores(&self) -> Result<Vec<Arc<dyn LayerStore>>> {
-        let (sources, dir) = (self.sources.clone(), self.scratch.path().to_owned());
+        let (sources, dir) = (self.sources.clone(), self.scratch_dir().await?);
         let cache = self.cache.layout().clone();
         blocking(move || {
             let mut stores: Vec<Arc<dyn LayerStore>> = Vec::new();
