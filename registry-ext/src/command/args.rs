@@ -352,7 +352,7 @@ mod tests {
             "prune h/a:v2 --yes",
             "measure h/a:v1 h/a:v2 --binary-diff auto --level 3",
             "mirror --source containers-storage: --upstream h",
-            "mirror configure podman --registry h --registry localhost:5000 --write --root x --mirror [::1]:5050",
+            "mirror configure podman --registry h.io --registry localhost:5000 --write --root x --mirror [::1]:5050",
             "mirror configure cri-o --remove --json",
         ] {
             let args = std::iter::once("registry-ext").chain(line.split(' '));
