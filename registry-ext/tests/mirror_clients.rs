@@ -7,15 +7,15 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use registry_ext::oci::{Name, digest_of, parse_index, parse_manifest};
 use registry_ext::store::OciLayout;
+use support::containerd::Containerd;
 use support::daemons::{DOCKER_CONFIG, Daemon};
 use support::docker_registry::{DockerRegistry, Setup, push_images, run};
 use support::images::{TestImage, pair, write_index};
 use support::mirror_process::{MirrorProcess, free_address};
-use support::storage::{LISTING, Storage, list_files};
+use support::storage::{Storage, list_files};
 use support::{json, registry_ext};
 use tempfile::TempDir;
 
@@ -156,44 +156,17 @@ fn podman_pulls_its_platform_of_an_index() {
     assert_eq!(storage.look_at(&image), plain.look_at(&image));
 }
 
-/// A line of options for `ctr images pull`.
-fn ctr_pull<'a>(options: &[&'a str], image: &'a str) -> Vec<&'a str> {
-    [&["images", "pull", "--plain-http"], options, &[image]].concat()
-}
-
-/// The digest and all files of an image that containerd has.
-fn look_into_containerd(containerd: &Daemon, snapshotter: &str, image: &str, dir: &Path) -> String {
-    let list = containerd.run(&["images", "list", &format!("name=={image}")]);
-    let digest = list.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap().to_owned();
-    fs::create_dir_all(dir).unwrap();
-    let mount = containerd.client(&["images", "mount", "--snapshotter", snapshotter, image]);
-    let mut command = Command::new("unshare");
-    let script = format!("\"$@\" \"$0\" > /dev/null && cd \"$0\" && {LISTING}");
-    command.args(["--mount", "--propagation", "private", "sh", "-ec", &script]).arg(dir);
-    let output = command.arg(mount.get_program()).args(mount.get_args()).output().unwrap();
-    let files = String::from_utf8(output.stdout).unwrap();
-    assert!(files.contains(" ./etc/os-release"), "{files} {}", String::from_utf8_lossy(&output.stderr));
-    format!("{digest}\n{files}")
-}
-
 /// What containerd has after a pull through a mirror, and after one from the registry.
 fn containerd_pulls(bench: &Bench, snapshotter: &'static str, image: &str, registry: Option<&str>) {
-    let (plain, containerd) = (Daemon::containerd(), Daemon::containerd());
-    let options = ["--snapshotter", snapshotter];
-    plain.run(&ctr_pull(&options, image));
-    containerd.run(&ctr_pull(&options, &bench.tag("v1")));
-    let mirror = bench.mirror("cache", &format!("containerd:{}", containerd.root().display()));
-    let registry = registry.map(|registry| format!("--registry {registry}")).unwrap_or_default();
-    let root = bench.path("containerd");
-    fs::create_dir_all(&root).unwrap();
-    let line = format!("mirror configure containerd --mirror {} {registry} --write", mirror.address());
-    registry_ext(&format!("{line} --root {}", root.display())).assert().success();
-    let hosts = root.join("etc/containerd/certs.d").display().to_string();
-    containerd.run(&ctr_pull(&[&options[..], &["--hosts-dir", &hosts]].concat(), image));
+    let [plain, containerd] =
+        ["plain", "containerd"].map(|name| Containerd::start(bench.path(name), snapshotter));
+    plain.pull(image);
+    containerd.pull(&bench.tag("v1"));
+    let mirror = bench.mirror("cache", &containerd.source());
+    containerd.configure(mirror.address(), registry);
+    containerd.pull(image);
     bench.saved(&mirror);
-    let dir = bench.path("mounted");
-    let look = |daemon| look_into_containerd(daemon, snapshotter, image, &dir);
-    assert_eq!(look(&containerd), look(&plain), "{snapshotter}");
+    assert_eq!(containerd.look_at(image), plain.look_at(image), "{snapshotter}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct MirrorProcess {
     address: SocketAddr,
+    before: Vec<String>,
     line: String,
     cache: PathBuf,
     log: PathBuf,
@@ -30,10 +31,24 @@ impl MirrorProcess {
 
     /// Starts a mirror that listens on an address.
     pub(crate) fn start_at(address: SocketAddr, cache: &Path, options: &str) -> Self {
+        Self::start_with(&[], address, cache, options)
+    }
+
+    /// Starts a mirror whose cache is on a disk with so many bytes.
+    pub(crate) fn start_on_small_disk(size: u64, cache: &Path, options: &str) -> Self {
+        fs::create_dir_all(cache).unwrap();
+        let script = format!("mount -t tmpfs -o size={size} none {} && exec \"$@\"", cache.display());
+        let before = ["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"];
+        Self::start_with(&before, free_address(), cache, options)
+    }
+
+    /// Starts a mirror by a command line that comes before its own.
+    fn start_with(before: &[&str], address: SocketAddr, cache: &Path, options: &str) -> Self {
         let line = format!("mirror --listen {address} --cache {} {options}", cache.display());
         let log = PathBuf::from(format!("{}.log", cache.display()));
-        let process = spawn(&line, &log, address);
-        Self { address, line, cache: cache.to_owned(), log, process }
+        let before: Vec<String> = before.iter().map(ToString::to_string).collect();
+        let process = spawn(&before, &line, &log, address);
+        Self { address, before, line, cache: cache.to_owned(), log, process }
     }
 
     /// Host and port.
@@ -71,7 +86,7 @@ impl MirrorProcess {
 
     /// Starts it again, after it was killed.
     pub(crate) fn start_again(&mut self) {
-        self.process = spawn(&self.line, &self.log, self.address);
+        self.process = spawn(&self.before, &self.line, &self.log, self.address);
     }
 }
 
@@ -87,11 +102,12 @@ pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn spawn(line: &str, log: &Path, address: SocketAddr) -> Child {
+fn spawn(before: &[String], line: &str, log: &Path, address: SocketAddr) -> Child {
     let log_file = File::options().create(true).append(true).open(log).unwrap();
     let environment = registry_ext(line);
-    let mut command = Command::new(environment.get_program());
-    command.args(environment.get_args()).env("RUST_LOG", "registry_ext=trace");
+    let mut words = before.iter().map(String::as_ref).chain([environment.get_program()]);
+    let mut command = Command::new(words.next().expect("there is a program"));
+    command.args(words).args(environment.get_args()).env("RUST_LOG", "registry_ext=trace");
     command.envs(environment.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let mut process = command.stdout(Stdio::null()).stderr(log_file).spawn().unwrap();
     let started = Instant::now();

@@ -33,6 +33,18 @@ impl Storage {
         registry_ext(&line).assert().success();
     }
 
+    /// Takes all configuration away.
+    pub(crate) fn forget_mirrors(&self) {
+        for entry in fs::read_dir(self.dir.join("etc/containers/registries.conf.d")).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+    }
+
+    /// Gives the clients credentials, as `podman login` would.
+    pub(crate) fn log_in(&self, credentials: &str) {
+        fs::write(self.dir.join("auth.json"), credentials).unwrap();
+    }
+
     /// The storage as `--source` names it.
     pub(crate) fn source(&self) -> String {
         format!("containers-storage:{}", self.place())
@@ -115,6 +127,11 @@ impl Storage {
         let line = self.pull_line(client, image, true);
         let mut command = self.command(&line.iter().map(String::as_str).collect::<Vec<_>>());
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Removes an image, if it is there, with all that no other image needs.
+    pub(crate) fn remove(&self, image: &str) {
+        self.output(&["podman", "image", "rm", image]);
     }
 
     /// Digest of the manifest, ID, and all files of an image.
