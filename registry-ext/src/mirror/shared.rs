@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -19,6 +19,9 @@ use crate::error::blocking;
 use crate::scratch::ScratchDir;
 use crate::store::{LayerStore, StoreRef};
 use crate::watch::{Event, Watch};
+
+/// The longest time for which threads that are at work are waited for at the end.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What all requests share.
 #[derive(Debug)]
@@ -98,6 +101,11 @@ impl Shared {
     pub(super) async fn end(&self) {
         let mut tasks = std::mem::take(&mut *self.tasks());
         tasks.shutdown().await;
+        // A thread that was at work ends by itself, and has the cache until then.
+        let began = Instant::now();
+        while Arc::strong_count(&self.cache) > 1 && began.elapsed() < END_TIMEOUT {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Returns the directory for downloads of deltas, and tars. Makes it again if somebody has removed it, with the

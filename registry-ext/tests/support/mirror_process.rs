@@ -44,7 +44,7 @@ impl MirrorProcess {
 
     /// Starts a mirror by a command line that comes before its own.
     fn start_with(before: &[&str], address: SocketAddr, cache: &Path, options: &str) -> Self {
-        let line = format!("mirror --listen {address} --cache {} {options}", cache.display());
+        let line = format!("mirror --listen {address} --cache {} --prefer size {options}", cache.display());
         let log = PathBuf::from(format!("{}.log", cache.display()));
         let before: Vec<String> = before.iter().map(ToString::to_string).collect();
         let process = spawn(&before, &line, &log, address);
