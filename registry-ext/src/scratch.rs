@@ -6,9 +6,9 @@
 //! (flock(2)), one on each of its directories.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub struct ScratchDir {
     dir: TempDir,
     _listed: Listed,
     /// `None` where the file system has no locks: then nothing is removed there later, either.
-    _lock: Option<File>,
+    lock: Mutex<Option<File>>,
 }
 
 impl ScratchDir {
@@ -55,14 +55,37 @@ impl ScratchDir {
             builder.prefix(PREFIX).rand_bytes(RANDOM).permissions(private).tempdir_in(parent)
         };
         let (dir, listed) = Listed::make(make).map_err(Error::io("make a directory in", parent))?;
-        let lock = open_directory(dir.path()).ok().filter(|dir| dir.try_lock().is_ok());
-        Ok(Self { dir, _listed: listed, _lock: lock })
+        let lock = Mutex::new(lock(dir.path()));
+        Ok(Self { dir, _listed: listed, lock })
+    }
+
+    /// Makes the directory again, under its name, if somebody has removed it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn restore(&self) -> Result<()> {
+        if self.path().is_dir() {
+            return Ok(());
+        }
+        let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        match DirBuilder::new().mode(0o700).create(self.path()) {
+            Ok(()) => *held = lock(self.path()),
+            // By another thread, meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::io("create", self.path())(error)),
+        }
+        Ok(())
     }
 
     /// Its path.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
+}
+
+/// Locks a directory, for as long as the file is open.
+fn lock(dir: &Path) -> Option<File> {
+    open_directory(dir).ok().filter(|dir| dir.try_lock().is_ok())
 }
 
 /// A directory that [`remove_all`] removes, as long as this lives.
@@ -144,6 +167,19 @@ mod tests {
     fn age(dir: &Path) {
         let past = SystemTime::now() - 2 * MIN_AGE;
         File::open(dir).unwrap().set_modified(past).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_was_removed_is_made_again_and_is_in_use() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = ScratchDir::new_in(parent.path()).unwrap();
+        fs::remove_dir(dir.path()).unwrap();
+        dir.restore().unwrap();
+        dir.restore().unwrap();
+        assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o777, 0o700);
+        age(dir.path());
+        remove_stale(parent.path());
+        assert!(dir.path().is_dir());
     }
 
     #[test]

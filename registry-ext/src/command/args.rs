@@ -15,7 +15,7 @@ use registry_ext::reference::ImageRef;
 use registry_ext::store::StoreRef;
 use tar_diff::{DiffArgs, DiffOptions, Method};
 
-pub(crate) use mirror::{MirrorArgs, PreferArg};
+pub(crate) use mirror::{ClientArg, ConfigureArgs, MirrorArgs, MirrorCommand, PreferArg};
 pub(crate) use operands::Measured;
 use operands::image;
 
@@ -355,6 +355,9 @@ mod tests {
             "prune h/a:v2 --keep h/a:v1 --all --dry-run",
             "prune h/a:v2 --yes",
             "measure h/a:v1 h/a:v2 --binary-diff auto --level 3",
+            "mirror --source containers-storage: --upstream h",
+            "mirror configure podman --registry h.io --registry localhost:5000 --write --root x --mirror [::1]:5050",
+            "mirror configure cri-o --remove --json",
         ] {
             let args = std::iter::once("registry-ext").chain(line.split(' '));
             assert!(Args::try_parse_from(args).is_ok(), "{line}");
@@ -362,5 +365,13 @@ mod tests {
         // A first release has no old image.
         assert!(Args::try_parse_from(["registry-ext", "publish", "h/a:v2"]).is_ok());
         assert!(Args::try_parse_from(["registry-ext", "list", "h/a", "--username", "x"]).is_err());
+        for line in [
+            "configure podman --write --remove",
+            "--cache-size 1 configure docker",
+            "configure docker --registry a/b",
+        ] {
+            let args = ["registry-ext", "mirror"].into_iter().chain(line.split(' '));
+            assert!(Args::try_parse_from(args).is_err(), "{line}");
+        }
     }
 }

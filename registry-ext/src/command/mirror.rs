@@ -1,5 +1,7 @@
 //! `registry-ext mirror`
 
+mod configure;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -13,11 +15,20 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::args::{MirrorArgs, PreferArg};
+use super::args::{MirrorArgs, MirrorCommand, PreferArg};
 use super::context::Context;
 
-/// Runs a mirror until SIGTERM or Ctrl-C.
+pub(super) use configure::{MirrorAddress, RegistryHost};
+
+/// Runs a mirror until SIGTERM or Ctrl-C, or deals with the configuration of its clients.
 pub(super) async fn run(context: &Context, args: &MirrorArgs) -> Result<()> {
+    match &args.command {
+        Some(MirrorCommand::Configure(args)) => configure::run(context, args),
+        None => serve(context, args).await,
+    }
+}
+
+async fn serve(context: &Context, args: &MirrorArgs) -> Result<()> {
     let is_open = !args.listen.ip().is_loopback();
     if is_open && args.tls_cert.is_none() && !args.allow_remote {
         return Err(Misuse(format!(

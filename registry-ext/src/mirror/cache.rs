@@ -40,7 +40,7 @@ pub(super) struct BlobCache {
     /// Most bytes of all blobs.
     max_size: u64,
     kept: Mutex<HashMap<Digest, Kept>>,
-    _lock: File,
+    lock: Mutex<File>,
 }
 
 impl BlobCache {
@@ -50,18 +50,36 @@ impl BlobCache {
     /// [`Error::Io`]; [`Error::Malformed`] if another mirror has it.
     pub(super) fn open(dir: &Path, max_size: u64) -> Result<Self> {
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-        let path = dir.join(LOCK);
-        let options = File::options().create(true).truncate(false).write(true).open(&path);
-        let lock = options.map_err(Error::io("open", &path))?;
-        if lock.try_lock().is_err() {
-            let reason = "another mirror uses this cache; each needs a directory of its own";
-            return Err(Error::malformed(format!("cache {}", dir.display()), reason));
-        }
+        let lock = Mutex::new(take(dir)?);
         let layout = OciLayout::create(dir)?;
         let kept = Mutex::new(scan(&dir.join("blobs/sha256"))?);
-        let cache = Self { layout, max_size, kept, _lock: lock };
+        let cache = Self { layout, max_size, kept, lock };
         cache.make_room(0);
         Ok(cache)
+    }
+
+    /// Makes the cache again if somebody has removed it while the mirror runs. Blocks.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(super) fn restore(&self) -> Result<()> {
+        let dir = self.layout.dir();
+        let is_whole = || dir.join(LOCK).exists() && dir.join("blobs/sha256").is_dir();
+        if is_whole() {
+            return Ok(());
+        }
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another request may have done it meanwhile.
+        if is_whole() {
+            return Ok(());
+        }
+        tracing::warn!("the cache {} was removed, and is made again", dir.display());
+        OciLayout::create(dir)?;
+        if !dir.join(LOCK).exists() {
+            *lock = take(dir)?;
+        }
+        *self.kept() = scan(&dir.join("blobs/sha256"))?;
+        Ok(())
     }
 
     /// The layout, which has the files of old images.
@@ -131,6 +149,7 @@ impl BlobCache {
     /// # Errors
     /// [`Error::Io`].
     pub(super) fn temporary(&self) -> Result<NamedTempFile> {
+        self.restore()?;
         self.layout.temporary()
     }
 
@@ -209,6 +228,18 @@ impl BlobCache {
             }
         }
     }
+}
+
+/// Takes a directory for this mirror alone, as long as the file lives.
+fn take(dir: &Path) -> Result<File> {
+    let path = dir.join(LOCK);
+    let options = File::options().create(true).truncate(false).write(true).open(&path);
+    let lock = options.map_err(Error::io("open", &path))?;
+    if lock.try_lock().is_err() {
+        let reason = "another mirror uses this cache; each needs a directory of its own";
+        return Err(Error::malformed(format!("cache {}", dir.display()), reason));
+    }
+    Ok(lock)
 }
 
 /// Finds the blobs of a directory. What is no blob is left alone.
@@ -290,6 +321,23 @@ mod tests {
         let cache = BlobCache::open(dir.path(), 2500).unwrap();
         assert_eq!(cache.size(), (2000, 2500));
         assert!(!cache.takes(2501));
+    }
+
+    #[test]
+    fn a_cache_that_was_removed_is_made_again() {
+        let dir = TempDir::new().unwrap();
+        let place = dir.path().join("cache");
+        let cache = BlobCache::open(&place, 10_000).unwrap();
+        let gone = keep(&cache, &[1; 1000]);
+        fs::remove_dir_all(&place).unwrap();
+        let kept = keep(&cache, &[2; 1000]);
+        assert!(cache.open_blob(gone).is_none() && cache.open_blob(kept).is_some());
+        assert_eq!(cache.size().0, 1000);
+        assert!(BlobCache::open(&place, 1).is_err(), "the new directory is as much its own");
+        // With the lock, and without the blobs.
+        fs::remove_dir_all(place.join("blobs")).unwrap();
+        keep(&cache, &[3; 1000]);
+        assert_eq!(cache.size().0, 1000);
     }
 
     #[test]

@@ -15,11 +15,11 @@ use super::decision::{Decision, ImageEntry, RebuildPlan};
 use super::options::Prefer;
 use super::shared::Shared;
 use super::upstreams::Upstream;
-use crate::Result;
 use crate::discover::{choose, discover};
 use crate::image::{Image, ImageLayer};
 use crate::oci::Manifest;
 use crate::pull::{UsableDelta, bases, exact_sources};
+use crate::{Error, Result};
 
 /// The longest time that a decision takes. Clients wait at least 30 seconds for the headers of a blob.
 const MAX_TIME: Duration = Duration::from_secs(8);
@@ -31,7 +31,7 @@ pub(super) async fn decision(shared: &Shared, upstream: &Upstream, image: &Image
 }
 
 async fn decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -> Decision {
-    match timeout(MAX_TIME, try_decide(shared, upstream, manifest)).await {
+    match timeout(MAX_TIME, try_twice(shared, upstream, manifest)).await {
         Ok(Ok(decision)) => decision,
         Ok(Err(error)) => {
             tracing::warn!(manifest = %manifest.digest, "no deltas are used: {}", error.one_line());
@@ -45,9 +45,17 @@ async fn decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -> De
     }
 }
 
+/// Tries again after an error of this machine: somebody may have removed the cache at that moment.
+async fn try_twice(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -> Result<Decision> {
+    match try_decide(shared, upstream, manifest).await {
+        Err(Error::Io { .. }) => try_decide(shared, upstream, manifest).await,
+        decided => decided,
+    }
+}
+
 async fn try_decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -> Result<Decision> {
     let repository = &upstream.repository;
-    let image = Image::load(repository, manifest.clone(), shared.scratch.path()).await?;
+    let image = Image::load(repository, manifest.clone(), &shared.scratch_dir().await?).await?;
     if image.layers.is_empty() {
         return Ok(Decision { image: Some(image), ..Decision::default() });
     }

@@ -149,7 +149,7 @@ impl Production {
         budget: Budget,
         spent: &mut Spent,
     ) -> Result<(NamedTempFile, Arc<File>)> {
-        let dir = self.shared.scratch.path().to_owned();
+        let dir = self.shared.scratch_dir().await?;
         let spool = SpoolOptions { temp_dir: dir.clone(), max_size: self.shared.max_layer_size };
         let rebuilder = Rebuilder {
             repository: &self.upstream.repository,
@@ -216,12 +216,12 @@ impl Production {
 
     /// Puts the blob into the cache. Who waits for it has it already, so that a full disk costs only the next client.
     async fn keep(&self, file: NamedTempFile) {
-        let (shared, digest, size) = (Arc::clone(&self.shared), self.digest, self.blob.size());
+        let (cache, digest, size) = (Arc::clone(&self.shared.cache), self.digest, self.blob.size());
         let decision = self.image.decision.get().cloned();
         let kept = blocking(move || {
-            shared.cache.keep(digest.0, size, file)?;
+            cache.keep(digest.0, size, file)?;
             match decision.as_ref().and_then(|decision| decision.image.as_ref()) {
-                Some(image) => shared.cache.keep_image(&image.manifest, &image.config),
+                Some(image) => cache.keep_image(&image.manifest, &image.config),
                 None => Ok(()),
             }
         });

@@ -1,7 +1,8 @@
 //! What all requests share.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -22,6 +23,8 @@ use crate::watch::{Event, Watch};
 
 /// The time that is left to what goes on beside the requests when the mirror ends.
 const GRACE: Duration = Duration::from_secs(5);
+/// The longest time for which threads that are at work are waited for after that.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What all requests share.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ pub(super) struct Shared {
     /// Permits for blobs that are made at one time: each takes a core.
     pub(super) rebuilds: Semaphore,
     /// For downloads of deltas, and tars. It lies in the cache.
-    pub(super) scratch: ScratchDir,
+    scratch: Arc<ScratchDir>,
     pub(super) max_layer_size: u64,
     pub(super) prefer: Prefer,
     /// The time that work takes on this host.
@@ -60,7 +63,7 @@ impl Shared {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             upstreams: Upstreams::new(options.registry, options.upstreams),
-            scratch: ScratchDir::new_in(cache.layout().dir())?,
+            scratch: Arc::new(ScratchDir::new_in(cache.layout().dir())?),
             cache: Arc::new(cache),
             productions: Productions::default(),
             metrics: Metrics::new(),
@@ -104,12 +107,33 @@ impl Shared {
         if timeout(GRACE, all).await.is_err() {
             tasks.shutdown().await;
         }
+        // A thread that was at work ends by itself, and has the cache until then.
+        let began = Instant::now();
+        while Arc::strong_count(&self.cache) > 1 && began.elapsed() < END_TIMEOUT {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Returns the directory for downloads of deltas, and tars. Makes it again if somebody has removed it, with the
+    /// rest of the cache.
+    ///
+    /// # Errors
+    /// As [`BlobCache::restore`].
+    pub(super) async fn scratch_dir(&self) -> Result<PathBuf> {
+        let (cache, scratch) = (Arc::clone(&self.cache), Arc::clone(&self.scratch));
+        blocking(move || {
+            cache.restore()?;
+            // Under the same name, which open stores know.
+            scratch.restore()?;
+            Ok(scratch.path().to_owned())
+        })
+        .await
     }
 
     /// Opens the stores with old images, as they are now: a daemon changes its store while the mirror runs. A store
     /// that is not there yet has no images.
     pub(super) async fn stores(&self) -> Result<Vec<Arc<dyn LayerStore>>> {
-        let (sources, dir) = (self.sources.clone(), self.scratch.path().to_owned());
+        let (sources, dir) = (self.sources.clone(), self.scratch_dir().await?);
         let cache = self.cache.layout().clone();
         blocking(move || {
             let mut stores: Vec<Arc<dyn LayerStore>> = Vec::new();

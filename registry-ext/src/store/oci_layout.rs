@@ -92,6 +92,8 @@ impl OciLayout {
     /// The directory for blobs in the making.
     pub(super) fn scratch(&self) -> Result<&Path> {
         if let Some(dir) = self.scratch.get() {
+            // A process that runs for long may find it removed.
+            dir.restore()?;
             return Ok(dir.path());
         }
         let made = ScratchDir::new_in(&self.dir)?;

@@ -14,6 +14,10 @@ use super::docker_registry::run;
 /// The longest time that a daemon takes to start or to stop.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The configuration of docker: it leaves the network of the machine alone.
+pub(crate) const DOCKER_CONFIG: &str =
+    r#"{"iptables": false, "ip-forward": false, "ip-masq": false, "bridge": "none"}"#;
+
 /// A running daemon, stopped on drop.
 #[derive(Debug)]
 pub(crate) struct Daemon {
@@ -25,10 +29,13 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts docker with a graph driver.
     pub(crate) fn docker(driver: &str) -> Self {
+        Self::docker_with(driver, DOCKER_CONFIG)
+    }
+
+    /// Starts docker with a graph driver and a configuration, which is like [`DOCKER_CONFIG`].
+    pub(crate) fn docker_with(driver: &str, config: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
-        // It leaves the network of the machine alone.
-        let config = r#"{"iptables": false, "ip-forward": false, "ip-masq": false, "bridge": "none"}"#;
         fs::write(path("daemon.json"), config).unwrap();
         let socket = format!("unix://{}", path("socket"));
         let (root, state) = (path("root"), path("state"));
@@ -91,7 +98,8 @@ impl Daemon {
         daemon
     }
 
-    fn client(&self, args: &[&str]) -> Command {
+    /// A command line of the client of the daemon.
+    pub(crate) fn client(&self, args: &[&str]) -> Command {
         let socket = self.dir.path().join("socket").display().to_string();
         let mut command = Command::new(self.client);
         match self.client {

@@ -85,6 +85,17 @@ impl DockerRegistry {
         self.process.wait().unwrap();
     }
 
+    /// The files with the blobs and manifests of all repositories, with the hex digits of their digests.
+    pub(crate) fn blob_files(&self) -> Vec<(String, PathBuf)> {
+        let blobs = self.dir.path().join("storage/docker/registry/v2/blobs/sha256");
+        let below = |dir: PathBuf| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        let files = below(blobs).flat_map(below).map(|dir| {
+            let name = dir.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, dir.join("data"))
+        });
+        files.collect()
+    }
+
     /// Gives what a repository has another name, too.
     pub(crate) fn copy_repository(&self, from: &str, to: &str) {
         let repositories = self.dir.path().join("storage/docker/registry/v2/repositories");

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod bench;
+pub(crate) mod containerd;
 pub(crate) mod daemons;
 pub(crate) mod docker_registry;
 pub(crate) mod images;
@@ -11,9 +12,11 @@ pub(crate) mod kinds;
 #[path = "../../../crates/rootfs/tests/support/listing.rs"]
 pub(crate) mod listing;
 pub(crate) mod mirror;
+pub(crate) mod mirror_process;
 pub(crate) mod proxy;
 #[path = "../../examples/registry/server.rs"]
 pub(crate) mod server;
+pub(crate) mod storage;
 
 use std::path::Path;
 

@@ -3,25 +3,30 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::{Subcommand, ValueEnum};
 use registry_ext::store::StoreRef;
 
+use crate::command::mirror::{MirrorAddress, RegistryHost};
+
 const AFTER_HELP: &str = "\
-Clients are pointed to it as to any mirror. With podman, buildah, skopeo and cri-o, in registries.conf:
-  [[registry]]
-  location = \"registry.example\"
-  [[registry.mirror]]
-  location = \"127.0.0.1:5050/registry.example\"
-  insecure = true
-With containerd, in certs.d/registry.example/hosts.toml:
-  [host.\"http://127.0.0.1:5050\"]
-  capabilities = [\"pull\", \"resolve\"]
-With docker, for images of its default registry alone, in daemon.json, with --upstream docker.io:
-  { \"registry-mirrors\": [\"http://127.0.0.1:5050\"] }
+Clients are pointed to it as to any mirror; `registry-ext mirror configure` writes that for podman, cri-o, containerd
+and docker.
 
 Examples:
   registry-ext mirror --source containers-storage:
-  registry-ext mirror --listen 127.0.0.1:5050 --upstream docker.io --cache /var/cache/mirror --cache-size 20480";
+  registry-ext mirror --listen 127.0.0.1:5050 --upstream docker.io --cache /var/cache/mirror --cache-size 20480
+  registry-ext mirror configure podman --registry registry.example";
+
+const AFTER_CONFIGURE_HELP: &str = "\
+Without --write and --remove, the files are shown and nothing is written. --write keeps a copy of a file that was there,
+and may be run again. --remove brings that copy back if the file has not been changed since, or takes out the mirror
+alone.
+
+Examples:
+  registry-ext mirror configure podman --registry registry.example
+  registry-ext mirror configure containerd --write
+  registry-ext mirror configure docker --write --root /mnt/image
+  registry-ext mirror configure podman --remove";
 
 /// What a mirror saves first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -34,8 +39,10 @@ pub(crate) enum PreferArg {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 pub(crate) struct MirrorArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<MirrorCommand>,
     /// The address to listen on; a socket from systemd takes its place
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5050")]
     pub(crate) listen: SocketAddr,
@@ -67,4 +74,48 @@ pub(crate) struct MirrorArgs {
     /// Listen on an address that other hosts reach, without TLS. They read all that the credentials of the mirror open
     #[arg(long)]
     pub(crate) allow_remote: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MirrorCommand {
+    /// Show or write the configuration by which a client pulls through a mirror
+    Configure(ConfigureArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_CONFIGURE_HELP)]
+pub(crate) struct ConfigureArgs {
+    /// The client
+    #[arg(value_enum, value_name = "CLIENT")]
+    pub(crate) client: ClientArg,
+    /// The address of the mirror, as HOST:PORT or https://HOST:PORT
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5050")]
+    pub(crate) mirror: MirrorAddress,
+    /// A registry that is pulled from through the mirror, as HOST[:PORT]; may be given several times [default:
+    /// docker.io for docker, all for containerd; with --remove, all]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) registry: Vec<RegistryHost>,
+    /// Write the files
+    #[arg(long, conflicts_with = "remove")]
+    pub(crate) write: bool,
+    /// Take the mirror out of the files
+    #[arg(long)]
+    pub(crate) remove: bool,
+    /// The root of the file system with the files, for images and containers
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
+}
+
+/// A client that can pull through a mirror.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClientArg {
+    /// podman, buildah and skopeo
+    Podman,
+    /// containerd, by its CRI plugin, nerdctl and ctr
+    Containerd,
+    /// docker, for images of docker.io alone
+    Docker,
+    /// CRI-O
+    #[value(name = "cri-o")]
+    CriO,
 }
