@@ -14,6 +14,7 @@ pub(crate) mod mirror;
 pub(crate) mod proxy;
 #[path = "../../examples/registry/server.rs"]
 pub(crate) mod server;
+pub(crate) mod service;
 
 use std::path::Path;
 
