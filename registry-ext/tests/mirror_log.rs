@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
+use registry_ext::publish::Recipes;
 use serde_json::json;
 use support::bench::Bench as TokenBench;
 use support::docker_registry::{DockerRegistry, Setup};
@@ -70,7 +71,7 @@ fn the_log_has_no_password() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_has_no_token() {
     let bench = TokenBench::new(Switches::default()).await;
-    bench.publish(|to| to.exact(true).delta_index(false)).await.unwrap();
+    bench.publish(|to| to.recipes(Recipes::All).delta_index(false)).await.unwrap();
     bench.registry.switch(|switches| switches.bearer = Some((USER.into(), PASSWORD.into())));
     let address = bench.registry.address().to_string();
     let dir = TempDir::new().unwrap();

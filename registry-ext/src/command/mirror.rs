@@ -29,23 +29,7 @@ pub(super) async fn run(context: &Context, args: &MirrorArgs) -> Result<()> {
 }
 
 async fn serve(context: &Context, args: &MirrorArgs) -> Result<()> {
-    let is_open = !args.listen.ip().is_loopback();
-    if is_open && args.tls_cert.is_none() && !args.allow_remote {
-        return Err(Misuse(format!(
-            "{} can be reached from other hosts, which then read all that the credentials of this mirror open; give \
-             --tls-cert and --tls-key, or --allow-remote if that is wanted",
-            args.listen
-        ))
-        .into());
-    }
-    if is_open && args.upstream.is_empty() {
-        return Err(Misuse(
-            "a mirror for other hosts has to know its registries, since it would fetch from any server otherwise; \
-             give --upstream"
-                .into(),
-        )
-        .into());
-    }
+    check_consent(args, args.listen)?;
     log(context)?;
     raise_file_limit();
     let mut options = MirrorOptions::new(args.cache.clone().map_or_else(default_cache, Ok)?);
@@ -66,6 +50,8 @@ async fn serve(context: &Context, args: &MirrorArgs) -> Result<()> {
     let mirror = tokio::task::spawn_blocking(move || Mirror::open(options)).await??;
     let listener = listener(args).await?;
     let address = listener.local_addr().context("cannot tell the address")?;
+    // A socket from systemd has an address of its own.
+    check_consent(args, address)?;
     let (mut end, mut interrupt) = (
         signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?,
         signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C")?,
@@ -89,6 +75,29 @@ async fn serve(context: &Context, args: &MirrorArgs) -> Result<()> {
         });
     };
     mirror.serve(listener, ended).await;
+    Ok(())
+}
+
+/// Refuses an address that other hosts reach, unless what they could do there was agreed to.
+fn check_consent(args: &MirrorArgs, address: SocketAddr) -> Result<()> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    if args.tls_cert.is_none() && !args.allow_remote {
+        return Err(Misuse(format!(
+            "{address} can be reached from other hosts, which then read all that the credentials of this mirror open; \
+             give --tls-cert and --tls-key, or --allow-remote if that is wanted"
+        ))
+        .into());
+    }
+    if args.upstream.is_empty() {
+        return Err(Misuse(
+            "a mirror for other hosts has to know its registries, since it would fetch from any server otherwise; \
+             give --upstream"
+                .into(),
+        )
+        .into());
+    }
     Ok(())
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod mirror_process;
 pub(crate) mod proxy;
 #[path = "../../examples/registry/server.rs"]
 pub(crate) mod server;
+pub(crate) mod service;
 pub(crate) mod storage;
 
 use std::path::Path;
