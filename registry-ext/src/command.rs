@@ -13,7 +13,7 @@ mod verify;
 
 use anyhow::{Context as _, Result};
 use clap::CommandFactory;
-use cli::Text;
+use cli::{Misuse, Text};
 use registry_ext::{Error, scratch};
 
 pub(crate) use args::Args;
@@ -36,6 +36,10 @@ pub(crate) fn run(args: Args) -> Result<u8> {
         Args::command().print_help()?;
         return Ok(2);
     };
+    if matches!(command, Command::Mirror(_)) && args.common.username.is_some() {
+        let message = "a mirror is for many registries: give their credentials with --authfile";
+        return Err(Misuse(message.into()).into());
+    }
     let context = Context::new(&args.common, command.first_image())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Two, since some steps block their thread while others go on.

@@ -68,6 +68,11 @@ impl ScratchDir {
             return Ok(());
         }
         let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        // Not while the process ends, which has removed it itself.
+        let listed = listed();
+        if listed.is_none() {
+            return Err(Error::io("create", self.path())(io::ErrorKind::Interrupted.into()));
+        }
         match DirBuilder::new().mode(0o700).create(self.path()) {
             Ok(()) => *held = lock(self.path()),
             // By another thread, meanwhile.

@@ -355,7 +355,7 @@ mod tests {
             "prune h/a:v2 --keep h/a:v1 --all --dry-run",
             "prune h/a:v2 --yes",
             "measure h/a:v1 h/a:v2 --binary-diff auto --level 3",
-            "mirror --source containers-storage: --upstream h",
+            "mirror --source containers-storage: --upstream h.io",
             "mirror configure podman --registry h.io --registry localhost:5000 --write --root x --mirror [::1]:5050",
             "mirror configure cri-o --remove --json",
         ] {

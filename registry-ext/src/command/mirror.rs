@@ -34,7 +34,9 @@ async fn serve(context: &Context, args: &MirrorArgs) -> Result<()> {
     raise_file_limit();
     let mut options = MirrorOptions::new(args.cache.clone().map_or_else(default_cache, Ok)?);
     options.registry = context.registry.clone();
-    options.upstreams.clone_from(&args.upstream);
+    // Its other name, which references do not keep.
+    let known = |host: &RegistryHost| host.to_string().replace("index.docker.io", "docker.io");
+    options.upstreams = args.upstream.iter().map(known).collect();
     options.sources.clone_from(&args.source);
     options.cache_size = args.cache_size << 20;
     options.line = args.line.map(|mbit| mbit * 125_000);

@@ -22,7 +22,12 @@ pub(super) fn with_status(status: StatusCode) -> axum::http::response::Builder {
 
 /// Ends an answer.
 pub(super) fn finish(builder: axum::http::response::Builder, body: Body) -> Response<Body> {
-    builder.body(body).unwrap_or_else(|_| Response::new(Body::empty()))
+    builder.body(body).unwrap_or_else(|_| {
+        // A registry's own words, such as a media type, may be none that a header can have.
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::BAD_GATEWAY;
+        answer
+    })
 }
 
 /// An answer with JSON.

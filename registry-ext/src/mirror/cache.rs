@@ -5,9 +5,9 @@
 //! use; one that is read by somebody stays.
 
 use std::collections::HashMap;
-use std::fs::{self, File, FileTimes};
+use std::fs::{self, DirBuilder, File, FileTimes};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
@@ -40,7 +40,22 @@ pub(super) struct BlobCache {
     /// Most bytes of all blobs.
     max_size: u64,
     kept: Mutex<HashMap<Digest, Kept>>,
+    /// Bytes of the blobs that are being made, which will be kept.
+    reserved: Mutex<u64>,
     lock: Mutex<File>,
+}
+
+/// Room for a blob that is being made, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    cache: Arc<BlobCache>,
+    size: u64,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        *self.cache.reserved() -= self.size;
+    }
 }
 
 impl BlobCache {
@@ -49,11 +64,13 @@ impl BlobCache {
     /// # Errors
     /// [`Error::Io`]; [`Error::Malformed`] if another mirror has it.
     pub(super) fn open(dir: &Path, max_size: u64) -> Result<Self> {
-        fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        // Others may not read the layers of private images.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(Error::io("create", dir))?;
         let lock = Mutex::new(take(dir)?);
         let layout = OciLayout::create(dir)?;
         let kept = Mutex::new(scan(&dir.join("blobs/sha256"))?);
-        let cache = Self { layout, max_size, kept, lock };
+        let cache = Self { layout, max_size, kept, reserved: Mutex::default(), lock };
         cache.make_room(0);
         Ok(cache)
     }
@@ -97,6 +114,26 @@ impl BlobCache {
         size <= self.max_size
     }
 
+    fn reserved(&self) -> MutexGuard<'_, u64> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for a blob that is going to be made, beside the others that are. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if there is none.
+    pub(super) fn reserve(self: &Arc<Self>, size: u64) -> Result<Reserved> {
+        let mut reserved = self.reserved();
+        self.make_room(reserved.saturating_add(size));
+        let wanted = self.size().0.saturating_add(*reserved).saturating_add(size);
+        if wanted > self.max_size {
+            let what = "the cache, with what is being made,".to_owned();
+            return Err(Error::TooLarge { what, size: wanted, max: self.max_size });
+        }
+        *reserved += size;
+        Ok(Reserved { cache: Arc::clone(self), size })
+    }
+
     fn kept(&self) -> MutexGuard<'_, HashMap<Digest, Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,8 +159,11 @@ impl BlobCache {
                 }
                 Some(file)
             }
-            Err(_) => {
-                self.remove(digest);
+            Err(error) => {
+                // Another error is one of the machine, such as too many open files.
+                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound) {
+                    self.remove(digest);
+                }
                 None
             }
         }
@@ -338,6 +378,22 @@ mod tests {
         fs::remove_dir_all(place.join("blobs")).unwrap();
         keep(&cache, &[3; 1000]);
         assert_eq!(cache.size().0, 1000);
+    }
+
+    #[test]
+    fn what_is_being_made_has_its_room() {
+        let dir = TempDir::new().unwrap();
+        let cache = Arc::new(BlobCache::open(dir.path(), 3000).unwrap());
+        let old = keep(&cache, &[1; 1000]);
+        let first = cache.reserve(2000).unwrap();
+        assert!(cache.open_blob(old).is_some());
+        let second = cache.reserve(1000).unwrap();
+        assert!(cache.open_blob(old).is_none(), "it went for the second");
+        let error = cache.reserve(1).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { size: 3001, max: 3000, .. }), "{error}");
+        drop(second);
+        drop((cache.reserve(1000).unwrap(), first));
+        assert!(cache.reserve(3000).is_ok());
     }
 
     #[test]

@@ -13,16 +13,25 @@ use super::objects::Request;
 use super::page::{Totals, page};
 use super::route::{Object, Route, route};
 use super::shared::Shared;
+use crate::registry::is_loopback;
 
 /// Answers a request and writes a line about it to the log, without what may be a secret.
 pub(super) async fn answer(
     shared: &Arc<Shared>,
-    peer: SocketAddr,
+    (peer, is_local): (SocketAddr, bool),
     request: HttpRequest<Incoming>,
 ) -> Response<Body> {
     let began = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let (answer, registry, object) = dispatch(shared, &request).await;
+    let (answer, registry, object) = match is_local && !is_for_this_host(&request) {
+        // A page in a browser on this host would otherwise read what the credentials of the mirror open, under a name
+        // of its own that leads to this address.
+        true => {
+            let message = "this mirror is for this host, by its loopback address";
+            (error(StatusCode::MISDIRECTED_REQUEST, "DENIED", message), String::new(), "other")
+        }
+        false => dispatch(shared, &request).await,
+    };
     let status = answer.status().as_u16();
     shared.metrics.answered(&registry, object, status);
     let client = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
@@ -32,6 +41,13 @@ pub(super) async fn answer(
         client = client.unwrap_or_default(), ms = began.elapsed().as_millis(), "request"
     );
     answer
+}
+
+/// Returns true if a request names this host by a loopback address, or does not name it.
+fn is_for_this_host(request: &HttpRequest<Incoming>) -> bool {
+    let named = request.headers().get(header::HOST).map(|host| host.to_str().is_ok_and(is_loopback));
+    let target = request.uri().authority().map(|authority| is_loopback(authority.as_str()));
+    named.unwrap_or(true) && target.unwrap_or(true)
 }
 
 /// Returns the answer to a request, with the registry and the kind of object that it is about.
@@ -78,23 +94,27 @@ async fn dispatch(
         let message = format!("this mirror is not for {registry}; --upstream says for which it is");
         return (error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", &message), String::new(), "other");
     }
-    let upstream = match shared.upstreams.get(&repository) {
+    let upstream = match shared.upstreams.get(&repository).await {
         Ok(upstream) => upstream,
         Err(failure) => return (of_failure(&failure, "NAME_UNKNOWN"), registry, "other"),
     };
-    let request = Request { shared, upstream, method, headers: request.headers() };
+    let request = Request { shared, upstream: Arc::clone(&upstream), method, headers: request.headers() };
+    let place = (path, ns.as_deref());
     let (mut answer, kind) = match object {
         Object::Manifest(name) => (request.manifest(&name).await, "manifest"),
         Object::Blob(digest) => (request.blob(digest).await, "blob"),
         Object::Referrers(subject) => {
             let query = without_namespace(query);
-            (request.list(path, &format!("referrers/{subject}"), query.as_deref()).await, "list")
+            (request.list(place, &format!("referrers/{subject}"), query.as_deref()).await, "list")
         }
         Object::Tags => {
             let query = without_namespace(query);
-            (request.list(path, "tags/list", query.as_deref()).await, "list")
+            (request.list(place, "tags/list", query.as_deref()).await, "list")
         }
     };
+    if answer.status() == StatusCode::FORBIDDEN {
+        shared.upstreams.forget(&upstream);
+    }
     if let Some(ns) = ns.and_then(|ns| HeaderValue::from_str(&ns).ok()) {
         answer.headers_mut().insert(NAMESPACE, ns);
     }

@@ -9,7 +9,7 @@ use layer::BlobDigest;
 
 use super::answer::{CONTENT_DIGEST, Part, error, finish, of_failure, with_status};
 use super::decide::decision;
-use super::produce::produce;
+use super::produce::{download, downloaded, rebuild, rebuilt};
 use super::productions::{Progress, Receiver};
 use super::reader::BlobReader;
 use super::shared::Shared;
@@ -87,10 +87,16 @@ impl Request<'_> {
         if let Some(file) = self.cached(digest).await? {
             return Ok(BlobReader::of_file(shared, upstream, digest, file, range));
         }
-        let of_production =
-            |receiver: Receiver| BlobReader::of_production(shared, upstream, digest, receiver, range);
-        if let Some(receiver) = shared.productions.find(digest) {
-            return Ok(of_production(receiver));
+        let of_rebuild = |receiver: Receiver| {
+            BlobReader::of_production(shared, upstream, digest, (receiver, Some(named.clone())), range)
+        };
+        let of_download =
+            |receiver: Receiver| BlobReader::of_production(shared, upstream, digest, (receiver, None), range);
+        if let Some(receiver) = shared.productions.find(&rebuilt(digest, named)) {
+            return Ok(of_rebuild(receiver));
+        }
+        if let Some(receiver) = shared.productions.find(&downloaded(digest, named, upstream)) {
+            return Ok(of_download(receiver));
         }
         let decision = decision(shared, upstream, &named.image).await;
         if let Some(reason) = decision.reasons.get(&digest) {
@@ -101,14 +107,14 @@ impl Request<'_> {
         }
         match decision.rebuilt.get(&digest) {
             // Its headers go out at once: whatever becomes of the delta, there is the registry.
-            Some(plan) => Ok(of_production(produce(shared, upstream, named, Some(plan.clone()))?)),
+            Some(plan) => Ok(of_rebuild(rebuild(shared, upstream, named, plan.clone()))),
             None if offset > 0 || !shared.cache.takes(size) => {
                 let (client, end) = (&upstream.client, Some(end));
                 let stream = client.stream_blob(digest, Some(size), offset, end).await?;
                 Ok(BlobReader::of_registry(shared, upstream, digest, stream, (offset, end)))
             }
             None => {
-                let mut receiver = produce(shared, upstream, named, None)?;
+                let mut receiver = download(shared, upstream, named, digest, None);
                 // The registry may have another answer than the blob.
                 let first = receiver.wait_for(|progress| !matches!(progress, Progress::Waiting)).await;
                 match first.map(|first| first.clone()) {
@@ -117,7 +123,7 @@ impl Request<'_> {
                             upstream.client.stream_blob(digest, Some(size), offset, Some(end)).await?;
                         Ok(BlobReader::of_registry(shared, upstream, digest, stream, (offset, Some(end))))
                     }
-                    _ => Ok(of_production(receiver)),
+                    _ => Ok(of_download(receiver)),
                 }
             }
         }
@@ -128,7 +134,8 @@ impl Request<'_> {
     async fn unnamed_blob(&self, digest: BlobDigest) -> Response<Body> {
         let client = &self.upstream.client;
         let size = match client.blob_size(digest).await {
-            Ok(size) => size,
+            // Some registries say 0 where they do not know it.
+            Ok(size) => size.filter(|size| *size > 0),
             Err(failure) => return of_failure(&failure, "BLOB_UNKNOWN"),
         };
         let part = size.map_or(Part::Whole, |size| Part::of(self.headers, size));
@@ -165,7 +172,12 @@ impl Request<'_> {
     }
 
     /// Passes a list on: of referrers or of tags. `list` is its path below the repository, with its query.
-    pub(super) async fn list(&self, path: &str, list: &str, query: Option<&str>) -> Response<Body> {
+    pub(super) async fn list(
+        &self,
+        (path, ns): (&str, Option<&str>),
+        list: &str,
+        query: Option<&str>,
+    ) -> Response<Body> {
         let below = query.map_or_else(|| list.to_owned(), |query| format!("{list}?{query}"));
         match self.upstream.client.list(&below).await {
             Ok(Some(page)) => {
@@ -174,7 +186,8 @@ impl Request<'_> {
                     .header(CONTENT_TYPE, media_type)
                     .header(CONTENT_LENGTH, page.bytes.len());
                 if let Some(next) = page.next {
-                    builder = builder.header(LINK, format!("<{path}?{next}>; rel=\"next\""));
+                    let ns = ns.map_or_else(String::new, |ns| format!("&ns={ns}"));
+                    builder = builder.header(LINK, format!("<{path}?{next}{ns}>; rel=\"next\""));
                 }
                 finish(builder, if self.is_head() { Body::empty() } else { Body::from(page.bytes) })
             }

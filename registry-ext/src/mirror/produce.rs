@@ -14,17 +14,18 @@ use oci_spec::image::Descriptor;
 use tempfile::NamedTempFile;
 use tokio::time::timeout;
 
+use super::cache::Reserved;
 use super::cost;
 use super::decision::{ImageEntry, RebuildPlan};
 use super::history::{Outcome, PulledLayer};
-use super::productions::{Progress, Receiver, Sender};
+use super::productions::{Product, Progress, Receiver, Sender};
 use super::shared::Shared;
 use super::upstreams::{NamedBlob, Upstream};
 use crate::blob_recipe::BlobRecipe;
 use crate::error::blocking;
-use crate::oci::digest_of;
 use crate::pull::{Budget, Rebuilder, Spent};
 use crate::registry::BlobStream;
+use crate::scratch::ScratchDir;
 use crate::{Error, Result};
 
 /// Bytes that are written at one time.
@@ -32,25 +33,73 @@ const CHUNK: usize = 256 << 10;
 /// The longest time for which bytes that came are not given away.
 const LONGEST_DELAY: Duration = Duration::from_millis(300);
 
-/// Begins to make a blob, or joins who makes it.
-pub(super) fn produce(
+/// The name of a blob that is made of a delta.
+pub(super) fn rebuilt(digest: BlobDigest, named: &NamedBlob) -> Product {
+    Product { digest, repository: None, size: named.descriptor.size() }
+}
+
+/// The name of a blob that is downloaded.
+pub(super) fn downloaded(digest: BlobDigest, named: &NamedBlob, upstream: &Upstream) -> Product {
+    Product { repository: Some(upstream.client.name()), ..rebuilt(digest, named) }
+}
+
+/// The time that a delta may take, in multiples of what it is expected to take, and beside that.
+const PATIENCE_FACTOR: f64 = 3.0;
+const MIN_PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes a second that the line is taken to have until it is known.
+const USUAL_LINE: u64 = 1 << 20;
+
+/// Begins to make a blob of a delta, or joins who does. It fails where no delta makes it.
+pub(super) fn rebuild(
     shared: &Arc<Shared>,
     upstream: &Arc<Upstream>,
     named: &NamedBlob,
-    plan: Option<RebuildPlan>,
-) -> Result<Receiver> {
-    let digest = BlobDigest(digest_of(&named.descriptor)?);
-    Ok(shared.productions.join(digest, |sender| {
-        let task = Production {
+    plan: RebuildPlan,
+) -> Receiver {
+    let digest = plan.layer.digest;
+    begin(shared, upstream, named, rebuilt(digest, named), |task| async move { task.rebuild(&plan).await })
+}
+
+/// Begins to download a blob, or joins who does. `reason` is the one for which it is not made of a delta.
+pub(super) fn download(
+    shared: &Arc<Shared>,
+    upstream: &Arc<Upstream>,
+    named: &NamedBlob,
+    digest: BlobDigest,
+    reason: Option<String>,
+) -> Receiver {
+    let product = downloaded(digest, named, upstream);
+    begin(shared, upstream, named, product, |task| async move { task.fetch(reason).await })
+}
+
+fn begin<F: Future<Output = ()> + Send + 'static>(
+    shared: &Arc<Shared>,
+    upstream: &Arc<Upstream>,
+    named: &NamedBlob,
+    product: Product,
+    run: impl FnOnce(Production) -> F,
+) -> Receiver {
+    shared.productions.join(product.clone(), |sender| {
+        shared.spawn(run(Production {
             shared: Arc::clone(shared),
             upstream: Arc::clone(upstream),
             image: Arc::clone(&named.image),
             blob: named.descriptor.clone(),
-            digest,
+            digest: product.digest,
+            product,
             sender,
-        };
-        shared.spawn(async move { task.run(plan).await });
-    }))
+        }));
+    })
+}
+
+/// A blob that was made.
+struct Made {
+    file: NamedTempFile,
+    reading: Arc<File>,
+    /// The directory that the file lies in, if it is one of its own.
+    dir: Option<ScratchDir>,
+    /// Its room in the cache.
+    room: Reserved,
 }
 
 /// The making of one blob.
@@ -60,36 +109,35 @@ struct Production {
     image: Arc<ImageEntry>,
     blob: Descriptor,
     digest: BlobDigest,
+    product: Product,
     sender: Sender,
 }
 
 /// Ends the production, also when its task is cancelled.
 impl Drop for Production {
     fn drop(&mut self) {
-        self.shared.productions.end(self.digest);
+        self.shared.productions.end(&self.product);
     }
 }
 
 impl Production {
-    async fn run(self, plan: Option<RebuildPlan>) {
-        let rebuilt = match plan {
-            Some(plan) => self.rebuild(&plan).await,
-            None => Err(self.reason()),
-        };
-        let made = match rebuilt {
-            Ok(file) => Ok(file),
-            Err(reason) => {
-                let fetched = self.download().await;
-                if fetched.is_ok() {
-                    self.note(self.blob.size(), Outcome::Fetched(reason));
-                }
-                fetched
+    /// Downloads the blob and keeps it.
+    async fn fetch(self, reason: Option<String>) {
+        match self.download().await {
+            Ok(made) => {
+                let reason = reason.unwrap_or_else(|| self.reason());
+                self.note(self.blob.size(), Outcome::Fetched(reason));
+                self.keep(made).await;
             }
-        };
-        match made {
-            Ok(file) => self.keep(file).await,
-            Err(error) => drop(self.sender.send(Progress::Failed(Arc::new(error)))),
+            Err(error) => {
+                tracing::warn!(blob = %self.digest, "the download failed: {}", error.one_line());
+                self.fail(error);
+            }
         }
+    }
+
+    fn fail(&self, error: Error) {
+        let _ = self.sender.send(Progress::Failed(Arc::new(error)));
     }
 
     /// Returns the reason why the blob is not made of a delta.
@@ -104,27 +152,26 @@ impl Production {
         self.shared.history.note(&self.upstream.client.name(), self.image.manifest.digest, layer);
     }
 
-    /// Makes the blob of a delta, or returns the reason why that failed.
-    async fn rebuild(&self, plan: &RebuildPlan) -> std::result::Result<NamedTempFile, String> {
-        let permit = self.shared.rebuilds.acquire().await.map_err(|error| error.to_string())?;
-        let began = Instant::now();
-        let mut spent = Spent::default();
+    /// Makes the blob of a delta and keeps it.
+    async fn rebuild(self, plan: &RebuildPlan) {
+        let (began, mut spent) = (Instant::now(), Spent::default());
         let line = self.upstream.client.line_rate();
-        let budget = Budget::new(&plan.layer, line, self.shared.max_layer_size);
-        let rebuilt = timeout(budget.time_left(), self.try_rebuild(plan, budget, &mut spent)).await;
-        if matches!(rebuilt, Ok(Ok(_))) {
+        let expected = cost::seconds(plan, &self.shared.pace, line.unwrap_or(USUAL_LINE)).0;
+        let longest = Duration::from_secs_f64(expected.min(86_400.0) * PATIENCE_FACTOR) + MIN_PATIENCE;
+        let budget = Budget::new(&plan.layer, line, self.shared.max_layer_size).within(longest);
+        let made = async {
+            let _permit = self.shared.rebuilds.acquire().await;
+            let began = Instant::now();
+            let made = self.try_rebuild(plan, budget, &mut spent).await?;
             // With the download of the delta, which is small where the delta is worth it.
             self.shared.pace.learn(cost::work(plan), began.elapsed());
-        }
-        drop(permit);
-        let late = || Error::malformed("the delta", "it takes too long, so the blob is fetched");
-        let outcome = match rebuilt {
-            Ok(outcome) => outcome,
-            Err(_) => Err(late()),
+            Ok(made)
         };
+        let late = || Error::malformed("the delta", format!("it takes over {} s", longest.as_secs()));
+        let outcome = timeout(budget.time_left(), made).await.unwrap_or_else(|_| Err(late()));
         self.shared.metrics.rebuilt(&self.upstream.registry, began.elapsed(), outcome.is_ok());
         match outcome {
-            Ok((file, reading)) => {
+            Ok(made) => {
                 let saved = self.blob.size().saturating_sub(spent.bytes);
                 self.shared.metrics.saved(&self.upstream.registry, saved);
                 self.note(spent.bytes, Outcome::Rebuilt);
@@ -132,24 +179,22 @@ impl Production {
                     blob = %self.digest, size = self.blob.size(), fetched = spent.bytes,
                     seconds = began.elapsed().as_secs_f64(), "made of a delta"
                 );
-                self.give(&reading, self.blob.size());
-                Ok(file)
+                self.give(&made.reading, self.blob.size());
+                self.keep(made).await;
             }
             Err(error) => {
-                let reason = format!("no delta makes it: {}", error.one_line());
-                tracing::warn!(blob = %self.digest, "fetched, since {reason}");
-                Err(reason)
+                tracing::warn!(blob = %self.digest, "no delta makes it: {}", error.one_line());
+                self.fail(error);
             }
         }
     }
 
-    async fn try_rebuild(
-        &self,
-        plan: &RebuildPlan,
-        budget: Budget,
-        spent: &mut Spent,
-    ) -> Result<(NamedTempFile, Arc<File>)> {
-        let dir = self.shared.scratch_dir().await?;
+    async fn try_rebuild(&self, plan: &RebuildPlan, budget: Budget, spent: &mut Spent) -> Result<Made> {
+        let room = self.room().await?;
+        let parent = self.shared.scratch_dir().await?;
+        // Of its own, so that what was downloaded goes with it, and nobody else writes to it.
+        let scratch = blocking(move || ScratchDir::new_in(&parent)).await?;
+        let dir = scratch.path().to_owned();
         let spool = SpoolOptions { temp_dir: dir.clone(), max_size: self.shared.max_layer_size };
         let rebuilder = Rebuilder {
             repository: &self.upstream.repository,
@@ -161,7 +206,7 @@ impl Production {
         let rebuilt = rebuilt.ok_or_else(|| Error::malformed("deltas", spent.failures.join("; ")))?;
         let Some(recipe) = &plan.recipe else {
             let file = rebuilt.tar.reopen().map_err(Error::io("open", rebuilt.tar.path()))?;
-            return Ok((rebuilt.tar, Arc::new(file)));
+            return Ok(Made { file: rebuilt.tar, reading: Arc::new(file), dir: Some(scratch), room });
         };
         spent.bytes += recipe.size();
         let recipe = BlobRecipe::fetch(&self.upstream.repository, recipe, &dir).await?;
@@ -177,14 +222,15 @@ impl Production {
             output.flush().map_err(Error::io("write", &path))?;
             drop(output);
             let reading = blob.reopen().map_err(Error::io("open", &path))?;
-            Ok((blob, Arc::new(reading)))
+            Ok(Made { file: blob, reading: Arc::new(reading), dir: None, room })
         })
         .await
     }
 
     /// Downloads the blob. Ends early when nobody waits for it any more.
-    async fn download(&self) -> Result<NamedTempFile> {
+    async fn download(&self) -> Result<Made> {
         let (size, client) = (self.blob.size(), &self.upstream.client);
+        let room = self.room().await?;
         let mut stream = client.stream_blob(self.digest, Some(size), 0, None).await?;
         let cache = Arc::clone(&self.shared.cache);
         let (file, reading) = blocking(move || {
@@ -196,9 +242,12 @@ impl Production {
         self.give(&reading, 0);
         let writing = Arc::new(file.reopen().map_err(Error::io("open", file.path()))?);
         let mut written = 0;
-        while written < size {
+        loop {
             let chunk = gather(&mut stream).await?;
-            if chunk.is_empty() || self.sender.is_closed() {
+            if chunk.is_empty() {
+                break;
+            }
+            if self.sender.is_closed() {
                 return Err(Error::malformed(format!("blob {}", self.digest), "nobody waits for it"));
             }
             let (to, path, offset, grown) =
@@ -207,7 +256,13 @@ impl Production {
             written += grown;
             self.give(&reading, written);
         }
-        Ok(file)
+        Ok(Made { file, reading, dir: None, room })
+    }
+
+    /// Makes room in the cache.
+    async fn room(&self) -> Result<Reserved> {
+        let (cache, size) = (Arc::clone(&self.shared.cache), self.blob.size());
+        blocking(move || cache.reserve(size)).await
     }
 
     fn give(&self, file: &Arc<File>, available: u64) {
@@ -215,11 +270,13 @@ impl Production {
     }
 
     /// Puts the blob into the cache. Who waits for it has it already, so that a full disk costs only the next client.
-    async fn keep(&self, file: NamedTempFile) {
+    async fn keep(&self, made: Made) {
+        let Made { file, dir, room, .. } = made;
         let (cache, digest, size) = (Arc::clone(&self.shared.cache), self.digest, self.blob.size());
         let decision = self.image.decision.get().cloned();
         let kept = blocking(move || {
             cache.keep(digest.0, size, file)?;
+            drop((dir, room));
             match decision.as_ref().and_then(|decision| decision.image.as_ref()) {
                 Some(image) => cache.keep_image(&image.manifest, &image.config),
                 None => Ok(()),

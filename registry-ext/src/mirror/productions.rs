@@ -1,4 +1,8 @@
 //! Blobs that are being made: each by one task, however many clients wait for it.
+//!
+//! A blob that is made of a delta has its digest before its first byte is given away, so that clients of all
+//! repositories share it. The bytes of a download are those of one registry, and only clients of the same repository
+//! share them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -31,12 +35,23 @@ pub(super) type Receiver = watch::Receiver<Progress>;
 /// Tells how far the making has come.
 pub(super) type Sender = watch::Sender<Progress>;
 
+/// What is made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Product {
+    /// The digest of the blob.
+    pub(super) digest: BlobDigest,
+    /// The repository that it is downloaded from; `None` if it is made of a delta.
+    pub(super) repository: Option<String>,
+    /// Its size in bytes, as the manifest has it.
+    pub(super) size: u64,
+}
+
 /// The blobs that are being made.
 #[derive(Debug, Default)]
-pub(super) struct Productions(Mutex<HashMap<BlobDigest, Sender>>);
+pub(super) struct Productions(Mutex<HashMap<Product, Sender>>);
 
 impl Productions {
-    fn running(&self) -> MutexGuard<'_, HashMap<BlobDigest, Sender>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<Product, Sender>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -46,7 +61,7 @@ impl Productions {
     }
 
     /// Joins the making of a blob. Where it is not being made, `start` begins it with the sender.
-    pub(super) fn join(&self, blob: BlobDigest, start: impl FnOnce(Sender)) -> Receiver {
+    pub(super) fn join(&self, blob: Product, start: impl FnOnce(Sender)) -> Receiver {
         let (sender, receiver) = match self.running().entry(blob) {
             Entry::Occupied(running) => return running.get().subscribe(),
             Entry::Vacant(place) => {
@@ -59,12 +74,12 @@ impl Productions {
     }
 
     /// Joins the making of a blob, if it is being made.
-    pub(super) fn find(&self, blob: BlobDigest) -> Option<Receiver> {
-        self.running().get(&blob).map(watch::Sender::subscribe)
+    pub(super) fn find(&self, blob: &Product) -> Option<Receiver> {
+        self.running().get(blob).map(watch::Sender::subscribe)
     }
 
     /// Ends the making of a blob. Clients that have joined keep what there is.
-    pub(super) fn end(&self, blob: BlobDigest) {
-        self.running().remove(&blob);
+    pub(super) fn end(&self, blob: &Product) {
+        self.running().remove(blob);
     }
 }

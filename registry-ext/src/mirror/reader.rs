@@ -15,9 +15,10 @@ use layer::BlobDigest;
 use tokio::time::timeout;
 
 use super::metrics::Way;
+use super::produce::download;
 use super::productions::{Progress, Receiver};
 use super::shared::Shared;
-use super::upstreams::Upstream;
+use super::upstreams::{NamedBlob, Upstream};
 use crate::Error;
 use crate::error::blocking;
 use crate::registry::BlobStream;
@@ -33,10 +34,12 @@ enum Source {
     Bytes(Bytes),
     /// A file that has all of them.
     File(Arc<File>),
-    /// A blob that is being made.
-    Production(Receiver),
+    /// A blob that is being made of a delta.
+    Rebuild(Receiver, Box<NamedBlob>),
+    /// A blob that is being downloaded.
+    Download(Receiver),
     /// The registry, up to an offset, and then a blob that is being made.
-    Consolation(Box<BlobStream>, Receiver),
+    Consolation(Box<BlobStream>, Receiver, Option<Box<NamedBlob>>),
     /// The registry.
     Registry(Box<BlobStream>),
     /// The registry, which is not asked yet.
@@ -90,15 +93,16 @@ impl BlobReader {
         Self::new(shared, upstream, digest, Some(size), (offset, Some(end)), Source::File(file))
     }
 
-    /// Reads from a blob that is being made.
+    /// Reads from a blob that is being made: of a delta if it is `named`, or else by a download.
     pub(super) fn of_production(
         shared: &Arc<Shared>,
         upstream: &Arc<Upstream>,
         digest: BlobDigest,
-        receiver: Receiver,
+        (receiver, named): (Receiver, Option<NamedBlob>),
         (size, offset, end): (u64, u64, u64),
     ) -> Self {
-        Self::new(shared, upstream, digest, Some(size), (offset, Some(end)), Source::Production(receiver))
+        let source = production(receiver, named.map(Box::new));
+        Self::new(shared, upstream, digest, Some(size), (offset, Some(end)), source)
     }
 
     /// Reads from the registry.
@@ -148,12 +152,22 @@ impl BlobReader {
                         (None, Source::Fallback)
                     }
                 },
-                Source::Production(receiver) => self.wait(receiver).await,
-                Source::Consolation(mut stream, receiver) => match stream.next().await {
-                    Ok(Some(bytes)) => (Some((bytes, Way::Registry)), Source::Consolation(stream, receiver)),
-                    // The maker goes on, whatever this was.
-                    Ok(None) | Err(_) => (None, Source::Production(receiver)),
-                },
+                Source::Rebuild(receiver, named) => self.wait(receiver, Some(named)).await?,
+                Source::Download(receiver) => self.wait(receiver, None).await?,
+                Source::Consolation(mut stream, mut receiver, named) => {
+                    let next = tokio::select! {
+                        next = stream.next() => Some(next),
+                        // There is something better.
+                        _ = receiver.changed() => None,
+                    };
+                    match next {
+                        Some(Ok(Some(bytes))) => {
+                            (Some((bytes, Way::Registry)), Source::Consolation(stream, receiver, named))
+                        }
+                        // The maker goes on, whatever this was.
+                        _ => (None, production(receiver, named)),
+                    }
+                }
                 Source::Registry(mut stream) => match stream.next().await? {
                     Some(bytes) => (Some((bytes, Way::Registry)), Source::Registry(stream)),
                     None => return Ok(None),
@@ -174,32 +188,51 @@ impl BlobReader {
     }
 
     /// Waits for bytes of a blob that is being made.
-    async fn wait(&self, mut receiver: Receiver) -> (Option<(Vec<u8>, Way)>, Source) {
+    ///
+    /// # Errors
+    /// If the registry has sent another blob, of which the client may have got bytes.
+    async fn wait(
+        &self,
+        mut receiver: Receiver,
+        named: Option<Box<NamedBlob>>,
+    ) -> Result<(Option<(Vec<u8>, Way)>, Source), Error> {
         let progress = receiver.borrow_and_update().clone();
-        match progress {
+        Ok(match progress {
             Progress::Growing { file, available } if available > self.offset => {
                 match self.read(file, available).await {
-                    Ok(bytes) => (Some((bytes, Way::Made)), Source::Production(receiver)),
+                    Ok(bytes) => (Some((bytes, Way::Made)), production(receiver, named)),
                     Err(_) => (None, Source::Fallback),
                 }
             }
-            Progress::Failed(_) => (None, Source::Fallback),
+            Progress::Failed(failure) => match named {
+                // Of what is made of a delta nothing was given away.
+                Some(named) => {
+                    let reason = Some(format!("no delta makes it: {}", failure.one_line()));
+                    let receiver = download(&self.shared, &self.upstream, &named, self.digest, reason);
+                    (None, Source::Download(receiver))
+                }
+                None if is_wrong(&failure) && self.offset > 0 => {
+                    let what = format!("blob {} of {}", self.digest, self.upstream.client.name());
+                    return Err(Error::malformed(what, failure.one_line()));
+                }
+                None => (None, Source::Fallback),
+            },
             Progress::Waiting | Progress::Growing { .. } => {
                 match timeout(self.shared.patience, receiver.changed()).await {
-                    Ok(Ok(())) => (None, Source::Production(receiver)),
+                    Ok(Ok(())) => (None, production(receiver, named)),
                     // Its maker is gone.
                     Ok(Err(_)) => (None, Source::Fallback),
                     Err(_) => {
                         let end = (self.offset + CONSOLATION).min(self.end.unwrap_or(u64::MAX));
                         let (client, offset) = (&self.upstream.client, self.offset);
                         match client.stream_blob(self.digest, self.size, offset, Some(end)).await {
-                            Ok(stream) => (None, Source::Consolation(Box::new(stream), receiver)),
-                            Err(_) => (None, Source::Production(receiver)),
+                            Ok(stream) => (None, Source::Consolation(Box::new(stream), receiver, named)),
+                            Err(_) => (None, production(receiver, named)),
                         }
                     }
                 }
             }
-        }
+        })
     }
 
     /// Reads bytes of a file that come before `available`.
@@ -214,4 +247,17 @@ impl BlobReader {
         })
         .await
     }
+}
+
+/// A blob that is being made: of a delta if it is `named`.
+fn production(receiver: Receiver, named: Option<Box<NamedBlob>>) -> Source {
+    match named {
+        Some(named) => Source::Rebuild(receiver, named),
+        None => Source::Download(receiver),
+    }
+}
+
+/// Returns true if a registry has sent something else than the blob.
+const fn is_wrong(failure: &Error) -> bool {
+    matches!(failure, Error::DigestMismatch { .. } | Error::SizeMismatch { .. })
 }

@@ -68,6 +68,8 @@ pub(super) fn route(path: &str, ns: Option<&str>, default: Option<&str>) -> Opti
         (None, Some((first, name))) if registry(first).is_some() => (registry(first)?, name),
         (None, _) => (Cow::Borrowed(default?), name),
     };
+    // Its other name, which references do not keep.
+    let host = if host == "index.docker.io" { Cow::Borrowed("docker.io") } else { host };
     let repository: Reference = format!("{host}/{name}").parse().ok()?;
     // What the grammar of references takes for something else than it stands for here.
     let is_plain = repository.digest().is_none() && repository.registry() == host;

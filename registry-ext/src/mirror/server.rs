@@ -42,6 +42,7 @@ pub(super) async fn serve(
     end: impl Future<Output = ()>,
 ) {
     let (connections, graceful) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), GracefulShutdown::new());
+    let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let mut end = pin!(end);
     loop {
         let accept = async {
@@ -61,7 +62,8 @@ pub(super) async fn serve(
             }
         };
         let (tls, watcher) = (tls.clone(), graceful.watcher());
-        let connection = Connection { shared: Arc::clone(&shared), peer, header_timeout, watcher };
+        let shared = Arc::clone(&shared);
+        let connection = Connection { shared, peer, is_local, header_timeout, watcher };
         tokio::spawn(async move {
             connection.greet(stream, tls).await;
             drop(permit);
@@ -76,6 +78,8 @@ pub(super) async fn serve(
 struct Connection {
     shared: Arc<Shared>,
     peer: SocketAddr,
+    /// True if it listens for this host alone.
+    is_local: bool,
     header_timeout: Duration,
     watcher: Watcher,
 }
@@ -97,10 +101,10 @@ impl Connection {
     }
 
     async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self, stream: S) {
-        let Self { shared, peer, header_timeout, watcher } = self;
+        let Self { shared, peer, is_local, header_timeout, watcher } = self;
         let service = service_fn(move |request| {
             let shared = Arc::clone(&shared);
-            async move { Ok::<_, Infallible>(answer(&shared, peer, request).await) }
+            async move { Ok::<_, Infallible>(answer(&shared, (peer, is_local), request).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

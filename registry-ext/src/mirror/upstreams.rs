@@ -10,6 +10,7 @@ use oci_spec::image::Descriptor;
 
 use super::decision::ImageEntry;
 use crate::Result;
+use crate::error::blocking;
 use crate::oci::{Manifest, digest_of, parse_manifest};
 use crate::registry::{Client, RegistryOptions, is_loopback};
 use crate::repository::Repository;
@@ -20,6 +21,9 @@ const MAX_REPOSITORIES: usize = 512;
 const MAX_IMAGES: usize = 64;
 /// Most manifests and indexes of a repository that are kept in memory.
 const MAX_MANIFESTS: usize = 128;
+/// Most bytes of the manifest of an image whose blobs are known: one of over a thousand layers has more, and its blobs
+/// are passed on.
+const MAX_IMAGE_MANIFEST: usize = 256 << 10;
 /// Most bytes of them.
 const MAX_MANIFEST_BYTES: usize = 8 << 20;
 
@@ -81,7 +85,7 @@ impl Upstream {
                 known.manifests.pop_front();
             }
         }
-        if manifest.is_index() {
+        if manifest.is_index() || manifest.bytes.len() > MAX_IMAGE_MANIFEST {
             return None;
         }
         let there = known.images.iter().find(|image| image.manifest.digest == manifest.digest);
@@ -142,29 +146,50 @@ impl Upstreams {
     ///
     /// # Errors
     /// As [`Client::open`].
-    pub(super) fn get(&self, reference: &Reference) -> Result<Arc<Upstream>> {
+    pub(super) async fn get(&self, reference: &Reference) -> Result<Arc<Upstream>> {
         let name = format!("{}/{}", reference.registry(), reference.repository());
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((upstream, used)) = known.get_mut(&name) {
+        if let Some((upstream, used)) = self.known().get_mut(&name) {
             *used = Instant::now();
             return Ok(Arc::clone(upstream));
         }
-        let client = Arc::new(Client::open(reference, &self.options)?);
+        // Programs that keep credentials may take their time.
+        let (of, options) = (reference.clone(), self.options.clone());
+        let client = Arc::new(blocking(move || Client::open(&of, &options)).await?);
         let upstream = Arc::new(Upstream {
             repository: Arc::new(Repository::Registry(Arc::clone(&client))),
             client,
             registry: reference.registry().to_owned(),
             known: Mutex::default(),
         });
+        let mut known = self.known();
+        if let Some((upstream, _)) = known.get(&name) {
+            return Ok(Arc::clone(upstream));
+        }
         if known.len() >= MAX_REPOSITORIES {
             let oldest = known.iter().min_by_key(|(_, (_, used))| *used).map(|(name, _)| name.clone());
             if let Some((gone, _)) = oldest.and_then(|name| known.remove(&name)) {
-                let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
-                *forgotten.entry(gone.registry.clone()).or_default() += gone.client.received();
+                self.keep_figures(&gone);
             }
         }
         known.insert(name, (Arc::clone(&upstream), Instant::now()));
         Ok(upstream)
+    }
+
+    /// Forgets a repository that refuses the credentials: they may be others by the next request.
+    pub(super) fn forget(&self, upstream: &Upstream) {
+        let gone = self.known().remove(&upstream.client.name());
+        if let Some((gone, _)) = gone {
+            self.keep_figures(&gone);
+        }
+    }
+
+    fn keep_figures(&self, gone: &Upstream) {
+        let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        *forgotten.entry(gone.registry.clone()).or_default() += gone.client.received();
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, (Arc<Upstream>, Instant)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The fastest that a registry was seen to send, in bytes a second. One on this machine is as if it were not seen.

@@ -38,6 +38,13 @@ impl Budget {
         Self { max_output: max_output(layer).min(max_layer_size), end: Some(Instant::now() + time) }
     }
 
+    /// The same, over after so long at the latest.
+    #[cfg_attr(not(feature = "mirror"), expect(dead_code, reason = "a mirror alone is in a hurry"))]
+    pub(crate) fn within(self, longest: Duration) -> Self {
+        let end = Instant::now() + longest;
+        Self { end: Some(self.end.map_or(end, |other| other.min(end))), ..self }
+    }
+
     /// The budget of somebody who checks a delta: it may write so many bytes, and take the work that a layer of
     /// this size is worth.
     pub(crate) const fn of_size(max_output: u64) -> Self {

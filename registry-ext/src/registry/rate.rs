@@ -63,6 +63,11 @@ impl Floor {
         Self { began: Instant::now(), patience, rate: MIN_RATE_OF_DOCUMENTS }
     }
 
+    /// Leaves out time in which nothing was asked for.
+    pub(super) fn forgive(&mut self, time: Duration) {
+        self.began += time;
+    }
+
     /// Gives up on a registry that sends so little, or breaks off so often, that what it has sent
     /// would take for ever.
     pub(super) fn check(&self, size: u64, action: &str) -> Result<(), RegistryError> {

@@ -1,7 +1,7 @@
 //! Blobs that are passed on while they are downloaded.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use layer::{BlobDigest, DigestWriter};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
@@ -37,6 +37,8 @@ pub(crate) struct BlobStream {
     failures: u32,
     began: Instant,
     first: u64,
+    /// The time at which the last bytes were given away.
+    left: Option<Instant>,
 }
 
 impl Client {
@@ -66,6 +68,7 @@ impl Client {
             failures: 0,
             began: Instant::now(),
             first: offset,
+            left: None,
         };
         let actual = stream.open().await?;
         match (size, actual) {
@@ -128,7 +131,7 @@ impl Client {
 
 impl BlobStream {
     /// Bytes that are still to come, if that is known.
-    pub(crate) fn left(&self) -> Option<u64> {
+    fn remaining(&self) -> Option<u64> {
         self.end.map(|end| end.saturating_sub(self.offset))
     }
 
@@ -175,9 +178,20 @@ impl BlobStream {
     /// [`Error::Registry`] when too many tries failed; [`Error::DigestMismatch`] in place of the last bytes, and
     /// [`Error::SizeMismatch`], if the registry has sent another blob.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        // The time in which nobody asked for bytes is not the registry's.
+        self.floor.forgive(self.left.take().map_or(Duration::ZERO, |left| left.elapsed()));
+        let next = self.next_bytes().await;
+        self.left = Some(Instant::now());
+        next
+    }
+
+    async fn next_bytes(&mut self) -> Result<Option<Vec<u8>>> {
         loop {
             if self.end.is_some_and(|end| self.offset >= end) {
                 self.answer = None;
+                if self.hash.is_some() {
+                    self.finish()?;
+                }
                 return Ok(None);
             }
             match self.step().await {
@@ -227,7 +241,7 @@ impl BlobStream {
         self.floor.check(self.offset - self.first + size, &self.action)?;
         let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
         let mut bytes = chunk.get(skipped..).unwrap_or_default().to_vec();
-        let left = self.left().and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX);
+        let left = self.remaining().and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX);
         if bytes.len() > left {
             if self.hash.is_some() {
                 let expected = self.end.unwrap_or_default();

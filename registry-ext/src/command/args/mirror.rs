@@ -49,7 +49,7 @@ pub(crate) struct MirrorArgs {
     /// A registry that clients may ask for, as HOST[:PORT]; may be given several times. The first is meant where a
     /// request names none [default: any that a request names]
     #[arg(long, value_name = "HOST")]
-    pub(crate) upstream: Vec<String>,
+    pub(crate) upstream: Vec<RegistryHost>,
     /// A store that has old images; may be given several times. The cache is always one
     #[arg(long, value_name = "STORE")]
     pub(crate) source: Vec<StoreRef>,
