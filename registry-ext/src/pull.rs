@@ -32,6 +32,8 @@ use crate::watch::Watch;
 use crate::{Error, Result};
 
 pub(crate) use budget::Budget;
+#[cfg(feature = "mirror")]
+pub(crate) use budget::USUAL_LINE;
 pub(crate) use rebuild::{Rebuilder, Spent, UsableDelta, apply};
 pub use report::{Origin, PullReport, PulledLayer};
 

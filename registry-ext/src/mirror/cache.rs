@@ -141,16 +141,15 @@ impl BlobCache {
     /// Opens a blob; `None` if it is not there, or has become another one. Blocks, for long at the first use after a
     /// start.
     pub(super) fn open_blob(&self, digest: Digest) -> Option<Arc<File>> {
-        let is_checked = {
+        let (size, is_checked) = {
             let mut kept = self.kept();
             let blob = kept.get_mut(&digest)?;
             blob.used = SystemTime::now();
             if let Some(file) = blob.open.upgrade() {
                 return Some(file);
             }
-            blob.is_checked
+            (blob.size, blob.is_checked)
         };
-        let size = self.kept().get(&digest)?.size;
         match self.checked(digest, size, is_checked) {
             Ok(file) => {
                 let file = Arc::new(file);

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::decision::RebuildPlan;
 use crate::artifact::{is_tardf3, work_of};
-use crate::image::ImageLayer;
 
 /// Units for each byte of a blob that is made by its recipe, where the publisher wrote down none: what `gzip -6` takes.
 const RECIPE_WORK: u64 = 130;
@@ -67,11 +66,7 @@ pub(super) fn seconds(plan: &RebuildPlan, pace: &Pace, line: u64) -> (f64, f64) 
     let of_line = |bytes: u64| bytes as f64 / line;
     let delta = plan.deltas.front().map_or(0, |(delta, _)| delta.blob.size());
     let fetched = delta + plan.recipe.as_ref().map_or(0, |recipe| recipe.size());
-    (of_line(fetched) + pace.seconds(work(plan)), of_line(size(&plan.layer)))
-}
-
-fn size(layer: &ImageLayer) -> u64 {
-    layer.blob.size()
+    (of_line(fetched) + pace.seconds(work(plan)), of_line(plan.layer.blob.size()))
 }
 
 #[cfg(test)]
@@ -84,6 +79,7 @@ mod tests {
     use super::*;
     use crate::artifact::with_work;
     use crate::discover::{Candidate, Published};
+    use crate::image::ImageLayer;
     use crate::oci::descriptor;
     use crate::store::{Base, OciLayout};
 

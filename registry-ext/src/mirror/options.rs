@@ -9,7 +9,7 @@ use crate::store::StoreRef;
 /// The bytes of blobs that are kept unless said otherwise.
 const CACHE_SIZE: u64 = 10 << 30;
 
-/// What a mirror saves first.
+/// The resource that a mirror saves first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Prefer {
     /// Time: a layer that its registry sends sooner than it is made of its delta is fetched.
@@ -37,7 +37,7 @@ pub struct MirrorOptions {
     pub cache_size: u64,
     /// Most bytes that one unpacked layer may have.
     pub max_layer_size: u64,
-    /// What is saved first.
+    /// The resource that is saved first.
     pub prefer: Prefer,
     /// The rate at which registries send, in bytes a second. It is measured if it is not given; that of a registry on
     /// this machine, which says nothing about a network, is taken for unknown. Over an unknown line every delta is

@@ -23,7 +23,7 @@ use super::shared::Shared;
 use super::upstreams::{NamedBlob, Upstream};
 use crate::blob_recipe::BlobRecipe;
 use crate::error::blocking;
-use crate::pull::{Budget, Rebuilder, Spent};
+use crate::pull::{Budget, Rebuilder, Spent, USUAL_LINE};
 use crate::registry::BlobStream;
 use crate::scratch::ScratchDir;
 use crate::{Error, Result};
@@ -32,6 +32,9 @@ use crate::{Error, Result};
 const CHUNK: usize = 256 << 10;
 /// The longest time for which bytes that came are not given away.
 const LONGEST_DELAY: Duration = Duration::from_millis(300);
+/// The time that a delta may take, in multiples of what it is expected to take, and beside that.
+const PATIENCE_FACTOR: f64 = 3.0;
+const MIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The name of a blob that is made of a delta.
 pub(super) fn rebuilt(digest: BlobDigest, named: &NamedBlob) -> Product {
@@ -42,12 +45,6 @@ pub(super) fn rebuilt(digest: BlobDigest, named: &NamedBlob) -> Product {
 pub(super) fn downloaded(digest: BlobDigest, named: &NamedBlob, upstream: &Upstream) -> Product {
     Product { repository: Some(upstream.client.name()), ..rebuilt(digest, named) }
 }
-
-/// The time that a delta may take, in multiples of what it is expected to take, and beside that.
-const PATIENCE_FACTOR: f64 = 3.0;
-const MIN_PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes a second that the line is taken to have until it is known.
-const USUAL_LINE: u64 = 1 << 20;
 
 /// Begins to make a blob of a delta, or joins who does. It fails where no delta makes it.
 pub(super) fn rebuild(

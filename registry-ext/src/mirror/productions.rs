@@ -35,7 +35,7 @@ pub(super) type Receiver = watch::Receiver<Progress>;
 /// Tells how far the making has come.
 pub(super) type Sender = watch::Sender<Progress>;
 
-/// What is made.
+/// The identity of a blob that is being made.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Product {
     /// The digest of the blob.

@@ -34,10 +34,8 @@ enum Source {
     Bytes(Bytes),
     /// A file that has all of them.
     File(Arc<File>),
-    /// A blob that is being made of a delta.
-    Rebuild(Receiver, Box<NamedBlob>),
-    /// A blob that is being downloaded.
-    Download(Receiver),
+    /// A blob that is being made: of a delta if it is named, or else by a download.
+    Production(Receiver, Option<Box<NamedBlob>>),
     /// The registry, up to an offset, and then a blob that is being made.
     Consolation(Box<BlobStream>, Receiver, Option<Box<NamedBlob>>),
     /// The registry.
@@ -101,7 +99,7 @@ impl BlobReader {
         (receiver, named): (Receiver, Option<NamedBlob>),
         (size, offset, end): (u64, u64, u64),
     ) -> Self {
-        let source = production(receiver, named.map(Box::new));
+        let source = Source::Production(receiver, named.map(Box::new));
         Self::new(shared, upstream, digest, Some(size), (offset, Some(end)), source)
     }
 
@@ -152,8 +150,7 @@ impl BlobReader {
                         (None, Source::Fallback)
                     }
                 },
-                Source::Rebuild(receiver, named) => self.wait(receiver, Some(named)).await?,
-                Source::Download(receiver) => self.wait(receiver, None).await?,
+                Source::Production(receiver, named) => self.wait(receiver, named).await?,
                 Source::Consolation(mut stream, mut receiver, named) => {
                     let next = tokio::select! {
                         next = stream.next() => Some(next),
@@ -165,7 +162,7 @@ impl BlobReader {
                             (Some((bytes, Way::Registry)), Source::Consolation(stream, receiver, named))
                         }
                         // The maker goes on, whatever this was.
-                        _ => (None, production(receiver, named)),
+                        _ => (None, Source::Production(receiver, named)),
                     }
                 }
                 Source::Registry(mut stream) => match stream.next().await? {
@@ -200,7 +197,7 @@ impl BlobReader {
         Ok(match progress {
             Progress::Growing { file, available } if available > self.offset => {
                 match self.read(file, available).await {
-                    Ok(bytes) => (Some((bytes, Way::Made)), production(receiver, named)),
+                    Ok(bytes) => (Some((bytes, Way::Made)), Source::Production(receiver, named)),
                     Err(_) => (None, Source::Fallback),
                 }
             }
@@ -209,7 +206,7 @@ impl BlobReader {
                 Some(named) => {
                     let reason = Some(format!("no delta makes it: {}", failure.one_line()));
                     let receiver = download(&self.shared, &self.upstream, &named, self.digest, reason);
-                    (None, Source::Download(receiver))
+                    (None, Source::Production(receiver, None))
                 }
                 None if is_wrong(&failure) && self.offset > 0 => {
                     let what = format!("blob {} of {}", self.digest, self.upstream.client.name());
@@ -219,7 +216,7 @@ impl BlobReader {
             },
             Progress::Waiting | Progress::Growing { .. } => {
                 match timeout(self.shared.patience, receiver.changed()).await {
-                    Ok(Ok(())) => (None, production(receiver, named)),
+                    Ok(Ok(())) => (None, Source::Production(receiver, named)),
                     // Its maker is gone.
                     Ok(Err(_)) => (None, Source::Fallback),
                     Err(_) => {
@@ -227,7 +224,7 @@ impl BlobReader {
                         let (client, offset) = (&self.upstream.client, self.offset);
                         match client.stream_blob(self.digest, self.size, offset, Some(end)).await {
                             Ok(stream) => (None, Source::Consolation(Box::new(stream), receiver, named)),
-                            Err(_) => (None, production(receiver, named)),
+                            Err(_) => (None, Source::Production(receiver, named)),
                         }
                     }
                 }
@@ -246,14 +243,6 @@ impl BlobReader {
             Ok(bytes)
         })
         .await
-    }
-}
-
-/// A blob that is being made: of a delta if it is `named`.
-fn production(receiver: Receiver, named: Option<Box<NamedBlob>>) -> Source {
-    match named {
-        Some(named) => Source::Rebuild(receiver, named),
-        None => Source::Download(receiver),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which registry, which repository and what of it a request asks for.
+//! The registry, the repository and the object that a request asks for.
 //!
 //! The registry is named by the query (`?ns=HOST`, which containerd adds), or else by the first component of the
 //! path, or else it is the default. containers/image refuses a colon in a path, so a port may be written as in
@@ -15,7 +15,7 @@ use crate::oci::Name;
 /// Most bytes of a path that is looked at.
 const MAX_PATH: usize = 1024;
 
-/// What is asked for of a repository.
+/// An object of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Object {
     /// A manifest or an index.

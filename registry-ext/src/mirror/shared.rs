@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all requests share.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The longest time for which threads that are at work are waited for after that.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What all requests share.
+/// The state that all requests share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) upstreams: Upstreams,

@@ -197,14 +197,14 @@ impl Upstreams {
         if is_loopback(registry) {
             return None;
         }
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
         let of_registry = known.values().filter(|(upstream, _)| upstream.registry == registry);
         of_registry.filter_map(|(upstream, _)| upstream.client.line_rate()).max()
     }
 
     /// Bytes that each registry has sent.
     pub(super) fn received(&self) -> BTreeMap<String, u64> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
         let mut received = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (upstream, _) in known.values() {
             *received.entry(upstream.registry.clone()).or_default() += upstream.client.received();

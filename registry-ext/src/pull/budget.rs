@@ -12,7 +12,7 @@ const TIMES: f64 = 4.0;
 /// The time that they may take in any case: the layer that is written is larger than the blob that is fetched.
 const MIN_TIME: Duration = Duration::from_secs(60);
 /// Bytes a second that the line is taken to have until it is known.
-const USUAL_LINE: u64 = 1 << 20;
+pub(crate) const USUAL_LINE: u64 = 1 << 20;
 /// The size that a layer rebuilt from a delta may have, in multiples of its blob. Programs compress to a third or
 /// a fifth; a layer that is mostly zeros compresses better, and then its blob costs little.
 const MAX_RATIO: u64 = 64;

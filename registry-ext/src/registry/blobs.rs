@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use layer::{BlobDigest, DigestWriter};
 use oci_spec::image::Descriptor;
-use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::time::timeout;
 
@@ -210,11 +210,28 @@ impl Client {
     /// # Errors
     /// [`Error::Registry`].
     pub async fn has_blob(&self, digest: BlobDigest) -> Result<bool> {
+        match self.blob_size(digest).await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the size of a blob; `None` if the registry does not say it.
+    ///
+    /// # Errors
+    /// [`Error::Registry`]; [`Error::NotFound`].
+    pub(crate) async fn blob_size(&self, digest: BlobDigest) -> Result<Option<u64>> {
         let action = format!("look for the blob {digest} in {}", self.name());
         let url = format!("{}/blobs/{digest}", self.base);
         match self.send(Operation::Pull, &action, || self.http.head(&url)).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.status() == Some(404) => Ok(false),
+            Ok(answer) => {
+                let size = answer.headers().get(CONTENT_LENGTH).and_then(|size| size.to_str().ok());
+                Ok(size.and_then(|size| size.parse().ok()))
+            }
+            Err(error) if error.status() == Some(404) => {
+                Err(Error::NotFound { what: format!("blob {digest} of {}", self.name()) })
+            }
             Err(error) => Err(error.into()),
         }
     }

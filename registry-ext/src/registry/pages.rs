@@ -14,7 +14,33 @@ const MAX_PAGES: usize = 1000;
 /// Most bytes of all pages of a list.
 const MAX_LIST_SIZE: u64 = 32 << 20;
 
+/// A page of a list, as the registry has it.
+pub(crate) struct Page {
+    /// Its media type, if it is stated.
+    pub(crate) media_type: Option<String>,
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// The query that asks for the next page.
+    pub(crate) next: Option<String>,
+}
+
 impl Client {
+    /// Gets one page of a list, unread: `path` is below the repository, with its query. `None` for status 404.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(crate) async fn list(&self, path: &str) -> Result<Option<Page>> {
+        let action = format!("get the list {path} of {}", self.name());
+        let url = format!("{}/{path}", self.base);
+        let url = Url::parse(&url).map_err(|error| RegistryError::protocol(&action, error))?;
+        let page = self.get_within(&action, Effort::Small, || self.http.get(url.clone())).await?;
+        Ok(page.map(|page| {
+            let next = page.links.iter().find_map(|link| next_page(&url, link));
+            let next = next.and_then(|next| next.query().map(str::to_owned));
+            Page { media_type: page.media_type, bytes: page.bytes, next }
+        }))
+    }
+
     /// Gets a list and gives each page to `take`. Ends, with `None`, at a page that is not there or that
     /// `take` refuses, and at one that was there before.
     ///

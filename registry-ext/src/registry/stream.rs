@@ -5,14 +5,12 @@ use std::time::{Duration, Instant};
 
 use layer::{BlobDigest, DigestWriter};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{Response, StatusCode};
 use tokio::time::timeout;
 
 use super::access::Operation;
 use super::exchange::{next_chunk, too_late};
-use super::pages::next_page;
 use super::rate::Floor;
-use super::request::Effort;
 use super::{Client, RegistryError};
 use crate::{Error, Result};
 
@@ -79,53 +77,6 @@ impl Client {
             _ => stream.end = stream.end.or(actual),
         }
         Ok(stream)
-    }
-}
-
-/// A page of a list, as the registry has it.
-pub(crate) struct Page {
-    /// Its media type, if it is stated.
-    pub(crate) media_type: Option<String>,
-    /// Its bytes.
-    pub(crate) bytes: Vec<u8>,
-    /// The query that asks for the next page.
-    pub(crate) next: Option<String>,
-}
-
-impl Client {
-    /// Returns the size of a blob; `None` if the registry does not say it.
-    ///
-    /// # Errors
-    /// [`Error::Registry`]; [`Error::NotFound`].
-    pub(crate) async fn blob_size(&self, digest: BlobDigest) -> Result<Option<u64>> {
-        let action = format!("look for the blob {digest} in {}", self.name());
-        let url = format!("{}/blobs/{digest}", self.base);
-        match self.send(Operation::Pull, &action, || self.http.head(&url)).await {
-            Ok(answer) => {
-                let size = answer.headers().get(CONTENT_LENGTH).and_then(|size| size.to_str().ok());
-                Ok(size.and_then(|size| size.parse().ok()))
-            }
-            Err(error) if error.status() == Some(404) => {
-                Err(Error::NotFound { what: format!("blob {digest} of {}", self.name()) })
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Gets one page of a list, unread: `path` is below the repository, with its query. `None` for status 404.
-    ///
-    /// # Errors
-    /// [`Error::Registry`]; [`Error::TooLarge`] over 4 MiB.
-    pub(crate) async fn list(&self, path: &str) -> Result<Option<Page>> {
-        let action = format!("get the list {path} of {}", self.name());
-        let url = format!("{}/{path}", self.base);
-        let url = Url::parse(&url).map_err(|error| RegistryError::protocol(&action, error))?;
-        let page = self.get_within(&action, Effort::Small, || self.http.get(url.clone())).await?;
-        Ok(page.map(|page| {
-            let next = page.links.iter().find_map(|link| next_page(&url, link));
-            let next = next.and_then(|next| next.query().map(str::to_owned));
-            Page { media_type: page.media_type, bytes: page.bytes, next }
-        }))
     }
 }
 

@@ -28,7 +28,7 @@ Examples:
   registry-ext mirror configure docker --write --root /mnt/image
   registry-ext mirror configure podman --remove";
 
-/// What a mirror saves first.
+/// The resource that a mirror saves first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PreferArg {
     /// Time
@@ -59,7 +59,7 @@ pub(crate) struct MirrorArgs {
     /// Most MiB of the blobs in the cache
     #[arg(long, value_name = "MIB", default_value = "10240", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
     pub(crate) cache_size: u64,
-    /// What to save first: with time, a layer that its registry sends sooner than it is made of its delta is fetched
+    /// The resource to save first: with time, a layer that its registry sends sooner than it is made of its delta is fetched
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     pub(crate) prefer: PreferArg,
     /// The rate at which registries send, in Mbit/s [default: as measured, over an unknown line every delta is used]

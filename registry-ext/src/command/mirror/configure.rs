@@ -11,6 +11,7 @@
 mod containerd;
 mod containers;
 mod docker;
+mod document;
 mod file;
 mod names;
 

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
-use toml_edit::{Array, DocumentMut, Item, Table, value};
+use anyhow::{Result, bail};
+use toml_edit::{Array, Item, Table, value};
 
 use super::super::super::args::ConfigureArgs;
 use super::Plan;
+use super::document::{parse, rest};
 use super::file::{Edit, Root};
 use super::names::{MirrorAddress, RegistryHost};
 
@@ -120,11 +121,6 @@ impl Edit for HostsFile {
         if !is_changed {
             return Ok(Some(text.to_owned()));
         }
-        let rest = document.to_string();
-        Ok((!rest.trim().is_empty()).then_some(rest))
+        Ok(rest(&document))
     }
-}
-
-fn parse(path: &Path, text: &str) -> Result<DocumentMut> {
-    text.parse().with_context(|| format!("{} is broken; mend it first, nothing is written", path.display()))
 }

@@ -8,6 +8,7 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::super::super::args::ConfigureArgs;
 use super::Plan;
+use super::document::{parse, rest};
 use super::file::{Edit, Root};
 use super::names::{MirrorAddress, RegistryHost};
 
@@ -177,13 +178,8 @@ impl Edit for DropIn {
         if !is_changed {
             return Ok(Some(text.to_owned()));
         }
-        let rest = document.to_string();
-        Ok((!rest.trim().is_empty()).then_some(rest))
+        Ok(rest(&document))
     }
-}
-
-fn parse(path: &Path, text: &str) -> Result<DocumentMut> {
-    text.parse().with_context(|| format!("{} is broken; mend it first, nothing is written", path.display()))
 }
 
 fn registries<'d>(path: &Path, document: &'d DocumentMut) -> Result<Option<&'d ArrayOfTables>> {
