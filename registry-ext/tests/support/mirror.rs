@@ -1,7 +1,9 @@
 //! A mirror in process, in front of the registry of a [`Bench`].
 
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread::{self, JoinHandle};
 
 use layer::Digest;
 use registry_ext::discover::discover;
@@ -15,18 +17,23 @@ use registry_ext::store::{OciLayout, PullTarget, StoreRef};
 use registry_ext::watch::Watch;
 use reqwest::{Client, Response};
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::spawn_blocking;
 
 use super::bench::Bench;
 use super::server::Switches;
 use super::{open, options};
 
-/// A running mirror. It is told to end when it is dropped.
+/// A running mirror. It has ended once it is dropped, and writes no more to the directory of the bench.
 pub(crate) struct TestMirror {
     pub(crate) address: SocketAddr,
+    /// Lets running answers come to their end.
     end: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
+    /// Breaks them off.
+    abort: Option<oneshot::Sender<()>>,
+    /// The thread of its runtime, whose end waits for the work that blocks.
+    thread: Option<JoinHandle<()>>,
     client: Client,
     /// The path of the registry's repository `app`, below `/v2/`.
     app: String,
@@ -41,16 +48,28 @@ impl TestMirror {
         let mirror = Mirror::open(mirror).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (end, ended) = oneshot::channel();
-        let task = tokio::spawn(async move { mirror.serve(listener, async { drop(ended.await) }).await });
+        let listener = listener.into_std().unwrap();
+        let (end, ended) = oneshot::channel::<()>();
+        let (abort, aborted) = oneshot::channel::<()>();
+        let thread = thread::spawn(move || {
+            Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+                let listener = TcpListener::from_std(listener).unwrap();
+                tokio::select! {
+                    () = mirror.serve(listener, async { drop(ended.await) }) => {}
+                    _ = aborted => {}
+                }
+            });
+        });
         let app = format!("{}/app", bench.registry.address()).replace(':', "__");
-        Self { address, end: Some(end), task, client: Client::new(), app }
+        let (end, abort, thread) = (Some(end), Some(abort), Some(thread));
+        Self { address, end, abort, thread, client: Client::new(), app }
     }
 
     /// Ends it, and waits until it has ended.
     pub(crate) async fn stop(mut self) {
         drop(self.end.take());
-        (&mut self.task).await.unwrap();
+        let thread = self.thread.take().unwrap();
+        spawn_blocking(|| thread.join().unwrap()).await.unwrap();
     }
 
     /// Tells it to end.
@@ -102,8 +121,12 @@ impl TestMirror {
 
 impl Drop for TestMirror {
     fn drop(&mut self) {
-        drop(self.end.take());
-        self.task.abort();
+        drop(self.abort.take());
+        // A panic of the mirror is one of the test, unless that fails already.
+        let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) else { return };
+        if !thread::panicking() {
+            resume_unwind(panic);
+        }
     }
 }
 
