@@ -29,6 +29,7 @@
 
 mod answer;
 mod cache;
+mod connections;
 mod cost;
 mod decide;
 mod decision;

@@ -22,8 +22,9 @@ mod uploads;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use oci_distribution::Client as UploadClient;
 use oci_spec::distribution::Reference;
@@ -31,6 +32,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 pub use challenge::Challenges;
 pub use error::RegistryError;
+pub(crate) use exchange::too_late;
 #[cfg(feature = "fuzzing")]
 pub(crate) use pages::next_page;
 pub(crate) use request::MAX_MANIFEST_SIZE;
@@ -129,8 +131,9 @@ pub struct Client {
     /// Says which credential is tried, and how to log in.
     login_hint: String,
     received: AtomicU64,
-    line: Line,
-    lacks_referrers: AtomicBool,
+    line: Arc<Line>,
+    /// The time at which the registry was seen to keep no list of referrers.
+    lacks_referrers: std::sync::Mutex<Option<Instant>>,
 }
 
 impl std::fmt::Debug for Client {
@@ -176,8 +179,8 @@ impl Client {
             foreign_urls: options.foreign_urls,
             login_hint,
             received: AtomicU64::new(0),
-            line: Line::default(),
-            lacks_referrers: AtomicBool::new(false),
+            line: Arc::default(),
+            lacks_referrers: std::sync::Mutex::default(),
         })
     }
 
@@ -191,7 +194,7 @@ impl Client {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// The fastest that the registry was seen to send a large blob, in bytes a second.
+    /// The rate at which the registry was seen to send large blobs, in bytes a second.
     pub fn line_rate(&self) -> Option<u64> {
         self.line.rate()
     }

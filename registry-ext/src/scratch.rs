@@ -48,7 +48,7 @@ impl ScratchDir {
     /// # Errors
     /// [`Error::Io`].
     pub fn new_in(parent: &Path) -> Result<Self> {
-        remove_stale(parent);
+        remove_stale(parent, MIN_AGE);
         let private = Permissions::from_mode(0o700);
         let make = || {
             let mut builder = tempfile::Builder::new();
@@ -129,8 +129,13 @@ pub fn remove_all() {
     }
 }
 
-/// Removes the directories of processes that are gone.
-fn remove_stale(parent: &Path) {
+/// Removes the directories of processes that are gone, however young they are, where only this process makes any.
+pub(crate) fn remove_left(parent: &Path) {
+    remove_stale(parent, Duration::ZERO);
+}
+
+/// Removes the directories of processes that are gone, if they are old enough to be no new ones.
+fn remove_stale(parent: &Path, min_age: Duration) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         if !entry.file_name().to_str().is_some_and(is_ours) {
             continue;
@@ -138,7 +143,7 @@ fn remove_stale(parent: &Path) {
         let is_old_and_own = entry.metadata().is_ok_and(|found| {
             let age = found.modified().ok().and_then(|modified| modified.elapsed().ok());
             let is_own = found.uid() == rustix::process::geteuid().as_raw();
-            found.is_dir() && is_own && age.is_some_and(|age| age >= MIN_AGE)
+            found.is_dir() && is_own && age.is_some_and(|age| age >= min_age)
         });
         if is_old_and_own && open_directory(&entry.path()).is_ok_and(|dir| dir.try_lock().is_ok()) {
             // Another process may remove it at the same moment.
@@ -183,7 +188,7 @@ mod tests {
         dir.restore().unwrap();
         assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o777, 0o700);
         age(dir.path());
-        remove_stale(parent.path());
+        remove_stale(parent.path(), MIN_AGE);
         assert!(dir.path().is_dir());
     }
 
@@ -210,6 +215,8 @@ mod tests {
         assert!(!path("stale1").exists() && !path("stale2.gone").exists());
         assert!(kept.iter().all(|name| path(name).join("blob").exists()));
         assert!(in_use.path().exists());
+        remove_left(parent.path());
+        assert!(!path("newnew").exists() && in_use.path().exists());
         let paths = [in_use.path().to_owned(), another.path().to_owned()];
         assert!(paths.iter().all(|path| listed().as_ref().unwrap().contains(path)));
         drop((in_use, another));

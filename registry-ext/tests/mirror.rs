@@ -7,13 +7,14 @@ mod support;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use futures_util::StreamExt;
 use registry_ext::mirror::{Mirror, MirrorOptions, Prefer};
 use registry_ext::store::{OciLayout, StoreRef};
+use registry_ext::watch::Watch;
 use support::bench::Bench;
 use support::mirror::{TestMirror, asked_for, bench, delta_and_recipe, mirror, updated};
-use support::server::Switches;
+use support::server::{Switches, error};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_is_made_of_its_delta_bit_for_bit() {
@@ -47,6 +48,25 @@ async fn what_was_pulled_through_the_mirror_is_a_source_of_the_next_image() {
     let requests = bench.registry.take_requests();
     assert_eq!(asked_for(&requests, digest), 0, "{requests:?}");
     assert_eq!(asked_for(&requests, image.layers[0].digest.0), 0, "v1 has it too");
+}
+
+/// An image whose layers came with other images is noted when its manifest is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_of_layers_that_are_here_is_a_source() {
+    let (bench, image) = bench().await;
+    let old = bench.pull("v1", &bench.path("old"), &Watch::nothing()).await.unwrap();
+    let mirror = TestMirror::start(&bench, |_| ()).await;
+    mirror.pull(&bench, "v1").await.unwrap();
+    mirror.stop().await;
+    // As if they had come with another image.
+    let cache = OciLayout::open(&bench.path("cache")).unwrap();
+    cache.delete_manifest(old.manifest).unwrap();
+    let mirror = TestMirror::start(&bench, |_| ()).await;
+    mirror.pull(&bench, "v1").await.unwrap();
+    bench.registry.take_requests();
+    mirror.pull(&bench, "v2").await.unwrap();
+    let (digest, _) = updated(&bench, &image);
+    assert_eq!(asked_for(&bench.registry.take_requests(), digest), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,6 +132,27 @@ async fn ranges_are_served_wherever_the_bytes_come_from() {
         mirror.stop().await;
         std::fs::remove_dir_all(bench.path("cache")).unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_alone_are_those_of_the_whole_blob() {
+    let (bench, image) = bench().await;
+    let (digest, blob) = updated(&bench, &image);
+    let mirror = mirror(&bench).await;
+    mirror.get("manifests/v2").await.bytes().await.unwrap();
+    let url = mirror.url(&format!("blobs/{digest}"));
+    let answer = reqwest::Client::new().head(url).header("range", "bytes=5-").send().await.unwrap();
+    assert_eq!(answer.status(), 200, "ranges are for GET alone");
+    assert_eq!(answer.headers()["content-length"], blob.len().to_string().as_str());
+    // The manifest names it, and the registry has lost it.
+    let path = format!("blobs/{digest}");
+    bench.registry.lie(move |call| {
+        call.uri.path().ends_with(&path).then(|| error(StatusCode::NOT_FOUND, "BLOB_UNKNOWN"))
+    });
+    assert_eq!(mirror.head(&format!("blobs/{digest}")).await.status(), 404);
+    // It is here once a delta has made it.
+    assert_eq!(mirror.blob(digest).await, blob);
+    assert_eq!(mirror.head(&format!("blobs/{digest}")).await.status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

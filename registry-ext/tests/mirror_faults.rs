@@ -15,7 +15,7 @@ use support::bench::Bench;
 use support::mirror::{TestMirror, asked_for, bench, delta_and_recipe, mirror, updated};
 use support::server::{Switches, error, status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 /// What can be wrong with everything that only deltas need: a client sees nothing of it.
 #[tokio::test(flavor = "multi_thread")]
@@ -219,6 +219,21 @@ async fn a_client_that_waits_for_long_gets_bytes_of_the_registry() {
     .await;
     mirror.get("manifests/v2").await.bytes().await.unwrap();
     assert_eq!(mirror.blob(digest).await, blob);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_says_nothing_to_a_manifest_is_given_up_soon() {
+    let bench = Bench::new(Switches::default()).await;
+    // It accepts connections, and that is all.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mirror =
+        TestMirror::start(&bench, |options| options.manifest_timeout = Duration::from_millis(100)).await;
+    let silent = silent.local_addr().unwrap().to_string().replace(':', "__");
+    let url = format!("http://{}/v2/{silent}/app/manifests/v2", mirror.address);
+    let answer = reqwest::get(url).await.unwrap();
+    assert_eq!(answer.status(), 502);
+    let text = answer.text().await.unwrap();
+    assert!(text.contains("get the manifest v2 of"), "{text}");
 }
 
 /// Sends bytes, and reads until the mirror closes the connection.

@@ -4,7 +4,7 @@
 //! outlives a restart. A blob that was there before the mirror started is compared with its digest before its first
 //! use; one that is read by somebody stays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, FileTimes};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -13,9 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use layer::{Digest, open_regular};
+use oci_spec::image::ImageManifest;
 use tempfile::NamedTempFile;
 
 use crate::oci::{Manifest, Name, digest_of, parse_manifest};
+use crate::scratch::remove_left;
 use crate::store::OciLayout;
 use crate::{Error, Result};
 
@@ -69,6 +71,8 @@ impl BlobCache {
         made.map_err(Error::io("create", dir))?;
         let lock = Mutex::new(take(dir)?);
         let layout = OciLayout::create(dir)?;
+        // Nobody else writes here, so that a mirror that was killed has left these.
+        remove_left(dir);
         let kept = Mutex::new(scan(&dir.join("blobs/sha256"))?);
         let cache = Self { layout, max_size, kept, reserved: Mutex::default(), lock };
         cache.make_room(0);
@@ -204,12 +208,15 @@ impl BlobCache {
         Ok(())
     }
 
-    /// Keeps an image's manifest and config, so that its layers are a source once all are here. Blocks.
+    /// Keeps the manifest and the config of an image that has layers here, so that they are a source once all are.
+    /// Blocks.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub(super) fn keep_image(&self, manifest: &Manifest, config: &[u8]) -> Result<()> {
-        if self.layout.manifest(&Name::Digest(manifest.digest))?.is_some() {
+        let is_known = self.layout.manifest(&Name::Digest(manifest.digest))?.is_some();
+        let parsed = parse_manifest("manifest", &manifest.bytes)?;
+        if is_known || !self.has_layers(&parsed) {
             return Ok(());
         }
         let digest = Digest::of(config);
@@ -221,18 +228,39 @@ impl BlobCache {
         self.layout.put_manifest(manifest, None)
     }
 
-    /// Removes blobs until there is room for so many bytes, the least recently used first.
+    /// Returns true if a layer of an image is here.
+    fn has_layers(&self, manifest: &ImageManifest) -> bool {
+        let kept = self.kept();
+        manifest.layers().iter().any(|layer| digest_of(layer).is_ok_and(|of| kept.contains_key(&of)))
+    }
+
+    /// Returns the manifests and configs of the images. They go with the last layer of their image: without them,
+    /// layers are of no use as a source.
+    fn documents(&self) -> HashSet<Digest> {
+        let mut documents = HashSet::new();
+        let Ok(index) = self.layout.index() else { return documents };
+        for digest in index.manifests().iter().filter_map(|entry| digest_of(entry).ok()) {
+            documents.insert(digest);
+            let manifest = self.layout.manifest(&Name::Digest(digest)).ok().flatten();
+            let parsed = manifest.and_then(|manifest| parse_manifest("manifest", &manifest.bytes).ok());
+            documents.extend(parsed.and_then(|manifest| digest_of(manifest.config()).ok()));
+        }
+        documents
+    }
+
+    /// Removes layers until there is room for so many bytes, the least recently used first.
     fn make_room(&self, size: u64) {
-        let mut removed = false;
+        let (mut removed, mut documents) = (false, None);
         loop {
+            if self.size().0.saturating_add(size) <= self.max_size {
+                break;
+            }
+            let documents = documents.get_or_insert_with(|| self.documents());
             let oldest = {
                 let kept = self.kept();
-                let used: u64 = kept.values().map(|blob| blob.size).sum();
-                if used.saturating_add(size) <= self.max_size {
-                    break;
-                }
                 let idle = kept.iter().filter(|(_, blob)| blob.open.strong_count() == 0);
-                idle.min_by_key(|(_, blob)| blob.used).map(|(digest, _)| *digest)
+                let layers = idle.filter(|(digest, _)| !documents.contains(digest));
+                layers.min_by_key(|(_, blob)| blob.used).map(|(digest, _)| *digest)
             };
             // What is being read goes later.
             let Some(oldest) = oldest else { break };
@@ -253,19 +281,20 @@ impl BlobCache {
     /// Forgets the images of which no layer is left.
     fn forget_images(&self) {
         let Ok(index) = self.layout.index() else { return };
+        let mut configs = Vec::new();
         for entry in index.manifests() {
             let Ok(digest) = digest_of(entry) else { continue };
             let manifest = self.layout.manifest(&Name::Digest(digest)).ok().flatten();
             let parsed = manifest.and_then(|manifest| parse_manifest("manifest", &manifest.bytes).ok());
-            let has_layer = parsed.is_some_and(|manifest| {
-                let kept = self.kept();
-                manifest.layers().iter().any(|layer| digest_of(layer).is_ok_and(|of| kept.contains_key(&of)))
-            });
-            if !has_layer {
-                self.kept().remove(&digest);
-                let _ = self.layout.delete_manifest(digest);
+            if parsed.as_ref().is_some_and(|manifest| self.has_layers(manifest)) {
+                continue;
             }
+            self.kept().remove(&digest);
+            let _ = self.layout.delete_manifest(digest);
+            configs.extend(parsed.and_then(|manifest| digest_of(manifest.config()).ok()));
         }
+        let needed = self.documents();
+        configs.into_iter().filter(|config| !needed.contains(config)).for_each(|config| self.remove(config));
     }
 }
 

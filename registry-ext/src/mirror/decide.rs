@@ -16,6 +16,7 @@ use super::options::Prefer;
 use super::shared::Shared;
 use super::upstreams::Upstream;
 use crate::discover::{choose, discover};
+use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
 use crate::oci::Manifest;
 use crate::pull::{UsableDelta, bases, exact_sources};
@@ -94,6 +95,9 @@ async fn try_decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -
             }
         }
     }
+    // Where all of its layers are here already, nothing is made after which it would be noted.
+    let (cache, manifest, config) = (Arc::clone(&shared.cache), manifest.clone(), image.config.clone());
+    blocking(move || cache.keep_image(&manifest, &config)).await?;
     Ok(Decision { image: Some(image), rebuilt, reasons })
 }
 

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LINK};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use layer::BlobDigest;
+use tokio::time::timeout;
 
 use super::answer::{CONTENT_DIGEST, Part, error, finish, of_failure, with_status};
 use super::decide::decision;
@@ -16,6 +17,7 @@ use super::shared::Shared;
 use super::upstreams::{NamedBlob, Upstream};
 use crate::error::blocking;
 use crate::oci::{Manifest, Name, digest_of, parse_manifest};
+use crate::registry::too_late;
 use crate::{Error, Result};
 
 /// A request for something of a repository.
@@ -40,7 +42,7 @@ impl Request<'_> {
         };
         let manifest = match known {
             Some(known) => known,
-            None => match self.upstream.client.manifest(name).await {
+            None => match self.upstream_manifest(name).await {
                 Ok(Some(manifest)) => manifest,
                 Ok(None) => {
                     let message = format!("{} has no manifest {name}", self.upstream.client.name());
@@ -63,19 +65,49 @@ impl Request<'_> {
         finish(builder, if self.is_head() { Body::empty() } else { Body::from(manifest.bytes) })
     }
 
+    /// Asks the registry for a manifest. It has not all the time of the world: clients go on with another place where
+    /// the manifest does not come.
+    async fn upstream_manifest(&self, name: &Name) -> Result<Option<Manifest>> {
+        let longest = self.shared.manifest_timeout;
+        let answer = timeout(longest, self.upstream.client.manifest(name)).await;
+        answer.unwrap_or_else(|_| {
+            let action = format!("get the manifest {name} of {}", self.upstream.client.name());
+            Err(too_late(&action, longest).into())
+        })
+    }
+
     /// Answers with a blob, or a part of it.
     pub(super) async fn blob(&self, digest: BlobDigest) -> Response<Body> {
         let Some(named) = self.upstream.blob(digest) else { return self.unnamed_blob(digest).await };
         let size = named.descriptor.size();
-        let part = Part::of(self.headers, size);
+        let part = self.part(size);
         let builder = part.answer(size).header(CONTENT_DIGEST, digest.to_string());
-        if self.is_head() || part == Part::Beyond {
+        if self.is_head() {
+            return match self.check(digest).await {
+                Ok(()) => finish(builder, Body::empty()),
+                Err(failure) => of_failure(&failure, "BLOB_UNKNOWN"),
+            };
+        }
+        if part == Part::Beyond {
             return finish(builder, Body::empty());
         }
         match self.named_blob(digest, &named, part).await {
             Ok(reader) => finish(builder, reader.into_body()),
             Err(failure) => of_failure(&failure, "BLOB_UNKNOWN"),
         }
+    }
+
+    /// The part of a blob of `size` bytes that is asked for. Ranges are for GET alone (RFC 9110, 14.2).
+    fn part(&self, size: u64) -> Part {
+        if self.is_head() { Part::Whole } else { Part::of(self.headers, size) }
+    }
+
+    /// Fails if a blob is neither here nor in the registry.
+    async fn check(&self, digest: BlobDigest) -> Result<()> {
+        if self.cached(digest).await?.is_none() {
+            self.upstream.client.blob_size(digest).await?;
+        }
+        Ok(())
     }
 
     /// Opens a blob that an image of the repository has.
@@ -138,7 +170,7 @@ impl Request<'_> {
             Ok(size) => size.filter(|size| *size > 0),
             Err(failure) => return of_failure(&failure, "BLOB_UNKNOWN"),
         };
-        let part = size.map_or(Part::Whole, |size| Part::of(self.headers, size));
+        let part = size.map_or(Part::Whole, |size| self.part(size));
         let builder = match size {
             Some(size) => part.answer(size),
             None => with_status(StatusCode::OK).header(CONTENT_TYPE, "application/octet-stream"),

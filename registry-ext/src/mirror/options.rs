@@ -46,6 +46,9 @@ pub struct MirrorOptions {
     /// The time for which a client waits for bytes of a blob that is being made, before it gets some from the
     /// registry. containerd gives up after minutes without any.
     pub patience: Duration,
+    /// The longest time for a manifest, after which a client is told that the registry does not answer. containerd
+    /// waits 30 seconds for the headers of an answer, and goes on with another place then.
+    pub manifest_timeout: Duration,
     /// The longest time for the headers of a request, and between two requests of a connection.
     pub header_timeout: Duration,
     /// The certificate that the mirror shows; it speaks plain http without one.
@@ -74,6 +77,7 @@ impl MirrorOptions {
             prefer: Prefer::default(),
             line: None,
             patience: Duration::from_secs(20),
+            manifest_timeout: Duration::from_secs(20),
             header_timeout: Duration::from_secs(30),
             tls: None,
         }

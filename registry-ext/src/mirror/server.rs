@@ -1,7 +1,7 @@
-//! Connections.
+//! Accepts connections and answers their requests.
 //!
-//! Clients are not trusted: headers are bounded and must come soon, a connection that says nothing is closed, and
-//! there are only so many connections at one time.
+//! Clients are not trusted: headers are bounded and must come soon, a connection that says nothing is closed, so is one
+//! whose client does not read, and there are only so many connections at one time.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,10 +15,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::connections::{Connections, Watched};
 use super::dispatch::answer;
 use super::shared::Shared;
 
@@ -26,8 +26,6 @@ use super::shared::Shared;
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of the headers of a request.
 const MAX_HEADER_SIZE: usize = 64 << 10;
-/// Most connections at one time. Others wait until one ends.
-const MAX_CONNECTIONS: usize = 2048;
 /// The pause after a connection could not be accepted, which mostly means that no file can be opened.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The longest time for which running answers go on after the end was asked for.
@@ -41,12 +39,12 @@ pub(super) async fn serve(
     header_timeout: Duration,
     end: impl Future<Output = ()>,
 ) {
-    let (connections, graceful) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), GracefulShutdown::new());
+    let (connections, graceful) = (Connections::default(), GracefulShutdown::new());
     let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let mut end = pin!(end);
     loop {
         let accept = async {
-            let permit = Arc::clone(&connections).acquire_owned().await;
+            let permit = connections.wait().await;
             (permit, listener.accept().await)
         };
         let (permit, accepted) = tokio::select! {
@@ -61,12 +59,18 @@ pub(super) async fn serve(
                 continue;
             }
         };
+        // Answers are written in large pieces, and waiting for more helps nobody.
+        let _ = stream.set_nodelay(true);
+        let Some(admitted) = permit.and_then(|permit| connections.admit(permit, peer.ip())) else {
+            tracing::debug!(%peer, "refused: this host has too many connections");
+            continue;
+        };
         let (tls, watcher) = (tls.clone(), graceful.watcher());
-        let shared = Arc::clone(&shared);
+        let (shared, stream) = (Arc::clone(&shared), Watched::new(stream, connections.clone()));
         let connection = Connection { shared, peer, is_local, header_timeout, watcher };
         tokio::spawn(async move {
             connection.greet(stream, tls).await;
-            drop(permit);
+            drop(admitted);
         });
     }
     drop(listener);
@@ -86,10 +90,8 @@ struct Connection {
 
 impl Connection {
     /// Encrypts the connection, if that is wanted, and serves it.
-    async fn greet(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+    async fn greet(self, stream: Watched<TcpStream>, tls: Option<TlsAcceptor>) {
         let peer = self.peer;
-        // Answers are written in large pieces, and waiting for more helps nobody.
-        let _ = stream.set_nodelay(true);
         match tls {
             None => self.serve(stream).await,
             Some(tls) => match timeout(TLS_TIMEOUT, tls.accept(stream)).await {

@@ -46,6 +46,8 @@ pub(super) struct Shared {
     line: Option<u64>,
     /// The time for which a client waits for bytes that are being made.
     pub(super) patience: Duration,
+    /// The longest time for a manifest.
+    pub(super) manifest_timeout: Duration,
     /// Writes warnings to the log.
     pub(super) watch: Watch,
     sources: Vec<StoreRef>,
@@ -74,6 +76,7 @@ impl Shared {
             pace: Pace::default(),
             line: options.line,
             patience: options.patience,
+            manifest_timeout: options.manifest_timeout,
             watch: Watch::new(|event| {
                 if let Event::Warning(text) = event {
                     tracing::warn!("{text}");

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::access::Operation;
 use super::exchange::{exchange, next_chunk, too_late};
 use super::rate::Floor;
+use super::stream::content_range;
 use super::{Client, RegistryError, proxy};
 use crate::oci::digest_of;
 use crate::{Error, Result};
@@ -182,7 +183,7 @@ impl Client {
         action: &str,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<()> {
-        let (began, offset) = (Instant::now(), download.size);
+        let (running, began, offset) = (self.line.begin(), Instant::now(), download.size);
         let action = &proxy::route(action, answer.url())?;
         loop {
             let next = timeout(self.patience, next_chunk(action, answer)).await;
@@ -198,7 +199,7 @@ impl Client {
             }
             download.floor.check(download.furthest, action)?;
         }
-        self.line.measure(download.size - offset, began.elapsed());
+        running.measure(download.size - offset, began.elapsed());
         if download.size < blob.size() {
             return Err(RegistryError::connection(action, "the connection was closed early").into());
         }
@@ -240,6 +241,5 @@ impl Client {
 /// Returns true if a part of a blob is the one from `offset` (RFC 9110, 14.4).
 fn starts_at(answer: &Response, offset: u64) -> bool {
     let range = answer.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
-    let start = range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
-    start == Some(offset)
+    range.and_then(content_range).is_some_and(|(start, _)| start == offset)
 }

@@ -21,7 +21,8 @@ pub(super) fn too_large(action: &str, max: u64, size: u64) -> Error {
     Error::TooLarge { what: format!("what the registry sent to {action}"), size, max }
 }
 
-pub(super) fn too_late(action: &str, patience: Duration) -> RegistryError {
+/// The error of an answer that did not come in time.
+pub(crate) fn too_late(action: &str, patience: Duration) -> RegistryError {
     RegistryError::connection(action, format!("nothing came within {} seconds", patience.as_secs_f64()))
 }
 

@@ -4,8 +4,8 @@
 //! what a subject is, reads one page of referrers, and cannot delete.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use layer::Digest;
 use oci_spec::image::Descriptor;
@@ -24,6 +24,8 @@ const TAGS_PER_PAGE: usize = 1000;
 const MAX_REFERRERS: usize = 20_000;
 /// The longest time that a list of referrers takes: there is another way.
 const MAX_LISTING: Duration = Duration::from_secs(15);
+/// The time for which a registry is taken to keep no list of referrers, after it said so.
+const REFERRERS_LACK: Duration = Duration::from_secs(3600);
 /// The media types of manifests that this crate reads.
 const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, \
@@ -111,7 +113,8 @@ impl Client {
 
     /// Returns true if the registry was seen to keep no list of referrers.
     pub fn lacks_referrers(&self) -> bool {
-        self.lacks_referrers.load(Ordering::Relaxed)
+        let seen = *self.lacks_referrers.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.is_some_and(|seen| seen.elapsed() < REFERRERS_LACK)
     }
 
     /// All pages of the registry's list; `None` if it keeps none, which it may say in any way.
@@ -148,7 +151,8 @@ impl Client {
             Err(error @ Error::TooLarge { .. }) => return Err(error),
             Ok(None) | Err(_) => {}
         }
-        self.lacks_referrers.store(true, Ordering::Relaxed);
+        let mut lack = self.lacks_referrers.lock().unwrap_or_else(PoisonError::into_inner);
+        *lack = Some(Instant::now());
         Ok(None)
     }
 

@@ -1,6 +1,6 @@
 //! The lowest rates at which a registry may send.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::RegistryError;
@@ -21,24 +21,66 @@ const MAX_RATE_BY_LINE: u64 = 256 << 10;
 /// Bytes of a download that says how fast the line is.
 const MEASURED_SIZE: u64 = 256 << 10;
 
-/// The fastest that a registry was seen to send, in bytes a second. 0: it was not seen yet.
+/// The weight of a download that was slower than those before it.
+const WEIGHT: f64 = 0.3;
+
+/// The rate at which a registry sends, by its last downloads: those that run at the same time share it.
 #[derive(Debug, Default)]
-pub(super) struct Line(AtomicU64);
+pub(super) struct Line(Mutex<LineState>);
+
+#[derive(Debug, Default)]
+struct LineState {
+    /// Bytes a second; `None` before the first download that says something.
+    rate: Option<f64>,
+    /// Number of the downloads that run.
+    running: u32,
+}
+
+/// A download that runs, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Running {
+    line: Arc<Line>,
+    /// The number of downloads that ran when it began.
+    beside: u32,
+}
 
 impl Line {
-    /// Notes that so many bytes came in so long.
-    pub(super) fn measure(&self, size: u64, time: Duration) {
-        if size >= MEASURED_SIZE {
-            let rate = size as f64 / time.as_secs_f64().max(0.001);
-            // A rate is far from the largest number.
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and small")]
-            self.0.fetch_max(rate as u64, Ordering::Relaxed);
-        }
+    /// Begins a download.
+    pub(super) fn begin(self: &Arc<Self>) -> Running {
+        let mut state = self.state();
+        state.running += 1;
+        Running { line: Arc::clone(self), beside: state.running }
     }
 
-    /// Bytes a second, if it was seen.
+    fn state(&self) -> MutexGuard<'_, LineState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes a second, if a download has said it.
     pub(super) fn rate(&self) -> Option<u64> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|rate| *rate > 0)
+        // A rate is positive, and far from the largest number.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and small")]
+        self.state().rate.map(|rate| rate as u64).filter(|rate| *rate > 0)
+    }
+}
+
+impl Running {
+    /// Notes that so many bytes came in so long. A faster download than those before says at once how fast the line
+    /// is; a slower one may have another reason, so that it takes several to say that the line is another one.
+    pub(super) fn measure(&self, size: u64, time: Duration) {
+        if size < MEASURED_SIZE {
+            return;
+        }
+        let mut state = self.line.state();
+        let sharing = f64::from(self.beside + state.running) / 2.0;
+        let seen = size as f64 / time.as_secs_f64().max(0.001) * sharing.max(1.0);
+        state.rate = Some(state.rate.map_or(seen, |rate| seen.max(rate + WEIGHT * (seen - rate))));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.line.state().running -= 1;
     }
 }
 
@@ -86,21 +128,39 @@ mod tests {
 
     #[test]
     fn the_floor_grows_with_the_size_and_the_line() {
-        let line = Line::default();
+        let line = Arc::<Line>::default();
+        let measure = |size, time| line.begin().measure(size, time);
         let rate = |size| Floor::of_blob(size, &line, Duration::ZERO).rate;
         assert_eq!(rate(0), MIN_RATE);
         // At the floor it takes four hours, not 28.
         assert_eq!(rate(100_000_000), 6944);
         assert_eq!(rate(u64::MAX), MIN_RATE_OF_LARGE);
-        line.measure(MEASURED_SIZE - 1, Duration::from_millis(1));
-        assert_eq!(line.rate(), None, "too little says nothing");
-        line.measure(1 << 20, Duration::from_secs(1));
-        line.measure(1 << 20, Duration::from_secs(10));
-        assert_eq!(line.rate(), Some(1 << 20));
-        let rate = |size| Floor::of_blob(size, &line, Duration::ZERO).rate;
+        measure(1 << 20, Duration::from_secs(1));
         assert_eq!(rate(100_000_000), 32 << 10);
-        line.measure(1 << 30, Duration::from_secs(1));
-        assert_eq!(Floor::of_blob(1, &line, Duration::ZERO).rate, MAX_RATE_BY_LINE);
+        measure(1 << 30, Duration::from_secs(1));
+        assert_eq!(rate(1), MAX_RATE_BY_LINE);
+    }
+
+    #[test]
+    fn the_line_is_what_downloads_share_and_may_become_slower() {
+        let line = Arc::<Line>::default();
+        line.begin().measure(MEASURED_SIZE - 1, Duration::from_millis(1));
+        assert_eq!(line.rate(), None, "too little says nothing");
+        let second = Duration::from_secs(1);
+        {
+            let running = [(); 4].map(|()| line.begin());
+            running[3].measure(1 << 20, second);
+        }
+        assert_eq!(line.rate(), Some(4 << 20));
+        line.begin().measure(1 << 20, second);
+        assert_eq!(line.rate(), Some(3_250_585), "one slow download is not the line");
+        for _ in 0..20 {
+            line.begin().measure(1 << 20, second);
+        }
+        let slow = line.rate().unwrap();
+        assert!(slow < (1 << 20) * 11 / 10, "{slow}");
+        line.begin().measure(8 << 20, second);
+        assert_eq!(line.rate(), Some(8 << 20));
     }
 
     #[test]

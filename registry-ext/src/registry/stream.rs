@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::access::Operation;
 use super::exchange::{next_chunk, too_late};
-use super::rate::Floor;
+use super::rate::{Floor, Running};
 use super::{Client, RegistryError};
 use crate::{Error, Result};
 
@@ -33,6 +33,8 @@ pub(crate) struct BlobStream {
     hash: Option<DigestWriter<std::io::Sink>>,
     floor: Floor,
     failures: u32,
+    running: Running,
+    /// The time at which it began, without that in which nobody asked for bytes.
     began: Instant,
     first: u64,
     /// The time at which the last bytes were given away.
@@ -64,6 +66,7 @@ impl Client {
             hash: is_whole.then(|| DigestWriter::new(std::io::sink())),
             floor: Floor::of_blob(size.unwrap_or_default(), &self.line, self.patience),
             failures: 0,
+            running: self.line.begin(),
             began: Instant::now(),
             first: offset,
             left: None,
@@ -130,7 +133,9 @@ impl BlobStream {
     /// [`Error::SizeMismatch`], if the registry has sent another blob.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>> {
         // The time in which nobody asked for bytes is not the registry's.
-        self.floor.forgive(self.left.take().map_or(Duration::ZERO, |left| left.elapsed()));
+        let idle = self.left.take().map_or(Duration::ZERO, |left| left.elapsed());
+        self.floor.forgive(idle);
+        self.began += idle;
         let next = self.next_bytes().await;
         self.left = Some(Instant::now());
         next
@@ -212,7 +217,7 @@ impl BlobStream {
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.client.line.measure(self.offset - self.first, self.began.elapsed());
+        self.running.measure(self.offset - self.first, self.began.elapsed());
         let Some(hash) = self.hash.take() else { return Ok(()) };
         let (_, actual, _) = hash.finish();
         match actual == self.digest.0 {
@@ -227,7 +232,7 @@ impl BlobStream {
 }
 
 /// The start of a part, and the size of the whole if it is known (RFC 9110, 14.4).
-fn content_range(value: &str) -> Option<(u64, Option<u64>)> {
+pub(super) fn content_range(value: &str) -> Option<(u64, Option<u64>)> {
     let (part, size) = value.strip_prefix("bytes ")?.split_once('/')?;
     Some((part.split('-').next()?.trim().parse().ok()?, size.trim().parse().ok()))
 }

@@ -1,8 +1,11 @@
 use std::io::{Read, Write};
+use std::time::Duration;
 
+use oci_spec::image::ImageManifestBuilder;
 use tempfile::TempDir;
 
 use super::*;
+use crate::oci::descriptor;
 
 fn keep(cache: &BlobCache, bytes: &[u8]) -> Digest {
     let mut file = cache.temporary().unwrap();
@@ -99,4 +102,62 @@ fn two_mirrors_do_not_share_a_cache() {
     let _first = BlobCache::open(dir.path(), 1).unwrap();
     let error = BlobCache::open(dir.path(), 1).unwrap_err();
     assert!(error.to_string().contains("another mirror uses this cache"), "{error}");
+}
+
+/// Keeps an image of one layer. Returns the digests of its layer, config and manifest.
+fn keep_image(cache: &BlobCache, config: &[u8], layer: &[u8]) -> [Digest; 3] {
+    let kept = keep(cache, layer);
+    let layers = vec![descriptor("application/vnd.oci.image.layer.v1.tar", kept, layer.len() as u64)];
+    let of_config =
+        descriptor("application/vnd.oci.image.config.v1+json", Digest::of(config), config.len() as u64);
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(2_u32)
+        .media_type("application/vnd.oci.image.manifest.v1+json")
+        .config(of_config)
+        .layers(layers)
+        .build()
+        .unwrap();
+    let manifest = Manifest::new(serde_json::to_vec(&manifest).unwrap(), None);
+    cache.keep_image(&manifest, config).unwrap();
+    [kept, Digest::of(config), manifest.digest]
+}
+
+#[test]
+fn manifests_and_configs_go_with_the_last_layer_of_their_image() {
+    let dir = TempDir::new().unwrap();
+    let cache = BlobCache::open(dir.path(), 1 << 20).unwrap();
+    let first = keep_image(&cache, b"{}", &[1; 1000]);
+    let second = keep_image(&cache, b"{}", &[2; 1000]);
+    let third = keep_image(&cache, b"{\"of\": 3}", &[3; 1000]);
+    drop(cache);
+    // Long ago, and the documents longer ago than the layers.
+    for (age, digests) in [(3, [first, second, third]), (2, [first; 3]), (1, [second; 3])] {
+        for (number, digest) in digests.into_iter().flatten().enumerate() {
+            let then = SystemTime::now() - Duration::from_secs(age * 3600 + number as u64);
+            let blob = OciLayout::open(dir.path()).unwrap().blob_path(digest);
+            let times = FileTimes::new().set_accessed(then);
+            File::options().write(true).open(blob).unwrap().set_times(times).unwrap();
+        }
+    }
+    let has =
+        |digests: [Digest; 3]| digests.map(|of| OciLayout::open(dir.path()).unwrap().blob_path(of).exists());
+    // The room of two layers with their documents.
+    let cache = BlobCache::open(dir.path(), 3900).unwrap();
+    assert_eq!(has(third), [false; 3]);
+    assert_eq!((has(first), has(second)), ([true; 3], [true; 3]));
+    drop(cache);
+    let cache = BlobCache::open(dir.path(), 2000).unwrap();
+    assert_eq!(has(first), [false, true, false], "another image has the same config");
+    assert_eq!(has(second), [true; 3]);
+    assert!(cache.open_blob(second[0]).is_some());
+}
+
+#[test]
+fn what_a_killed_mirror_was_making_is_gone_at_the_next_start() {
+    let dir = TempDir::new().unwrap();
+    let left = dir.path().join(".registry-ext-tmp-killed");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("half"), "half").unwrap();
+    BlobCache::open(dir.path(), 1000).unwrap();
+    assert!(!left.exists());
 }
