@@ -177,6 +177,19 @@ fn the_command_takes_the_options_of_all_packages() {
 }
 
 #[test]
+fn the_pod_points_containerd_of_its_node_to_the_mirror() {
+    let node = TempDir::new().unwrap();
+    let words = pod()["initContainers"][0]["command"].clone();
+    let words: Vec<&str> = items(&words).map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(words.iter().filter(|word| **word == "/host").count(), 1, "{words:?}");
+    let words = words.iter().map(|word| if *word == "/host" { node.path().to_str().unwrap() } else { word });
+    let line = words.skip(1).collect::<Vec<_>>().join(" ");
+    registry_ext(&line).assert().success();
+    let hosts = std::fs::read_to_string(node.path().join("etc/containerd/certs.d/_default/hosts.toml")).unwrap();
+    assert!(hosts.contains("[host.\"http://127.0.0.1:5050\"]"), "{hosts}");
+}
+
+#[test]
 fn all_packages_listen_where_clients_are_pointed_to() {
     let address = "127.0.0.1:5050";
     assert_eq!(setting(SOCKET, "Socket", "ListenStream"), address);

@@ -68,7 +68,10 @@ async fn dispatch(
             Some(text("text/html; charset=utf-8", page))
         }
         "/healthz" => Some(text("text/plain", "ok\n".into())),
-        "/readyz" => Some(text("text/plain", "ready\n".into())),
+        "/readyz" => Some(match shared.scratch_dir().await {
+            Ok(_) => text("text/plain", "ready\n".into()),
+            Err(failure) => error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", &failure.one_line()),
+        }),
         "/metrics" => {
             let (fetched, making) = (shared.upstreams.received(), shared.productions.count());
             let figures = shared.metrics.text(&fetched, shared.cache.size().0, making);

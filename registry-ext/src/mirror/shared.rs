@@ -1,5 +1,6 @@
 //! The state that all requests share.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -51,6 +52,8 @@ pub(super) struct Shared {
     /// Writes warnings to the log.
     pub(super) watch: Watch,
     sources: Vec<StoreRef>,
+    /// The reasons for which sources are not used, which the log has already.
+    unused: Mutex<BTreeSet<String>>,
     /// What goes on beside the requests.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -83,6 +86,7 @@ impl Shared {
                 }
             }),
             sources: options.sources,
+            unused: Mutex::default(),
             tasks: Mutex::default(),
         })
     }
@@ -138,17 +142,21 @@ impl Shared {
     pub(super) async fn stores(&self) -> Result<Vec<Arc<dyn LayerStore>>> {
         let (sources, dir) = (self.sources.clone(), self.scratch_dir().await?);
         let cache = self.cache.layout().clone();
-        blocking(move || {
-            let mut stores: Vec<Arc<dyn LayerStore>> = Vec::new();
+        let (stores, unused) = blocking(move || {
+            let (mut stores, mut unused) = (Vec::<Arc<dyn LayerStore>>::new(), BTreeSet::new());
             for source in &sources {
                 match source.open(&dir) {
                     Ok(store) => stores.push(store),
-                    Err(error) => tracing::warn!("{source} is not used: {}", error.one_line()),
+                    Err(error) => drop(unused.insert(format!("{source} is not used: {}", error.one_line()))),
                 }
             }
             stores.push(Arc::new(cache));
-            Ok(stores)
+            Ok((stores, unused))
         })
-        .await
+        .await?;
+        let mut known = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        unused.difference(&known).for_each(|reason| tracing::warn!("{reason}"));
+        *known = unused;
+        Ok(stores)
     }
 }

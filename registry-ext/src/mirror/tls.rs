@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::options::TlsFiles;
@@ -17,7 +17,11 @@ pub(super) fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>> {
     drop(rustls::crypto::ring::default_provider().install_default());
     let wrong = |path: &std::path::Path| {
         let what = path.display().to_string();
-        move |error: rustls::pki_types::pem::Error| Error::malformed(what, format!("{error:?}"))
+        move |error: pem::Error| match error {
+            pem::Error::Io(error) => Error::malformed(what, error),
+            pem::Error::NoItemsFound => Error::malformed(what, "nothing of the kind is in it, in PEM"),
+            error => Error::malformed(what, format!("this is no PEM: {error}")),
+        }
     };
     let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificates)
         .and_then(Iterator::collect)

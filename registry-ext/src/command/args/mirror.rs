@@ -44,7 +44,7 @@ pub(crate) struct MirrorArgs {
     #[command(subcommand)]
     pub(crate) command: Option<MirrorCommand>,
     /// The address to listen on; a socket from systemd takes its place
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5050")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5050", value_parser = listen_address)]
     pub(crate) listen: SocketAddr,
     /// A registry that clients may ask for, as HOST[:PORT]; may be given several times. The first is meant where a
     /// request names none [default: any that a request names]
@@ -76,6 +76,13 @@ pub(crate) struct MirrorArgs {
     pub(crate) allow_remote: bool,
 }
 
+/// Reads the address to listen on. Names other than that of this host are looked up by nobody.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let numbers =
+        text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    numbers.parse().map_err(|_| "this is no ADDRESS:PORT, such as 127.0.0.1:5050 or [::1]:5050".into())
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum MirrorCommand {
     /// Show or write the configuration by which a client pulls through a mirror
@@ -98,7 +105,7 @@ pub(crate) struct ConfigureArgs {
     /// Write the files
     #[arg(long, conflicts_with = "remove")]
     pub(crate) write: bool,
-    /// Take the mirror out of the files
+    /// Take the mirror at the address of --mirror out of the files
     #[arg(long)]
     pub(crate) remove: bool,
     /// The root of the file system with the files, for images and containers

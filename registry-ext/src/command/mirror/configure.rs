@@ -57,10 +57,10 @@ pub(super) fn run(context: &Context, args: &ConfigureArgs) -> Result<()> {
     if context.json {
         return print_json(&Report { written: is_written, files: &changes, notes: &plan.notes, reload });
     }
-    show(context, &changes, is_written)?;
+    show(context, &root, &changes, is_written)?;
     plan.notes.iter().for_each(|note| context.warn(note));
     if !context.quiet {
-        tell(is_written, is_changed, reload);
+        tell(args, is_changed, reload);
     }
     Ok(())
 }
@@ -94,17 +94,19 @@ fn plan(root: &Root, args: &ConfigureArgs) -> Result<Plan> {
 }
 
 /// Prints the changes: each file whole, or a line about it once it is written.
-fn show(context: &Context, changes: &[Change], is_written: bool) -> Result<()> {
+fn show(context: &Context, root: &Root, changes: &[Change], is_written: bool) -> Result<()> {
     let mut text = Text::new();
     for change in changes {
-        let path = change.path.display();
+        let path = root.shown(&change.path);
+        let path = path.display();
         match (&change.action, &change.text) {
             (Action::Nothing, _) => text.line(format_args!("# {path}: nothing to change")),
             (Action::Remove, _) if is_written => text.line(format_args!("removed {path}")),
             (Action::Restore { from }, _) if is_written => {
-                text.line(format_args!("restored {path} from {}", from.display()));
+                text.line(format_args!("restored {path} from {}", root.shown(from).display()));
             }
             (Action::Write { backup: Some(backup) }, _) if is_written => {
+                let backup = root.shown(backup);
                 text.line(format_args!("wrote {path}, the file before it is {}", backup.display()));
             }
             (Action::Write { backup: None }, _) if is_written => text.line(format_args!("wrote {path}")),
@@ -121,10 +123,14 @@ fn show(context: &Context, changes: &[Change], is_written: bool) -> Result<()> {
 }
 
 /// Tells the next step.
-fn tell(is_written: bool, is_changed: bool, reload: Option<&str>) {
+fn tell(args: &ConfigureArgs, is_changed: bool, reload: Option<&str>) {
     let mut text = Text::new();
-    match (is_written, is_changed, reload) {
+    match (args.write || args.remove, is_changed, reload) {
         (false, ..) => text.line("nothing is written without --write"),
+        (true, false, _) if args.remove => {
+            let mirror = args.mirror.url();
+            text.line(format_args!("no file names the mirror {mirror}; --mirror says which one goes"));
+        }
         (true, false, _) => {}
         (true, true, Some(reload)) => text.line(format_args!("run `{reload}`, so that the change is seen")),
         (true, true, None) => text.line("the next pull sees the change; nothing has to be reloaded"),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use cli::Misuse;
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
+use toml_edit::{ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use super::super::super::args::ConfigureArgs;
 use super::Plan;
@@ -71,16 +71,25 @@ impl DropIn {
             let Some(prefix) = prefix(entry) else { continue };
             if let Some(at) = self.registries.iter().position(|registry| registry.as_str() == prefix) {
                 let location = self.mirror.location(&self.registries[at]);
-                if mirrors(entry).any(|of| of == location) {
+                if mirrors(entry).contains(&location.as_str()) {
                     notes.push(format!("{} has the mirror for {prefix} already", path.display()));
                     self.registries.remove(at);
                     continue;
                 }
+                let mut inline = InlineTable::new();
+                inline.insert("location", location.into());
+                if self.mirror.is_insecure() {
+                    inline.insert("insecure", true.into());
+                }
+                // Tables that are there cannot be gone on with as a list.
+                let line = match entry.contains_key("mirror") {
+                    true => format!("to its mirrors: {inline}"),
+                    false => format!("to that entry: mirror = [{inline}]"),
+                };
                 bail!(
-                    "{} has an entry [[registry]] for {prefix}, and of two entries only one is read. Add these lines \
-                     below that entry: [[registry.mirror]], location = \"{location}\"{}",
+                    "{} has an entry [[registry]] for {prefix}, and of two entries only one is read; nothing is \
+                     written. Add {line}",
                     path.display(),
-                    if self.mirror.is_insecure() { ", insecure = true" } else { "" }
                 );
             }
             let is_below = |registry: &RegistryHost| prefix.starts_with(&format!("{registry}/"));
@@ -134,7 +143,7 @@ impl Edit for DropIn {
                 }
             };
             let entry = entries.get_mut(at).context("the entry is there")?;
-            if mirrors(entry).any(|location| location == self.mirror.location(registry)) {
+            if mirrors(entry).contains(&self.mirror.location(registry).as_str()) {
                 continue;
             }
             let of_entry = entry.entry("mirror").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
@@ -201,8 +210,16 @@ fn prefix(entry: &Table) -> Option<&str> {
     of(entry, "prefix").filter(|prefix| !prefix.is_empty()).or_else(|| of(entry, "location"))
 }
 
-/// The locations of an entry's mirrors.
-fn mirrors(entry: &Table) -> impl Iterator<Item = &str> {
-    let mirrors = entry.get("mirror").and_then(Item::as_array_of_tables);
-    mirrors.into_iter().flatten().filter_map(|mirror| of(mirror, "location"))
+/// The locations of an entry's mirrors, however they are written.
+fn mirrors(entry: &Table) -> Vec<&str> {
+    match entry.get("mirror") {
+        Some(Item::ArrayOfTables(tables)) => {
+            tables.iter().filter_map(|mirror| of(mirror, "location")).collect()
+        }
+        Some(Item::Value(Value::Array(mirrors))) => {
+            let mirrors = mirrors.iter().filter_map(Value::as_inline_table);
+            mirrors.filter_map(|mirror| mirror.get("location")?.as_str()).collect()
+        }
+        _ => Vec::new(),
+    }
 }

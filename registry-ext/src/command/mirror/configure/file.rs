@@ -74,6 +74,11 @@ impl Root {
         Ok(Self(dir))
     }
 
+    /// The path of a file, for people.
+    pub(super) fn shown(&self, path: &Path) -> PathBuf {
+        self.0.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
     /// Returns the place of a file. Links in another root lead to files of this system, so they are refused.
     fn place(&self, path: &Path) -> Result<PathBuf> {
         let mut place = self.0.clone();
