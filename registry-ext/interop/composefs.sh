@@ -46,7 +46,7 @@ layer=$(jq -r '.layers[-1].digest' "$(layout_blob "$work/v2" "$manifest")")
 diff_id=$(jq -r '.rootfs.diff_ids[-1]' "$(layout_blob "$work/v2" "$config")")
 
 step "registry-ext writes the artifact"
-"$REGISTRY_EXT" publish "oci:$work/v2:v2" --from "oci:$work/v1:v1" --to "oci:$work/delta" --layout artifact
+"$REGISTRY_EXT" publish "oci:$work/v2:v2" --from "oci:$work/v1:v1" --to "oci:$work/delta" --for oci-delta
 artifact=$(layout_blob "$work/delta" "$(layout_manifest "$work/delta")")
 [[ -e $(layout_blob "$work/delta" "$layer") ]] && fail "the artifact holds the whole layer"
 echo "artifact: $(jq '[.layers[].size] | add' "$artifact") bytes, layer: $(stat -c %s "$(layout_blob "$work/v2" "$layer")") bytes"
@@ -73,7 +73,7 @@ printf '[[registry]]\nlocation = "%s"\ninsecure = true\n' "$registry" >"$work/ho
 for version in v1 v2; do
     skopeo --insecure-policy copy --quiet --dest-tls-verify=false "oci:$work/$version:$version" "docker://$registry/app:$version"
 done
-"$REGISTRY_EXT" publish "$registry/app:v2" --from "$registry/app:v1" --layout artifact --plain-http
+"$REGISTRY_EXT" publish "$registry/app:v2" --from "$registry/app:v1" --for oci-delta --plain-http
 published=$(skopeo inspect --raw --tls-verify=false "docker://$registry/app:sha256-${manifest#sha256:}" |
     jq -r '.manifests | if length == 1 then .[0].digest else error("\(length) referrers") end')
 repository from-registry

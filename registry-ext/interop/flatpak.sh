@@ -163,7 +163,7 @@ install_app
 same_as 0
 
 step "registry-ext publishes v1 -> v2"
-"$REGISTRY_EXT" publish "$registry/$repository:v2" --from "$registry/$repository:v1" --layout deltaindex --plain-http
+"$REGISTRY_EXT" publish "$registry/$repository:v2" --from "$registry/$repository:v1" --for flatpak --plain-http
 serve_version 2
 delta_size=$(curl -fsS -H 'Accept: application/vnd.oci.image.manifest.v1+json' \
     "http://$registry/v2/$repository/manifests/$(manifest _deltaindex | jq -r '.manifests[0].digest')" | jq '.layers[0].size')
@@ -185,7 +185,7 @@ serve_version 3
 update_to 3 without
 
 step "registry-ext adds v2 -> v3 to the same index; the second client, at v2, uses it"
-"$REGISTRY_EXT" publish "$registry/$repository:v3" --from "$registry/$repository:v2" --layout deltaindex --plain-http
+"$REGISTRY_EXT" publish "$registry/$repository:v3" --from "$registry/$repository:v2" --for flatpak --plain-http
 [[ $(manifest _deltaindex | jq '.manifests | length') == 2 ]] || fail "the index lost an entry: $(manifest _deltaindex)"
 become second
 update_to 3 with

@@ -47,6 +47,10 @@ pub const ANNOTATION_REUSED: &str = "io.github.containers.delta.reused";
 pub const ANNOTATION_REUSED_DIFF_ID: &str = "io.github.containers.delta.reused-diff-id";
 /// Annotation of a tardf3 delta and of a recipe: the work that it takes, in units of about a nanosecond of a core.
 pub const ANNOTATION_WORK: &str = "registry-ext.work";
+/// Annotation of an oci-delta artifact: the result of making tardf3 deltas for the same images.
+pub const ANNOTATION_TARDF3: &str = "registry-ext.tardf3";
+/// Its value where they save too little to be published.
+pub(crate) const TARDF3_SAVES_NOTHING: &str = "no-gain";
 /// Annotation of a layer: the diff_id of its source (`_deltaindex` only).
 pub const ANNOTATION_FROM: &str = "io.github.containers.delta.from";
 /// Annotation of a layer: what it rebuilds; a diff_id in a `_deltaindex`, a blob digest in an

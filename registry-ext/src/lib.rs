@@ -33,8 +33,11 @@
 //! # }
 //! ```
 
+#![cfg_attr(not(feature = "mirror"), allow(dead_code, unused_imports, reason = "some is for a mirror alone"))]
+
 pub mod artifact;
 pub mod blob_recipe;
+mod cost;
 pub mod credentials;
 pub mod delta;
 pub mod discover;
@@ -61,6 +64,7 @@ pub mod store;
 pub mod verify;
 pub mod watch;
 
+pub use cost::Prefer;
 pub use error::{Error, Result};
 pub use measure::Measurer;
 pub use prune::Pruner;

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::delta::{Delta, DeltaCache, LayerOf, LayersOf, MakeOptions, UnpackedLayer};
 use crate::error::blocking;
 use crate::image::{ImageIn, ImageLayer, Images, Platform, no_shared_platform};
-use crate::publish::FEW_LAYERS;
+use crate::publish::{FEW_LAYERS, saves_enough};
 use crate::watch::Watch;
 
 /// The saving of deltas between two images. Sizes are in bytes.
@@ -24,7 +24,7 @@ pub struct Measurement {
     pub layers: Vec<MeasuredLayer>,
     /// Bytes that a machine with the old image fetches for the new one without deltas.
     pub plain: u64,
-    /// Bytes that it fetches with deltas.
+    /// Bytes that it fetches with the deltas that are published by default.
     pub with_deltas: u64,
 }
 
@@ -53,11 +53,20 @@ impl MeasuredLayer {
         [self.delta_size, self.delta_index_size, self.tardf3_size].into_iter().flatten().min()
     }
 
-    /// Returns the bytes that a pull fetches for the layer.
-    pub fn fetched(&self) -> u64 {
+    /// Returns the bytes that a pull fetches for the layer, with or without tardf3 deltas.
+    fn fetched(&self, has_tardf3: bool) -> u64 {
         let whole = self.has_failed.then_some(self.blob_size);
-        self.smallest().or(whole).map_or(0, |size| size.min(self.blob_size))
+        let tardf3 = self.tardf3_size.filter(|_| has_tardf3);
+        let smallest = [self.delta_size, self.delta_index_size, tardf3].into_iter().flatten().min();
+        smallest.or(whole).map_or(0, |size| size.min(self.blob_size))
     }
+}
+
+/// Returns the bytes that a pull fetches: tardf3 deltas are published where they save enough.
+fn fetched(layers: &[MeasuredLayer]) -> u64 {
+    let sum = |has_tardf3| layers.iter().map(|layer| layer.fetched(has_tardf3)).sum();
+    let (with, without) = (sum(true), sum(false));
+    if saves_enough(with, without) { with } else { without }
 }
 
 /// The measuring of what deltas save, with its options. [`images`](Self::images) and [`layers`](Self::layers)
@@ -142,7 +151,7 @@ impl Measurer {
             platform: Some(new.platform.clone()),
             has_delta_index,
             plain: lacking.iter().map(|layer| layer.blob.size()).sum(),
-            with_deltas: layers.iter().map(MeasuredLayer::fetched).sum(),
+            with_deltas: fetched(&layers),
             layers,
         })
     }
@@ -164,12 +173,13 @@ impl Measurer {
         let delta = cache.delta(vec![old], new, Version::V2).await?;
         layer.delta_size = Some(delta.size);
         layer.seconds += delta.seconds;
+        let layers = vec![layer];
         Ok(Measurement {
             platform: None,
             has_delta_index: false,
-            plain: layer.blob_size,
-            with_deltas: layer.fetched(),
-            layers: vec![layer],
+            plain: layers.iter().map(|layer| layer.blob_size).sum(),
+            with_deltas: fetched(&layers),
+            layers,
         })
     }
 }

@@ -30,7 +30,6 @@
 mod answer;
 mod cache;
 mod connections;
-mod cost;
 mod decide;
 mod decision;
 mod dispatch;
@@ -58,7 +57,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::Result;
 use shared::Shared;
 
-pub use options::{MirrorOptions, Prefer, TlsFiles};
+pub use options::{MirrorOptions, TlsFiles};
 
 /// A mirror that is ready to serve.
 #[derive(Debug)]

@@ -24,6 +24,15 @@ pub use report::{Outcome, PublishReport, PublishedDelta};
 /// those of the artifact, which read the whole image.
 pub const FEW_LAYERS: usize = 2;
 
+/// The part of the bytes of an update in percent that tardf3 deltas save at least, against those that all clients read:
+/// they take room in the registry, and hosts work more for them.
+const MIN_SAVING: u64 = 10;
+
+/// Returns true if an update of `size` bytes with tardf3 deltas saves enough against one of `other` bytes without.
+pub(crate) const fn saves_enough(size: u64, other: u64) -> bool {
+    size.saturating_mul(100) <= other.saturating_mul(100 - MIN_SAVING)
+}
+
 /// The publishing of the deltas to images, with its options. [`publish`](Self::publish) does it.
 ///
 /// ```no_run
@@ -84,8 +93,9 @@ impl<'p> Publisher<'p> {
         self
     }
 
-    /// Sets the options for making deltas. With [`sees_through`](tar_diff::DiffOptions::sees_through), artifacts
-    /// with tardf3 deltas are written beside the others.
+    /// Sets the options for making deltas. With [`sees_through`](tar_diff::DiffOptions::sees_through), registry-ext is
+    /// one of the readers: an artifact with tardf3 deltas is written where it is at least 10% smaller than the oci-delta
+    /// artifact, beside that one if it is [asked for](Self::artifact), and in its place otherwise.
     #[must_use]
     pub fn options(mut self, options: MakeOptions) -> Self {
         self.options = options;
@@ -106,7 +116,7 @@ impl<'p> Publisher<'p> {
         self
     }
 
-    /// Says whether oci-delta artifacts are written.
+    /// Says whether oci-delta artifacts are written, for the clients that read no other.
     #[must_use]
     pub const fn artifact(mut self, artifact: bool) -> Self {
         self.artifact = artifact;

@@ -21,6 +21,7 @@ pub(crate) use exact::exact_sources;
 use exact::{exact, other_blobs};
 use fetcher::{BlobSources, Fetched, Fetcher};
 
+use crate::cost::{Pace, Prefer};
 use crate::discover::{Candidate, Discovery, choose, discover};
 use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
@@ -31,9 +32,7 @@ use crate::store::{Base, LayerStore, OciLayout, PullTarget, StoreRef};
 use crate::watch::Watch;
 use crate::{Error, Result};
 
-pub(crate) use budget::Budget;
-#[cfg(feature = "mirror")]
-pub(crate) use budget::USUAL_LINE;
+pub(crate) use budget::{Budget, USUAL_LINE};
 pub(crate) use rebuild::{Rebuilder, Spent, UsableDelta, apply};
 pub use report::{Origin, PullReport, PulledLayer};
 
@@ -54,6 +53,8 @@ pub struct Puller<'p> {
     others: Vec<Arc<dyn LayerStore>>,
     deltas: bool,
     exact: bool,
+    prefer: Prefer,
+    line: Option<u64>,
     concurrency: usize,
     max_layer_size: u64,
     temp_dir: PathBuf,
@@ -72,6 +73,8 @@ impl<'p> Puller<'p> {
             others: Vec::new(),
             deltas: true,
             exact: false,
+            prefer: Prefer::default(),
+            line: None,
             concurrency: 4,
             max_layer_size: crate::delta::MAX_LAYER_SIZE,
             temp_dir: std::env::temp_dir(),
@@ -114,6 +117,21 @@ impl<'p> Puller<'p> {
     #[must_use]
     pub const fn exact(mut self, exact: bool) -> Self {
         self.exact = exact;
+        self
+    }
+
+    /// Sets the resource that is saved first. For time, the rate of the line has to be known.
+    #[must_use]
+    pub const fn prefer(mut self, prefer: Prefer) -> Self {
+        self.prefer = prefer;
+        self
+    }
+
+    /// Sets the rate at which the registry sends, in bytes a second. Without it, the rate is the one that the first
+    /// layers are seen to have; a registry on this machine says nothing about a network.
+    #[must_use]
+    pub const fn line(mut self, rate: Option<u64>) -> Self {
+        self.line = rate;
         self
     }
 
@@ -201,7 +219,12 @@ impl<'p> Puller<'p> {
         // In the layout's own directory, so that what is downloaded can be renamed to its place.
         let downloads = ScratchDir::new_in(layout.dir())?;
         let (dir, spool) = (downloads.path().to_owned(), self.spool_options());
-        let fetcher = Fetcher { rebuilder: Rebuilder { repository, dir, spool, watch }, layout };
+        let pace = match self.prefer {
+            Prefer::Time if !chosen.is_empty() => Some(blocking(|| Ok(Pace::measured())).await?),
+            Prefer::Time | Prefer::Size => None,
+        };
+        let rebuilder = Rebuilder { repository, dir, spool, watch };
+        let fetcher = Fetcher { rebuilder, layout, pace, line: self.line };
         let fetches = missing.iter().map(|layer| {
             let deltas = chosen.get(&layer.diff_id).into_iter().flatten();
             let deltas = deltas.map(|delta| ((*delta).clone(), Arc::clone(&bases[&delta.base]))).collect();

@@ -194,6 +194,11 @@ impl Client {
         self.received.load(Ordering::Relaxed)
     }
 
+    /// True if the registry is this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        is_loopback(self.reference.registry())
+    }
+
     /// The rate at which the registry was seen to send large blobs, in bytes a second.
     pub fn line_rate(&self) -> Option<u64> {
         self.line.rate()

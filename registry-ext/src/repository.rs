@@ -55,7 +55,15 @@ impl Repository {
         }
     }
 
-    /// The fastest that a registry was seen to send a large blob, in bytes a second.
+    /// The rate of the network in bytes a second, if a registry was seen to send over it. One on this machine does not.
+    pub(crate) fn network_rate(&self) -> Option<u64> {
+        match self {
+            Self::Registry(registry) if !registry.is_local() => registry.line_rate(),
+            Self::Registry(_) | Self::Layout(_) => None,
+        }
+    }
+
+    /// The rate at which a registry was seen to send large blobs, in bytes a second.
     pub fn line_rate(&self) -> Option<u64> {
         match self {
             Self::Registry(registry) => registry.line_rate(),

@@ -74,7 +74,7 @@ async fn prune_finds_images_by_their_tags_where_the_registry_keeps_the_lists() {
     tokio::task::spawn_blocking(move || {
         let none = registry_ext(&format!("prune {app} --all --yes")).assert().success();
         assert!(stdout(&none).contains("no deltas"), "{}", stdout(&none));
-        json(&format!("publish {app}:v2 --from {app}:v1 --layout artifact"));
+        json(&format!("publish {app}:v2 --from {app}:v1 --for oci-delta"));
         assert_eq!(count(&json(&format!("list {app}:v2"))), 1);
         let pruned = json(&format!("prune {app} --all --yes"));
         assert_eq!((count(&pruned), count(&pruned[0]["artifacts"])), (1, 1), "{pruned}");
@@ -211,9 +211,12 @@ fn images_of_many_layers_get_no_deltas_that_only_flatpak_reads() {
     };
     assert!(layouts("few "));
     assert!(!layouts("many"));
-    assert!(layouts("many --layout both"));
-    assert!(!layouts("few  --layout artifact"));
+    assert!(layouts("many --for flatpak,oci-delta"));
+    assert!(!layouts("few  --for oci-delta"));
     let text = registry_ext(&format!("publish {app}:new --from {app}:many")).assert().success();
     let said = stdout(&text);
-    assert!(said.contains("_deltaindex: none") && said.contains("oci-delta: for the programs"), "{said}");
+    assert!(
+        said.contains("_deltaindex: none") && said.contains("oci-delta, cfsctl, bootc, registry-ext"),
+        "{said}"
+    );
 }

@@ -96,7 +96,7 @@ async fn the_crate_oci_delta_rebuilds_the_target() {
         let to = dir.path().join(method);
         let from = layout.dir().display();
         json(&format!(
-            "publish oci:{from}:v2 --from oci:{from}:v1 --to oci:{} --layout artifact --binary-diff {method}",
+            "publish oci:{from}:v2 --from oci:{from}:v1 --to oci:{} --for oci-delta --binary-diff {method}",
             to.display()
         ));
         let artifacts = OciLayout::open(&to).unwrap();

@@ -115,7 +115,7 @@ fn the_manifest_is_the_one_that_skopeo_gets() {
         let from = format!("oci:{}:{tag}", layout.dir().display());
         run("skopeo", &["copy", "-q", "--dest-tls-verify=false", &from, &format!("docker://{app}:{tag}")]);
     }
-    let without = json(&format!("publish {app}:v2 --from {app}:v1 --layout both --no-exact"));
+    let without = json(&format!("publish {app}:v2 --from {app}:v1 --for flatpak,oci-delta --no-exact"));
     assert!(without["recipes"].as_array().unwrap().is_empty());
     let published = json(&format!("publish {app}:v2 --from {app}:v1 --exact"));
     let recipes = published["recipes"].as_array().unwrap();
@@ -181,7 +181,7 @@ fn layouts_and_archives_are_exact_other_stores_refuse() {
     let dir = TempDir::new().unwrap();
     let layout = write_pair(dir.path());
     let images = layout.dir().display();
-    json(&format!("publish oci:{images}:v2 --from oci:{images}:v1 --exact --layout artifact"));
+    json(&format!("publish oci:{images}:v2 --from oci:{images}:v1 --exact --for oci-delta"));
     let archive = dir.path().join("host.tar").display().to_string();
     json(&format!("pull oci:{images}:v1 --into oci-archive:{archive}"));
     let report = json(&format!("pull oci:{images}:v2 --into oci-archive:{archive} --exact"));
@@ -203,7 +203,7 @@ async fn a_recipe_that_fails_costs_a_warning_and_the_blob() {
     }
     let store: PathBuf = dir.path().join("store");
     let run = async |line: String| tokio::task::spawn_blocking(move || json(&line)).await.unwrap();
-    run(format!("publish {app}:v2 --from {app}:v1 --exact --layout artifact")).await;
+    run(format!("publish {app}:v2 --from {app}:v1 --exact --for oci-delta")).await;
     run(format!("pull {app}:v1 --into oci:{}", store.display())).await;
     let verified = run(format!("verify {app}:v2")).await;
     let recipes: Vec<&Value> =

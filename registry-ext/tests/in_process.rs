@@ -15,11 +15,11 @@ use registry_ext::discover::{Published, discover};
 use registry_ext::image::resolve;
 use registry_ext::oci::{Name, descriptor_of};
 use registry_ext::publish::Publisher;
-use registry_ext::pull::{Origin, PullReport};
+use registry_ext::pull::{Origin, PullReport, Puller};
 use registry_ext::registry::{RegistryOptions, Retry};
-use registry_ext::store::OciLayout;
+use registry_ext::store::{OciLayout, PullTarget};
 use registry_ext::watch::Watch;
-use registry_ext::{Pruner, Verifier};
+use registry_ext::{Prefer, Pruner, Verifier};
 use support::bench::{Bench, warnings};
 use support::images::{TestImage, images_of, pair, push, stored_layers, write_index};
 use support::server::{Registry, Switches, error};
@@ -127,6 +127,33 @@ async fn add_wrong_deltas(bench: &Bench) {
     };
     let manifest = registry_ext::oci::Manifest::new(wrong.build(), None);
     repository.put_manifest(&manifest, None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_the_registry_sends_sooner_is_fetched_unless_bytes_count() {
+    let bench = Bench::new(Switches::default()).await;
+    bench.publish(|publisher| publisher).await.unwrap();
+    let (repository, image) = (bench.repository(), bench.images("v2").await.images.remove(0));
+    for (number, (line, prefer, is_sooner)) in [
+        (Some(1 << 40), Prefer::Time, true),
+        (Some(1 << 40), Prefer::Size, false),
+        // A modem; and a registry on this machine, which says nothing about a network.
+        (Some(1000), Prefer::Time, false),
+        (None, Prefer::Time, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let store = bench.path(&format!("store{number}"));
+        bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
+        let target = PullTarget::layout(OciLayout::open(&store).unwrap(), Some("v2"));
+        let report = Puller::new(&repository, &image).prefer(prefer).line(line).into(target).await.unwrap();
+        let layer = &report.layers[1];
+        assert_eq!(layer.from == Origin::Blob, is_sooner, "{line:?} {prefer:?}: {layer:?}");
+        let reason = layer.slower.as_deref().unwrap_or_default();
+        assert_eq!(reason.contains("the registry sends it in about 0.0 s"), is_sooner, "{reason}");
+        assert_eq!(stored_layers(&store, "v2"), bench.images.1.layers);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

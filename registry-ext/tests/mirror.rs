@@ -9,7 +9,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use futures_util::StreamExt;
-use registry_ext::mirror::{Mirror, MirrorOptions, Prefer};
+use registry_ext::Prefer;
+use registry_ext::mirror::{Mirror, MirrorOptions};
 use registry_ext::store::{OciLayout, StoreRef};
 use registry_ext::watch::Watch;
 use support::bench::Bench;
@@ -150,9 +151,14 @@ async fn headers_alone_are_those_of_the_whole_blob() {
         call.uri.path().ends_with(&path).then(|| error(StatusCode::NOT_FOUND, "BLOB_UNKNOWN"))
     });
     assert_eq!(mirror.head(&format!("blobs/{digest}")).await.status(), 404);
-    // It is here once a delta has made it.
+    // It is here a moment after a delta has made it.
     assert_eq!(mirror.blob(digest).await, blob);
-    assert_eq!(mirror.head(&format!("blobs/{digest}")).await.status(), 200);
+    let mut looks = 0;
+    while mirror.head(&format!("blobs/{digest}")).await.status() != 200 {
+        looks += 1;
+        assert!(looks < 1000);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

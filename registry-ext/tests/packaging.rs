@@ -185,7 +185,8 @@ fn the_pod_points_containerd_of_its_node_to_the_mirror() {
     let words = words.iter().map(|word| if *word == "/host" { node.path().to_str().unwrap() } else { word });
     let line = words.skip(1).collect::<Vec<_>>().join(" ");
     registry_ext(&line).assert().success();
-    let hosts = std::fs::read_to_string(node.path().join("etc/containerd/certs.d/_default/hosts.toml")).unwrap();
+    let hosts =
+        std::fs::read_to_string(node.path().join("etc/containerd/certs.d/_default/hosts.toml")).unwrap();
     assert!(hosts.contains("[host.\"http://127.0.0.1:5050\"]"), "{hosts}");
 }
 

@@ -308,7 +308,7 @@ async fn an_old_image_that_is_missing_is_a_warning_unless_it_must_not_be() {
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     };
     let (code, said) = tokio::task::spawn_blocking(move || {
-        let line = format!("publish {app}:v2 --from {app}:v0 --from {app}:v1 --layout artifact");
+        let line = format!("publish {app}:v2 --from {app}:v0 --from {app}:v1 --for oci-delta");
         let first = run(format!("publish {app}:v2 --from {app}:v0"));
         assert!(first.0 == 0 && first.1.contains("nothing is published"), "{first:?}");
         let strict = run(format!("{line} --strict"));

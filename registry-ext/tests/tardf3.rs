@@ -72,8 +72,8 @@ fn beside_the_others_and_pulled_where_smaller() {
             run("skopeo", &["copy", "-q", "--dest-tls-verify=false", &from, &to]);
         }
     }
-    let without = json(&format!("publish {plain}:v2 --from {plain}:v1 --layout both"));
-    let with = json(&format!("publish {app}:v2 --from {app}:v1 --format tardf3 --layout both"));
+    let without = json(&format!("publish {plain}:v2 --from {plain}:v1 --for flatpak,oci-delta"));
+    let with = json(&format!("publish {app}:v2 --from {app}:v1 --for flatpak,oci-delta,registry-ext"));
     assert_eq!(without["tardf3_artifacts"].as_array().unwrap().len(), 0);
     assert_eq!(with["tardf3_artifacts"].as_array().unwrap().len(), 1);
     // What other clients read is the same, byte for byte.
@@ -94,10 +94,10 @@ fn beside_the_others_and_pulled_where_smaller() {
         .filter(|(layout, _)| *layout == "tardf3")
         .collect();
     assert_eq!(outcomes, [("tardf3", "published"), ("tardf3", "no-gain")]);
-    let again = json(&format!("publish {app}:v2 --from {app}:v1 --format tardf3"));
+    let again = json(&format!("publish {app}:v2 --from {app}:v1"));
     assert!(column(&again["deltas"], "outcome").iter().all(|outcome| *outcome == "already-there"), "{again}");
     // An artifact without is no reason not to publish one with, nor the other way round.
-    let later = json(&format!("publish {plain}:v2 --from {plain}:v1 --format tardf3"));
+    let later = json(&format!("publish {plain}:v2 --from {plain}:v1"));
     assert_eq!(later["tardf3_artifacts"], with["tardf3_artifacts"]);
     assert!(later["artifacts"].as_array().unwrap().is_empty());
 
@@ -111,8 +111,8 @@ fn beside_the_others_and_pulled_where_smaller() {
     let of_artifacts = |delta: &&Value| delta["layout"] != "delta-index" && delta["layout"] != "blob-recipes";
     let verdicts: Vec<&Value> = verified.as_array().unwrap().iter().filter(of_artifacts).collect();
     assert!(verdicts.len() == 3 && verdicts.iter().all(|delta| delta["verdict"] == "right"), "{verified}");
-    let measure = |format: &str| json(&format!("measure {app}:v1 {app}:v2 {format}"))[0].clone();
-    let (measured, other) = (measure("--format tardf3"), measure(""));
+    let measure = |readers: &str| json(&format!("measure {app}:v1 {app}:v2 {readers}"))[0].clone();
+    let (measured, other) = (measure(""), measure("--for flatpak,oci-delta"));
     assert!(measured["with_deltas"].as_u64() < other["with_deltas"].as_u64(), "{measured}");
     assert!(measured["layers"][1]["tardf3_size"].is_u64() && measured["layers"][2]["tardf3_size"].is_null());
 
@@ -128,7 +128,7 @@ fn beside_the_others_and_pulled_where_smaller() {
     assert_ne!(report["layers"][2]["from"]["delta"], "tardf3", "{report}");
     assert!(report["fetched"].as_u64().unwrap() * 2 < report["plain"].as_u64().unwrap(), "{report}");
 
-    let forced = json(&format!("publish {app}:v2 --from {app}:v1 --format tardf3 --force"));
+    let forced = json(&format!("publish {app}:v2 --from {app}:v1 --force"));
     assert_eq!(forced["tardf3_artifacts"], with["tardf3_artifacts"]);
     let pruned = json(&format!("prune {app}:v2 --yes"));
     assert_eq!(pruned[0]["artifacts"].as_array().unwrap().len(), 2);
@@ -141,7 +141,7 @@ async fn the_crate_oci_delta_sees_its_own_artifact_alone() {
     let (from, to) = (layout(dir.path(), &pair()), dir.path().join("deltas"));
     let from = from.dir().display();
     json(&format!(
-        "publish oci:{from}:v2 --from oci:{from}:v1 --to oci:{} --layout artifact --format tardf3",
+        "publish oci:{from}:v2 --from oci:{from}:v1 --to oci:{} --for oci-delta,registry-ext",
         to.display()
     ));
     let layout = OciLayout::open(&to).unwrap();
@@ -182,7 +182,7 @@ impl Bench {
             push(&layout, tag, &bench.repository()).await;
         }
         let app = bench.app();
-        bench.run(&format!("publish {app}:v2 --from {app}:v1 --layout artifact --format tardf3")).await;
+        bench.run(&format!("publish {app}:v2 --from {app}:v1 --for oci-delta,registry-ext")).await;
         bench.run(&format!("pull {app}:v1 --into oci:{}", bench.store())).await;
         bench
     }

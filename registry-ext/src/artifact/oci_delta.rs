@@ -5,8 +5,9 @@ use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType
 
 use super::{
     ANNOTATION_CONTENT, ANNOTATION_REUSED, ANNOTATION_REUSED_DIFF_ID, ANNOTATION_SOURCE,
-    ANNOTATION_SOURCE_CONFIG, ANNOTATION_TARGET, ANNOTATION_TO, ARTIFACT_TYPE, ARTIFACT_TYPE_REDHAT,
-    ARTIFACT_TYPE_TARDF3, also_annotated, is_tar_diff, is_tardf3, priced,
+    ANNOTATION_SOURCE_CONFIG, ANNOTATION_TARDF3, ANNOTATION_TARGET, ANNOTATION_TO, ARTIFACT_TYPE,
+    ARTIFACT_TYPE_REDHAT, ARTIFACT_TYPE_TARDF3, TARDF3_SAVES_NOTHING, also_annotated, is_tar_diff, is_tardf3,
+    priced,
 };
 use crate::oci::{
     Annotations, EMPTY_CONFIG, EMPTY_JSON, annotated, annotation, artifact_type_of, descriptor,
@@ -60,6 +61,8 @@ pub struct OciDelta {
     pub reused: Vec<(BlobDigest, DiffId)>,
     /// The target's other layers.
     pub layers: Vec<ArtifactLayer>,
+    /// True if tardf3 deltas were made too, and do not save enough to be published. They need not be made again.
+    pub tardf3_saves_nothing: bool,
 }
 
 /// A layer of the target that the source lacks.
@@ -130,6 +133,9 @@ impl OciDelta {
         if let Some(source) = self.source {
             annotations.insert(ANNOTATION_SOURCE.into(), source.to_string());
         }
+        if self.tardf3_saves_nothing {
+            annotations.insert(ANNOTATION_TARDF3.into(), TARDF3_SAVES_NOTHING.into());
+        }
         annotations
     }
 
@@ -168,6 +174,9 @@ impl OciDelta {
                 .ok_or_else(|| broken("the digest of the source's config is missing"))?,
             reused: reused.into_iter().map(BlobDigest).zip(reused_diff_ids.into_iter().map(DiffId)).collect(),
             layers: layers.collect(),
+            tardf3_saves_nothing: annotations
+                .get(ANNOTATION_TARDF3)
+                .is_some_and(|of| of == TARDF3_SAVES_NOTHING),
         })
     }
 }

@@ -101,6 +101,7 @@ fn an_artifact_is_read_as_it_was_written() {
             ArtifactLayer::original(&original).unwrap(),
         ],
         kind: Kind::OciDelta,
+        tardf3_saves_nothing: false,
     };
     let bytes = artifact.build();
     let manifest = parse_manifest("artifact", &bytes).unwrap();
@@ -108,6 +109,9 @@ fn an_artifact_is_read_as_it_was_written() {
     assert_eq!(bytes, artifact.build());
     let deltas: Vec<bool> = artifact.layers.iter().map(ArtifactLayer::is_delta).collect();
     assert_eq!(deltas, [true, true, false]);
+
+    let tried = OciDelta { tardf3_saves_nothing: true, ..artifact.clone() };
+    assert_eq!(OciDelta::parse(&parse_manifest("artifact", &tried.build()).unwrap()).unwrap(), tried);
 
     let json = String::from_utf8(bytes).unwrap();
     for (artifact_type, kind) in [(ARTIFACT_TYPE_REDHAT, Kind::Older), (ARTIFACT_TYPE_TARDF3, Kind::Tardf3)] {

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod line;
 mod mirror;
 mod operands;
 
@@ -15,7 +16,8 @@ use registry_ext::reference::ImageRef;
 use registry_ext::store::StoreRef;
 use tar_diff::{DiffArgs, DiffOptions, Method};
 
-pub(crate) use mirror::{ClientArg, ConfigureArgs, MirrorArgs, MirrorCommand, PreferArg};
+use line::LineArgs;
+pub(crate) use mirror::{ClientArg, ConfigureArgs, MirrorArgs, MirrorCommand};
 pub(crate) use operands::Measured;
 use operands::image;
 
@@ -146,10 +148,8 @@ pub(crate) struct MakeArgs {
     /// How deltas of files are made; _deltaindex is always bsdiff, since its clients read no other
     #[arg(long, value_enum, default_value_t, value_name = "METHOD")]
     binary_diff: Method,
-    /// Newest format: with tardf3, deltas that see through .gz, .xz, .zst and .jar files are made too, in
-    /// an artifact of their own that registry-ext alone reads [default: what the method needs]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    format: Option<Format>,
+    #[command(flatten)]
+    pub(crate) readers: ReadersArgs,
     #[command(flatten)]
     effort: DiffArgs,
 }
@@ -159,46 +159,78 @@ impl MakeArgs {
     pub(crate) fn options(&self, temp_dir: &Path) -> DiffOptions {
         let mut options = self.effort.options(cli::resources::memory_budget());
         options.method = self.binary_diff;
-        options.sees_through = self.format == Some(Format::Tardf3);
+        options.sees_through = self.readers.registry_ext();
         options.temp_dir = temp_dir.to_owned();
         options
     }
 }
 
-/// The newest format of the deltas that are made.
+/// A program that reads deltas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Beside the deltas that other clients read, those that see through compression
-    Tardf3,
+enum Reader {
+    /// flatpak: the index _deltaindex
+    Flatpak,
+    /// oci-delta, cfsctl and bootc: an artifact that refers to the image
+    OciDelta,
+    /// registry-ext: the same artifact, one with tardf3 deltas where these save at least 10%, and recipes for its mirror;
+    /// the last two to a layout only if they are asked for
+    RegistryExt,
 }
 
-/// Where deltas are published.
+/// The former names of readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LayoutArg {
-    /// The artifact; for old images of one or two layers, as those of flatpak, the index as well
+enum LayoutArg {
     Auto,
-    /// The index _deltaindex, which flatpak reads
     Deltaindex,
-    /// An oci-delta artifact that refers to the image
     Artifact,
-    /// Both
     Both,
 }
 
-impl LayoutArg {
-    /// Tells whether artifacts are written.
-    pub(crate) const fn artifact(self) -> bool {
-        !matches!(self, Self::Deltaindex)
-    }
+/// The programs that deltas are made for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReadersArgs {
+    /// The programs to make deltas for, with commas between them [default: all; flatpak only if the old image has one or
+    /// two layers, as its images have]
+    #[arg(long = "for", value_enum, value_delimiter = ',', value_name = "READER")]
+    readers: Vec<Reader>,
+    #[arg(long, value_enum, value_name = "LAYOUT", hide = true, conflicts_with = "readers")]
+    layout: Option<LayoutArg>,
+}
 
-    /// Tells whether `_deltaindex` is written.
-    pub(crate) const fn delta_index(self) -> bool {
-        !matches!(self, Self::Artifact)
+impl ReadersArgs {
+    fn has(&self, reader: Reader) -> bool {
+        match self.layout {
+            None => self.readers.is_empty() || self.readers.contains(&reader),
+            Some(LayoutArg::Auto | LayoutArg::Both) => true,
+            Some(LayoutArg::Deltaindex) => reader == Reader::Flatpak,
+            Some(LayoutArg::Artifact) => reader == Reader::OciDelta,
+        }
     }
 
     /// Most layers of an old image for which `_deltaindex` is written.
-    pub(crate) const fn max_layers(self) -> usize {
-        if matches!(self, Self::Auto) { FEW_LAYERS } else { usize::MAX }
+    pub(crate) fn max_layers(&self) -> usize {
+        let is_asked_for = self.readers.contains(&Reader::Flatpak)
+            || matches!(self.layout, Some(LayoutArg::Deltaindex | LayoutArg::Both));
+        match (self.has(Reader::Flatpak), is_asked_for) {
+            (false, _) => 0,
+            (true, false) => FEW_LAYERS,
+            (true, true) => usize::MAX,
+        }
+    }
+
+    /// True if the artifact is written whatever else there is.
+    pub(crate) fn artifact(&self) -> bool {
+        self.has(Reader::OciDelta)
+    }
+
+    /// True if registry-ext was named as a reader.
+    pub(crate) fn names_registry_ext(&self) -> bool {
+        self.readers.contains(&Reader::RegistryExt)
+    }
+
+    /// True if registry-ext is a reader.
+    pub(crate) fn registry_ext(&self) -> bool {
+        self.has(Reader::RegistryExt)
     }
 }
 
@@ -213,9 +245,6 @@ pub(crate) struct PublishArgs {
     /// Publish here instead of where the new image is: a repository, oci:DIR or oci-archive:FILE
     #[arg(long, value_name = "REF", value_parser = image)]
     pub(crate) to: Option<ImageRef>,
-    /// Which layouts to write
-    #[arg(long, value_enum, default_value_t = LayoutArg::Auto, value_name = "LAYOUT")]
-    pub(crate) layout: LayoutArg,
     /// Only this platform of an index [default: all]
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<Platform>,
@@ -223,7 +252,7 @@ pub(crate) struct PublishArgs {
     /// `registry-ext mirror` and `pull --exact` make the layers bit for bit
     #[arg(long)]
     pub(crate) exact: bool,
-    /// Publish no recipes [default: those of the layers that have a delta, to a registry]
+    /// Publish no recipes [default: those of the layers that have a delta, to a registry, for registry-ext]
     #[arg(long, conflicts_with = "exact")]
     pub(crate) no_exact: bool,
     /// Make and replace deltas that are published already
@@ -269,6 +298,8 @@ pub(crate) struct PullArgs {
     /// `publish --exact` found out, and fetch those of which it is not known; for oci: and oci-archive:
     #[arg(long)]
     pub(crate) exact: bool,
+    #[command(flatten)]
+    pub(crate) line: LineArgs,
     /// Pull only if the holder of the public key in FILE (PEM) has signed the image, as `cosign sign
     /// --key` does
     #[arg(long, value_name = "FILE")]
@@ -315,9 +346,6 @@ pub(crate) struct MeasureArgs {
     /// The new image, or a file with a new layer
     #[arg(value_name = "NEW")]
     pub(crate) new: Measured,
-    /// The layouts to make deltas for, as for publish
-    #[arg(long, value_enum, default_value_t = LayoutArg::Auto, value_name = "LAYOUT")]
-    pub(crate) layout: LayoutArg,
     /// Only this platform of an index [default: all]
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<Platform>,
@@ -345,16 +373,17 @@ mod tests {
     #[test]
     fn every_command_is_read() {
         for line in [
-            "publish h/a:v2 --from h/a:v1 --from oci:x:v0 --layout deltaindex --plain-http",
+            "publish h/a:v2 --from h/a:v1 --from oci:x:v0 --for flatpak --plain-http",
             "publish oci:x:v2 --from oci:x:v1 --to oci-archive:d.tar --json",
-            "publish h/a:v2 --from h/a:v1 --format tardf3 --layout artifact --exact",
+            "publish h/a:v2 --from h/a:v1 --for registry-ext,oci-delta --exact",
             "list h/a:v2 --plain-http=false --platform linux/arm64/v8",
-            "pull h/a:v2 --into oci:x --exact --verify-key cosign.pub",
+            "pull h/a:v2 --into oci:x --exact --prefer size --line 100 --verify-key cosign.pub",
             "pull h/a:v2 --into tree:x --source tree:/ --source containers-storage: --source docker: --source containerd:/srv/c",
             "verify h/a:v2 --from h/a:v1",
             "prune h/a:v2 --keep h/a:v1 --all --dry-run",
             "prune h/a:v2 --yes",
-            "measure h/a:v1 h/a:v2 --binary-diff auto --level 3",
+            "measure h/a:v1 h/a:v2 --for flatpak --binary-diff auto --level 3",
+            "publish h/a:v2 --from h/a:v1 --layout artifact",
             "mirror --source containers-storage: --upstream h.io",
             "mirror configure podman --registry h.io --registry localhost:5000 --write --root x --mirror [::1]:5050",
             "mirror configure cri-o --remove --json",

@@ -9,13 +9,13 @@ use registry_ext::discover::Published;
 use registry_ext::measure::{MeasuredLayer, Measurement};
 use registry_ext::publish::FEW_LAYERS;
 
-use super::args::{LayoutArg, MeasureArgs, Measured, short};
+use super::args::{MeasureArgs, Measured, short};
 use super::context::Context;
 use super::print_json;
 use super::table::{Table, percent};
 
 pub(super) async fn run(context: &Context, args: &MeasureArgs) -> Result<()> {
-    let max_layers = if args.layout.delta_index() { args.layout.max_layers() } else { 0 };
+    let max_layers = args.make.readers.max_layers();
     let measurer = Measurer::new()
         .options(context.make_options(args.make.options(&context.temp_dir)))
         .delta_index_max_layers(max_layers)
@@ -41,11 +41,11 @@ pub(super) async fn run(context: &Context, args: &MeasureArgs) -> Result<()> {
         return print_json(&measurements);
     }
     let mut text = Text::new();
-    measurements.iter().for_each(|measurement| show(measurement, args.layout, &mut text));
+    measurements.iter().for_each(|measurement| show(measurement, max_layers, &mut text));
     Ok(text.print()?)
 }
 
-fn show(measurement: &Measurement, layout: LayoutArg, text: &mut Text) {
+fn show(measurement: &Measurement, max_layers: usize, text: &mut Text) {
     let mut table =
         Table::new(&["layer", ">blob", ">oci-delta", ">_deltaindex", ">tardf3", ">smallest", ">seconds"]);
     let size = |size: Option<u64>| size.map_or_else(|| "-".into(), |size| size.to_string());
@@ -81,7 +81,7 @@ fn show(measurement: &Measurement, layout: LayoutArg, text: &mut Text) {
             text.line(made.readers());
         }
     }
-    if layout == LayoutArg::Auto && measurement.platform.is_some() && !measurement.has_delta_index {
+    if max_layers == FEW_LAYERS && measurement.platform.is_some() && !measurement.has_delta_index {
         text.line(no_delta_index());
     }
 }
@@ -90,6 +90,6 @@ fn show(measurement: &Measurement, layout: LayoutArg, text: &mut Text) {
 pub(super) fn no_delta_index() -> String {
     format!(
         "_deltaindex: none, since the old image has over {FEW_LAYERS} layers and only flatpak, whose images have \
-         one, reads it first; --layout both makes them"
+         one, reads it first; --for flatpak makes them"
     )
 }

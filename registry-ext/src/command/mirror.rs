@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use cli::{LogWriter, Misuse, Text};
-use registry_ext::mirror::{Mirror, MirrorOptions, Prefer, TlsFiles};
+use registry_ext::mirror::{Mirror, MirrorOptions, TlsFiles};
 use registry_ext::scratch;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::args::{MirrorArgs, MirrorCommand, PreferArg};
+use super::args::{MirrorArgs, MirrorCommand};
 use super::context::Context;
 
 pub(super) use configure::{MirrorAddress, RegistryHost};
@@ -39,11 +39,8 @@ async fn serve(context: &Context, args: &MirrorArgs) -> Result<()> {
     options.upstreams = args.upstream.iter().map(known).collect();
     options.sources.clone_from(&args.source);
     options.cache_size = args.cache_size << 20;
-    options.line = args.line.map(|mbit| mbit * 125_000);
-    options.prefer = match args.prefer {
-        PreferArg::Time => Prefer::Time,
-        PreferArg::Size => Prefer::Size,
-    };
+    options.line = args.line.rate();
+    options.prefer = args.line.prefer();
     if let (Some(certificates), Some(key)) = (args.tls_cert.clone(), args.tls_key.clone()) {
         options.tls = Some(TlsFiles { certificates, key });
     }

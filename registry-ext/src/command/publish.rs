@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use cli::Text;
 use registry_ext::discover::Published;
 use registry_ext::image::Images;
-use registry_ext::publish::{Outcome, PublishReport, RecipeOutcome, Recipes};
+use registry_ext::publish::{Outcome, PublishReport, PublishedDelta, RecipeOutcome, Recipes};
 use registry_ext::reference::ImageRef;
 use registry_ext::repository::Repository;
 use registry_ext::scratch::ScratchDir;
@@ -69,11 +69,14 @@ async fn publish(
     new: &Images,
     to: &Repository,
 ) -> registry_ext::Result<PublishReport> {
+    let mut options = args.make.options(&context.temp_dir);
+    // cfsctl reads a layout of a single artifact alone.
+    options.sees_through &= matches!(to, Repository::Registry(_)) || args.make.readers.names_registry_ext();
     let publisher = Publisher::new(to, new)
-        .options(context.make_options(args.make.options(&context.temp_dir)))
-        .delta_index(args.layout.delta_index())
-        .delta_index_max_layers(args.layout.max_layers())
-        .artifact(args.layout.artifact())
+        .options(context.make_options(options))
+        .delta_index(args.make.readers.max_layers() > 0)
+        .delta_index_max_layers(args.make.readers.max_layers())
+        .artifact(args.make.readers.artifact())
         .recipes(recipes(args, to))
         .force(args.force)
         .watch(&context.watch);
@@ -85,7 +88,7 @@ async fn publish(
 fn recipes(args: &PublishArgs, to: &Repository) -> Recipes {
     match (args.exact, args.no_exact, to) {
         (true, ..) => Recipes::All,
-        (false, false, Repository::Registry(_)) => Recipes::WithDeltas,
+        (false, false, Repository::Registry(_)) if args.make.readers.registry_ext() => Recipes::WithDeltas,
         _ => Recipes::None,
     }
 }
@@ -129,10 +132,19 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
         ]);
     }
     let mut text = if report.deltas.is_empty() { Text::of("no deltas were made") } else { table.text() };
-    text.append(&readers(report));
-    if report.recipes.is_empty() {
-        return Ok(text.print()?);
+    if !report.recipes.is_empty() {
+        text.append(&recipes_table(report).text());
     }
+    if !report.deltas.is_empty() {
+        text.append(&readers(report).text());
+    }
+    if !report.not_in_delta_index.is_empty() {
+        text.line(no_delta_index());
+    }
+    Ok(text.print()?)
+}
+
+fn recipes_table(report: &PublishReport) -> Table {
     let mut table = Table::new(&["layer", ">blob", ">recipe", "mirror, pull --exact"]);
     for recipe in &report.recipes {
         table.row(vec![
@@ -148,21 +160,57 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
             },
         ]);
     }
-    text.append(&table.text());
-    Ok(text.print()?)
+    table
 }
 
-/// The programs that read what was published, and what was left out.
-fn readers(report: &PublishReport) -> Text {
-    let mut text = Text::new();
-    for layout in [Published::Artifact, Published::DeltaIndex, Published::Tardf3] {
+/// The cost and the saving of what was published, for the programs that read it.
+fn readers(report: &PublishReport) -> Table {
+    let mut table = Table::new(&["layout", "for", ">stored", ">fetched", ">blobs", ">ratio", ">seconds"]);
+    for layout in [Published::Artifact, Published::Tardf3, Published::DeltaIndex] {
+        let deltas: Vec<_> = report.deltas.iter().filter(|delta| delta.layout == layout).collect();
         let is_there = |outcome| matches!(outcome, Outcome::Published | Outcome::AlreadyThere);
-        if report.deltas.iter().any(|delta| delta.layout == layout && is_there(delta.outcome)) {
-            text.line(layout.readers());
+        if !deltas.iter().any(|delta| is_there(delta.outcome)) {
+            continue;
         }
+        let made = deltas.iter().filter(|delta| delta.outcome == Outcome::Published);
+        let stored: u64 = made.filter_map(|delta| delta.delta_size).sum();
+        // Nothing is known of deltas that were there but that they are.
+        let is_known = deltas.iter().all(|delta| delta.outcome != Outcome::AlreadyThere);
+        let fetched: u64 = deltas.iter().map(|delta| fetched(report, delta)).sum();
+        let blobs: u64 = deltas.iter().map(|delta| delta.blob_size).sum();
+        let seconds: f64 = deltas.iter().filter_map(|delta| delta.seconds).sum();
+        let known = |text: String| if is_known { text } else { "-".into() };
+        table.row(vec![
+            layout.name().into(),
+            layout.clients().join(", "),
+            stored.to_string(),
+            known(fetched.to_string()),
+            blobs.to_string(),
+            known(percent(fetched, blobs)),
+            format!("{seconds:.1}"),
+        ]);
     }
-    if !report.not_in_delta_index.is_empty() {
-        text.line(no_delta_index());
+    let stored: u64 = report.recipes.iter().filter_map(|recipe| recipe.recipe_size).sum();
+    if stored > 0 {
+        let dash = || "-".to_owned();
+        let clients = "podman, containerd, docker through a mirror; pull --exact".into();
+        table.row(vec!["recipes".into(), clients, stored.to_string(), dash(), dash(), dash(), dash()]);
     }
-    text
+    table
+}
+
+/// Bytes that a client fetches for a layer: the delta of its layout, the one of another that it is not smaller than,
+/// or the blob.
+fn fetched(report: &PublishReport, delta: &PublishedDelta) -> u64 {
+    match (delta.outcome, delta.delta_size) {
+        (Outcome::Published, Some(size)) => size,
+        (Outcome::NoGain, Some(size)) => {
+            let other = report.deltas.iter().find(|other| {
+                let pair = (&other.old, &other.new, other.diff_id) == (&delta.old, &delta.new, delta.diff_id);
+                pair && other.layout == Published::Artifact
+            });
+            other.and_then(|other| other.delta_size).unwrap_or(size)
+        }
+        _ => delta.blob_size,
+    }
 }

@@ -42,6 +42,8 @@ pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
         .named(&args.image)
         .deltas(!args.no_deltas)
         .exact(args.exact)
+        .prefer(args.line.prefer())
+        .line(args.line.rate())
         .concurrency(context.concurrency)
         .temp_dir(&context.temp_dir)
         .watch(&context.watch);
@@ -78,6 +80,7 @@ fn show(context: &Context, report: &PullReport) -> Result<()> {
         let from = match layer.from {
             Origin::Local => "here",
             Origin::Delta(layout) => layout.name(),
+            Origin::Blob if layer.slower.is_some() => "blob, sooner",
             Origin::Blob => "blob",
             _ => "?",
         };

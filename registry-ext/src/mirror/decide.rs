@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::cost;
 use super::decision::{Decision, ImageEntry, RebuildPlan};
-use super::options::Prefer;
 use super::shared::Shared;
 use super::upstreams::Upstream;
+use crate::cost::{Prefer, keep_faster};
 use crate::discover::{choose, discover};
 use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
@@ -65,6 +64,7 @@ async fn try_decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -
     let bases = bases(&shared.stores().await?, &found.candidates, &shared.watch).await?;
     let layers: Vec<&ImageLayer> = image.layers.iter().collect();
     let chosen = choose(&layers, &found.candidates, |base| bases.contains_key(&base));
+    let line = shared.line(&upstream.registry).filter(|_| shared.prefer == Prefer::Time);
     let (mut rebuilt, mut reasons) = (HashMap::new(), HashMap::new());
     for layer in layers {
         let usable = chosen.get(&layer.diff_id).into_iter().flatten();
@@ -80,11 +80,15 @@ async fn try_decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -
             continue;
         }
         match exact_sources(layer, deltas, &found.blob_recipes) {
-            Some((deltas, recipe)) if !deltas.is_empty() => {
-                let plan = RebuildPlan { layer: layer.clone(), deltas, recipe };
-                match too_slow(shared, upstream, &plan) {
-                    Some(reason) => drop(reasons.insert(layer.digest, reason)),
-                    None => drop(rebuilt.insert(layer.digest, plan)),
+            Some((mut deltas, recipe)) if !deltas.is_empty() => {
+                if let Some(line) = line {
+                    let known = (&shared.pace, line);
+                    let slower =
+                        keep_faster(layer, &mut deltas, |(delta, _)| &delta.blob, recipe.as_ref(), known);
+                    reasons.extend(slower.map(|reason| (layer.digest, reason)));
+                }
+                if !deltas.is_empty() {
+                    rebuilt.insert(layer.digest, RebuildPlan { layer: layer.clone(), deltas, recipe });
                 }
             }
             Some(_) => {
@@ -99,15 +103,4 @@ async fn try_decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -
     let (cache, manifest, config) = (Arc::clone(&shared.cache), manifest.clone(), image.config.clone());
     blocking(move || cache.keep_image(&manifest, &config)).await?;
     Ok(Decision { image: Some(image), rebuilt, reasons })
-}
-
-/// Returns the reason not to make a layer of its delta, if its registry sends it sooner.
-fn too_slow(shared: &Shared, upstream: &Upstream, plan: &RebuildPlan) -> Option<String> {
-    let line = shared.line(&upstream.registry).filter(|_| shared.prefer == Prefer::Time)?;
-    let (made, fetched) = cost::seconds(plan, &shared.pace, line);
-    (made > fetched).then(|| {
-        format!(
-            "the registry sends it in about {fetched:.1} s, making it of its delta takes about {made:.1} s"
-        )
-    })
 }

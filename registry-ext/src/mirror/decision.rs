@@ -8,6 +8,7 @@ use layer::BlobDigest;
 use oci_spec::image::Descriptor;
 use tokio::sync::OnceCell;
 
+use crate::cost::Way;
 use crate::image::{Image, ImageLayer};
 use crate::oci::Manifest;
 use crate::pull::UsableDelta;
@@ -57,4 +58,12 @@ pub(super) struct Decision {
     pub(super) rebuilt: HashMap<BlobDigest, RebuildPlan>,
     /// Why others are not, for people.
     pub(super) reasons: HashMap<BlobDigest, String>,
+}
+
+impl RebuildPlan {
+    /// The best of its deltas with the recipe; `None` if there is no delta.
+    pub(super) fn way(&self) -> Option<Way<'_>> {
+        let (delta, _) = self.deltas.front()?;
+        Some(Way { layer: &self.layer, delta: &delta.blob, recipe: self.recipe.as_ref() })
+    }
 }

@@ -3,21 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cost::Prefer;
 use crate::registry::RegistryOptions;
 use crate::store::StoreRef;
 
 /// The bytes of blobs that are kept unless said otherwise.
 const CACHE_SIZE: u64 = 10 << 30;
-
-/// The resource that a mirror saves first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Prefer {
-    /// Time: a layer that its registry sends sooner than it is made of its delta is fetched.
-    #[default]
-    Time,
-    /// Bytes: every delta is used that saves some.
-    Size,
-}
 
 /// The options of a mirror.
 #[derive(Debug, Clone)]

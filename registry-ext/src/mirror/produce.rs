@@ -15,13 +15,13 @@ use tempfile::NamedTempFile;
 use tokio::time::timeout;
 
 use super::cache::Reserved;
-use super::cost;
 use super::decision::{ImageEntry, RebuildPlan};
 use super::history::{Outcome, PulledLayer};
 use super::productions::{Product, Progress, Receiver, Sender};
 use super::shared::Shared;
 use super::upstreams::{NamedBlob, Upstream};
 use crate::blob_recipe::BlobRecipe;
+use crate::cost::Way;
 use crate::error::blocking;
 use crate::pull::{Budget, Rebuilder, Spent, USUAL_LINE};
 use crate::registry::BlobStream;
@@ -153,7 +153,8 @@ impl Production {
     async fn rebuild(self, plan: &RebuildPlan) {
         let (began, mut spent) = (Instant::now(), Spent::default());
         let line = self.upstream.client.line_rate();
-        let expected = cost::seconds(plan, &self.shared.pace, line.unwrap_or(USUAL_LINE)).0;
+        let expected = plan.way().map(|way| way.seconds(&self.shared.pace, line.unwrap_or(USUAL_LINE)));
+        let expected = expected.unwrap_or_default();
         let longest = Duration::from_secs_f64(expected.min(86_400.0) * PATIENCE_FACTOR) + MIN_PATIENCE;
         let budget = Budget::new(&plan.layer, line, self.shared.max_layer_size).within(longest);
         let made = async {
@@ -161,7 +162,7 @@ impl Production {
             let began = Instant::now();
             let made = self.try_rebuild(plan, budget, &mut spent).await?;
             // With the download of the delta, which is small where the delta is worth it.
-            self.shared.pace.learn(cost::work(plan), began.elapsed());
+            self.shared.pace.learn(plan.way().map_or(0, Way::work), began.elapsed());
             Ok(made)
         };
         let late = || Error::malformed("the delta", format!("it takes over {} s", longest.as_secs()));

@@ -10,13 +10,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::cache::BlobCache;
-use super::cost::Pace;
 use super::history::History;
 use super::metrics::Metrics;
-use super::options::{MirrorOptions, Prefer};
+use super::options::MirrorOptions;
 use super::productions::Productions;
 use super::upstreams::Upstreams;
 use crate::Result;
+use crate::cost::{Pace, Prefer};
 use crate::error::blocking;
 use crate::scratch::ScratchDir;
 use crate::store::{LayerStore, StoreRef};
@@ -76,7 +76,7 @@ impl Shared {
             rebuilds: Semaphore::new(cores),
             max_layer_size: options.max_layer_size,
             prefer: options.prefer,
-            pace: Pace::default(),
+            pace: Pace::measured(),
             line: options.line,
             patience: options.patience,
             manifest_timeout: options.manifest_timeout,

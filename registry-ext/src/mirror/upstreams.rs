@@ -12,7 +12,7 @@ use super::decision::ImageEntry;
 use crate::Result;
 use crate::error::blocking;
 use crate::oci::{Manifest, digest_of, parse_manifest};
-use crate::registry::{Client, RegistryOptions, is_loopback};
+use crate::registry::{Client, RegistryOptions};
 use crate::repository::Repository;
 
 /// Most repositories that are known at one time.
@@ -194,12 +194,9 @@ impl Upstreams {
 
     /// The fastest that a registry was seen to send, in bytes a second. One on this machine is as if it were not seen.
     pub(super) fn line_rate(&self, registry: &str) -> Option<u64> {
-        if is_loopback(registry) {
-            return None;
-        }
         let known = self.known();
         let of_registry = known.values().filter(|(upstream, _)| upstream.registry == registry);
-        of_registry.filter_map(|(upstream, _)| upstream.client.line_rate()).max()
+        of_registry.filter_map(|(upstream, _)| upstream.repository.network_rate()).max()
     }
 
     /// Bytes that each registry has sent.

@@ -4,111 +4,143 @@
 use delta_format::Version;
 use layer::Digest;
 
-use super::Outcome;
 use super::image::ImagePublisher;
+use super::{Outcome, saves_enough};
 use crate::Result;
 use crate::artifact::oci_delta::{ArtifactLayer, Kind, OciDelta};
+use crate::delta::Delta;
 use crate::discover::{Published, discover};
 use crate::image::{Image, ImageIn, ImageLayer};
 use crate::oci::{EMPTY_CONFIG, EMPTY_JSON, Manifest};
 
-impl ImagePublisher<'_> {
+/// The layer of an artifact that is about to be published.
+struct PlannedLayer<'p> {
+    layer: &'p ImageLayer,
+    /// Its delta, the delta of another artifact, or the layer itself.
+    blob: ArtifactLayer,
+    /// The delta that was made for it.
+    delta: Option<Delta>,
+    outcome: Outcome,
+}
+
+impl PlannedLayer<'_> {
+    /// Returns true if the delta that was made is what the artifact has.
+    fn has_own_delta(&self) -> bool {
+        self.outcome == Outcome::Published
+    }
+
+    /// Returns true if the delta that was made is another one than that for all clients.
+    fn sees_through(&self) -> bool {
+        self.delta.as_ref().is_some_and(|delta| delta.version == Version::V3)
+    }
+}
+
+impl<'p> ImagePublisher<'p> {
     /// Publishes the artifacts from `source`, unless they would save nothing or are there.
-    pub(super) async fn artifacts(&mut self, source: &ImageIn<'_>) -> Result<()> {
-        let sees_through = self.publisher.options.diff.sees_through;
-        if sees_through && self.artifact_from(source.image, Kind::Tardf3).is_none() {
-            // First, since most of them see through nothing and serve the other artifact too.
-            for layer in self.target.layers_not_in(source.image) {
-                self.delta_of_image(source, layer, Version::V3).await?;
-            }
-        }
-        let others = match self.publisher.artifact {
-            true => self.oci_delta(source).await?,
-            false => Vec::new(),
-        };
-        match sees_through {
-            true => self.tardf3(source, &others).await,
-            false => Ok(()),
-        }
-    }
-
-    /// Publishes what all clients of oci-delta read. Gives its layers.
-    async fn oci_delta(&mut self, source: &ImageIn<'_>) -> Result<Vec<ArtifactLayer>> {
-        let lacking = self.target.layers_not_in(source.image);
-        if let Some(artifact) = self.artifact_from(source.image, Kind::OciDelta) {
-            let layers = artifact.layers.clone();
-            for layer in lacking {
-                self.note(source.image, layer, Published::Artifact, None, Outcome::AlreadyThere);
-            }
-            return Ok(layers);
-        }
-        let mut layers = Vec::new();
-        for layer in lacking {
-            let Some(delta) = self.delta_of_image(source, layer, Version::V2).await? else {
-                self.note(source.image, layer, Published::Artifact, None, Outcome::Failed);
-                layers.push(ArtifactLayer::original(&layer.blob)?);
-                continue;
-            };
-            let is_smaller = delta.size < layer.blob.size();
-            let outcome = if is_smaller { Outcome::Published } else { Outcome::NotSmaller };
-            self.note(source.image, layer, Published::Artifact, Some(delta.size), outcome);
-            layers.push(match is_smaller {
-                true => {
-                    self.put_delta(&delta).await?;
-                    ArtifactLayer { to: layer.digest, blob: delta.descriptor() }
-                }
-                false => ArtifactLayer::original(&layer.blob)?,
-            });
-        }
-        if layers.iter().any(ArtifactLayer::is_delta) {
-            let put = self.put_artifact(source.image, Kind::OciDelta, layers.clone()).await;
-            let digest = put.inspect_err(|_| self.note_refusal(source.image, Published::Artifact))?;
-            self.report.artifacts.push(digest);
-        }
-        Ok(layers)
-    }
-
-    /// Publishes an artifact with tardf3 deltas where they are smaller than what the layer has in
-    /// `others`, and with that where they are not: like any artifact, it needs no other.
-    async fn tardf3(&mut self, source: &ImageIn<'_>, others: &[ArtifactLayer]) -> Result<()> {
-        let lacking = self.target.layers_not_in(source.image);
-        if self.artifact_from(source.image, Kind::Tardf3).is_some() {
-            for layer in lacking {
-                self.note(source.image, layer, Published::Tardf3, None, Outcome::AlreadyThere);
-            }
+    ///
+    /// The one with tardf3 deltas is published where it saves enough. Its reader reads the other one too.
+    pub(super) async fn artifacts(&mut self, source: &ImageIn<'p>) -> Result<()> {
+        let known = self.artifact_from(source.image, Kind::OciDelta).cloned();
+        let known_tardf3 = self.artifact_from(source.image, Kind::Tardf3).is_some();
+        let is_tried = known_tardf3 || known.as_ref().is_some_and(|known| known.tardf3_saves_nothing);
+        let (is_for_all, sees_through) = (self.publisher.artifact, self.publisher.options.diff.sees_through);
+        if !is_for_all && !sees_through {
             return Ok(());
         }
-        let (mut layers, mut is_worth_it) = (Vec::new(), false);
-        for layer in lacking {
-            let delta = self.delta_of_image(source, layer, Version::V3).await?;
-            let other = others.iter().find(|other| other.to == layer.digest && other.is_delta());
-            let Some(delta) = delta else {
-                self.note(source.image, layer, Published::Tardf3, None, Outcome::Failed);
-                layers.push(match other {
-                    Some(other) => other.clone(),
-                    None => ArtifactLayer::original(&layer.blob)?,
-                });
-                continue;
-            };
-            let other = other.filter(|other| other.blob.size() <= delta.size);
-            let (blob, outcome) = match other {
-                Some(other) => (other.clone(), Outcome::NoGain),
-                None if delta.size < layer.blob.size() => {
-                    self.put_delta(&delta).await?;
-                    (ArtifactLayer { to: layer.digest, blob: delta.descriptor() }, Outcome::Published)
-                }
-                None => (ArtifactLayer::original(&layer.blob)?, Outcome::NotSmaller),
-            };
-            is_worth_it |= outcome == Outcome::Published && delta.version == Version::V3;
-            self.note(source.image, layer, Published::Tardf3, Some(delta.size), outcome);
-            layers.push(blob);
+        let mut tardf3 = Vec::new();
+        if sees_through && !is_tried {
+            // First, since most of them see through nothing and serve the other artifact too.
+            for layer in self.target.layers_not_in(source.image) {
+                tardf3.push((layer, self.delta_of_image(source, layer, Version::V3).await?));
+            }
         }
-        if is_worth_it {
-            let put = self.put_artifact(source.image, Kind::Tardf3, layers).await;
-            let digest = put.inspect_err(|_| self.note_refusal(source.image, Published::Tardf3))?;
-            self.report.tardf3_artifacts.push(digest);
+        let (planned, others) = match &known {
+            Some(known) => (None, known.layers.clone()),
+            // Its reader has the other one.
+            None if !is_for_all && known_tardf3 => (None, Vec::new()),
+            None => {
+                let planned = self.plan(source).await?;
+                let others = planned.iter().map(|layer| layer.blob.clone()).collect();
+                (Some(planned), others)
+            }
+        };
+        let tardf3 = tardf3.into_iter().map(|(layer, delta)| plan_tardf3(layer, delta, &others));
+        let mut tardf3 = tardf3.collect::<Result<Vec<_>>>()?;
+        let has_tardf3 = are_worth_it(&tardf3, &others);
+        if is_for_all || !(has_tardf3 || known_tardf3) {
+            match planned {
+                Some(planned) => {
+                    let saves_nothing = sees_through && !is_tried && !has_tardf3;
+                    self.publish_planned(source, Kind::OciDelta, planned, saves_nothing).await?;
+                }
+                None => self.note_known(source.image, Published::Artifact),
+            }
+        }
+        if known_tardf3 && sees_through {
+            self.note_known(source.image, Published::Tardf3);
+        } else if has_tardf3 {
+            self.publish_planned(source, Kind::Tardf3, tardf3, false).await?;
+        } else if tardf3.iter().any(PlannedLayer::sees_through) {
+            let no_gain = tardf3.iter_mut().filter(|layer| layer.has_own_delta());
+            no_gain.for_each(|layer| layer.outcome = Outcome::NoGain);
+            tardf3.iter().for_each(|layer| self.note_planned(source.image, layer, Published::Tardf3));
         }
         Ok(())
+    }
+
+    /// Makes the deltas of the artifact that all clients of oci-delta read.
+    async fn plan(&self, source: &ImageIn<'p>) -> Result<Vec<PlannedLayer<'p>>> {
+        let mut planned = Vec::new();
+        for layer in self.target.layers_not_in(source.image) {
+            let delta = self.delta_of_image(source, layer, Version::V2).await?;
+            let (blob, outcome) = match &delta {
+                None => (ArtifactLayer::original(&layer.blob)?, Outcome::Failed),
+                Some(delta) if delta.size < layer.blob.size() => (of_delta(layer, delta), Outcome::Published),
+                Some(_) => (ArtifactLayer::original(&layer.blob)?, Outcome::NotSmaller),
+            };
+            planned.push(PlannedLayer { layer, blob, delta, outcome });
+        }
+        Ok(planned)
+    }
+
+    /// Publishes an artifact, if it has a delta.
+    async fn publish_planned(
+        &mut self,
+        source: &ImageIn<'p>,
+        kind: Kind,
+        planned: Vec<PlannedLayer<'p>>,
+        tardf3_saves_nothing: bool,
+    ) -> Result<()> {
+        let layout = if kind == Kind::Tardf3 { Published::Tardf3 } else { Published::Artifact };
+        for planned in &planned {
+            self.note_planned(source.image, planned, layout);
+            if let Some(delta) = planned.delta.as_ref().filter(|_| planned.has_own_delta()) {
+                self.put_delta(delta).await?;
+            }
+        }
+        let layers: Vec<ArtifactLayer> = planned.into_iter().map(|layer| layer.blob).collect();
+        if !layers.iter().any(ArtifactLayer::is_delta) {
+            return Ok(());
+        }
+        let put = self.put_artifact(source.image, kind, layers, tardf3_saves_nothing).await;
+        let digest = put.inspect_err(|_| self.note_refusal(source.image, layout))?;
+        match kind {
+            Kind::Tardf3 => self.report.tardf3_artifacts.push(digest),
+            Kind::OciDelta | Kind::Older => self.report.artifacts.push(digest),
+        }
+        Ok(())
+    }
+
+    fn note_planned(&mut self, source: &Image, planned: &PlannedLayer<'_>, layout: Published) {
+        let PlannedLayer { layer, delta, outcome, .. } = planned;
+        self.note(source, layer, layout, delta.as_ref(), *outcome);
+    }
+
+    /// Notes that the deltas of an artifact are there.
+    fn note_known(&mut self, source: &Image, layout: Published) {
+        for layer in self.target.layers_not_in(source) {
+            self.note(source, layer, layout, None, Outcome::AlreadyThere);
+        }
     }
 
     /// The artifact from `source` that is published already, for the same readers.
@@ -120,7 +152,13 @@ impl ImagePublisher<'_> {
     }
 
     /// Publishes an artifact whose deltas are uploaded. Gives its digest.
-    async fn put_artifact(&self, source: &Image, kind: Kind, layers: Vec<ArtifactLayer>) -> Result<Digest> {
+    async fn put_artifact(
+        &self,
+        source: &Image,
+        kind: Kind,
+        layers: Vec<ArtifactLayer>,
+        tardf3_saves_nothing: bool,
+    ) -> Result<Digest> {
         let target = self.target;
         for layer in layers.iter().filter(|layer| !layer.is_delta()) {
             self.put_original(layer).await?;
@@ -134,6 +172,7 @@ impl ImagePublisher<'_> {
             source_config: source.config_digest,
             reused: reused.map(|layer: &ImageLayer| (layer.digest, layer.diff_id)).collect(),
             layers,
+            tardf3_saves_nothing,
         };
         for (media_type, bytes) in [
             (EMPTY_CONFIG, EMPTY_JSON),
@@ -167,6 +206,36 @@ impl ImagePublisher<'_> {
             .await
             .map(|_| ())
     }
+}
+
+fn of_delta(layer: &ImageLayer, delta: &Delta) -> ArtifactLayer {
+    ArtifactLayer { to: layer.digest, blob: delta.descriptor() }
+}
+
+/// Plans the layer of an artifact with tardf3 deltas: the smallest of its tardf3 delta, the blob of the `others`, and
+/// the layer itself. Like any artifact, it needs no other.
+fn plan_tardf3<'p>(
+    layer: &'p ImageLayer,
+    delta: Option<Delta>,
+    others: &[ArtifactLayer],
+) -> Result<PlannedLayer<'p>> {
+    let other = others.iter().find(|other| other.to == layer.digest && other.is_delta());
+    let (blob, outcome) = match (&delta, other) {
+        (None, Some(other)) => (other.clone(), Outcome::Failed),
+        (None, None) => (ArtifactLayer::original(&layer.blob)?, Outcome::Failed),
+        (Some(delta), Some(other)) if other.blob.size() <= delta.size => (other.clone(), Outcome::NoGain),
+        (Some(delta), _) if delta.size < layer.blob.size() => (of_delta(layer, delta), Outcome::Published),
+        (Some(_), _) => (ArtifactLayer::original(&layer.blob)?, Outcome::NotSmaller),
+    };
+    Ok(PlannedLayer { layer, blob, delta, outcome })
+}
+
+/// Returns true if the planned layers are so much smaller than the others.
+fn are_worth_it(planned: &[PlannedLayer<'_>], others: &[ArtifactLayer]) -> bool {
+    let is_new = |layer: &PlannedLayer<'_>| layer.has_own_delta() && layer.sees_through();
+    let size = planned.iter().map(|layer| layer.blob.blob.size()).sum();
+    let other = others.iter().map(|layer| layer.blob.size()).sum();
+    planned.iter().any(is_new) && saves_enough(size, other)
 }
 
 /// Returns true if one artifact takes the place of the other.

@@ -99,7 +99,7 @@ impl<'p> ImagePublisher<'p> {
         source: &Image,
         layer: &ImageLayer,
         layout: Published,
-        delta_size: Option<u64>,
+        delta: Option<&Delta>,
         outcome: Outcome,
     ) {
         self.report.deltas.push(PublishedDelta {
@@ -109,7 +109,8 @@ impl<'p> ImagePublisher<'p> {
             diff_id: layer.diff_id,
             layout,
             blob_size: layer.blob.size(),
-            delta_size,
+            delta_size: delta.map(|delta| delta.size),
+            seconds: delta.map(|delta| delta.seconds),
             outcome,
         });
     }
@@ -181,7 +182,7 @@ impl<'p> ImagePublisher<'p> {
             };
             let is_smaller = delta.size < layer.blob.size();
             let outcome = if is_smaller { Outcome::Published } else { Outcome::NotSmaller };
-            self.note(source.image, layer, Published::DeltaIndex, Some(delta.size), outcome);
+            self.note(source.image, layer, Published::DeltaIndex, Some(&delta), outcome);
             if is_smaller {
                 self.put_delta(&delta).await?;
                 deltas.push(LayerDelta::new(pair.0, pair.1, delta.digest, delta.size));

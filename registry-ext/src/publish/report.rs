@@ -45,6 +45,8 @@ pub struct PublishedDelta {
     pub blob_size: u64,
     /// Size of the delta in bytes; `None` if there was one already.
     pub delta_size: Option<u64>,
+    /// Seconds that it took to make and to apply it; `None` if there was one already.
+    pub seconds: Option<f64>,
     /// The outcome.
     pub outcome: Outcome,
 }
@@ -63,7 +65,7 @@ pub enum Outcome {
     /// It could not be made: a layer is no tar that can be read, as a warning says. Who pulls gets the layer
     /// itself.
     Failed,
-    /// It sees through nothing, or not enough: another delta is not larger, and every client reads it.
+    /// It sees through nothing, or not enough: another delta is little larger, and every client reads it.
     NoGain,
     /// The repository refused to list it.
     Refused,

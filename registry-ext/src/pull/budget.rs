@@ -39,7 +39,6 @@ impl Budget {
     }
 
     /// The same, over after so long at the latest.
-    #[cfg_attr(not(feature = "mirror"), expect(dead_code, reason = "a mirror alone is in a hurry"))]
     pub(crate) fn within(self, longest: Duration) -> Self {
         let end = Instant::now() + longest;
         Self { end: Some(self.end.map_or(end, |other| other.min(end))), ..self }

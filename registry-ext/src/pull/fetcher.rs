@@ -9,6 +9,7 @@ use tempfile::{NamedTempFile, TempPath};
 use super::budget::Budget;
 use super::rebuild::{Rebuilder, Rebuilt, Spent, UsableDelta};
 use super::{Origin, tar_blob};
+use crate::cost::{Pace, keep_faster};
 use crate::error::blocking;
 use crate::image::ImageLayer;
 use crate::oci::{check_diff_id, hex, short};
@@ -22,6 +23,8 @@ pub(super) struct Fetched {
     pub(super) origin: Origin,
     pub(super) size: u64,
     pub(super) delta_failed: Option<String>,
+    /// The reason why no delta was used, if the registry sends the layer sooner.
+    pub(super) slower: Option<String>,
 }
 
 /// The sources that a layer can be made of without its blob.
@@ -39,6 +42,10 @@ pub(super) struct BlobSources {
 pub(super) struct Fetcher<'p> {
     pub(super) rebuilder: Rebuilder<'p>,
     pub(super) layout: &'p OciLayout,
+    /// The pace of this host, if time is to be saved.
+    pub(super) pace: Option<Pace>,
+    /// The rate of the line in bytes a second, where that is given.
+    pub(super) line: Option<u64>,
 }
 
 impl Fetcher<'_> {
@@ -60,6 +67,7 @@ impl Fetcher<'_> {
                 }
             }
         }
+        let slower = self.drop_slower(layer, &mut deltas, recipe.as_ref());
         if let Some(rebuilt) = self.rebuilder.rebuild(layer, deltas, budget, &mut spent).await {
             let origin = Origin::Delta(rebuilt.published);
             match self.store(layer, rebuilt, recipe.as_ref(), &mut spent).await {
@@ -72,7 +80,19 @@ impl Fetcher<'_> {
         }
         self.whole(layer).await?;
         spent.bytes += layer.blob.size();
-        Ok(fetched(layer, layer.blob.clone(), Origin::Blob, spent))
+        Ok(Fetched { slower, ..fetched(layer, layer.blob.clone(), Origin::Blob, spent) })
+    }
+
+    /// Drops the deltas by which a layer would come later than from the registry, as far as the line is known by now.
+    fn drop_slower(
+        &self,
+        layer: &ImageLayer,
+        deltas: &mut VecDeque<UsableDelta>,
+        recipe: Option<&Descriptor>,
+    ) -> Option<String> {
+        let pace = self.pace.as_ref()?;
+        let line = self.line.or_else(|| self.rebuilder.repository.network_rate())?;
+        keep_faster(layer, deltas, |(delta, _)| &delta.blob, recipe, (pace, line))
     }
 
     /// Stores a rebuilt layer: as the blob that its recipe makes of it, or else as its tar.
@@ -121,5 +141,5 @@ impl Fetcher<'_> {
 
 fn fetched(layer: &ImageLayer, blob: Descriptor, origin: Origin, spent: Spent) -> Fetched {
     let delta_failed = Some(spent.failures.join("; ")).filter(|_| !spent.failures.is_empty());
-    Fetched { diff_id: layer.diff_id, blob, origin, size: spent.bytes, delta_failed }
+    Fetched { diff_id: layer.diff_id, blob, origin, size: spent.bytes, delta_failed, slower: None }
 }

@@ -52,6 +52,8 @@ pub struct PulledLayer {
     pub blob_size: u64,
     /// Why it was not rebuilt from the smallest delta, and from others that were tried.
     pub delta_failed: Option<String>,
+    /// The reason why no delta was used, if the registry sends the layer sooner.
+    pub slower: Option<String>,
 }
 
 /// The place from which a layer came.
@@ -76,6 +78,7 @@ impl PulledLayer {
             fetched: fetched.map_or(0, |fetched| fetched.size),
             blob_size: layer.blob.size(),
             delta_failed: fetched.and_then(|fetched| fetched.delta_failed.clone()),
+            slower: fetched.and_then(|fetched| fetched.slower.clone()),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 use registry_ext::store::StoreRef;
 
+use super::line::LineArgs;
 use crate::command::mirror::{MirrorAddress, RegistryHost};
 
 const AFTER_HELP: &str = "\
@@ -28,16 +29,6 @@ Examples:
   registry-ext mirror configure docker --write --root /mnt/image
   registry-ext mirror configure podman --remove";
 
-/// The resource that a mirror saves first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PreferArg {
-    /// Time
-    #[default]
-    Time,
-    /// Bytes, whatever they cost to make
-    Size,
-}
-
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 pub(crate) struct MirrorArgs {
@@ -59,12 +50,8 @@ pub(crate) struct MirrorArgs {
     /// Most MiB of the blobs in the cache
     #[arg(long, value_name = "MIB", default_value = "10240", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
     pub(crate) cache_size: u64,
-    /// The resource to save first: with time, a layer that its registry sends sooner than it is made of its delta is fetched
-    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
-    pub(crate) prefer: PreferArg,
-    /// The rate at which registries send, in Mbit/s [default: as measured, over an unknown line every delta is used]
-    #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub(crate) line: Option<u64>,
+    #[command(flatten)]
+    pub(crate) line: LineArgs,
     /// The certificate to show, with those between it and the CA (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
