@@ -5,7 +5,7 @@
 set -euo pipefail
 
 "$(dirname "$0")/../../.ci/apt-install" \
-    buildah curl dbus docker-registry flatpak fuse-overlayfs jq libssl-dev \
+    buildah curl dbus docker-registry flatpak fuse-overlayfs iproute2 jq libssl-dev \
     ostree pkg-config podman python3 skopeo
 
 if [[ ${1:-} == composefs ]] && ! command -v cfsctl >/dev/null; then

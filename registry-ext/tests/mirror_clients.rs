@@ -14,6 +14,7 @@ use support::containerd::Containerd;
 use support::daemons::{DOCKER_CONFIG, Daemon};
 use support::docker_registry::{DockerRegistry, Setup, push_images, run};
 use support::images::{TestImage, pair, write_index};
+use support::kubelet::Kubelet;
 use support::mirror_process::{MirrorProcess, free_address};
 use support::storage::{Storage, list_files};
 use support::{json, registry_ext};
@@ -186,6 +187,18 @@ fn containerd_pulls_a_digest() {
 fn containerd_pulls_its_platform_of_an_index() {
     let bench = Bench::for_two_platforms();
     containerd_pulls(&bench, "overlayfs", &bench.tag("v2"), None);
+}
+
+#[test]
+fn kubelet_pulls_a_tag_by_the_socket_of_containerd() {
+    let bench = Bench::new();
+    let [plain, kubelet] = ["plain", "kubelet"].map(|name| Kubelet::start(bench.path(name)));
+    let id = plain.pull(&bench.tag("v2"));
+    kubelet.pull(&bench.tag("v1"));
+    let mirror = bench.mirror("cache", &kubelet.source());
+    kubelet.configure(mirror.address());
+    assert_eq!(kubelet.pull(&bench.tag("v2")), id);
+    bench.saved(&mirror);
 }
 
 /// The digest, ID and all files of an image that docker has.

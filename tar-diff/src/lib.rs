@@ -93,6 +93,7 @@ pub fn diff<W: Write>(
     let mut listing = Listing::of(old.iter().chain([new]));
     let of_old = old.iter().map(|layer| listing.entries(layer)).collect::<layer::Result<Vec<_>>>()?;
     let of_new = listing.entries(new)?;
+    let over_budget = Some(listing.memory()).filter(|memory| *memory > options.memory);
     let options = &budget::beside(options, listing.memory());
     let tree = MergedTree::merge(&of_old, &options.merge);
     let plan = plan::Plan::new(&tree, old, new, &of_new, options, &meter)?;
@@ -101,6 +102,7 @@ pub fn diff<W: Write>(
     meter.start(matching, emit::expected_cost(&plan, options));
     let edits = edits::edits(&plan, layers, options, &meter)?;
     let (output, mut stats) = emit::write(&plan, edits, layers, options, output, &meter)?;
+    stats.reduced.entries = over_budget;
     if stats.reduced.is_any() {
         stats.reduced.wanted_memory += listing.memory();
     }

@@ -32,6 +32,9 @@ pub struct Reduced {
     pub sparse: Count,
     /// The zstd level that the memory was enough for, if it is below the one of the options.
     pub level: Option<i32>,
+    /// The memory in bytes that the entries of the layers and their names may take, if that alone is over the budget:
+    /// then the diff takes more than its budget. It is estimated rather too high.
+    pub entries: Option<u64>,
     /// The least memory in bytes with which nothing is reduced.
     pub wanted_memory: u64,
 }
@@ -39,7 +42,7 @@ pub struct Reduced {
 impl Reduced {
     /// Returns true if anything was reduced.
     pub const fn is_any(&self) -> bool {
-        self.in_chunks.count > 0 || self.sparse.count > 0 || self.level.is_some()
+        self.in_chunks.count > 0 || self.sparse.count > 0 || self.level.is_some() || self.entries.is_some()
     }
 }
 

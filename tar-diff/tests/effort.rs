@@ -151,6 +151,18 @@ fn a_small_budget_is_told_of() {
     assert!(json["warnings"][0].as_str().is_some_and(|text| text.contains(&wanted)), "{json}");
 }
 
+#[test]
+fn names_that_take_more_than_the_budget_are_told_of() {
+    let names = |end: &'static str| (0..25_000).map(move |index| (format!("{index}{end}"), Vec::new()));
+    let (old, new) = (layer(names("")), layer(names(".new")));
+    let options = DiffOptions { memory: 16 << 20, level: 3, ..DiffOptions::default() };
+    let (_, stats) = delta(&old, &new, &options);
+    let entries = stats.reduced.entries.unwrap();
+    assert!(entries > options.memory && stats.reduced.wanted_memory > entries, "{:?}", stats.reduced);
+    let enough = DiffOptions { memory: stats.reduced.wanted_memory, ..options };
+    assert_eq!(delta(&old, &new, &enough).1.reduced, Reduced::default());
+}
+
 /// What a diff takes beside its budget: the program itself, what it remembers of literals, buffers, and
 /// heaps that do not shrink at once.
 const BESIDE_THE_BUDGET: u64 = 96 << 20;

@@ -45,13 +45,17 @@ impl Daemon {
         Self::start(dir, &args, "docker")
     }
 
-    /// Starts containerd.
+    /// Starts containerd, without the plugin that kubelet needs.
     pub(crate) fn containerd() -> Self {
+        Self::containerd_with("disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n")
+    }
+
+    /// Starts containerd with more configuration.
+    pub(crate) fn containerd_with(more: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
         let config = format!(
-            "version = 2\nroot = \"{}\"\nstate = \"{}\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
-             [grpc]\naddress = \"{}\"\n",
+            "version = 2\nroot = \"{}\"\nstate = \"{}\"\n{more}[grpc]\naddress = \"{}\"\n",
             path("root"),
             path("state"),
             path("socket"),
@@ -121,6 +125,11 @@ impl Daemon {
     /// The directory with the daemon's images.
     pub(crate) fn root(&self) -> PathBuf {
         self.dir.path().join("root")
+    }
+
+    /// The socket that the daemon listens on.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("socket")
     }
 
     /// Lets others pass to the root.

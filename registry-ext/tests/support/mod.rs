@@ -9,6 +9,7 @@ pub(crate) mod docker_registry;
 pub(crate) mod images;
 #[path = "../../../crates/rootfs/tests/support/kinds.rs"]
 pub(crate) mod kinds;
+pub(crate) mod kubelet;
 #[path = "../../../crates/rootfs/tests/support/listing.rs"]
 pub(crate) mod listing;
 pub(crate) mod mirror;

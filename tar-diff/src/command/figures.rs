@@ -25,12 +25,17 @@ pub(super) fn memory_warning(reduced: &Reduced, options: &DiffOptions) -> Option
     if let Some(level) = reduced.level {
         costs.push(format!("zstd level {level} instead of {}", options.level));
     }
-    Some(format!(
-        "{} MiB of memory make the delta larger: {}; --memory {} avoids that",
-        options.memory / MIB,
-        costs.join(", "),
-        reduced.wanted_memory.div_ceil(MIB),
-    ))
+    let (given, wanted) = (options.memory / MIB, reduced.wanted_memory.div_ceil(MIB));
+    let mut warning = match costs.is_empty() {
+        true => String::new(),
+        false => format!("{given} MiB of memory make the delta larger: {}; ", costs.join(", ")),
+    };
+    if let Some(entries) = reduced.entries {
+        let entries = entries / MIB;
+        warning +=
+            &format!("the entries of the layers alone take up to {entries} MiB, over the {given} given; ");
+    }
+    Some(format!("{warning}--memory {wanted} avoids that"))
 }
 
 /// The figures of a delta that was made.
