@@ -67,14 +67,14 @@ pull_checked() {
     grep -qE "GET /v2/$repository/blobs/($deltas)" "$work/requests" || fail "$1: no delta was fetched"
 }
 
-# publish_and_list LAYOUT TAG: registry-ext publishes v1 -> v2 in one layout, which takes one more tag; $deltas are its deltas.
+# publish_and_list READER TAG: registry-ext publishes v1 -> v2 for one program, which takes one more tag; $deltas are its deltas.
 publish_and_list() {
     local digest
     for version in 1 2; do
         copy "oci:$work/v$version:v$version" "docker://$first/$repository:v$version"
     done
     [[ $(digest_at "$first" v2) == "$v2" ]] || fail "skopeo changed the manifest of v2"
-    "$REGISTRY_EXT" publish "$first/$repository:v2" --from "$first/$repository:v1" --layout "$1" --plain-http
+    "$REGISTRY_EXT" publish "$first/$repository:v2" --from "$first/$repository:v1" --for "$1" --plain-http
     [[ $(digest_at "$first" v2) == "$v2" ]] || fail "publish changed v2"
     tags_at "$first" >"$work/tags"
     printf '%s\n' "$2" v1 v2 | diff - "$work/tags" || fail "there are other tags than those of the images and $2"
@@ -137,27 +137,27 @@ base_layer=$(jq -r '.layers[0].digest' "$(layout_blob "$work/v2" "$v2")")
 layer=$(jq -r '.layers[1].digest' "$(layout_blob "$work/v2" "$v2")")
 config=$(jq -r '.config.digest' "$(layout_blob "$work/v2" "$v2")")
 
-for layout in deltaindex artifact; do
-    repository=interop/$layout
+for reader in flatpak oci-delta; do
+    repository=interop/$reader
     mkdir -p "$work/interop"
-    case $layout in
-        deltaindex) tag=_deltaindex ;;
-        artifact) tag=sha256-${v2#sha256:} ;;
+    case $reader in
+        flatpak) tag=_deltaindex ;;
+        oci-delta) tag=sha256-${v2#sha256:} ;;
     esac
 
-    step "$layout: registry-ext publishes v1 -> v2"
-    publish_and_list "$layout" "$tag"
+    step "for $reader: registry-ext publishes v1 -> v2"
+    publish_and_list "$reader" "$tag"
 
-    step "$layout: podman and skopeo pull v2 as if there were no delta"
+    step "for $reader: podman and skopeo pull v2 as if there were no delta"
     pull_untouched
 
-    step "$layout: skopeo copy --all carries every tag, and the copy is of use"
+    step "for $reader: skopeo copy --all carries every tag, and the copy is of use"
     copy_all
 
     for driver in vfs overlay; do
         store="[$driver@$work/storage-$driver+$work/run-$driver]"
         for tool in podman skopeo; do
-            step "$layout: registry-ext pulls v2 from the v1 that $tool stored ($driver)"
+            step "for $reader: registry-ext pulls v2 from the v1 that $tool stored ($driver)"
             install_v1 "$tool" "$driver"
             into=$work/$repository-$driver-$tool
             pull_checked "$driver, $tool" "$first" "$work/first.log" "oci:$into:v2" "containers-storage:$store"
@@ -165,7 +165,7 @@ for layout in deltaindex artifact; do
             podman_in "$driver" image rm -f "$first/$repository:v1" >/dev/null
         done
 
-        step "$layout: registry-ext pulls v2 into the storage that holds v1 ($driver)"
+        step "for $reader: registry-ext pulls v2 into the storage that holds v1 ($driver)"
         install_v1 podman "$driver"
         pull_checked "$driver" "$first" "$work/first.log" "containers-storage:$store$first/$repository:v2" "containers-storage:$store"
         mounted=$(podman_in "$driver" image mount "$first/$repository:v2")

@@ -125,16 +125,16 @@ fn a_refused_connection_is_called_one() {
 
 #[test]
 fn a_layout_of_deltas_alone_needs_no_name() {
-    for published in ["artifact", "deltaindex", "both"] {
+    for readers in ["oci-delta", "flatpak", "flatpak,oci-delta"] {
         let dir = TempDir::new().unwrap();
         let app = layout(&dir);
         let bundle = format!("oci:{}", dir.path().join("bundle").display());
-        json(&format!("publish {app}:v2 --from {app}:v1 --to {bundle} --layout {published}"));
+        json(&format!("publish {app}:v2 --from {app}:v1 --to {bundle} --for {readers}"));
         let deltas = count(&json(&format!("list {bundle}")));
-        assert_eq!(deltas, if published == "both" { 2 } else { 1 }, "{published}");
+        assert_eq!(deltas, if readers.contains(',') { 2 } else { 1 }, "{readers}");
         let verified = json(&format!("verify {bundle} --from {app}:v1"));
         assert!(verified.as_array().unwrap().iter().all(|delta| delta["verdict"] == "right"), "{verified}");
-        if published == "deltaindex" {
+        if readers == "flatpak" {
             // The small layer has no delta, and only artifacts hold such layers.
             continue;
         }

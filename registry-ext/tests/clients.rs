@@ -195,8 +195,8 @@ fn images_that_podman_stores_are_sources_and_targets() {
     let layout = layout(dir.path(), &images);
     let app = format!("{}/app", registry.address());
     push(&layout, &app);
-    for (driver, published) in [("overlay", "artifact"), ("vfs", "deltaindex")] {
-        json(&format!("publish {app}:v2 --from {app}:v1 --layout {published}"));
+    for (driver, reader) in [("overlay", "oci-delta"), ("vfs", "flatpak")] {
+        json(&format!("publish {app}:v2 --from {app}:v1 --for {reader}"));
         let place = dir.path().join(driver).display().to_string();
         let storage = format!("[{driver}@{place}/root+{place}/run]");
         let old = format!("containers-storage:{storage}localhost/app:v1");

@@ -20,8 +20,8 @@ use support::images::{TestImage, pair, stored_layers};
 use support::{json, registry_ext};
 use tempfile::TempDir;
 
-/// The layouts of deltas: those of one read an image, those of the other a layer.
-const LAYOUTS: [&str; 2] = ["artifact", "deltaindex"];
+/// The programs that deltas are published for: those for one read an image, those for the other a layer.
+const READERS: [&str; 2] = ["oci-delta", "flatpak"];
 
 /// A registry with two versions of an image in two repositories: one for each layout of the deltas between.
 struct Bench {
@@ -37,18 +37,18 @@ impl Bench {
         let registry = DockerRegistry::start(Setup::default());
         let (dir, images) = (TempDir::new().unwrap(), pair());
         let mut config = None;
-        for published in LAYOUTS {
-            let app = format!("{}/{published}", registry.address());
+        for reader in READERS {
+            let app = format!("{}/{reader}", registry.address());
             let tagged = [(&images.0, "v1"), (&images.1, "v2")];
             let layout = push_images(dir.path(), &tagged, &app);
-            json(&format!("publish {app}:v2 --from {app}:v1 --layout {published}"));
+            json(&format!("publish {app}:v2 --from {app}:v1 --for {reader}"));
             config = Some(config_of(&layout, "v1"));
         }
         Self { registry, dir, images, config: config.unwrap() }
     }
 
-    fn image(&self, published: &str, tag: &str) -> String {
-        format!("{}/{published}:{tag}", self.registry.address())
+    fn image(&self, reader: &str, tag: &str) -> String {
+        format!("{}/{reader}:{tag}", self.registry.address())
     }
 
     /// The bases of the deltas from the old image: the image, and the layer that is another in the new one.
@@ -58,14 +58,14 @@ impl Bench {
 
     /// Pulls the new image to an empty store, with deltas of both layouts that read the daemon's files.
     fn pulls_with_deltas(&self, source: &str) {
-        for published in LAYOUTS {
+        for reader in READERS {
             let store = TempDir::new_in(self.dir.path()).unwrap();
             let to = store.path().join("store");
-            let new = self.image(published, "v2");
+            let new = self.image(reader, "v2");
             let report = json(&format!("pull {new} --into oci:{} --source {source}", to.display()));
-            assert!(report["layers"][1]["from"]["delta"].is_string(), "{source}, {published}: {report}");
+            assert!(report["layers"][1]["from"]["delta"].is_string(), "{source}, {reader}: {report}");
             let (fetched, plain) = (report["fetched"].as_u64().unwrap(), report["plain"].as_u64().unwrap());
-            assert!(4 * fetched < plain, "{source}, {published}: {report}");
+            assert!(4 * fetched < plain, "{source}, {reader}: {report}");
             assert_eq!(stored_layers(&to, "v2"), self.images.1.layers);
         }
     }
@@ -74,7 +74,7 @@ impl Bench {
     fn pulls_whole(&self, source: &str) {
         let store = TempDir::new_in(self.dir.path()).unwrap();
         let to = store.path().join("store");
-        let new = self.image(LAYOUTS[0], "v2");
+        let new = self.image(READERS[0], "v2");
         let report = json(&format!("pull {new} --into oci:{} --source {source}", to.display()));
         assert_eq!(report["layers"][1]["from"], "blob", "{source}: {report}");
         assert_eq!(stored_layers(&to, "v2"), self.images.1.layers);
@@ -89,7 +89,7 @@ impl Bench {
         // Where others may run it.
         let program = self.dir.path().join("registry-ext");
         fs::copy(env!("CARGO_BIN_EXE_registry-ext"), &program).unwrap();
-        let (home, new) = (home.path().display(), self.image(LAYOUTS[0], "v2"));
+        let (home, new) = (home.path().display(), self.image(READERS[0], "v2"));
         let line = format!("pull {new} --into oci:{home}/store --source {source} --tmp-dir {home}");
         let output = Command::new(program)
             .args(line.split_whitespace())
@@ -110,7 +110,7 @@ fn config_of(layout: &OciLayout, tag: &str) -> Digest {
 
 /// Asserts that images are not written to a store of a daemon.
 fn is_not_written(bench: &Bench, store: &str) {
-    let new = bench.image(LAYOUTS[0], "v2");
+    let new = bench.image(READERS[0], "v2");
     let output = registry_ext(&format!("pull {new} --into {store}")).assert().code(1).get_output().clone();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("let the daemon pull the image, through a mirror"), "{stderr}");
@@ -130,7 +130,7 @@ fn images_that_docker_stores_are_sources() {
         let source = format!("docker:{}", docker.root().display());
         // Before it has any image.
         bench.pulls_whole(&source);
-        docker.run(&["pull", "--quiet", &bench.image(LAYOUTS[0], "v1")]);
+        docker.run(&["pull", "--quiet", &bench.image(READERS[0], "v1")]);
         bench.pulls_with_deltas(&source);
 
         is_not_written(&bench, &source);
@@ -141,7 +141,7 @@ fn images_that_docker_stores_are_sources() {
         // Nothing is kept of what was there.
         let store = DockerStore::open(&docker.root()).unwrap();
         assert!(bench.bases().into_iter().all(|base| store.has(base).unwrap()));
-        docker.run(&["image", "rm", &bench.image(LAYOUTS[0], "v1")]);
+        docker.run(&["image", "rm", &bench.image(READERS[0], "v1")]);
         assert!(!bench.bases().into_iter().any(|base| store.has(base).unwrap()));
         bench.pulls_whole(&source);
     }
@@ -181,7 +181,7 @@ fn images_that_containerd_stores_are_sources() {
         let source = format!("containerd:{}", containerd.root().display());
         bench.pulls_whole(&source);
         let pull = ["images", "pull", "--plain-http", "--snapshotter", snapshotter];
-        let old = bench.image(LAYOUTS[0], "v1");
+        let old = bench.image(READERS[0], "v1");
         containerd.run(&[&["--namespace", "k8s.io"], &pull[..], &[&old]].concat());
         // From the snapshots alone.
         let blobs = containerd.root().join("io.containerd.content.v1.content/blobs/sha256");
@@ -222,7 +222,7 @@ fn images_that_containerd_stores_are_sources() {
 fn lists_of_containerd_are_read_while_it_writes_them() {
     let bench = Bench::new();
     let containerd = Daemon::containerd();
-    containerd.run(&["images", "pull", "--plain-http", &bench.image(LAYOUTS[0], "v1")]);
+    containerd.run(&["images", "pull", "--plain-http", &bench.image(READERS[0], "v1")]);
     let store = ContainerdStore::open(&containerd.root()).unwrap();
     let base = DiffId(Digest::of(&bench.images.0.layers[0])).to_string();
     let reads = std::thread::scope(|scope| {
@@ -246,7 +246,7 @@ fn lists_of_containerd_are_read_while_it_writes_them() {
 fn broken_lists_of_containerd_are_no_more_than_errors() {
     let bench = Bench::new();
     let mut containerd = Daemon::containerd();
-    containerd.run(&["images", "pull", "--plain-http", &bench.image(LAYOUTS[0], "v1")]);
+    containerd.run(&["images", "pull", "--plain-http", &bench.image(READERS[0], "v1")]);
     containerd.stop();
     let root = bench.dir.path().join("broken");
     copy_dir(&containerd.root(), &root);

@@ -135,9 +135,9 @@ async fn an_update_in_place_fetches_deltas_alone() {
     push(&layout, "v1", &repository).await;
     push(&layout, "v2", &repository).await;
     let (old, new) = (format!("{app}:v1"), format!("{app}:v2"));
-    for layout in ["artifact", "deltaindex"] {
-        block_in_place(|| json(&format!("publish {new} --from {old} --layout {layout}")));
-        let tree = format!("tree-{layout}");
+    for reader in ["oci-delta", "flatpak"] {
+        block_in_place(|| json(&format!("publish {new} --from {old} --for {reader}")));
+        let tree = format!("tree-{reader}");
         block_in_place(|| {
             let first = bench.pull(&old, &tree);
             assert_eq!(first["layers"][0]["from"], "blob", "{first}");
@@ -170,7 +170,7 @@ async fn an_update_in_place_fetches_deltas_alone() {
             bench.pull(&old, "source");
             let line = format!(
                 "pull {new} --into oci:{} --source tree:{} --platform linux/amd64",
-                bench.path(&format!("store-{layout}")).display(),
+                bench.path(&format!("store-{reader}")).display(),
                 bench.path("source").display()
             );
             let report = json(&line);
