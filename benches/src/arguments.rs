@@ -84,6 +84,15 @@ pub(crate) enum Subcommand {
         #[command(flatten)]
         files: Files,
     },
+    /// Show the times of pulls that registry-ext/interop/pull-times.sh measured
+    #[command(after_help = "Example:\n  benches pull-times benches/pulls.json --picture docs/pull-times.svg")]
+    PullTimes {
+        /// The figures, a line of JSON for each pull
+        figures: PathBuf,
+        /// Write the picture here
+        #[arg(long, value_name = "FILE")]
+        picture: Option<PathBuf>,
+    },
     /// Write the sizes and instruction counts that the tests compare with
     #[command(after_help = "Example:\n  cargo run -p benches -- guard && git diff benches")]
     Guard,

@@ -14,6 +14,7 @@
 //! unseen: sizes and instructions.
 
 pub mod applying;
+mod chart;
 mod error;
 mod figures;
 pub mod growth;
@@ -24,6 +25,7 @@ pub mod launch;
 mod measure;
 mod pair;
 pub mod picture;
+pub mod pull_times;
 pub mod reference;
 pub mod report;
 pub mod table;

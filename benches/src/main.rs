@@ -17,7 +17,7 @@ use benches::growth;
 use benches::launch::{Launcher, launch};
 use benches::report::{PairReport, Report};
 use benches::tools::{self, Tool};
-use benches::{Error, Measurement, Pair, guard, html, picture, reference, table};
+use benches::{Error, Measurement, Pair, guard, html, picture, pull_times, reference, table};
 use clap::Parser;
 use serde::Serialize;
 use tempfile::TempDir;
@@ -43,6 +43,16 @@ fn run(command: Subcommand) -> Result<()> {
             let mut report: Report = serde_json::from_slice(&json).context("this is no report")?;
             report.baseline = baseline.or(report.baseline);
             show(report, &files)
+        }
+        Subcommand::PullTimes { figures, picture } => {
+            let lines =
+                fs::read_to_string(&figures).with_context(|| format!("cannot read {}", figures.display()))?;
+            let pulls = pull_times::parse(&lines).context("this is no list of pulls")?;
+            if let Some(path) = picture {
+                fs::write(&path, pull_times::svg(&pulls))
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            io::stdout().write_all(pull_times::markdown(&pulls).as_bytes()).context("cannot write the table")
         }
         Subcommand::Guard => {
             let counted = guard::write(&env::current_exe()?)?;

@@ -3,7 +3,8 @@
 #
 # Each layer is an image. podman pulls the new one from docker-registry over a line of so many Mbit/s, with the old one in its
 # storage: plainly, and through `registry-ext mirror`, which saves time or bytes. `registry-ext pull` does it whole and with
-# deltas. One line of JSON for each way and rate stands in $OUT, if that is set. The line is a veth pair with a token bucket.
+# deltas. One line of JSON for each way and rate is added to $OUT, if that is set, with $PAIR as the name of the update. The
+# line is a veth pair with a token bucket. `benches pull-times` makes a table and a picture of the figures.
 # There is no PASS to this one: it measures. It takes minutes.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -75,9 +76,9 @@ measured() {
     bytes=$(received)
     began=$(date +%s.%N)
     "$@" >/dev/null
-    jq -nc --arg way "$way" --argjson mbit "$rate" --argjson blob "$blob" --argjson bytes "$(($(received) - bytes))" \
+    jq -nc --arg pair "${PAIR:-update}" --arg way "$way" --argjson mbit "$rate" --argjson blob "$blob" --argjson bytes "$(($(received) - bytes))" \
         --argjson began "$began" --argjson ended "$(date +%s.%N)" \
-        '{way: $way, mbit: $mbit, seconds: (($ended - $began) * 100 | round / 100), bytes: $bytes, blob: $blob}' |
+        '{pair: $pair, way: $way, mbit: $mbit, seconds: (($ended - $began) * 100 | round / 100), bytes: $bytes, blob: $blob}' |
         tee -a "$work/figures"
 }
 
@@ -110,4 +111,4 @@ for rate in "${rates[@]}"; do
         --into "oci:$work/deltas:v2"
     rm -r "$work/deltas"
 done
-[[ -z ${OUT:-} ]] || cp "$work/figures" "$OUT"
+[[ -z ${OUT:-} ]] || cat "$work/figures" >>"$OUT"
