@@ -7,6 +7,7 @@
 //! | step | module |
 //! |---|---|
 //! | the registry, repository and object of a request | `route` |
+//! | who may read what | `htpasswd`, `login` |
 //! | what is known of a repository | `upstreams` |
 //! | how each layer of an image is had | `decision`, `decide`, `cost` |
 //! | one task makes each blob, for however many clients | `productions`, `produce` |
@@ -34,6 +35,8 @@ mod decide;
 mod decision;
 mod dispatch;
 mod history;
+mod htpasswd;
+mod login;
 mod metrics;
 mod objects;
 mod options;
@@ -57,7 +60,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::Result;
 use shared::Shared;
 
-pub use options::{MirrorOptions, TlsFiles};
+pub use options::{MirrorOptions, Readers, TlsFiles};
 
 /// A mirror that is ready to serve.
 #[derive(Debug)]

@@ -125,6 +125,8 @@ pub struct Client {
     ca_certificates: Vec<Vec<u8>>,
     credential: Credential,
     access: Mutex<BTreeMap<Operation, Access>>,
+    /// True if it shows what somebody else has handed over, and nothing in its place.
+    is_handed: bool,
     retry: Retry,
     patience: Duration,
     foreign_urls: bool,
@@ -174,6 +176,7 @@ impl Client {
             ca_certificates: options.ca_certificates.clone(),
             credential,
             access: Mutex::default(),
+            is_handed: false,
             retry: options.retry,
             patience: options.patience,
             foreign_urls: options.foreign_urls,
@@ -182,6 +185,29 @@ impl Client {
             line: Arc::default(),
             lacks_referrers: std::sync::Mutex::default(),
         })
+    }
+
+    /// The same repository for somebody else, whose requests carry this header and no other credential.
+    #[cfg(feature = "mirror")]
+    pub(crate) fn for_other(&self, authorization: Option<reqwest::header::HeaderValue>) -> Self {
+        let access = authorization.map_or(Access::Anonymous, Access::Handed);
+        Self {
+            reference: self.reference.clone(),
+            base: self.base.clone(),
+            http: self.http.clone(),
+            uploads: OnceCell::new(),
+            ca_certificates: self.ca_certificates.clone(),
+            credential: Credential::Anonymous,
+            access: Mutex::new(BTreeMap::from([(Operation::Pull, access)])),
+            is_handed: true,
+            retry: self.retry,
+            patience: self.patience,
+            foreign_urls: self.foreign_urls,
+            login_hint: "the credential that was tried is that of the client".into(),
+            received: AtomicU64::new(0),
+            line: Arc::clone(&self.line),
+            lacks_referrers: std::sync::Mutex::default(),
+        }
     }
 
     /// Registry and repository, as in `docker.io/library/debian`.

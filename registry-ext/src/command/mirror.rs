@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use cli::{LogWriter, Misuse, Text};
-use registry_ext::mirror::{Mirror, MirrorOptions, TlsFiles};
+use registry_ext::mirror::{Mirror, MirrorOptions, Readers, TlsFiles};
 use registry_ext::scratch;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -41,6 +41,11 @@ async fn serve(context: &Context, args: &MirrorArgs) -> Result<()> {
     options.cache_size = args.cache_size << 20;
     options.line = args.line.rate();
     options.prefer = args.line.prefer();
+    options.readers = match &args.htpasswd {
+        Some(file) => Readers::Users(file.clone()),
+        None if args.pass_through => Readers::PassThrough,
+        None => Readers::All,
+    };
     if let (Some(certificates), Some(key)) = (args.tls_cert.clone(), args.tls_key.clone()) {
         options.tls = Some(TlsFiles { certificates, key });
     }

@@ -3,11 +3,14 @@
 use axum::body::Body;
 use axum::http::header::{
     ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
+use super::login::Refusal;
 use crate::Error;
+use crate::registry::RegistryError;
 
 /// The digest of what an answer has.
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -46,7 +49,7 @@ pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Response<B
 pub(super) fn not_allowed() -> Response<Body> {
     let mut answer =
         error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this is a mirror: it is only read from");
-    answer.headers_mut().insert(ALLOW, axum::http::HeaderValue::from_static("GET, HEAD"));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     answer
 }
 
@@ -74,7 +77,31 @@ pub(super) fn of_failure(failure: &Error, unknown: &str) -> Response<Body> {
     if let Some(wait) = wait {
         answer.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
     }
+    if let Error::Registry(RegistryError::Unauthorized { status, challenges, .. }) = failure {
+        let challenges = challenges.headers().to_vec();
+        answer.extensions_mut().insert(Refusal { status: *status, challenges });
+    }
     answer
+}
+
+/// Asks for a name and a password.
+pub(super) fn who_are_you() -> Response<Body> {
+    let message = "this mirror wants a name and a password, which its htpasswd file has";
+    let mut answer = error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message);
+    let challenge = HeaderValue::from_static("Basic realm=\"registry-ext mirror\"");
+    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    answer
+}
+
+/// Turns the answer to a client whose own credentials a registry refuses into that of the registry.
+pub(super) fn pass_refusal(answer: &mut Response<Body>) {
+    let Some(refusal) = answer.extensions_mut().remove::<Refusal>() else { return };
+    if refusal.status == StatusCode::UNAUTHORIZED.as_u16() {
+        *answer.status_mut() = StatusCode::UNAUTHORIZED;
+    }
+    for challenge in refusal.challenges {
+        answer.headers_mut().append(WWW_AUTHENTICATE, challenge);
+    }
 }
 
 /// The part of a blob that is asked for: its first byte and its end.

@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request as HttpRequest, Response, StatusCode, header};
 use hyper::body::Incoming;
 
-use super::answer::{NAMESPACE, document, error, not_allowed, of_failure};
+use super::answer::{NAMESPACE, document, error, not_allowed, of_failure, pass_refusal, who_are_you};
+use super::login::Login;
 use super::objects::Request;
 use super::page::{Totals, page};
 use super::route::{Object, Route, route};
@@ -30,6 +31,7 @@ pub(super) async fn answer(
             let message = "this mirror is for this host, by its loopback address";
             (error(StatusCode::MISDIRECTED_REQUEST, "DENIED", message), String::new(), "other")
         }
+        false if !may_ask(shared, &request).await => (who_are_you(), String::new(), "other"),
         false => dispatch(shared, &request).await,
     };
     let status = answer.status().as_u16();
@@ -41,6 +43,13 @@ pub(super) async fn answer(
         client = client.unwrap_or_default(), ms = began.elapsed().as_millis(), "request"
     );
     answer
+}
+
+/// Returns true if the one who asks is known, where somebody has to be. Anybody may know that the mirror runs.
+async fn may_ask(shared: &Shared, request: &HttpRequest<Incoming>) -> bool {
+    let Some(users) = &shared.users else { return true };
+    let is_open = matches!(request.uri().path(), "/healthz" | "/readyz");
+    is_open || users.accepts(request.headers().get(header::AUTHORIZATION)).await
 }
 
 /// Returns true if a request names this host by a loopback address, or does not name it.
@@ -64,7 +73,9 @@ async fn dispatch(
             let (cache, max_cache) = shared.cache.size();
             let fetched = shared.upstreams.received().values().sum();
             let totals = Totals { fetched, saved: shared.metrics.saved_in_all(), cache, max_cache };
-            let page = page(totals, &shared.history.last(), SystemTime::now());
+            // Where each client has rights of its own, nobody is told of what others pull.
+            let pulls = if shared.is_passing { Vec::new() } else { shared.history.last() };
+            let page = page(totals, &pulls, SystemTime::now());
             Some(text("text/html; charset=utf-8", page))
         }
         "/healthz" => Some(text("text/plain", "ok\n".into())),
@@ -89,15 +100,20 @@ async fn dispatch(
                        by --upstream";
         return (error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message), String::new(), "other");
     };
+    let login = match shared.is_passing {
+        true => Login::of_client(request.headers()),
+        false => Login::Own,
+    };
     let Route::Object { repository, object } = route else {
-        return (document(StatusCode::OK, "application/json", b"{}".to_vec()), String::new(), "base");
+        let registry = ns.as_deref().or_else(|| shared.upstreams.default_registry());
+        return (base(shared, registry, login).await, String::new(), "base");
     };
     let registry = repository.registry().to_owned();
     if !shared.upstreams.allows(&registry) {
         let message = format!("this mirror is not for {registry}; --upstream says for which it is");
         return (error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", &message), String::new(), "other");
     }
-    let upstream = match shared.upstreams.get(&repository).await {
+    let upstream = match shared.upstreams.get(&repository, login).await {
         Ok(upstream) => upstream,
         Err(failure) => return (of_failure(&failure, "NAME_UNKNOWN"), registry, "other"),
     };
@@ -117,11 +133,42 @@ async fn dispatch(
     };
     if answer.status() == StatusCode::FORBIDDEN {
         shared.upstreams.forget(&upstream);
+        if shared.is_passing {
+            pass_refusal(&mut answer);
+        }
     }
     if let Some(ns) = ns.and_then(|ns| HeaderValue::from_str(&ns).ok()) {
         answer.headers_mut().insert(NAMESPACE, ns);
     }
     (answer, registry, kind)
+}
+
+/// Answers a request for the base of the API. A client that has to show its own credentials learns here, as from the
+/// registry itself, which ones.
+async fn base(shared: &Shared, registry: Option<&str>, login: Login) -> Response<Body> {
+    let fine = || document(StatusCode::OK, "application/json", b"{}".to_vec());
+    let Some(registry) = registry.filter(|registry| shared.is_passing && shared.upstreams.allows(registry))
+    else {
+        return fine();
+    };
+    // No repository is asked for.
+    let Ok(reference) = format!("{registry}/base").parse() else { return fine() };
+    let greeted = async {
+        let upstream = shared.upstreams.get(&reference, login).await?;
+        let greeted = upstream.client.greet().await;
+        if greeted.is_err() {
+            shared.upstreams.forget(&upstream);
+        }
+        Ok(greeted?)
+    };
+    match greeted.await {
+        Ok(()) => fine(),
+        Err(failure) => {
+            let mut answer = of_failure(&failure, "NAME_UNKNOWN");
+            pass_refusal(&mut answer);
+            answer
+        }
+    }
 }
 
 fn text(media_type: &str, text: String) -> Response<Body> {

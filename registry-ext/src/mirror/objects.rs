@@ -37,13 +37,16 @@ impl Request<'_> {
     /// only given if they can be.
     pub(super) async fn manifest(&self, name: &Name) -> Response<Body> {
         let known = match name {
-            Name::Digest(digest) => self.upstream.manifest(*digest),
-            Name::Tag(_) => None,
+            Name::Digest(digest) if self.upstream.is_accepted() => self.upstream.manifest(*digest),
+            Name::Digest(_) | Name::Tag(_) => None,
         };
         let manifest = match known {
             Some(known) => known,
             None => match self.upstream_manifest(name).await {
-                Ok(Some(manifest)) => manifest,
+                Ok(Some(manifest)) => {
+                    self.upstream.accept();
+                    manifest
+                }
                 Ok(None) => {
                     let message = format!("{} has no manifest {name}", self.upstream.client.name());
                     return error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", &message);
@@ -78,7 +81,16 @@ impl Request<'_> {
 
     /// Answers with a blob, or a part of it.
     pub(super) async fn blob(&self, digest: BlobDigest) -> Response<Body> {
-        let Some(named) = self.upstream.blob(digest) else { return self.unnamed_blob(digest).await };
+        let mut named = self.upstream.blob(digest);
+        if !self.upstream.is_accepted() {
+            if let Err(failure) = self.upstream.client.blob_size(digest).await {
+                return of_failure(&failure, "BLOB_UNKNOWN");
+            }
+            self.upstream.accept();
+            // A token lasts for a part of a long pull.
+            named = named.or_else(|| self.shared.upstreams.blob_seen_by_others(&self.upstream, digest));
+        }
+        let Some(named) = named else { return self.unnamed_blob(digest).await };
         let size = named.descriptor.size();
         let part = self.part(size);
         let builder = part.answer(size).header(CONTENT_DIGEST, digest.to_string());

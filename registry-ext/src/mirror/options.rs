@@ -42,8 +42,24 @@ pub struct MirrorOptions {
     pub manifest_timeout: Duration,
     /// The longest time for the headers of a request, and between two requests of a connection.
     pub header_timeout: Duration,
+    /// Who may read.
+    pub readers: Readers,
     /// The certificate that the mirror shows; it speaks plain http without one.
     pub tls: Option<TlsFiles>,
+}
+
+/// Who may read through a mirror.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Readers {
+    /// Whoever can connect to it reads what its own credentials open.
+    #[default]
+    All,
+    /// Those whose name and password a file has, as `htpasswd -B` writes it, read what its own credentials open.
+    Users(PathBuf),
+    /// Each client reads what its own credentials for the registry open: the mirror asks for them as the registry does,
+    /// passes them on to it, and gives what it has itself only to those whom the registry has accepted.
+    PassThrough,
 }
 
 /// The files that a server needs for TLS, in PEM.
@@ -70,6 +86,7 @@ impl MirrorOptions {
             patience: Duration::from_secs(20),
             manifest_timeout: Duration::from_secs(20),
             header_timeout: Duration::from_secs(30),
+            readers: Readers::default(),
             tls: None,
         }
     }

@@ -11,8 +11,9 @@ use tokio::time::timeout;
 
 use super::cache::BlobCache;
 use super::history::History;
+use super::htpasswd::Htpasswd;
 use super::metrics::Metrics;
-use super::options::MirrorOptions;
+use super::options::{MirrorOptions, Readers};
 use super::productions::Productions;
 use super::upstreams::Upstreams;
 use crate::Result;
@@ -35,6 +36,10 @@ pub(super) struct Shared {
     pub(super) productions: Productions,
     pub(super) metrics: Metrics,
     pub(super) history: History,
+    /// The users that may read, if the mirror asks for their passwords.
+    pub(super) users: Option<Htpasswd>,
+    /// True if clients show their own credentials to the registries.
+    pub(super) is_passing: bool,
     /// Permits for blobs that are made at one time: each takes a core.
     pub(super) rebuilds: Semaphore,
     /// For downloads of deltas, and tars. It lies in the cache.
@@ -65,6 +70,10 @@ impl Shared {
     /// As [`BlobCache::open`].
     pub(super) fn open(options: MirrorOptions) -> Result<Self> {
         let cache = BlobCache::open(&options.cache_dir, options.cache_size)?;
+        let users = match &options.readers {
+            Readers::Users(file) => Some(Htpasswd::open(file)?),
+            Readers::All | Readers::PassThrough => None,
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             upstreams: Upstreams::new(options.registry, options.upstreams),
@@ -73,6 +82,8 @@ impl Shared {
             productions: Productions::default(),
             metrics: Metrics::new(),
             history: History::default(),
+            users,
+            is_passing: options.readers == Readers::PassThrough,
             rebuilds: Semaphore::new(cores),
             max_layer_size: options.max_layer_size,
             prefer: options.prefer,

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use layer::{BlobDigest, Digest};
 use oci_spec::distribution::Reference;
 use oci_spec::image::Descriptor;
 
 use super::decision::ImageEntry;
+use super::login::{Acceptance, Login};
 use crate::Result;
 use crate::error::blocking;
 use crate::oci::{Manifest, digest_of, parse_manifest};
@@ -24,6 +25,8 @@ const MAX_MANIFESTS: usize = 128;
 /// Most bytes of the manifest of an image whose blobs are known: one of over a thousand layers has more, and its blobs
 /// are passed on.
 const MAX_IMAGE_MANIFEST: usize = 256 << 10;
+/// The time after which the credentials of a client are forgotten that does not come back.
+const LOGIN_AGE: Duration = Duration::from_secs(600);
 /// Most bytes of them.
 const MAX_MANIFEST_BYTES: usize = 8 << 20;
 
@@ -56,12 +59,26 @@ pub(super) struct Upstream {
     pub(super) repository: Arc<Repository>,
     /// The registry, with its port.
     pub(super) registry: String,
+    /// The credentials that the requests carry.
+    login: Login,
+    /// Tells if the registry has lately accepted them.
+    acceptance: Acceptance,
     known: Mutex<Known>,
 }
 
 impl Upstream {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the registry has just given something of the repository.
+    pub(super) fn accept(&self) {
+        self.acceptance.renew();
+    }
+
+    /// True if what is known of the repository may be given away without asking the registry.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.login == Login::Own || self.acceptance.is_fresh()
     }
 
     /// Returns a manifest that was seen before. It is the one of its digest, for ever.
@@ -116,13 +133,16 @@ impl Known {
     }
 }
 
+/// A repository with its registry, and the credentials for it.
+type Key = (String, Login);
+
 /// The repositories.
 #[derive(Debug)]
 pub(super) struct Upstreams {
     options: RegistryOptions,
     /// The registries that may be asked for; any if there is none.
     allowed: Vec<String>,
-    known: Mutex<HashMap<String, (Arc<Upstream>, Instant)>>,
+    known: Mutex<HashMap<Key, (Arc<Upstream>, Instant)>>,
     /// Bytes that the repositories had sent that are not known any more, by registry.
     forgotten: Mutex<BTreeMap<String, u64>>,
 }
@@ -142,45 +162,68 @@ impl Upstreams {
         self.allowed.is_empty() || self.allowed.iter().any(|allowed| allowed == registry)
     }
 
-    /// Returns a repository.
+    /// Returns a repository as it is seen with these credentials.
     ///
     /// # Errors
     /// As [`Client::open`].
-    pub(super) async fn get(&self, reference: &Reference) -> Result<Arc<Upstream>> {
-        let name = format!("{}/{}", reference.registry(), reference.repository());
-        if let Some((upstream, used)) = self.known().get_mut(&name) {
+    pub(super) async fn get(&self, reference: &Reference, login: Login) -> Result<Arc<Upstream>> {
+        let key = (format!("{}/{}", reference.registry(), reference.repository()), login);
+        if let Some((upstream, used)) = self.known().get_mut(&key) {
             *used = Instant::now();
             return Ok(Arc::clone(upstream));
         }
-        // Programs that keep credentials may take their time.
-        let (of, options) = (reference.clone(), self.options.clone());
-        let client = Arc::new(blocking(move || Client::open(&of, &options)).await?);
+        let client = match &key.1 {
+            Login::Own => {
+                // Programs that keep credentials may take their time.
+                let (of, options) = (reference.clone(), self.options.clone());
+                Arc::new(blocking(move || Client::open(&of, &options)).await?)
+            }
+            Login::Client(sent) => {
+                let own = Box::pin(self.get(reference, Login::Own)).await?;
+                Arc::new(own.client.for_other(sent.clone()))
+            }
+        };
         let upstream = Arc::new(Upstream {
             repository: Arc::new(Repository::Registry(Arc::clone(&client))),
             client,
             registry: reference.registry().to_owned(),
+            login: key.1.clone(),
+            acceptance: Acceptance::default(),
             known: Mutex::default(),
         });
         let mut known = self.known();
-        if let Some((upstream, _)) = known.get(&name) {
+        if let Some((upstream, _)) = known.get(&key) {
             return Ok(Arc::clone(upstream));
         }
+        let is_old = |(_, login): &Key, used: Instant| *login != Login::Own && used.elapsed() > LOGIN_AGE;
+        for (_, (gone, _)) in known.extract_if(|key, (_, used)| is_old(key, *used)) {
+            self.keep_figures(&gone);
+        }
         if known.len() >= MAX_REPOSITORIES {
-            let oldest = known.iter().min_by_key(|(_, (_, used))| *used).map(|(name, _)| name.clone());
-            if let Some((gone, _)) = oldest.and_then(|name| known.remove(&name)) {
+            let oldest = known.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone());
+            if let Some((gone, _)) = oldest.and_then(|key| known.remove(&key)) {
                 self.keep_figures(&gone);
             }
         }
-        known.insert(name, (Arc::clone(&upstream), Instant::now()));
+        known.insert(key, (Arc::clone(&upstream), Instant::now()));
         Ok(upstream)
     }
 
     /// Forgets a repository that refuses the credentials: they may be others by the next request.
     pub(super) fn forget(&self, upstream: &Upstream) {
-        let gone = self.known().remove(&upstream.client.name());
+        let gone = self.known().remove(&(upstream.client.name(), upstream.login.clone()));
         if let Some((gone, _)) = gone {
             self.keep_figures(&gone);
         }
+    }
+
+    /// Returns a blob of an image of the same repository that was seen with other credentials. Only for a client whom
+    /// the registry has just told that the blob is there.
+    pub(super) fn blob_seen_by_others(&self, upstream: &Upstream, digest: BlobDigest) -> Option<NamedBlob> {
+        let name = upstream.client.name();
+        let known = self.known();
+        let mut others = known.iter().filter(|((other, _), _)| *other == name);
+        others.find_map(|(_, (other, _))| other.blob(digest))
     }
 
     fn keep_figures(&self, gone: &Upstream) {
@@ -188,7 +231,7 @@ impl Upstreams {
         *forgotten.entry(gone.registry.clone()).or_default() += gone.client.received();
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, (Arc<Upstream>, Instant)>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<Key, (Arc<Upstream>, Instant)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

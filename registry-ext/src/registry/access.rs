@@ -4,6 +4,7 @@
 //! goes on without, and cannot get those for an identity token, nor those that may delete. So a token
 //! is got here, ahead of the first request and again after a refusal; for uploads the client is given it.
 
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{RequestBuilder, Url};
 
 use super::challenge::{Bearer, Challenges};
@@ -25,6 +26,9 @@ pub(super) enum Access {
     Anonymous,
     Basic(String, String),
     Bearer(String),
+    /// The header of somebody else, as it is.
+    #[cfg_attr(not(feature = "mirror"), expect(dead_code, reason = "a mirror alone asks for others"))]
+    Handed(HeaderValue),
 }
 
 impl Access {
@@ -33,6 +37,7 @@ impl Access {
             Self::Anonymous => request,
             Self::Basic(username, password) => request.basic_auth(username, Some(password)),
             Self::Bearer(token) => request.bearer_auth(token),
+            Self::Handed(header) => request.header(AUTHORIZATION, header),
         }
     }
 }
@@ -73,9 +78,28 @@ impl Client {
         format!("log in to {}", self.reference.registry())
     }
 
+    fn root(&self) -> &str {
+        self.base.find("/v2/").map_or(self.base.as_str(), |at| &self.base[..at + 4])
+    }
+
+    /// Asks the base of the API, which says whether the credentials are good.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unauthorized`] if they are not; those of the connection.
+    #[cfg(feature = "mirror")]
+    pub(crate) async fn greet(&self) -> Result<(), RegistryError> {
+        let action = format!("reach {}", self.reference.registry());
+        match self.send(Operation::Pull, &action, || self.http.get(self.root())).await {
+            Ok(_) => Ok(()),
+            // Some serve the repositories alone.
+            Err(error) if error.status() == Some(404) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Asks the registry which credentials it wants, ahead of any request.
     async fn challenges(&self) -> Result<Challenges, RegistryError> {
-        let root = self.base.find("/v2/").map_or(self.base.as_str(), |at| &self.base[..at + 4]);
+        let root = self.root();
         let action = format!("reach {}", self.reference.registry());
         match exchange(&action, self.http.get(root), self.document_patience()).await {
             Ok(_) => Ok(Challenges::default()),

@@ -3,8 +3,10 @@
 //! It is read by hand: the crate `http-auth` refuses what registries send, URLs without quotes, two spaces
 //! after the scheme, and all that follows a `Negotiate` with a token.
 
-use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
+use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 
+/// Most headers that are kept as they are.
+const MAX_HEADERS: usize = 8;
 /// Longest scope that is passed on to a token server, in bytes.
 const MAX_SCOPE_SIZE: usize = 2048;
 
@@ -15,6 +17,8 @@ pub struct Challenges {
     pub(super) bearer: Option<Bearer>,
     /// By user name and password.
     pub(super) basic: bool,
+    /// The headers, for those who are asked in the registry's place.
+    headers: Vec<HeaderValue>,
 }
 
 /// The server that tokens come from (distribution, "Token Authentication Specification").
@@ -35,7 +39,14 @@ impl Challenges {
         for header in headers.get_all(WWW_AUTHENTICATE) {
             challenges.read(&String::from_utf8_lossy(header.as_bytes()));
         }
+        challenges.headers = headers.get_all(WWW_AUTHENTICATE).iter().take(MAX_HEADERS).cloned().collect();
         challenges
+    }
+
+    /// The headers as the registry sent them.
+    #[cfg_attr(not(feature = "mirror"), expect(dead_code, reason = "a mirror alone passes them on"))]
+    pub(crate) fn headers(&self) -> &[HeaderValue] {
+        &self.headers
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -147,8 +158,9 @@ mod tests {
             &[r#"Bearer realm="t", Basic realm="x""#],
             &["Basic, Bearer realm=t"],
         ] {
-            let wanted = Challenges { bearer: Some(bearer("t", None, &[])), basic: true };
-            assert_eq!(read(headers), wanted, "{headers:?}");
+            let read = read(headers);
+            assert_eq!((read.bearer, read.basic), (Some(bearer("t", None, &[])), true), "{headers:?}");
+            assert_eq!(read.headers, headers.to_vec());
         }
     }
 

@@ -57,7 +57,7 @@ impl Client {
             let error = match self.access(operation).await {
                 Err(error) => error,
                 Ok(access) => match request(access.clone()).await {
-                    Err(RegistryError::Unauthorized { challenges, .. }) if !is_renewed => {
+                    Err(RegistryError::Unauthorized { challenges, .. }) if !is_renewed && !self.is_handed => {
                         is_renewed = true;
                         match self.renew(operation, &access, &challenges).await {
                             Ok(()) => continue,

@@ -105,7 +105,8 @@ impl Client {
     async fn upload_client(&self, access: &Access) -> Result<&UploadClient, RegistryError> {
         let client = self.uploads.get_or_try_init(async || self.make_upload_client()).await?;
         let token = match access {
-            Access::Anonymous => return Ok(client),
+            // What somebody has handed over is for reading.
+            Access::Anonymous | Access::Handed(_) => return Ok(client),
             Access::Basic(username, password) => RegistryTokenType::Basic(username.clone(), password.clone()),
             Access::Bearer(token) => RegistryTokenType::Bearer(RegistryToken::Token { token: token.clone() }),
         };

@@ -43,6 +43,11 @@ impl Containerd {
         fs::create_dir(hosts).unwrap();
     }
 
+    /// Pulls an image as a user, given as `NAME:PASSWORD`. Returns the messages of a failure.
+    pub(crate) fn try_pull_as(&self, user: &str, image: &str) -> Result<(), String> {
+        Self::outcome(self.pull_command(image).args(["--user", user]))
+    }
+
     fn pull_command(&self, image: &str) -> Command {
         let hosts = self.dir.join("etc/containerd/certs.d").display().to_string();
         let options = ["--plain-http", "--snapshotter", self.snapshotter, "--hosts-dir", &hosts];
@@ -56,7 +61,11 @@ impl Containerd {
 
     /// Pulls an image. Returns the messages of a failure.
     pub(crate) fn try_pull(&self, image: &str) -> Result<(), String> {
-        let Output { status, stderr, .. } = self.pull_command(image).output().unwrap();
+        Self::outcome(&mut self.pull_command(image))
+    }
+
+    fn outcome(command: &mut Command) -> Result<(), String> {
+        let Output { status, stderr, .. } = command.output().unwrap();
         let failure = || String::from_utf8_lossy(&stderr).into_owned();
         if status.success() { Ok(()) } else { Err(failure()) }
     }

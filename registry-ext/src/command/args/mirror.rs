@@ -16,6 +16,7 @@ and docker.
 Examples:
   registry-ext mirror --source containers-storage:
   registry-ext mirror --listen 127.0.0.1:5050 --upstream docker.io --cache /var/cache/mirror --cache-size 20480
+  registry-ext mirror --upstream registry.example --pass-through
   registry-ext mirror configure podman --registry registry.example";
 
 const AFTER_CONFIGURE_HELP: &str = "\
@@ -52,6 +53,14 @@ pub(crate) struct MirrorArgs {
     pub(crate) cache_size: u64,
     #[command(flatten)]
     pub(crate) line: LineArgs,
+    /// Ask clients for a name and a password that this file has, as `htpasswd -B` writes it. It is read again when it
+    /// changes
+    #[arg(long, value_name = "FILE", conflicts_with = "pass_through")]
+    pub(crate) htpasswd: Option<PathBuf>,
+    /// Ask clients for their own credentials as the registry does, and pass them on to it: each reads what the registry
+    /// lets it read. Those of the mirror are not used for clients
+    #[arg(long)]
+    pub(crate) pass_through: bool,
     /// The certificate to show, with those between it and the CA (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
