@@ -13,6 +13,7 @@
 //! | one task makes each blob, for however many clients | `productions`, `produce` |
 //! | the bytes of an answer, whatever fails | `reader` |
 //! | connections, and the answer to each request | `server`, `tls`, `dispatch`, `objects`, `answer` |
+//! | tags that are fetched before anybody asks | `prefetch`, `window` |
 //! | the blobs that are kept | `cache` |
 //! | what was saved | `metrics`, `history`, `page` |
 //!
@@ -41,6 +42,7 @@ mod metrics;
 mod objects;
 mod options;
 mod page;
+mod prefetch;
 mod produce;
 mod productions;
 mod reader;
@@ -49,18 +51,22 @@ mod server;
 mod shared;
 mod tls;
 mod upstreams;
+mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::Result;
 use shared::Shared;
 
 pub use options::{MirrorOptions, Readers, TlsFiles};
+pub use prefetch::PrefetchOptions;
+pub use window::Window;
 
 /// A mirror that is ready to serve.
 #[derive(Debug)]
@@ -85,6 +91,12 @@ impl Mirror {
     /// Answers requests until `end` completes. What is being sent then is sent to its end.
     pub async fn serve(self, listener: TcpListener, end: impl Future<Output = ()>) {
         let tls = self.tls.map(TlsAcceptor::from);
+        let mut prefetching = JoinSet::new();
+        prefetching.spawn(prefetch::follow(Arc::clone(&self.shared)));
+        let end = async move {
+            end.await;
+            prefetching.shutdown().await;
+        };
         server::serve(self.shared, listener, tls, self.header_timeout, end).await;
     }
 }

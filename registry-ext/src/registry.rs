@@ -4,7 +4,8 @@
 //! is got is got with the HTTP client below it: requests, tries after a failure and bounds
 //! (`request.rs`, `rate.rs`), proxies (`proxy.rs`), redirects (`redirect.rs`), credentials and how they are asked for (`access.rs`,
 //! `challenge.rs`), manifests and lists (`manifests.rs`, `pages.rs`), downloads that resume and are checked
-//! (`blobs.rs`), or are passed on while they come (`stream.rs`).
+//! (`blobs.rs`), or are passed on while they come (`stream.rs`), the same for somebody else or within a limit
+//! (`other.rs`, `throttle.rs`).
 
 mod access;
 mod blobs;
@@ -12,12 +13,14 @@ mod challenge;
 mod error;
 mod exchange;
 mod manifests;
+mod other;
 mod pages;
 mod proxy;
 mod rate;
 mod redirect;
 mod request;
 mod stream;
+mod throttle;
 mod uploads;
 
 use std::collections::BTreeMap;
@@ -37,6 +40,7 @@ pub(crate) use exchange::too_late;
 pub(crate) use pages::next_page;
 pub(crate) use request::MAX_MANIFEST_SIZE;
 pub(crate) use stream::BlobStream;
+pub(crate) use throttle::{Allowance, Throttle};
 
 use crate::Result;
 use crate::credentials::{Credential, Credentials, LookedUp};
@@ -124,7 +128,7 @@ pub struct Client {
     uploads: OnceCell<UploadClient>,
     ca_certificates: Vec<Vec<u8>>,
     credential: Credential,
-    access: Mutex<BTreeMap<Operation, Access>>,
+    access: Arc<Mutex<BTreeMap<Operation, Access>>>,
     /// True if it shows what somebody else has handed over, and nothing in its place.
     is_handed: bool,
     retry: Retry,
@@ -132,10 +136,12 @@ pub struct Client {
     foreign_urls: bool,
     /// Says which credential is tried, and how to log in.
     login_hint: String,
-    received: AtomicU64,
+    received: Arc<AtomicU64>,
     line: Arc<Line>,
     /// The time at which the registry was seen to keep no list of referrers.
     lacks_referrers: std::sync::Mutex<Option<Instant>>,
+    /// Limits the rate of blobs.
+    throttle: Option<Arc<Throttle>>,
 }
 
 impl std::fmt::Debug for Client {
@@ -175,39 +181,17 @@ impl Client {
             uploads: OnceCell::new(),
             ca_certificates: options.ca_certificates.clone(),
             credential,
-            access: Mutex::default(),
+            access: Arc::default(),
             is_handed: false,
             retry: options.retry,
             patience: options.patience,
             foreign_urls: options.foreign_urls,
             login_hint,
-            received: AtomicU64::new(0),
+            received: Arc::default(),
             line: Arc::default(),
             lacks_referrers: std::sync::Mutex::default(),
+            throttle: None,
         })
-    }
-
-    /// The same repository for somebody else, whose requests carry this header and no other credential.
-    #[cfg(feature = "mirror")]
-    pub(crate) fn for_other(&self, authorization: Option<reqwest::header::HeaderValue>) -> Self {
-        let access = authorization.map_or(Access::Anonymous, Access::Handed);
-        Self {
-            reference: self.reference.clone(),
-            base: self.base.clone(),
-            http: self.http.clone(),
-            uploads: OnceCell::new(),
-            ca_certificates: self.ca_certificates.clone(),
-            credential: Credential::Anonymous,
-            access: Mutex::new(BTreeMap::from([(Operation::Pull, access)])),
-            is_handed: true,
-            retry: self.retry,
-            patience: self.patience,
-            foreign_urls: self.foreign_urls,
-            login_hint: "the credential that was tried is that of the client".into(),
-            received: AtomicU64::new(0),
-            line: Arc::clone(&self.line),
-            lacks_referrers: std::sync::Mutex::default(),
-        }
     }
 
     /// Registry and repository, as in `docker.io/library/debian`.
@@ -225,9 +209,10 @@ impl Client {
         is_loopback(self.reference.registry())
     }
 
-    /// The rate at which the registry was seen to send large blobs, in bytes a second.
+    /// The rate at which the registry was seen to send large blobs, in bytes a second, or the limit of that.
     pub fn line_rate(&self) -> Option<u64> {
-        self.line.rate()
+        let limit = self.limit();
+        self.line.rate().map_or(limit, |rate| Some(limit.map_or(rate, |limit| limit.min(rate))))
     }
 
     fn count(&self, bytes: usize) {

@@ -17,7 +17,7 @@ use registry_ext::store::StoreRef;
 use tar_diff::{DiffArgs, DiffOptions, Method};
 
 use line::LineArgs;
-pub(crate) use mirror::{ClientArg, ConfigureArgs, MirrorArgs, MirrorCommand};
+pub(crate) use mirror::{ClientArg, ConfigureArgs, MirrorArgs, MirrorCommand, PrefetchArgs};
 pub(crate) use operands::Measured;
 use operands::image;
 

@@ -1,6 +1,7 @@
 //! `registry-ext mirror`
 
 mod configure;
+mod prefetch;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ async fn serve(context: &Context, args: &MirrorArgs) -> Result<()> {
     options.cache_size = args.cache_size << 20;
     options.line = args.line.rate();
     options.prefer = args.line.prefer();
+    options.prefetch = prefetch::options(&args.prefetch)?;
     options.readers = match &args.htpasswd {
         Some(file) => Readers::Users(file.clone()),
         None if args.pass_through => Readers::PassThrough,

@@ -64,7 +64,8 @@ async fn try_decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -
     let bases = bases(&shared.stores().await?, &found.candidates, &shared.watch).await?;
     let layers: Vec<&ImageLayer> = image.layers.iter().collect();
     let chosen = choose(&layers, &found.candidates, |base| bases.contains_key(&base));
-    let line = shared.line(&upstream.registry).filter(|_| shared.prefer == Prefer::Time);
+    let line = shared.line(&upstream.registry).into_iter().chain(upstream.limit).min();
+    let line = line.filter(|_| shared.prefer == Prefer::Time);
     let (mut rebuilt, mut reasons) = (HashMap::new(), HashMap::new());
     for layer in layers {
         let usable = chosen.get(&layer.diff_id).into_iter().flatten();

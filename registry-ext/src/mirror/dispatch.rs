@@ -75,7 +75,8 @@ async fn dispatch(
             let totals = Totals { fetched, saved: shared.metrics.saved_in_all(), cache, max_cache };
             // Where each client has rights of its own, nobody is told of what others pull.
             let pulls = if shared.is_passing { Vec::new() } else { shared.history.last() };
-            let page = page(totals, &pulls, SystemTime::now());
+            let followed = if shared.is_passing { Vec::new() } else { shared.prefetcher.followed() };
+            let page = page(totals, &followed, &pulls, SystemTime::now());
             Some(text("text/html; charset=utf-8", page))
         }
         "/healthz" => Some(text("text/plain", "ok\n".into())),

@@ -57,8 +57,9 @@ struct Answered {
     status: u16,
 }
 
+/// A blob that was made, or a tag that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Rebuilt {
+struct Ended {
     registry: String,
     outcome: &'static str,
 }
@@ -73,7 +74,9 @@ pub(super) struct Metrics {
     fetched: Family<Of, Counter>,
     saved: Family<Of, Counter>,
     saved_in_all: AtomicU64,
-    rebuilds: Family<Rebuilt, Counter>,
+    rebuilds: Family<Ended, Counter>,
+    prefetches: Family<Ended, Counter>,
+    prefetched: Family<Of, Counter>,
     seconds: Histogram,
     cache: Gauge,
     making: Gauge,
@@ -90,6 +93,8 @@ impl Metrics {
             saved: Family::default(),
             saved_in_all: AtomicU64::new(0),
             rebuilds: Family::default(),
+            prefetches: Family::default(),
+            prefetched: Family::default(),
             seconds: Histogram::new(exponential_buckets(0.05, 2.0, 14)),
             cache: Gauge::default(),
             making: Gauge::default(),
@@ -103,6 +108,10 @@ impl Metrics {
         registry.register_with_unit("fetched", "Bytes that registries sent, with deltas", bytes(), fetched);
         registry.register_with_unit("saved", "Bytes that deltas saved", bytes(), saved);
         registry.register("rebuilds", "Blobs made of deltas, by outcome", metrics.rebuilds.clone());
+        let help = "Tags that were looked at to be prefetched, by outcome";
+        registry.register("prefetches", help, metrics.prefetches.clone());
+        let help = "Bytes of blobs and deltas that registries sent before anybody asked";
+        registry.register_with_unit("prefetched", help, bytes(), metrics.prefetched.clone());
         let help = "Time that a blob took to be made of a delta";
         registry.register_with_unit("rebuild", help, Unit::Seconds, metrics.seconds.clone());
         registry.register_with_unit(
@@ -150,10 +159,20 @@ impl Metrics {
     /// Counts a blob that was made of a delta, or was to be.
     pub(super) fn rebuilt(&self, registry: &str, time: Duration, is_made: bool) {
         let outcome = if is_made { "made" } else { "failed" };
-        self.rebuilds.get_or_create(&Rebuilt { registry: self.name(registry), outcome }).inc();
+        self.rebuilds.get_or_create(&Ended { registry: self.name(registry), outcome }).inc();
         if is_made {
             self.seconds.observe(time.as_secs_f64());
         }
+    }
+
+    /// Counts a tag that was looked at to be prefetched.
+    pub(super) fn prefetched(&self, registry: &str, outcome: &'static str) {
+        self.prefetches.get_or_create(&Ended { registry: self.name(registry), outcome }).inc();
+    }
+
+    /// Counts bytes that were prefetched.
+    pub(super) fn prefetched_bytes(&self, registry: &str, bytes: u64) {
+        self.prefetched.get_or_create(&Of { registry: self.name(registry) }).inc_by(bytes);
     }
 
     /// Writes the figures. `fetched` are the bytes that each registry sent.
@@ -184,6 +203,8 @@ mod tests {
         }
         metrics.saved("h1", 5);
         metrics.answered("h1", "blob", 200);
+        metrics.prefetched("h1", "vanished");
+        metrics.prefetched_bytes("h1", 9);
         metrics.rebuilt("h1", Duration::from_secs(1), true);
         let text = metrics.text(&BTreeMap::from([("h1".to_owned(), 3)]), 11, 2);
         for line in [
@@ -193,6 +214,8 @@ mod tests {
             r#"registry_ext_mirror_fetched_bytes_total{registry="h1"} 3"#,
             r#"registry_ext_mirror_requests_total{registry="h1",object="blob",status="200"} 1"#,
             r#"registry_ext_mirror_rebuilds_total{registry="h1",outcome="made"} 1"#,
+            r#"registry_ext_mirror_prefetches_total{registry="h1",outcome="vanished"} 1"#,
+            r#"registry_ext_mirror_prefetched_bytes_total{registry="h1"} 9"#,
             "registry_ext_mirror_rebuild_seconds_count 1",
             "registry_ext_mirror_cache_bytes 11",
             "registry_ext_mirror_making 2",

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::prefetch::PrefetchOptions;
 use crate::cost::Prefer;
 use crate::registry::RegistryOptions;
 use crate::store::StoreRef;
@@ -42,6 +43,8 @@ pub struct MirrorOptions {
     pub manifest_timeout: Duration,
     /// The longest time for the headers of a request, and between two requests of a connection.
     pub header_timeout: Duration,
+    /// The images that are fetched before anybody asks. The credentials for them are those of `registry`.
+    pub prefetch: PrefetchOptions,
     /// Who may read.
     pub readers: Readers,
     /// The certificate that the mirror shows; it speaks plain http without one.
@@ -86,6 +89,7 @@ impl MirrorOptions {
             patience: Duration::from_secs(20),
             manifest_timeout: Duration::from_secs(20),
             header_timeout: Duration::from_secs(30),
+            prefetch: PrefetchOptions::default(),
             readers: Readers::default(),
             tls: None,
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use delta_format::escape;
 
 use super::history::{Outcome, Pull, PulledLayer};
+use super::prefetch::{FollowedTag, Stage};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--text:#1b1f24;--back:#fff;--soft:#59636e;--line:#d8dee4;--card:#f6f8fa}
@@ -19,7 +20,7 @@ dl div{flex:1 1 9rem;background:var(--card);border:1px solid var(--line);border-
 dt{color:var(--soft);font-size:.875rem}dd{margin:0;font-size:1.2rem;font-variant-numeric:tabular-nums}
 table{border-collapse:collapse;width:100%}
 th{text-align:left;color:var(--soft);font-weight:500;font-size:.875rem}
-td,th{padding:.3rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}
+td,th{overflow-wrap:anywhere;padding:.3rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 @media(max-width:34rem){td,th{padding:.3rem .25rem}}
 ";
@@ -37,16 +38,22 @@ pub(super) struct Totals {
     pub(super) max_cache: u64,
 }
 
-/// The page.
-pub(super) fn page(totals: Totals, pulls: &[Pull], now: SystemTime) -> String {
+/// The page: the figures, the tags that are prefetched, and the last pulls.
+pub(super) fn page(totals: Totals, followed: &[FollowedTag], pulls: &[Pull], now: SystemTime) -> String {
     let mut page = String::new();
-    match write_page(&mut page, totals, pulls, now) {
+    match write_page(&mut page, totals, followed, pulls, now) {
         Ok(()) => page,
         Err(fmt::Error) => String::new(),
     }
 }
 
-fn write_page(out: &mut String, totals: Totals, pulls: &[Pull], now: SystemTime) -> fmt::Result {
+fn write_page(
+    out: &mut String,
+    totals: Totals,
+    followed: &[FollowedTag],
+    pulls: &[Pull],
+    now: SystemTime,
+) -> fmt::Result {
     writeln!(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">")?;
     writeln!(out, "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">")?;
     writeln!(out, "<title>registry-ext mirror</title>\n<style>\n{STYLE}</style>")?;
@@ -57,6 +64,11 @@ fn write_page(out: &mut String, totals: Totals, pulls: &[Pull], now: SystemTime)
     figure(out, "sent by registries", format_args!("{}", Bytes(fetched)))?;
     figure(out, "cache", format_args!("{} of {}", Bytes(cache), Bytes(max_cache)))?;
     writeln!(out, "</dl>")?;
+    if !followed.is_empty() {
+        writeln!(out, "<h2>Prefetched</h2>\n<table>\n<tr><th>tag<th>state<th class=\"n\">since</tr>")?;
+        followed.iter().try_for_each(|tag| tag_row(out, tag, now))?;
+        writeln!(out, "</table>")?;
+    }
     if pulls.is_empty() {
         writeln!(out, "<p>No layer was asked for yet.</p>")?;
     }
@@ -75,6 +87,19 @@ fn write_page(out: &mut String, totals: Totals, pulls: &[Pull], now: SystemTime)
 
 fn figure(out: &mut String, name: &str, value: fmt::Arguments<'_>) -> fmt::Result {
     writeln!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>")
+}
+
+fn tag_row(out: &mut String, tag: &FollowedTag, now: SystemTime) -> fmt::Result {
+    write!(out, "<tr><td>{}<td>", Text(&tag.name))?;
+    match &tag.stage {
+        Stage::Waiting => write!(out, "waiting")?,
+        Stage::Fetching(done, total) => write!(out, "fetching, {done} of {total} layers are here")?,
+        Stage::Complete(digest) => write!(out, "here: {digest}")?,
+        Stage::Vanished => write!(out, "the registry has no such tag any more")?,
+        Stage::Failed(reason) => write!(out, "failed: {}", Text(reason))?,
+    }
+    let age = Age(now.duration_since(tag.time).unwrap_or_default());
+    writeln!(out, "<td class=\"n\">{age}</tr>")
 }
 
 fn row(out: &mut String, layer: &PulledLayer) -> fmt::Result {
@@ -157,10 +182,20 @@ mod tests {
             layers: vec![layer(Outcome::Rebuilt), layer(Outcome::Fetched(evil.into()))],
         };
         let totals = Totals { fetched: 25, saved: 75, cache: 2_000_000_000, max_cache: 10_000_000_000 };
-        let page = page(totals, &[pull], SystemTime::UNIX_EPOCH + Duration::from_secs(300));
-        for part in
-            ["75 B (75%)", "2.0 GB of 10.0 GB", "5 min ago", "150.0 kB fetched of 14.6 MB", "made of a delta"]
-        {
+        let tag = |stage| FollowedTag { name: "h.io/<b>:v1".into(), stage, time: SystemTime::UNIX_EPOCH };
+        let followed = [tag(Stage::Fetching(1, 4)), tag(Stage::Vanished), tag(Stage::Failed(evil.into()))];
+        let page = page(totals, &followed, &[pull], SystemTime::UNIX_EPOCH + Duration::from_secs(300));
+        for part in [
+            "75 B (75%)",
+            "2.0 GB of 10.0 GB",
+            "5 min ago",
+            "150.0 kB fetched of 14.6 MB",
+            "made of a delta",
+            "h.io/&lt;b&gt;:v1",
+            "1 of 4 layers",
+            "no such tag",
+            "failed: &lt;script",
+        ] {
             assert!(page.contains(part), "{part} in {page}");
         }
         assert!(page.contains("fetched: &lt;script&gt;alert(1)&lt;/script&gt;\\u{202e}&amp;"), "{page}");

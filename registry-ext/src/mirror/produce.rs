@@ -76,7 +76,7 @@ fn begin<F: Future<Output = ()> + Send + 'static>(
     product: Product,
     run: impl FnOnce(Production) -> F,
 ) -> Receiver {
-    shared.productions.join(product.clone(), |sender| {
+    shared.productions.join(product.clone(), upstream.client.throttle(), |sender| {
         shared.spawn(run(Production {
             shared: Arc::clone(shared),
             upstream: Arc::clone(upstream),

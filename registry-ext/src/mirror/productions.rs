@@ -13,6 +13,7 @@ use layer::BlobDigest;
 use tokio::sync::watch;
 
 use crate::Error;
+use crate::registry::Throttle;
 
 /// The bytes of a blob that may be given away.
 #[derive(Debug, Clone)]
@@ -48,10 +49,28 @@ pub(super) struct Product {
 
 /// The blobs that are being made.
 #[derive(Debug, Default)]
-pub(super) struct Productions(Mutex<HashMap<Product, Sender>>);
+pub(super) struct Productions(Mutex<HashMap<Product, Running>>);
+
+/// A blob that is being made.
+#[derive(Debug)]
+struct Running {
+    sender: Sender,
+    /// The limit of its rate, while nobody waits for it.
+    throttle: Option<Arc<Throttle>>,
+}
+
+impl Running {
+    /// Joins it for a client, who waits for it.
+    fn join(&self) -> Receiver {
+        if let Some(throttle) = &self.throttle {
+            throttle.release();
+        }
+        self.sender.subscribe()
+    }
+}
 
 impl Productions {
-    fn running(&self) -> MutexGuard<'_, HashMap<Product, Sender>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<Product, Running>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -60,22 +79,30 @@ impl Productions {
         self.running().len()
     }
 
-    /// Joins the making of a blob. Where it is not being made, `start` begins it with the sender.
-    pub(super) fn join(&self, blob: Product, start: impl FnOnce(Sender)) -> Receiver {
+    /// Joins the making of a blob. Where it is not being made, `start` begins it with the sender. With a `throttle`,
+    /// nobody waits for it.
+    pub(super) fn join(
+        &self,
+        blob: Product,
+        throttle: Option<&Arc<Throttle>>,
+        start: impl FnOnce(Sender),
+    ) -> Receiver {
         let (sender, receiver) = match self.running().entry(blob) {
-            Entry::Occupied(running) => return running.get().subscribe(),
+            Entry::Occupied(running) if throttle.is_none() => return running.get().join(),
+            Entry::Occupied(running) => return running.get().sender.subscribe(),
             Entry::Vacant(place) => {
                 let (sender, receiver) = watch::channel(Progress::Waiting);
-                (place.insert(sender).clone(), receiver)
+                let running = Running { sender, throttle: throttle.cloned() };
+                (place.insert(running).sender.clone(), receiver)
             }
         };
         start(sender);
         receiver
     }
 
-    /// Joins the making of a blob, if it is being made.
+    /// Joins the making of a blob for a client, if it is being made.
     pub(super) fn find(&self, blob: &Product) -> Option<Receiver> {
-        self.running().get(blob).map(watch::Sender::subscribe)
+        self.running().get(blob).map(Running::join)
     }
 
     /// Ends the making of a blob. Clients that have joined keep what there is.

@@ -14,6 +14,7 @@ use super::history::History;
 use super::htpasswd::Htpasswd;
 use super::metrics::Metrics;
 use super::options::{MirrorOptions, Readers};
+use super::prefetch::Prefetcher;
 use super::productions::Productions;
 use super::upstreams::Upstreams;
 use crate::Result;
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) users: Option<Htpasswd>,
     /// True if clients show their own credentials to the registries.
     pub(super) is_passing: bool,
+    /// The tags that are followed.
+    pub(super) prefetcher: Prefetcher,
     /// Permits for blobs that are made at one time: each takes a core.
     pub(super) rebuilds: Semaphore,
     /// For downloads of deltas, and tars. It lies in the cache.
@@ -82,6 +85,7 @@ impl Shared {
             productions: Productions::default(),
             metrics: Metrics::new(),
             history: History::default(),
+            prefetcher: Prefetcher::new(options.prefetch),
             users,
             is_passing: options.readers == Readers::PassThrough,
             rebuilds: Semaphore::new(cores),

@@ -13,7 +13,7 @@ use super::login::{Acceptance, Login};
 use crate::Result;
 use crate::error::blocking;
 use crate::oci::{Manifest, digest_of, parse_manifest};
-use crate::registry::{Client, RegistryOptions};
+use crate::registry::{Client, RegistryOptions, Throttle};
 use crate::repository::Repository;
 
 /// Most repositories that are known at one time.
@@ -63,12 +63,33 @@ pub(super) struct Upstream {
     login: Login,
     /// Tells if the registry has lately accepted them.
     acceptance: Acceptance,
+    /// The rate at which blobs will come that nobody waits for, if it is limited.
+    pub(super) limit: Option<u64>,
     known: Mutex<Known>,
 }
 
 impl Upstream {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same repository, of which nothing is known yet, for blobs that nobody waits for: they will come within a
+    /// limit, in bytes a second.
+    pub(super) fn in_no_hurry(&self, limit: Option<u64>) -> Arc<Self> {
+        let new = Self::new(Arc::clone(&self.client), self.registry.clone(), self.login.clone());
+        Arc::new(Self { limit, ..new })
+    }
+
+    /// The same repository, whose blobs come within a limit.
+    pub(super) fn throttled(&self, throttle: Arc<Throttle>) -> Arc<Self> {
+        let client = Arc::new(self.client.throttled(throttle));
+        Arc::new(Self::new(client, self.registry.clone(), self.login.clone()))
+    }
+
+    fn new(client: Arc<Client>, registry: String, login: Login) -> Self {
+        let repository = Arc::new(Repository::Registry(Arc::clone(&client)));
+        let (acceptance, known) = (Acceptance::default(), Mutex::default());
+        Self { client, repository, registry, login, acceptance, limit: None, known }
     }
 
     /// Notes that the registry has just given something of the repository.
@@ -183,14 +204,8 @@ impl Upstreams {
                 Arc::new(own.client.for_other(sent.clone()))
             }
         };
-        let upstream = Arc::new(Upstream {
-            repository: Arc::new(Repository::Registry(Arc::clone(&client))),
-            client,
-            registry: reference.registry().to_owned(),
-            login: key.1.clone(),
-            acceptance: Acceptance::default(),
-            known: Mutex::default(),
-        });
+        let registry = reference.registry().to_owned();
+        let upstream = Arc::new(Upstream::new(client, registry, key.1.clone()));
         let mut known = self.known();
         if let Some((upstream, _)) = known.get(&key) {
             return Ok(Arc::clone(upstream));

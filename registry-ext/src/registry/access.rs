@@ -27,7 +27,6 @@ pub(super) enum Access {
     Basic(String, String),
     Bearer(String),
     /// The header of somebody else, as it is.
-    #[cfg_attr(not(feature = "mirror"), expect(dead_code, reason = "a mirror alone asks for others"))]
     Handed(HeaderValue),
 }
 
@@ -86,7 +85,6 @@ impl Client {
     ///
     /// # Errors
     /// [`RegistryError::Unauthorized`] if they are not; those of the connection.
-    #[cfg(feature = "mirror")]
     pub(crate) async fn greet(&self) -> Result<(), RegistryError> {
         let action = format!("reach {}", self.reference.registry());
         match self.send(Operation::Pull, &action, || self.http.get(self.root())).await {

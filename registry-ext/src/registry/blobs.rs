@@ -198,6 +198,7 @@ impl Client {
                 return Err(Error::SizeMismatch { what, expected: blob.size(), actual: download.size });
             }
             download.floor.check(download.furthest, action)?;
+            download.floor.forgive(self.keep_within_limit(chunk.len()).await);
         }
         running.measure(download.size - offset, began.elapsed());
         if download.size < blob.size() {

@@ -44,7 +44,6 @@ impl Challenges {
     }
 
     /// The headers as the registry sent them.
-    #[cfg_attr(not(feature = "mirror"), expect(dead_code, reason = "a mirror alone passes them on"))]
     pub(crate) fn headers(&self) -> &[HeaderValue] {
         &self.headers
     }

@@ -191,6 +191,7 @@ impl BlobStream {
             };
         };
         self.client.count(chunk.len());
+        self.floor.forgive(self.client.keep_within_limit(chunk.len()).await);
         let size = chunk.len() as u64;
         let skipped = self.skip.min(size);
         self.skip -= skipped;

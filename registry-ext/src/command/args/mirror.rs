@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
+use registry_ext::mirror::Window;
+use registry_ext::reference::ImageRef;
 use registry_ext::store::StoreRef;
 
 use super::line::LineArgs;
@@ -17,6 +19,7 @@ Examples:
   registry-ext mirror --source containers-storage:
   registry-ext mirror --listen 127.0.0.1:5050 --upstream docker.io --cache /var/cache/mirror --cache-size 20480
   registry-ext mirror --upstream registry.example --pass-through
+  registry-ext mirror --prefetch registry.example/app:stable --prefetch-window 02:00-05:00 --rate 20
   registry-ext mirror configure podman --registry registry.example";
 
 const AFTER_CONFIGURE_HELP: &str = "\
@@ -53,6 +56,8 @@ pub(crate) struct MirrorArgs {
     pub(crate) cache_size: u64,
     #[command(flatten)]
     pub(crate) line: LineArgs,
+    #[command(flatten)]
+    pub(crate) prefetch: PrefetchArgs,
     /// Ask clients for a name and a password that this file has, as `htpasswd -B` writes it. It is read again when it
     /// changes
     #[arg(long, value_name = "FILE", conflicts_with = "pass_through")]
@@ -77,6 +82,27 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let numbers =
         text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
     numbers.parse().map_err(|_| "this is no ADDRESS:PORT, such as 127.0.0.1:5050 or [::1]:5050".into())
+}
+
+/// The images that a mirror fetches before anybody asks.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PrefetchArgs {
+    /// A tag that is followed: what it leads to is in the cache before anybody asks; may be given several times
+    #[arg(long, value_name = "REF")]
+    pub(crate) prefetch: Vec<ImageRef>,
+    /// A file with such tags, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prefetch_file: Option<PathBuf>,
+    /// The minutes after which the tags are looked at again
+    #[arg(long, value_name = "MINUTES", default_value = "15", value_parser = clap::value_parser!(u64).range(1..=10_080))]
+    pub(crate) prefetch_every: u64,
+    /// A time of the day, of this host, at which prefetching may begin something, as in 22:00-05:30; may be given
+    /// several times [default: any time]
+    #[arg(long, value_name = "FROM-TO")]
+    pub(crate) prefetch_window: Vec<Window>,
+    /// Most Mbit/s that prefetching takes. What a client waits for is not limited [default: no limit]
+    #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) rate: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]
