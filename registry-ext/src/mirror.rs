@@ -13,6 +13,7 @@
 //! | one task makes each blob, for however many clients | `productions`, `produce` |
 //! | the bytes of an answer, whatever fails | `reader` |
 //! | connections, and the answer to each request | `server`, `tls`, `dispatch`, `objects`, `answer` |
+//! | manifests in which layers are tars | `rewrite` |
 //! | tags that are fetched before anybody asks | `prefetch`, `window` |
 //! | the blobs that are kept | `cache` |
 //! | what was saved | `metrics`, `history`, `page` |
@@ -46,6 +47,7 @@ mod prefetch;
 mod produce;
 mod productions;
 mod reader;
+mod rewrite;
 mod route;
 mod server;
 mod shared;

@@ -42,6 +42,7 @@ async fn serve(context: &Context, args: &MirrorArgs) -> Result<()> {
     options.cache_size = args.cache_size << 20;
     options.line = args.line.rate();
     options.prefer = args.line.prefer();
+    options.rewrite = args.rewrite;
     options.prefetch = prefetch::options(&args.prefetch)?;
     options.readers = match &args.htpasswd {
         Some(file) => Readers::Users(file.clone()),

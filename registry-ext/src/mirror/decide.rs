@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use oci_spec::image::Descriptor;
 use tokio::time::timeout;
 
 use super::decision::{Decision, ImageEntry, RebuildPlan};
@@ -26,7 +27,7 @@ const MAX_TIME: Duration = Duration::from_secs(8);
 
 /// Returns the decision about an image; makes it if nobody has.
 pub(super) async fn decision(shared: &Shared, upstream: &Upstream, image: &ImageEntry) -> Arc<Decision> {
-    let decide = || async { Arc::new(decide(shared, upstream, &image.manifest).await) };
+    let decide = || async { Arc::new(decide(shared, upstream, image.original()).await) };
     Arc::clone(image.decision.get_or_init(decide).await)
 }
 
@@ -66,7 +67,16 @@ async fn try_decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -
     let chosen = choose(&layers, &found.candidates, |base| bases.contains_key(&base));
     let line = shared.line(&upstream.registry).into_iter().chain(upstream.limit).min();
     let line = line.filter(|_| shared.prefer == Prefer::Time);
-    let (mut rebuilt, mut reasons) = (HashMap::new(), HashMap::new());
+    // The plan with the deltas that are worth it, and the reason why others are not.
+    let faster = |layer: &ImageLayer, mut deltas: VecDeque<UsableDelta>, recipe: Option<Descriptor>| {
+        let slower = line.and_then(|line| {
+            let known = (&shared.pace, line);
+            keep_faster(layer, &mut deltas, |(delta, _)| &delta.blob, recipe.as_ref(), known)
+        });
+        let plan = RebuildPlan { layer: layer.clone(), deltas, recipe };
+        (Some(plan).filter(|plan| !plan.deltas.is_empty()), slower)
+    };
+    let (mut rebuilt, mut unrecorded, mut reasons) = (HashMap::new(), HashMap::new(), HashMap::new());
     for layer in layers {
         let usable = chosen.get(&layer.diff_id).into_iter().flatten();
         let deltas: VecDeque<UsableDelta> =
@@ -80,28 +90,24 @@ async fn try_decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -
             reasons.insert(layer.digest, reason.to_owned());
             continue;
         }
-        match exact_sources(layer, deltas, &found.blob_recipes) {
-            Some((mut deltas, recipe)) if !deltas.is_empty() => {
-                if let Some(line) = line {
-                    let known = (&shared.pace, line);
-                    let slower =
-                        keep_faster(layer, &mut deltas, |(delta, _)| &delta.blob, recipe.as_ref(), known);
-                    reasons.extend(slower.map(|reason| (layer.digest, reason)));
-                }
-                if !deltas.is_empty() {
-                    rebuilt.insert(layer.digest, RebuildPlan { layer: layer.clone(), deltas, recipe });
-                }
+        match exact_sources(layer, deltas.clone(), &found.blob_recipes) {
+            Some((deltas, recipe)) if !deltas.is_empty() => {
+                let (plan, slower) = faster(layer, deltas, recipe);
+                reasons.extend(slower.map(|reason| (layer.digest, reason)));
+                rebuilt.extend(plan.map(|plan| (layer.digest, plan)));
             }
             Some(_) => {
                 reasons.insert(layer.digest, "its delta and its recipe save nothing".into());
             }
             None => {
                 reasons.insert(layer.digest, "its compressed form has no recipe".into());
+                let (plan, _) = faster(layer, deltas, None);
+                unrecorded.extend(plan.map(|plan| (layer.digest, plan)));
             }
         }
     }
     // Where all of its layers are here already, nothing is made after which it would be noted.
     let (cache, manifest, config) = (Arc::clone(&shared.cache), manifest.clone(), image.config.clone());
     blocking(move || cache.keep_image(&manifest, &config)).await?;
-    Ok(Decision { image: Some(image), rebuilt, reasons })
+    Ok(Decision { image: Some(image), rebuilt, unrecorded, reasons })
 }

@@ -4,10 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use layer::BlobDigest;
+use layer::{BlobDigest, Digest};
 use oci_spec::image::Descriptor;
 use tokio::sync::OnceCell;
 
+use super::rewrite::{Record, Tar};
 use crate::cost::Way;
 use crate::image::{Image, ImageLayer};
 use crate::oci::Manifest;
@@ -22,6 +23,8 @@ const MAX_AGE: Duration = Duration::from_secs(30);
 pub(super) struct ImageEntry {
     /// Its manifest.
     pub(super) manifest: Manifest,
+    /// The verdict by which it is given in place of another one.
+    pub(super) rewritten: Option<Arc<Record>>,
     /// The decision, once it is made.
     pub(super) decision: OnceCell<Arc<Decision>>,
     began: Instant,
@@ -29,7 +32,23 @@ pub(super) struct ImageEntry {
 
 impl ImageEntry {
     pub(super) fn new(manifest: Manifest) -> Self {
-        Self { manifest, decision: OnceCell::new(), began: Instant::now() }
+        Self { manifest, rewritten: None, decision: OnceCell::new(), began: Instant::now() }
+    }
+
+    /// An image that is given in place of another one.
+    pub(super) fn rewritten(manifest: Manifest, record: &Arc<Record>) -> Self {
+        Self { rewritten: Some(Arc::clone(record)), ..Self::new(manifest) }
+    }
+
+    /// The manifest that the registry has of it, for which deltas are published.
+    pub(super) fn original(&self) -> &Manifest {
+        let rewrite = self.rewritten.as_ref().and_then(|record| record.rewrite.as_ref());
+        rewrite.map_or(&self.manifest, |rewrite| &rewrite.original_image)
+    }
+
+    /// The tar of a layer that is given uncompressed.
+    pub(super) fn tar(&self, digest: Digest) -> Option<&Tar> {
+        self.rewritten.as_ref()?.tar(digest)
     }
 
     /// True if the decision is young, or not made yet.
@@ -56,6 +75,8 @@ pub(super) struct Decision {
     pub(super) image: Option<Image>,
     /// The layers that are made of deltas. All others are fetched.
     pub(super) rebuilt: HashMap<BlobDigest, RebuildPlan>,
+    /// The layers whose tars could be made of deltas, but not their blobs, since those have no recipe.
+    pub(super) unrecorded: HashMap<BlobDigest, RebuildPlan>,
     /// Why others are not, for people.
     pub(super) reasons: HashMap<BlobDigest, String>,
 }

@@ -1,6 +1,7 @@
 //! Answers to requests for manifests, blobs and lists of a repository.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LINK};
@@ -13,6 +14,7 @@ use super::decide::decision;
 use super::produce::{download, downloaded, rebuild, rebuilt};
 use super::productions::{Progress, Receiver};
 use super::reader::BlobReader;
+use super::rewrite::{Record, for_tag, unpack};
 use super::shared::Shared;
 use super::upstreams::{NamedBlob, Upstream};
 use crate::error::blocking;
@@ -36,28 +38,22 @@ impl Request<'_> {
     /// Answers with a manifest. A client that gets one goes on with its blobs, and some have no way back: so it is
     /// only given if they can be.
     pub(super) async fn manifest(&self, name: &Name) -> Response<Body> {
-        let known = match name {
-            Name::Digest(digest) if self.upstream.is_accepted() => self.upstream.manifest(*digest),
-            Name::Digest(_) | Name::Tag(_) => None,
-        };
-        let manifest = match known {
-            Some(known) => known,
-            None => match self.upstream_manifest(name).await {
-                Ok(Some(manifest)) => {
-                    self.upstream.accept();
-                    manifest
-                }
-                Ok(None) => {
-                    let message = format!("{} has no manifest {name}", self.upstream.client.name());
-                    return error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", &message);
-                }
-                Err(failure) => return of_failure(&failure, "MANIFEST_UNKNOWN"),
-            },
+        let (manifest, record) = match self.find_manifest(name).await {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                let message = format!("{} has no manifest {name}", self.upstream.client.name());
+                return error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", &message);
+            }
+            Err(failure) => return of_failure(&failure, "MANIFEST_UNKNOWN"),
         };
         if let Err(failure) = check_blobs(&manifest) {
             return error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", &failure.one_line());
         }
-        if let Some(image) = self.upstream.note(&manifest).filter(|_| !self.is_head()) {
+        let image = match record {
+            Some(record) => self.upstream.note_rewrite(&record),
+            None => self.upstream.note(&manifest),
+        };
+        if let Some(image) = image.filter(|_| !self.is_head()) {
             let (shared, upstream) = (Arc::clone(self.shared), Arc::clone(&self.upstream));
             self.shared.spawn(async move { drop(decision(&shared, &upstream, &image).await) });
         }
@@ -66,6 +62,52 @@ impl Request<'_> {
             .header(CONTENT_LENGTH, manifest.bytes.len())
             .header(CONTENT_DIGEST, manifest.digest.to_string());
         finish(builder, if self.is_head() { Body::empty() } else { Body::from(manifest.bytes) })
+    }
+
+    /// Finds a manifest, and the verdict by which it is given in place of that of the registry.
+    async fn find_manifest(&self, name: &Name) -> Result<Option<(Manifest, Option<Arc<Record>>)>> {
+        let (rewrites, began) = (&self.shared.rewrites, Instant::now());
+        let mut known = None;
+        if let Name::Digest(digest) = name {
+            known = self.upstream.manifest(*digest).filter(|_| self.upstream.is_accepted());
+            if let Some(record) = rewrites.with_manifest(*digest)
+                && self.recall(&record).await?
+                && let Some(given) = record.given(*digest)
+            {
+                return Ok(Some((given.clone(), Some(record))));
+            }
+        }
+        let manifest = match known {
+            Some(known) => known,
+            None => {
+                let Some(manifest) = self.upstream_manifest(name).await? else { return Ok(None) };
+                self.upstream.accept();
+                manifest
+            }
+        };
+        if matches!(name, Name::Digest(_)) || !rewrites.is_on() {
+            return Ok(Some((manifest, None)));
+        }
+        // Clients wait for both together.
+        let left = self.shared.patience.saturating_sub(began.elapsed());
+        let record = for_tag(self.shared, &self.upstream, &manifest, left).await;
+        Ok(Some(match &record.rewrite {
+            Some(rewrite) => (rewrite.top.clone(), Some(record)),
+            None => (manifest, None),
+        }))
+    }
+
+    /// Returns true if the repository has the manifest in place of which another one is given.
+    async fn recall(&self, record: &Arc<Record>) -> Result<bool> {
+        let is_known = self.upstream.has_rewritten(record.original) && self.upstream.is_accepted();
+        if !is_known {
+            if self.upstream_manifest(&Name::Digest(record.original)).await?.is_none() {
+                return Ok(false);
+            }
+            self.upstream.accept();
+        }
+        self.upstream.note_rewrite(record);
+        Ok(true)
     }
 
     /// Asks the registry for a manifest. It has not all the time of the world: clients go on with another place where
@@ -82,8 +124,18 @@ impl Request<'_> {
     /// Answers with a blob, or a part of it.
     pub(super) async fn blob(&self, digest: BlobDigest) -> Response<Body> {
         let mut named = self.upstream.blob(digest);
+        if named.is_none() {
+            // A client that had the manifest before a restart goes on with the tars in it.
+            for record in self.shared.rewrites.with_tar(digest.0) {
+                match self.recall(&record).await {
+                    Ok(_) => named = named.or_else(|| self.upstream.blob(digest)),
+                    Err(failure) => return of_failure(&failure, "BLOB_UNKNOWN"),
+                }
+            }
+        }
         if !self.upstream.is_accepted() {
-            if let Err(failure) = self.upstream.client.blob_size(digest).await {
+            let there = place(digest, named.as_ref());
+            if let Err(failure) = self.upstream.client.blob_size(there).await {
                 return of_failure(&failure, "BLOB_UNKNOWN");
             }
             self.upstream.accept();
@@ -95,7 +147,7 @@ impl Request<'_> {
         let part = self.part(size);
         let builder = part.answer(size).header(CONTENT_DIGEST, digest.to_string());
         if self.is_head() {
-            return match self.check(digest).await {
+            return match self.check(digest, &named).await {
                 Ok(()) => finish(builder, Body::empty()),
                 Err(failure) => of_failure(&failure, "BLOB_UNKNOWN"),
             };
@@ -115,9 +167,9 @@ impl Request<'_> {
     }
 
     /// Fails if a blob is neither here nor in the registry.
-    async fn check(&self, digest: BlobDigest) -> Result<()> {
+    async fn check(&self, digest: BlobDigest, named: &NamedBlob) -> Result<()> {
         if self.cached(digest).await?.is_none() {
-            self.upstream.client.blob_size(digest).await?;
+            self.upstream.client.blob_size(place(digest, Some(named))).await?;
         }
         Ok(())
     }
@@ -141,6 +193,9 @@ impl Request<'_> {
         }
         if let Some(receiver) = shared.productions.find(&downloaded(digest, named, upstream)) {
             return Ok(of_download(receiver));
+        }
+        if let Some(tar) = named.image.tar(digest.0) {
+            return Ok(of_download(unpack(shared, upstream, tar)));
         }
         let decision = decision(shared, upstream, &named.image).await;
         if let Some(reason) = decision.reasons.get(&digest) {
@@ -239,6 +294,12 @@ impl Request<'_> {
             Err(failure) => of_failure(&failure, "NAME_UNKNOWN"),
         }
     }
+}
+
+/// Returns the blob by which the registry has a blob that is served: for a tar, that of its layer.
+fn place(digest: BlobDigest, named: Option<&NamedBlob>) -> BlobDigest {
+    let tar = named.and_then(|named| named.image.tar(digest.0));
+    tar.and_then(|tar| digest_of(&tar.blob).ok()).map_or(digest, BlobDigest)
 }
 
 /// Returns true if the registry itself has refused, and not a disk here.

@@ -45,6 +45,9 @@ pub struct MirrorOptions {
     pub header_timeout: Duration,
     /// The images that are fetched before anybody asks. The credentials for them are those of `registry`.
     pub prefetch: PrefetchOptions,
+    /// True if a layer that has a delta and no recipe is given uncompressed, by another manifest, to clients that ask
+    /// for a tag. Digests and signatures are then others than those of the registry.
+    pub rewrite: bool,
     /// Who may read.
     pub readers: Readers,
     /// The certificate that the mirror shows; it speaks plain http without one.
@@ -90,6 +93,7 @@ impl MirrorOptions {
             manifest_timeout: Duration::from_secs(20),
             header_timeout: Duration::from_secs(30),
             prefetch: PrefetchOptions::default(),
+            rewrite: false,
             readers: Readers::default(),
             tls: None,
         }

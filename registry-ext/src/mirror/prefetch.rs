@@ -15,12 +15,13 @@ use super::decide::decision;
 use super::login::Login;
 use super::produce::{download, rebuild};
 use super::productions::{Progress, Receiver};
+use super::rewrite::reach;
 use super::shared::Shared;
 use super::upstreams::{NamedBlob, Upstream};
 use super::window::{Window, local_minute};
 use crate::error::blocking;
 use crate::image::{Image, Platform, resolve};
-use crate::oci::Name;
+use crate::oci::{Manifest, Name};
 use crate::registry::{Allowance, Throttle};
 use crate::{Error, Result};
 
@@ -122,6 +123,11 @@ impl Prefetcher {
         }
     }
 
+    /// The platform whose images are fetched.
+    pub(super) const fn platform(&self) -> &Platform {
+        &self.options.platform
+    }
+
     fn throttle(&self) -> Arc<Throttle> {
         Arc::new(Throttle::new(self.allowance.clone()))
     }
@@ -184,19 +190,25 @@ async fn look_at(
     }
     let (name, platform) = (Name::Digest(top.digest), &shared.prefetcher.options.platform);
     let image = resolve(&own.repository, Some(&name), platform, &shared.scratch_dir().await?).await?;
-    fetch(shared, &own, index, &image).await?;
+    fetch(shared, &own, index, (&top, &image)).await?;
     Ok(Some(top.digest))
 }
 
 /// Fetches the blobs of an image that are not there.
-async fn fetch(shared: &Arc<Shared>, own: &Upstream, index: usize, image: &Image) -> Result<()> {
+async fn fetch(
+    shared: &Arc<Shared>,
+    own: &Upstream,
+    index: usize,
+    (top, image): (&Manifest, &Image),
+) -> Result<()> {
     let upstream = own.in_no_hurry(shared.prefetcher.options.rate);
+    let tars = tars(shared, &upstream, top).await;
     upstream.note(&image.manifest).ok_or_else(|| Error::malformed("the manifest", "it is too large"))?;
     let mut failures = Vec::new();
     let total = image.layers.len();
     for (done, layer) in image.layers.iter().enumerate() {
         shared.prefetcher.note(index, Stage::Fetching(done, total));
-        if is_cached(shared, layer.digest).await? {
+        if tars.contains(&layer.diff_id.0) || is_cached(shared, layer.digest).await? {
             continue;
         }
         shared.prefetcher.wait_for_window().await;
@@ -211,6 +223,18 @@ async fn fetch(shared: &Arc<Shared>, own: &Upstream, index: usize, image: &Image
     }
     let (cache, manifest, config) = (Arc::clone(&shared.cache), image.manifest.clone(), image.config.clone());
     blocking(move || cache.keep_image(&manifest, &config)).await
+}
+
+/// Makes the layers that clients get as tars, and returns the digests of those.
+async fn tars(shared: &Arc<Shared>, upstream: &Arc<Upstream>, top: &Manifest) -> Vec<Digest> {
+    if !shared.rewrites.is_on() {
+        return Vec::new();
+    }
+    let throttle = shared.prefetcher.throttle();
+    let fetching = upstream.throttled(Arc::clone(&throttle));
+    let record = reach(shared, (upstream, &fetching), top).await;
+    shared.metrics.prefetched_bytes(&upstream.registry, throttle.taken());
+    record.rewrite.iter().flat_map(|rewrite| rewrite.tars.iter().map(|tar| tar.digest)).collect()
 }
 
 async fn fetch_blob(

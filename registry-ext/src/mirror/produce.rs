@@ -89,6 +89,15 @@ fn begin<F: Future<Output = ()> + Send + 'static>(
     })
 }
 
+/// The budget of a layer that is made of a delta.
+pub(super) fn budget(shared: &Shared, upstream: &Upstream, plan: &RebuildPlan) -> Budget {
+    let line = upstream.client.line_rate();
+    let expected = plan.way().map(|way| way.seconds(&shared.pace, line.unwrap_or(USUAL_LINE)));
+    let expected = expected.unwrap_or_default();
+    let longest = Duration::from_secs_f64(expected.min(86_400.0) * PATIENCE_FACTOR) + MIN_PATIENCE;
+    Budget::new(&plan.layer, line, shared.max_layer_size).within(longest)
+}
+
 /// A blob that was made.
 struct Made {
     file: NamedTempFile,
@@ -152,11 +161,8 @@ impl Production {
     /// Makes the blob of a delta and keeps it.
     async fn rebuild(self, plan: &RebuildPlan) {
         let (began, mut spent) = (Instant::now(), Spent::default());
-        let line = self.upstream.client.line_rate();
-        let expected = plan.way().map(|way| way.seconds(&self.shared.pace, line.unwrap_or(USUAL_LINE)));
-        let expected = expected.unwrap_or_default();
-        let longest = Duration::from_secs_f64(expected.min(86_400.0) * PATIENCE_FACTOR) + MIN_PATIENCE;
-        let budget = Budget::new(&plan.layer, line, self.shared.max_layer_size).within(longest);
+        let budget = budget(&self.shared, &self.upstream, plan);
+        let longest = budget.time_left();
         let made = async {
             let _permit = self.shared.rebuilds.acquire().await;
             let began = Instant::now();

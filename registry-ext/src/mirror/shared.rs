@@ -16,6 +16,7 @@ use super::metrics::Metrics;
 use super::options::{MirrorOptions, Readers};
 use super::prefetch::Prefetcher;
 use super::productions::Productions;
+use super::rewrite::Rewrites;
 use super::upstreams::Upstreams;
 use crate::Result;
 use crate::cost::{Pace, Prefer};
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     pub(super) is_passing: bool,
     /// The tags that are followed.
     pub(super) prefetcher: Prefetcher,
+    /// The manifests that are given in place of others.
+    pub(super) rewrites: Rewrites,
     /// Permits for blobs that are made at one time: each takes a core.
     pub(super) rebuilds: Semaphore,
     /// For downloads of deltas, and tars. It lies in the cache.
@@ -81,6 +84,7 @@ impl Shared {
         Ok(Self {
             upstreams: Upstreams::new(options.registry, options.upstreams),
             scratch: Arc::new(ScratchDir::new_in(cache.layout().dir())?),
+            rewrites: Rewrites::open(cache.layout().dir(), options.rewrite)?,
             cache: Arc::new(cache),
             productions: Productions::default(),
             metrics: Metrics::new(),

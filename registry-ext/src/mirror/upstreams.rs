@@ -1,6 +1,6 @@
 //! The repositories that clients have asked for, and what the mirror knows of them.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use oci_spec::image::Descriptor;
 
 use super::decision::ImageEntry;
 use super::login::{Acceptance, Login};
+use super::rewrite::Record;
 use crate::Result;
 use crate::error::blocking;
 use crate::oci::{Manifest, digest_of, parse_manifest};
@@ -46,6 +47,8 @@ struct Known {
     manifests: VecDeque<Manifest>,
     /// Images, oldest first.
     images: VecDeque<Arc<ImageEntry>>,
+    /// The manifests and indexes in place of which others were served.
+    rewritten: HashSet<Digest>,
     /// The blobs that they name.
     blobs: HashMap<BlobDigest, NamedBlob>,
 }
@@ -115,6 +118,27 @@ impl Upstream {
     /// Notes a manifest that is about to be served. Returns its image, if it is one: the entry that was there before,
     /// unless its decision has grown old.
     pub(super) fn note(&self, manifest: &Manifest) -> Option<Arc<ImageEntry>> {
+        self.note_image(manifest, ImageEntry::new)
+    }
+
+    /// Notes what is about to be served in place of a manifest or an index that the repository has. Returns its image.
+    pub(super) fn note_rewrite(&self, record: &Arc<Record>) -> Option<Arc<ImageEntry>> {
+        let rewrite = record.rewrite.as_ref()?;
+        self.known().rewritten.insert(record.original);
+        self.note_image(&rewrite.top, |manifest| ImageEntry::rewritten(manifest, record));
+        self.note_image(&rewrite.image, |manifest| ImageEntry::rewritten(manifest, record))
+    }
+
+    /// True if something was served in place of a manifest or an index.
+    pub(super) fn has_rewritten(&self, original: Digest) -> bool {
+        self.known().rewritten.contains(&original)
+    }
+
+    fn note_image(
+        &self,
+        manifest: &Manifest,
+        entry: impl FnOnce(Manifest) -> ImageEntry,
+    ) -> Option<Arc<ImageEntry>> {
         let mut known = self.known();
         if known.manifests.iter().all(|there| there.digest != manifest.digest) {
             known.manifests.push_back(manifest.clone());
@@ -132,7 +156,7 @@ impl Upstream {
         }
         let parsed = parse_manifest("manifest", &manifest.bytes).ok()?;
         known.forget(manifest.digest);
-        let entry = Arc::new(ImageEntry::new(manifest.clone()));
+        let entry = Arc::new(entry(manifest.clone()));
         for descriptor in parsed.layers().iter().chain([parsed.config()]) {
             let Ok(digest) = digest_of(descriptor) else { continue };
             let blob = NamedBlob { descriptor: descriptor.clone(), image: Arc::clone(&entry) };

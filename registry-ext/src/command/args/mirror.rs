@@ -56,6 +56,10 @@ pub(crate) struct MirrorArgs {
     pub(crate) cache_size: u64,
     #[command(flatten)]
     pub(crate) line: LineArgs,
+    /// Give clients that ask for a tag a layer that has a delta and no recipe uncompressed, by a manifest with another
+    /// digest than that of the registry: signatures of it do not hold
+    #[arg(long)]
+    pub(crate) rewrite: bool,
     #[command(flatten)]
     pub(crate) prefetch: PrefetchArgs,
     /// Ask clients for a name and a password that this file has, as `htpasswd -B` writes it. It is read again when it

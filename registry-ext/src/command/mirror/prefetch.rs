@@ -63,7 +63,7 @@ mod tests {
         let tags: Vec<String> = options.tags.iter().map(ToString::to_string).collect();
         assert_eq!(tags, ["registry.example/a:v1", "registry.example/b:latest", "registry.example/c:v1"]);
         assert_eq!((options.every.as_secs(), options.rate), (120, Some(1_000_000)));
-        fs::write(&file, "\nUPPER/case\n").unwrap();
+        fs::write(&file, "\nregistry.example/UPPER\n").unwrap();
         let error = format!("{:#}", super::options(&args(&[], Some(file))).unwrap_err());
         assert!(error.contains("line 2 of"), "{error}");
     }
