@@ -5,24 +5,21 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
 #![allow(clippy::cast_possible_truncation, reason = "figures of its own")]
 
+#[path = "support/browser.rs"]
+mod browser;
+
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use benches::html;
 use benches::kinds::{Kind, KindShare};
 use benches::report::{Cost, Figures, Group, Outcome, PairReport, Report, Run, ToolInfo, Yardstick};
+use browser::{WIDTHS, assert_is_picture, is_left_out, open_in_browser};
 use serde_json::Value;
-
-/// Collects the boxes of all text and what went wrong, and leaves them in the page.
-const PROBE: &str = include_str!("probe.js");
-/// Widths of a phone and of a desk.
-const WIDTHS: [u32; 2] = [400, 1400];
 
 #[test]
 fn the_page_is_whole_and_readable_in_a_browser() {
-    if std::env::var_os("BENCHES_SKIP_BROWSER").is_some() {
-        eprintln!("skipped: BENCHES_SKIP_BROWSER is set");
+    if is_left_out() {
         return;
     }
     let report = report();
@@ -54,8 +51,7 @@ fn the_page_is_whole_and_readable_in_a_browser() {
 
 #[test]
 fn the_probe_sees_what_is_wrong() {
-    if std::env::var_os("BENCHES_SKIP_BROWSER").is_some() {
-        eprintln!("skipped: BENCHES_SKIP_BROWSER is set");
+    if is_left_out() {
         return;
     }
     let page = "<!doctype html><style></style><p style=\"position:absolute\">one</p><p \
@@ -68,46 +64,6 @@ fn the_probe_sees_what_is_wrong() {
         "{seen} {log}"
     );
     assert!(seen["overflow"].as_i64().unwrap() > 1000, "{seen}");
-}
-
-/// What the probe saw, and what the browser logged. The page lies in a frame, since a window may not be
-/// as narrow as a phone.
-fn open_in_browser(page: &str, width: u32, dir: &Path) -> (Value, String) {
-    let probed = page.replace("<style>", &format!("<script>{PROBE}</script><style>"));
-    assert_ne!(probed, page);
-    let in_attribute = probed.replace('&', "&amp;").replace('"', "&quot;");
-    let frame = format!(
-        "<!doctype html><body style=\"margin:0\"><iframe style=\"border:0\" width=\"{width}\" height=\"6000\" \
-         srcdoc=\"{in_attribute}\"></iframe><script>onmessage = event => {{ \
-         document.documentElement.dataset.seen = event.data }}</script>"
-    );
-    let file = dir.join("page.html");
-    fs::write(&file, frame).unwrap();
-    let browse = |what: &str| {
-        let output = Command::new("chromium")
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
-            .args(["--enable-logging=stderr", "--virtual-time-budget=5000", "--hide-scrollbars"])
-            .arg(format!("--user-data-dir={}", dir.join("profile").display()))
-            .arg(format!("--window-size={},6000", width.max(500)))
-            .arg(what)
-            .arg(format!("file://{}", file.display()))
-            .output()
-            .expect("chromium is installed (.ci/install does it), or BENCHES_SKIP_BROWSER is set");
-        let log = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{log}");
-        (String::from_utf8(output.stdout).unwrap(), log)
-    };
-    browse(&format!("--screenshot={}", dir.join(format!("{width}.png")).display()));
-    let (dom, log) = browse("--dump-dom");
-    let (_, after) = dom.split_once("data-seen=\"").expect("the probe ran");
-    let seen = after.split('"').next().unwrap().replace("&quot;", "\"").replace("&amp;", "&");
-    (serde_json::from_str(&seen).unwrap(), log)
-}
-
-/// A picture of one colour would be a few kilobytes.
-fn assert_is_picture(path: &Path) {
-    let bytes = fs::read(path).unwrap();
-    assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 40_000, "{} bytes", bytes.len());
 }
 
 /// A report with all that makes a page hard: values close together and far apart, a tool that failed,

@@ -13,14 +13,14 @@ const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--text:#e6edf3;--back:#0f1419;--soft:#9198a1;--line:#30363d;--card:#161b22}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:64rem;padding:1rem;font:16px/1.45 system-ui,sans-serif;color:var(--text);background:var(--back)}
-h1{font-size:1.35rem;margin:.5rem 0}h2{font-size:1.1rem;margin:1.5rem 0 .25rem;overflow-wrap:anywhere}
+h1{font-size:1.35rem;margin:.5rem 0}h2{font-size:1.1rem;margin:1.5rem 0 .25rem}h2,p,td{overflow-wrap:anywhere}
 p{color:var(--soft);margin:.25rem 0}
 dl{display:flex;flex-wrap:wrap;gap:.75rem;margin:1rem 0}
 dl div{flex:1 1 9rem;background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.5rem .75rem}
 dt{color:var(--soft);font-size:.875rem}dd{margin:0;font-size:1.2rem;font-variant-numeric:tabular-nums}
 table{border-collapse:collapse;width:100%}
 th{text-align:left;color:var(--soft);font-weight:500;font-size:.875rem}
-td,th{overflow-wrap:anywhere;padding:.3rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}
+td,th{padding:.3rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 @media(max-width:34rem){td,th{padding:.3rem .25rem}}
 ";
