@@ -14,6 +14,7 @@ use reqwest::Response;
 use support::bench::Bench;
 use support::docker_registry::run;
 use support::mirror::{TestMirror, asked_for, bench, updated};
+use support::registry_ext;
 use support::server::{Call, error, respond};
 
 fn basic(user: &str, password: &str) -> String {
@@ -186,4 +187,17 @@ async fn no_credential_of_a_client_is_on_disk() {
         }
     }
     assert!(files > image.layers.len(), "the cache has the layers");
+}
+
+#[test]
+fn other_hosts_do_not_send_passwords_in_the_clear_unless_that_is_wanted() {
+    for (option, danger) in
+        [("--pass-through", "passwords"), ("--htpasswd x", "passwords"), ("", "read all that")]
+    {
+        let line = format!("mirror --listen 0.0.0.0:0 --upstream registry.example {option}");
+        let stderr = registry_ext(&line).assert().code(2).get_output().stderr.clone();
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert!(stderr.contains(danger) && stderr.contains("--tls-cert"), "{option}: {stderr}");
+    }
+    registry_ext("mirror --pass-through --htpasswd x").assert().code(2);
 }

@@ -91,9 +91,13 @@ fn check_consent(args: &MirrorArgs, address: SocketAddr) -> Result<()> {
         return Ok(());
     }
     if args.tls_cert.is_none() && !args.allow_remote {
+        let danger = match args.htpasswd.is_some() || args.pass_through {
+            true => "whose passwords then come over the network for others to read",
+            false => "which then read all that the credentials of this mirror open",
+        };
         return Err(Misuse(format!(
-            "{address} can be reached from other hosts, which then read all that the credentials of this mirror open; \
-             give --tls-cert and --tls-key, or --allow-remote if that is wanted"
+            "{address} can be reached from other hosts, {danger}; give --tls-cert and --tls-key, or --allow-remote if \
+             that is wanted"
         ))
         .into());
     }
