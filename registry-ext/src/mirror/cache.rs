@@ -202,7 +202,8 @@ impl BlobCache {
     /// [`Error::Io`].
     pub(super) fn keep(&self, digest: Digest, size: u64, file: NamedTempFile) -> Result<()> {
         self.make_room(size);
-        self.layout.add_blob(digest, file)?;
+        // What a power failure leaves of it is compared with its digest.
+        self.layout.add_blob_unsynced(digest, file)?;
         let kept = Kept { size, used: SystemTime::now(), is_checked: true, open: Weak::new() };
         self.kept().insert(digest, kept);
         Ok(())

@@ -111,16 +111,28 @@ impl OciLayout {
         self.persist(file, &self.blob_path(digest))
     }
 
-    /// Syncs a file and renames it to its place, readable for all as other tools leave it.
-    pub(super) fn persist(&self, file: NamedTempFile, path: &Path) -> Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file()
-            .set_permissions(fs::Permissions::from_mode(0o644))
-            .map_err(Error::io("chmod", path))?;
-        file.as_file().sync_all().map_err(Error::io("sync", path))?;
-        file.persist(path).map_err(|error| Error::io("rename to", path)(error.error))?;
-        Ok(())
+    /// Does the same in a layout whose blobs are compared with their digests before they are used: after a power
+    /// failure, a blob may be there whose bytes are not.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn add_blob_unsynced(&self, digest: Digest, file: NamedTempFile) -> Result<()> {
+        rename(file, &self.blob_path(digest))
     }
+
+    /// Syncs a file and renames it to its place.
+    pub(super) fn persist(&self, file: NamedTempFile, path: &Path) -> Result<()> {
+        file.as_file().sync_all().map_err(Error::io("sync", path))?;
+        rename(file, path)
+    }
+}
+
+/// Renames a file to its place, readable for all as other tools leave it.
+fn rename(file: NamedTempFile, path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(Error::io("chmod", path))?;
+    file.persist(path).map_err(|error| Error::io("rename to", path)(error.error))?;
+    Ok(())
 }
 
 /// Reads a document, which is no larger than a registry would give it.
