@@ -11,17 +11,18 @@ use serde_json::Value;
 
 /// The crates of the workspace, and those of the workspace that each may import.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("delta-format", &[]),
+    ("program", &[]),
+    ("delta-format", &["program"]),
     ("layer", &[]),
     ("recode", &[]),
     // cli escapes what it prints as delta-format escapes paths.
     ("cli", &["delta-format"]),
     ("fixtures", &[]),
     ("rootfs", &["layer"]),
-    ("explain", &["delta-format", "layer", "recode"]),
+    ("explain", &["delta-format", "program", "layer", "recode"]),
     ("tar-patch", &["delta-format", "layer", "recode", "rootfs", "explain", "cli"]),
     // tar-diff applies each delta before it lets it go.
-    ("tar-diff", &["delta-format", "layer", "recode", "explain", "tar-patch", "cli"]),
+    ("tar-diff", &["delta-format", "program", "layer", "recode", "explain", "tar-patch", "cli"]),
     ("registry-ext", &["tar-diff", "tar-patch", "rootfs", "layer", "recode", "delta-format", "cli"]),
 ];
 /// Crates that import what they like, since nothing but people uses them.

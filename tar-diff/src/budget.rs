@@ -6,7 +6,7 @@
 use std::num::NonZeroUsize;
 
 use crate::gram_index::{Effort, GramIndex};
-use crate::{DiffOptions, Reduced};
+use crate::{DiffOptions, Reduced, relocate};
 
 /// Largest distance of indexed strings in bytes: farther apart, matches of code are rarely found.
 const MAX_STRIDE: usize = 64;
@@ -49,6 +49,11 @@ pub(crate) fn beside(options: &DiffOptions, listing: u64) -> DiffOptions {
 const MAX_RATIO: u64 = 64;
 /// Strings of a source that are indexed for any target, however small.
 const MIN_GRAMS: u64 = 1 << 20;
+
+/// A source is decoded or read whole anew for each of its targets. So it is for those alone that are no smaller than this
+/// part of it, or if it is small.
+pub(crate) const MAX_WHOLE_RATIO: u64 = 8;
+pub(crate) const MIN_WHOLE_SOURCE: u64 = 64 << 10;
 
 /// Samples of files take this part of their size.
 const SAMPLES_SHARE: u64 = 4;
@@ -100,6 +105,18 @@ pub(crate) fn shared_effort(
     }
     let effort = Effort { stride: fitting, candidates: options.candidates.get(), skims: options.skims };
     Some((effort, source + largest + GramIndex::memory(source, fitting).max(samples)))
+}
+
+/// Memory in bytes that it takes to make a relocated op of a pair, beside that of its steps; 0 if none is made.
+pub(crate) fn relocation(source: u64, target: u64, options: &DiffOptions) -> u64 {
+    if relocates(source, target, options) { relocate::memory(source, target) } else { 0 }
+}
+
+/// Returns true if relocated ops are tried for a pair of a source and a target, both sizes in bytes.
+pub(crate) fn relocates(source: u64, target: u64, options: &DiffOptions) -> bool {
+    let fits = effort(source, target, options)
+        .is_some_and(|(_, memory)| memory.saturating_add(relocate::memory(source, target)) <= options.memory);
+    options.sees_through && fits && !is_lopsided(source, target, MAX_WHOLE_RATIO, MIN_WHOLE_SOURCE)
 }
 
 /// The distance of indexed strings where memory does not matter.

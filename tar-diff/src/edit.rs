@@ -12,6 +12,8 @@ pub(crate) enum Edit {
     Steps(Vec<Step>),
     /// A zstd frame whose prefix is the whole source.
     ZstdFrame(Vec<u8>),
+    /// The payload of a relocated op.
+    Relocated(Vec<u8>),
     /// Steps between both with their compressed streams decoded.
     Viewed(Viewed),
 }
@@ -20,6 +22,8 @@ pub(crate) enum Edit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Viewed {
     pub(crate) steps: Vec<Step>,
+    /// The payload of a relocated op that takes the place of the steps.
+    pub(crate) payload: Option<Vec<u8>>,
     /// The range of the decoded source among the decoded files.
     pub(crate) source: Range<u64>,
     /// Its streams; `None` if it is read as it is.

@@ -13,7 +13,7 @@ use crate::options::{DiffOptions, Method};
 use crate::plan::{Plan, SegmentKind};
 use crate::sides::{Layers, Pair};
 use crate::steps::{write_literal, write_steps};
-use crate::weigh::Weigher;
+use crate::weigh::{SKIMMED_LITERALS, Weigher};
 use crate::{Result, Stats, budget};
 
 /// Bytes of the op stream that a thread compresses at a time: little memory, and enough that what
@@ -41,9 +41,6 @@ const LONG_WINDOW_LOG: u32 = 25;
 const MIN_WINDOW_LOG: u32 = 17;
 /// The op stream has each byte of the layer once at most, and less than that again of ops and paths.
 const MAX_STREAM_RATIO: u64 = 2;
-/// When skimming: every how many bytes of the literals a string is remembered to weigh others. What
-/// is found of one is a few bytes shorter then.
-const SKIMMED_LITERALS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// Why there are decoded files.
 const DECODED: &str = "edits through views come with the decoded files";
@@ -58,10 +55,10 @@ pub(crate) fn write<W: Write>(
     meter: &Meter<'_>,
 ) -> Result<(W, Stats)> {
     let Edits { by_segment, decoded, refusals, reduced } = edits;
-    let sees_through = by_segment.iter().any(|edit| matches!(edit, Some(Edit::Viewed(_))));
+    let is_ours = by_segment.iter().any(|edit| matches!(edit, Some(Edit::Viewed(_) | Edit::Relocated(_))));
     // The oldest version that has all ops: more clients read it.
     let version = match options.method {
-        _ if sees_through => Version::V3,
+        _ if is_ours => Version::V3,
         Method::Bsdiff => Version::V1,
         Method::Zstd | Method::Auto => Version::V2,
     };
@@ -101,6 +98,11 @@ pub(crate) fn write<W: Write>(
                 stats.similar.count(size);
                 stats.zstd_dict_files += 1;
             }
+            (SegmentKind::Similar(source), Some(Edit::Relocated(payload))) => {
+                writer.relocated(&source.path, &payload)?;
+                stats.similar.count(size);
+                stats.relocated.count(size);
+            }
             (SegmentKind::Similar(source), Some(Edit::Steps(steps))) => {
                 let pair = Pair::of(segment, source, layers);
                 write_steps(&mut writer, Some(&mut weigher), &steps, pair, &mut stats)?;
@@ -108,11 +110,17 @@ pub(crate) fn write<W: Write>(
             }
             (SegmentKind::Similar(source), Some(Edit::Viewed(viewed))) => {
                 let decoded = decoded.as_ref().expect(DECODED);
-                let Viewed { steps, source: from, view, target, stretches } = &viewed;
+                let Viewed { steps, payload, source: from, view, target, stretches } = &viewed;
                 let name = SourceRef { path: &source.path, view: view.as_ref() };
                 let pair = Pair { name, source: (decoded, from), target: (decoded, target) };
                 writer.reencode(stretches)?;
-                write_steps(&mut writer, Some(&mut weigher), steps, pair, &mut stats)?;
+                match payload {
+                    Some(payload) => {
+                        writer.relocated(name, payload)?;
+                        stats.relocated.count(size);
+                    }
+                    None => write_steps(&mut writer, Some(&mut weigher), steps, pair, &mut stats)?,
+                }
                 stats.similar.count(size);
                 stats.seen_through.count(size);
                 stats.streams += stretches.len() as u64;
@@ -171,7 +179,7 @@ fn expected_stream(plan: &Plan, edits: &[Option<Edit>]) -> u64 {
         (_, Some(Edit::Steps(steps) | Edit::Viewed(Viewed { steps, .. }))) => {
             steps.iter().map(|step| step.literal + step.add / COMMON_IN_STREAM).sum()
         }
-        (_, Some(Edit::ZstdFrame(frame))) => frame.len() as u64,
+        (_, Some(Edit::ZstdFrame(bytes) | Edit::Relocated(bytes))) => bytes.len() as u64,
         (_, None) => segment.target.end - segment.target.start,
     });
     sizes.sum()

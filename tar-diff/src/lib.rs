@@ -49,6 +49,7 @@ mod matching;
 mod meter;
 mod options;
 mod plan;
+mod relocate;
 mod rollsum;
 mod sides;
 mod sketch;

@@ -67,6 +67,8 @@ pub struct Stats {
     pub steps: u64,
     /// Similar files that are zstd frames.
     pub zstd_dict_files: u64,
+    /// Similar files in which what moved is predicted, or the ops stand in columns.
+    pub relocated: Count,
     /// Similar files that are made from what their compressed streams hold.
     pub seen_through: Count,
     /// Compressed streams that are made again, those in other streams not counted.

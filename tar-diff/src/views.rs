@@ -29,7 +29,7 @@ use recode::Budget;
 
 use crate::edit::Viewed;
 use crate::options::DiffOptions;
-use crate::{Result, bsdiff, budget};
+use crate::{Result, bsdiff, budget, relocate};
 
 pub(crate) use store::Store;
 
@@ -91,6 +91,7 @@ pub(crate) fn memory(source: u64, target: u64, options: &DiffOptions) -> u64 {
     // Streams, and the files that are made of them.
     let held = 2 * (source + target);
     held + budget::effort(source, target, options).map_or(0, |(_, memory)| memory)
+        + budget::relocation(source, target, options)
 }
 
 /// The recipe of a target through views, if that is smaller than one of its bytes as they are and the
@@ -115,12 +116,17 @@ pub(crate) fn edit(
     }
     let Some((effort, _)) = budget::effort(sizes[0], sizes[1], options) else { return Ok(None) };
     let steps = bsdiff::edit(&expanded.source, &expanded.target, effort, jobs);
-    if !trial::pays(&expanded, &steps) {
-        return Ok(None);
-    }
+    let relocates = budget::relocates(sizes[0], sizes[1], options);
+    let payload = if relocates {
+        relocate::payload(&expanded.source, &expanded.target, &steps, effort, jobs, target.len() as u64)
+    } else {
+        None
+    };
+    let Some(payload) = trial::best(&expanded, &steps, payload) else { return Ok(None) };
     let view = (!expanded.view.is_empty()).then(|| Arc::<View>::new(expanded.view));
     Ok(Some(Viewed {
-        steps,
+        steps: if payload.is_some() { Vec::new() } else { steps },
+        payload,
         source: store.append(&expanded.source)?,
         view,
         target: store.append(&expanded.target)?,

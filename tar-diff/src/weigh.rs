@@ -7,8 +7,12 @@
 
 use std::num::NonZeroUsize;
 
+use crate::edit::Step;
 use crate::gram_index::common_prefix;
 
+/// When skimming: every how many bytes of the literals a string is remembered to weigh others. What
+/// is found of one is a few bytes shorter then.
+pub(crate) const SKIMMED_LITERALS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 /// Longest step in bytes that is weighed: a longer one is worth its ops.
 pub(crate) const MAX_WEIGHED_SIZE: u64 = 512;
 /// Bits that an op costs in the compressed delta, with what it breaks up: matches of zstd that would
@@ -92,8 +96,13 @@ impl Weigher {
 
     /// Returns true if the stretch `target` costs less as a literal than as differences from `along`.
     pub(crate) fn is_cheaper(&self, target: &[u8], along: &[u8], ops: Ops) -> bool {
+        self.is_cheaper_as(target, (target, along), ops)
+    }
+
+    /// The same of a stretch that is carried as `literal`.
+    fn is_cheaper_as(&self, literal: &[u8], (target, along): (&[u8], &[u8]), ops: Ops) -> bool {
         let differing: u32 = target.iter().zip(along).map(|(left, right)| u32::from(left != right)).sum();
-        self.literal_bits(target) < ops.bits() + differing * DIFFERENCE_BITS
+        self.literal_bits(literal) < ops.bits() + differing * DIFFERENCE_BITS
     }
 
     /// Bits that the bytes would cost as a literal here.
@@ -153,6 +162,45 @@ impl Weigher {
         }
         self.counted = MAX_COUNTED / 2;
     }
+}
+
+/// Returns the steps with those that cost more than they save carried as literals. `carried` is the target as it is
+/// carried, where source and target are compared in other forms.
+pub(crate) fn settled(
+    steps: &[Step],
+    (source, target): (&[u8], &[u8]),
+    carried: &[u8],
+    stride: NonZeroUsize,
+) -> Vec<Step> {
+    let index = |size: u64| usize::try_from(size).expect("files in memory");
+    let mut weigher = Weigher::new(stride);
+    let mut settled: Vec<Step> = Vec::with_capacity(steps.len());
+    let mut position = 0;
+    for (number, step) in steps.iter().enumerate() {
+        let (start, add) = (index(step.source), index(step.add));
+        let end = position + add + index(step.literal);
+        let ops = Ops { count: 0, bits_of_one: OP_BITS }.and([
+            number > 0 || step.source > 0,
+            settled.last().is_some_and(|last| last.literal > 0),
+            step.literal > 0,
+        ]);
+        let is_short = add > 0 && step.add <= MAX_WEIGHED_SIZE;
+        let is_carried = is_short
+            && weigher.is_cheaper_as(
+                &carried[position..position + add],
+                (&target[position..position + add], &source[start..start + add]),
+                ops,
+            );
+        let new = if is_carried { position..end } else { position + add..end };
+        match settled.last_mut() {
+            Some(last) if is_carried => last.literal += step.add + step.literal,
+            _ if is_carried => settled.push(Step { source: 0, add: 0, literal: step.add + step.literal }),
+            _ => settled.push(*step),
+        }
+        carried[new].chunks(CHUNK_SIZE).for_each(|chunk| weigher.append(chunk));
+        position = end;
+    }
+    settled
 }
 
 /// Place of six bytes in the table.

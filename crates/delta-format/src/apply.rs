@@ -4,8 +4,9 @@ use std::io::{self, Read};
 
 use crate::budget::{Budget, cost};
 use crate::cursor::{Cursor, SourceFiles};
+use crate::relocated::relocate;
 use crate::target::{Sink, Target};
-use crate::wire::MAX_WINDOW_LOG;
+use crate::wire::{MAX_DICT_SIZE, MAX_WINDOW_LOG};
 use crate::{CorruptKind, Error, Op, OpReader, Result, SourcePath};
 
 /// The limits of an application.
@@ -71,8 +72,13 @@ pub fn apply<S: SourceFiles>(
             Op::ZstdDict { size } => {
                 let dictionary = source.size(&delta)?;
                 target.meter().charge(cost::FRAME + cost::FRAME_BYTE * size + dictionary)?;
-                decode_frame(&source.read_whole(&delta)?, &mut target, &mut delta)?;
+                let what = "the source of a zstd_dict op";
+                decode_frame(&source.read_whole(&delta, what, MAX_DICT_SIZE)?, &mut target, &mut delta)?;
                 // The format leaves the position undefined; the end makes a read without a seek an error.
+                source.move_to_end();
+            }
+            Op::Relocated { size } => {
+                relocate(&source, size, &mut target, &mut delta)?;
                 source.move_to_end();
             }
             Op::OpenView { path, view } => {

@@ -242,6 +242,10 @@ pub(crate) mod cost {
     pub(crate) const FRAME: u64 = 64 << 10;
     /// A byte of the payload of a zstd_dict op: blocks of no bytes take three each.
     pub(crate) const FRAME_BYTE: u64 = 8;
+    /// To set up what a relocated op needs.
+    pub(crate) const RELOCATED: u64 = 8 << 10;
+    /// A byte of the payload of a relocated op: a block takes three.
+    pub(crate) const RELOCATED_PAYLOAD: u64 = 8;
 }
 
 /// Charges the reading of one apply. The budget is asked after some work, not for each op.

@@ -5,7 +5,6 @@ use std::io;
 use crate::budget::{Budget, Meter, cost};
 use crate::pages::{PAGE_SIZE, Pages};
 use crate::target::Target;
-use crate::wire::MAX_DICT_SIZE;
 use crate::{CorruptKind, Error, OpReader, Result, SourcePath, View};
 
 /// The files that a delta may read, by path.
@@ -142,12 +141,12 @@ impl<F: SourceFile> Cursor<F> {
         self.position = self.open.as_ref().map_or(0, |open| open.size);
     }
 
-    /// All bytes of the file, for a `ZstdDict` op.
-    pub(crate) fn read_whole(&self, delta: &OpReader<'_>) -> Result<Vec<u8>> {
+    /// All bytes of the file, for an op that needs it whole: `what`, which has at most `max` bytes.
+    pub(crate) fn read_whole(&self, delta: &OpReader<'_>, what: &'static str, max: u64) -> Result<Vec<u8>> {
         let open = self.opened(delta)?;
         let size = open.size;
-        if size > MAX_DICT_SIZE {
-            return Err(Error::TooLarge { what: "the source of a zstd_dict op", size, max: MAX_DICT_SIZE });
+        if size > max {
+            return Err(Error::TooLarge { what, size, max });
         }
         let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
         open.read(&mut bytes, 0)?;

@@ -136,6 +136,9 @@ pub enum CorruptKind {
     /// A `ZstdDict` payload is no valid frame.
     #[error("the zstd frame of a zstd_dict op is broken: {0}")]
     Frame(String),
+    /// The payload of a `Relocated` op is broken, or does not fit its source.
+    #[error("the payload of a relocated op is broken: {0}")]
+    Relocated(#[from] program::Error),
     /// A `ZstdDict` payload is a frame whose header says another size, in bytes, than it decodes to.
     #[error("the zstd frame of a zstd_dict op says {declared} bytes and holds {size}")]
     FrameSize {

@@ -8,6 +8,7 @@ mod error;
 mod op;
 mod pages;
 mod reader;
+mod relocated;
 mod source_path;
 mod target;
 mod text;

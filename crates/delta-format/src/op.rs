@@ -11,7 +11,7 @@ pub enum Version {
     V1,
     /// tardf2: tardf1 and [`Op::ZstdDict`].
     V2,
-    /// tardf3: tardf2, [`Op::OpenView`] and [`Op::Reencode`].
+    /// tardf3: tardf2, [`Op::OpenView`], [`Op::Reencode`] and [`Op::Relocated`].
     V3,
 }
 
@@ -79,13 +79,21 @@ pub enum Op {
     },
     /// Says which stretches of what the ops from here on emit are encoded.
     Reencode(Vec<Reencoding>),
+    /// Emits what the payload makes of the whole source, with what moved in it predicted.
+    Relocated {
+        /// Bytes of payload.
+        size: u64,
+    },
 }
 
 impl Op {
     /// Bytes of payload that follow the op and that [`OpReader::payload`](crate::OpReader::payload) gives.
     pub const fn payload_size(&self) -> u64 {
         match *self {
-            Self::Data { size } | Self::AddData { size } | Self::ZstdDict { size } => size,
+            Self::Data { size }
+            | Self::AddData { size }
+            | Self::ZstdDict { size }
+            | Self::Relocated { size } => size,
             Self::Open(_)
             | Self::Copy { .. }
             | Self::Seek { .. }
@@ -105,6 +113,7 @@ impl Op {
             Self::ZstdDict { .. } => "zstd_dict",
             Self::OpenView { .. } => "open_view",
             Self::Reencode(_) => "reencode",
+            Self::Relocated { .. } => "relocated",
         }
     }
 }

@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use crate::view::{parse_reencodings, parse_view, read_up_to};
 use crate::wire::{
-    self, MAGIC_SIZE, MAX_ADD_DATA_SIZE, MAX_DICT_SIZE, MAX_IDLE_OPS, MAX_PATH_SIZE, MAX_VIEW_PAYLOAD,
-    MAX_WINDOW_LOG,
+    self, MAGIC_SIZE, MAX_ADD_DATA_SIZE, MAX_DICT_SIZE, MAX_IDLE_OPS, MAX_PATH_SIZE, MAX_RELOCATED_PAYLOAD,
+    MAX_VIEW_PAYLOAD, MAX_WINDOW_LOG,
 };
 use crate::{CorruptKind, Error, Op, Result, SourcePath, Version};
 
@@ -102,6 +102,10 @@ impl<'a> OpReader<'a> {
                 check_limit("a reencode op", size, MAX_VIEW_PAYLOAD)?;
                 let list = self.read_bytes(size)?;
                 Op::Reencode(parse_reencodings(&list).map_err(|kind| self.corrupt(kind))?)
+            }
+            wire::OP_RELOCATED if self.version >= Version::V3 => {
+                check_limit("the payload of a relocated op", size, MAX_RELOCATED_PAYLOAD)?;
+                Op::Relocated { size }
             }
             other => return Err(self.corrupt(CorruptKind::UnknownOp(other))),
         };
@@ -207,6 +211,14 @@ impl<'a> OpReader<'a> {
         self.unread -= size as u64;
     }
 
+    /// Reads the whole payload of the op that was given last, whose limit was checked.
+    pub(crate) fn read_whole_payload(&mut self, size: u64) -> Result<Vec<u8>> {
+        let op_index = self.op_index();
+        let bytes =
+            read_up_to(&mut self.payload(), size).map_err(|source| Error::Stream { op_index, source })?;
+        if bytes.len() as u64 == size { Ok(bytes) } else { Err(self.corrupt_here(CorruptKind::Truncated)) }
+    }
+
     fn read_path(&mut self, size: u64) -> Result<SourcePath> {
         check_limit("a source path", size, MAX_PATH_SIZE)?;
         let bytes = self.read_bytes(size)?;
@@ -237,9 +249,12 @@ impl<'a> OpReader<'a> {
     fn count_idle(&mut self, op: &Op) -> Result<()> {
         let emits = match *op {
             Op::Data { size } | Op::Copy { size } | Op::AddData { size } => size > 0,
-            Op::Open(_) | Op::Seek { .. } | Op::ZstdDict { .. } | Op::OpenView { .. } | Op::Reencode(_) => {
-                false
-            }
+            Op::Open(_)
+            | Op::Seek { .. }
+            | Op::ZstdDict { .. }
+            | Op::OpenView { .. }
+            | Op::Reencode(_)
+            | Op::Relocated { .. } => false,
         };
         self.idle_ops = if emits { 0 } else { self.idle_ops + 1 };
         if self.idle_ops > MAX_IDLE_OPS {

@@ -31,6 +31,9 @@ pub const OP_OPEN_VIEW: u8 = 6;
 /// Op code (tardf3): the payload is a list of stretches that are encoded once they are emitted.
 pub const OP_REENCODE: u8 = 7;
 
+/// Op code (tardf3): the payload makes a file of the whole source, with what moved in it predicted.
+pub const OP_RELOCATED: u8 = 8;
+
 /// Longest source path, in bytes: the Go tar-patch refuses more.
 pub const MAX_PATH_SIZE: u64 = 4096;
 /// Largest `AddData` op, in bytes: the Go tar-patch and the `oci-delta` crate refuse more.
@@ -60,6 +63,11 @@ pub const MAX_REENCODED_SIZE: u64 = 64 << 20;
 pub const MAX_ENCODER_MEMORY: u64 = 256 << 20;
 /// Most bytes that a source is read as through a view.
 pub const MAX_VIEW_SIZE: u64 = 256 << 20;
+/// Largest payload of a `Relocated` op, in bytes: the applier holds it in memory.
+pub const MAX_RELOCATED_PAYLOAD: u64 = 1 << 28;
+/// Largest source of a `Relocated` op, and the largest file that it makes, in bytes: the applier holds the source in
+/// memory.
+pub const MAX_RELOCATED_SIZE: u64 = program::MAX_SIZE as u64;
 /// Most ops in a row that emit nothing. A writer needs three (`Open`, `Seek`, an empty op); the
 /// limit keeps a delta that decompresses to endless empty ops from taking time without end.
 pub const MAX_IDLE_OPS: u64 = 1 << 16;

@@ -66,6 +66,12 @@ impl Work {
     pub const fn reading_of_file(size: u64, files: u64) -> u64 {
         size.saturating_mul(READING_RATIO).saturating_add(share(MIN_READING, files)) / 2
     }
+
+    /// The reading that a writer of deltas asks for to make a file of `size` bytes, as they lie in the layer, by a
+    /// relocated op: less than half of what an applier grants, as a source may have to be decoded before.
+    pub const fn relocating(size: u64) -> u64 {
+        size.saturating_mul(READING_RATIO) / 8 * 3
+    }
 }
 
 /// The part of `all` that each of so many files has.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::compressor::{Compressor, Encoding};
 use crate::view::{put_reencodings, put_view};
 use crate::wire::{
-    self, MAX_DICT_SIZE, MAX_VIEW_PAYLOAD, MAX_WRITTEN_ADD_SIZE, MAX_WRITTEN_DATA_SIZE, put_uvarint,
+    self, MAX_DICT_SIZE, MAX_RELOCATED_PAYLOAD, MAX_VIEW_PAYLOAD, MAX_WRITTEN_ADD_SIZE,
+    MAX_WRITTEN_DATA_SIZE, put_uvarint,
 };
 use crate::{Error, Reencoding, Result, SourcePath, Version, View};
 
@@ -32,6 +33,8 @@ pub struct WriterStats {
     pub zstd_dict_size: u64,
     /// Payload bytes of `OpenView` ops.
     pub view_size: u64,
+    /// Payload bytes of `Relocated` ops.
+    pub relocated_size: u64,
     /// Payload bytes of `Reencode` ops.
     pub reencode_size: u64,
 }
@@ -209,6 +212,31 @@ impl<W: Write> OpWriter<W> {
         self.write_op(wire::OP_ZSTD_DICT, size)?;
         self.write_bytes(frame)?;
         self.stats.zstd_dict_size += size;
+        self.position = None;
+        Ok(())
+    }
+
+    /// Adds what `payload` makes of the whole of `source`: a file of `size` bytes.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if the payload is over the limit, [`Error::Output`].
+    ///
+    /// # Panics
+    /// If the delta's version is below [`Version::V3`].
+    pub fn relocated<'s>(&mut self, source: impl Into<SourceRef<'s>>, payload: &[u8]) -> Result<()> {
+        assert!(self.version >= Version::V3, "relocated is an op of tardf3");
+        let source = source.into();
+        let (size, max) = (payload.len() as u64, MAX_RELOCATED_PAYLOAD);
+        if size > max {
+            return Err(Error::TooLarge { what: "the payload of a relocated op", size, max });
+        }
+        self.flush_pending()?;
+        if !self.has_open(source) {
+            self.write_open(source)?;
+        }
+        self.write_op(wire::OP_RELOCATED, size)?;
+        self.write_bytes(payload)?;
+        self.stats.relocated_size += size;
         self.position = None;
         Ok(())
     }

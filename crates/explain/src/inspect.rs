@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
+use delta_format::wire::read_uvarint;
 use delta_format::{Op, OpReader, SourcePath};
 
 use crate::Result;
@@ -38,6 +39,8 @@ pub struct Summary {
     pub add_zeros: u64,
     /// `seek` ops.
     pub seek: OpTotals,
+    /// `relocated` ops: files made of a whole source, with what moved in it predicted.
+    pub relocated: OpTotals,
     /// `zstd_dict` ops: frames decoded with a source as their prefix.
     pub zstd_dict: OpTotals,
     /// `open_view` ops: sources read with their compressed streams decoded.
@@ -116,7 +119,7 @@ impl Summary {
     }
 
     /// The totals of each kind of op, by its name.
-    pub fn by_kind(&self) -> [(&'static str, OpTotals); 8] {
+    pub fn by_kind(&self) -> [(&'static str, OpTotals); 9] {
         [
             ("data", self.data),
             ("open", self.open),
@@ -126,6 +129,7 @@ impl Summary {
             ("zstd_dict", self.zstd_dict),
             ("open_view", self.open_view),
             ("reencode", self.reencode),
+            ("relocated", self.relocated),
         ]
     }
 
@@ -168,6 +172,16 @@ impl Summary {
                 (&mut self.open_view, 0)
             }
             Op::Reencode(_) => (&mut self.reencode, 0),
+            Op::Relocated { size } => {
+                let mut payload = reader.payload();
+                let output = read_uvarint(&mut payload).unwrap_or(0);
+                drop(payload);
+                sources.current(|file| {
+                    file.frames += 1;
+                    file.payload += size;
+                });
+                (&mut self.relocated, output)
+            }
         };
         totals.ops += 1;
         // A delta can claim any size before its payload turns out to be missing.

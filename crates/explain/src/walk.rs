@@ -165,7 +165,9 @@ impl<R: Read> Walk<'_, R> {
                 Ok(())
             }
             Op::ZstdDict { size } => self.frame(size, reader),
-            Op::OpenView { .. } | Op::Reencode(_) => unreachable!("ops of tardf3 alone"),
+            Op::OpenView { .. } | Op::Reencode(_) | Op::Relocated { .. } => {
+                unreachable!("ops of tardf3 alone")
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use delta_format::{Encoding, OpWriter, Version};
 
 use crate::bsdiff::{self, SharedSource};
+use crate::budget::{MAX_WHOLE_RATIO, MIN_WHOLE_SOURCE};
 use crate::edit::{Edit, Step, Viewed};
 use crate::gram_index::Effort;
 use crate::options::{DiffOptions, Method};
@@ -16,16 +17,12 @@ use crate::sides::Layers;
 use crate::sides::Pair;
 use crate::steps::write_steps;
 use crate::views::{self, Refusals};
-use crate::{Error, Result, Stats, budget, workers};
+use crate::{Error, Result, Stats, budget, relocate, workers};
 
 /// zstd level for the trial that decides between two edits.
 const TRIAL_LEVEL: i32 = 3;
 /// Memory in bytes of an edit that is made of chunks, beside 1/64 of the source.
 const CHUNKS_MEMORY: u64 = 256 << 10;
-/// A source is decoded, or read as a dictionary, anew for each of its targets. So it is for those alone that are
-/// no smaller than this part of it, or if it is small.
-const MAX_READ_RATIO: u64 = 8;
-const MIN_READ_SOURCE: u64 = 64 << 10;
 
 /// Makes the edits of one source after the other.
 pub(super) struct Editor<'m> {
@@ -96,7 +93,7 @@ impl<'m> Editor<'m> {
         let fits = source.max(target) <= delta_format::wire::MAX_DICT_SIZE;
         let wants_dict = fits
             && self.options.method != Method::Bsdiff
-            && !budget::is_lopsided(source, target, MAX_READ_RATIO, MIN_READ_SOURCE);
+            && !budget::is_lopsided(source, target, MAX_WHOLE_RATIO, MIN_WHOLE_SOURCE);
         let effort = budget::effort(source, target, self.options).map(|(effort, _)| effort);
         Choice { target, effort, wants_dict }
     }
@@ -111,7 +108,8 @@ impl<'m> Editor<'m> {
                 SegmentKind::Similar(source) => {
                     let source = size(&source.data);
                     let effort = budget::effort(source, target, self.options);
-                    (source, effort.map_or(source / 64 + CHUNKS_MEMORY, |(_, memory)| memory))
+                    let memory = effort.map_or(source / 64 + CHUNKS_MEMORY, |(_, memory)| memory);
+                    (source, memory + budget::relocation(source, target, self.options))
                 }
                 _ => (0, 0),
             };
@@ -219,7 +217,10 @@ impl<'m> Editor<'m> {
                     None => bsdiff::edit(bytes, &target, effort, jobs),
                 };
                 match frame {
-                    Some(frame) if (frame.len() as u64) < trial_size(&steps, source, segment, layers)? => {
+                    Some(frame)
+                        if (frame.len() as u64)
+                            < trial_size(&steps, source, segment, layers, TRIAL_LEVEL)? =>
+                    {
                         return Ok(Some(Edit::ZstdFrame(frame)));
                     }
                     _ => steps,
@@ -227,6 +228,16 @@ impl<'m> Editor<'m> {
             }
             (_, frame) => return Ok(frame.map(Edit::ZstdFrame)),
         };
+        let (old_size, new_size) = (bytes.len() as u64, target.len() as u64);
+        if let Some(effort) = choice.effort.filter(|_| budget::relocates(old_size, new_size, options))
+            && let Some(payload) = relocate::payload(bytes, &target, &steps, effort, jobs, new_size)
+            && relocate::is_smaller(
+                &payload,
+                trial_size(&steps, source, segment, layers, relocate::TRIAL_LEVEL)?,
+            )
+        {
+            return Ok(Some(Edit::Relocated(payload)));
+        }
         Ok(Some(Edit::Steps(steps)))
     }
 
@@ -234,7 +245,7 @@ impl<'m> Editor<'m> {
     fn viewed(&self, source: &[u8], target: &[u8], jobs: NonZeroUsize) -> Result<Option<Viewed>> {
         let Some(store) = self.store.filter(|_| recode::is_compressed(target)) else { return Ok(None) };
         let sizes = [source.len() as u64, target.len() as u64];
-        let is_lopsided = budget::is_lopsided(sizes[0], sizes[1], MAX_READ_RATIO, MIN_READ_SOURCE);
+        let is_lopsided = budget::is_lopsided(sizes[0], sizes[1], MAX_WHOLE_RATIO, MIN_WHOLE_SOURCE);
         let source = if is_lopsided { &[] } else { source };
         let mut refusals = Refusals::new();
         let limits = views::Limits::of_pair(source.len() as u64, target.len() as u64, self.viewed);
@@ -250,8 +261,14 @@ fn size(range: &std::ops::Range<u64>) -> u64 {
 }
 
 /// Size in bytes of a delta of these steps alone.
-fn trial_size(steps: &[Step], source: &Source, segment: &Segment, layers: Layers<'_>) -> Result<u64> {
-    let encoding = Encoding { level: TRIAL_LEVEL, ..Encoding::default() };
+fn trial_size(
+    steps: &[Step],
+    source: &Source,
+    segment: &Segment,
+    layers: Layers<'_>,
+    level: i32,
+) -> Result<u64> {
+    let encoding = Encoding { level, ..Encoding::default() };
     let mut writer = OpWriter::new(Vec::new(), Version::V2, encoding)?;
     write_steps(&mut writer, None, steps, Pair::of(segment, source, layers), &mut Stats::default())?;
     Ok(writer.finish()?.0.len() as u64)

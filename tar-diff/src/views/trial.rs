@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use crate::edit::Step;
+use crate::relocate;
 use crate::views::expand::Expanded;
 
 /// zstd level of the trial.
@@ -11,12 +12,17 @@ const TRIAL_LEVEL: i32 = 9;
 /// size in the trial.
 const SIXTEENTHS: u64 = 15;
 
-/// Returns true if the delta through views is smaller than the streams as they are.
-pub(super) fn pays(expanded: &Expanded, steps: &[Step]) -> bool {
+/// Returns the payload, if it is smaller than the steps, or that there is none; `None` if the delta through views is not
+/// smaller than the streams as they are.
+pub(super) fn best(expanded: &Expanded, steps: &[Step], payload: Option<Vec<u8>>) -> Option<Option<Vec<u8>>> {
     let recipes = expanded.recipe_size();
-    recipes < expanded.encoded_size
-        && trial_size(expanded, steps)
-            .is_some_and(|size| size * SIXTEENTHS / 16 + recipes < expanded.encoded_size)
+    if recipes >= expanded.encoded_size {
+        return None;
+    }
+    let plain = trial_size(expanded, steps)?;
+    let relocated = payload.filter(|payload| relocate::is_smaller(payload, plain));
+    let size = relocated.as_deref().map_or(Some(plain), relocate::trial_size)?;
+    (size * SIXTEENTHS / 16 + recipes < expanded.encoded_size).then_some(relocated)
 }
 
 /// Bytes that differences and literals take, compressed; `None` if zstd runs out of memory.

@@ -1,0 +1,190 @@
+//! Makes the new file of a payload and the old file.
+
+use crate::error::Result;
+use crate::form::Kind;
+use crate::map::Map;
+use crate::payload::{Block, Differences, Payload};
+use crate::predict::{Outcome, Predictor};
+use crate::rules::Rules;
+use crate::scan::{covered, scan};
+use crate::varint::Reader;
+use crate::wire::{correct, read_rules};
+
+/// Most bytes that are made at once.
+const PIECE_SIZE: u32 = 64 << 10;
+/// Units of work for each byte that rules go over, and one more for so many segments that are looked through.
+const COVERED_WORK: u64 = 3;
+const SEGMENTS_A_UNIT: u64 = 3;
+/// Units of work for each byte of the new file, of which some are fields.
+const NEW_WORK: u64 = 8;
+/// Units of work for each block: to find what fields it has, and its place in the map.
+const BLOCK_WORK: u64 = 256;
+
+/// Makes the new file piece by piece.
+///
+/// Beside the old file and the payload it holds 12 bytes for each field and at most 17 for each place that one means: with the
+/// limits of [`crate::MIN_FIELD_BYTES`] at most five bytes for each byte of the old file, and of programs in the field less
+/// than one.
+#[derive(Debug)]
+pub struct Decoder<'a> {
+    old: &'a [u8],
+    payload: Payload<'a>,
+    differences: Differences<'a>,
+    predictor: Predictor<'a>,
+    /// The block that is being made, and how far.
+    block: usize,
+    done: u32,
+    /// Bytes that are made.
+    position: u32,
+    new: &'a [u8],
+    piece: Vec<u8>,
+    difference: Vec<u8>,
+}
+
+/// A payload that was read, before anything is done that takes time.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    old: &'a [u8],
+    payload: Payload<'a>,
+    rules: Option<(Rules, Reader<'a>)>,
+    covered: u64,
+}
+
+impl<'a> Prepared<'a> {
+    /// Reads the blocks and the rules.
+    ///
+    /// # Errors
+    /// [`Error`](crate::Error).
+    pub fn new(payload: &'a [u8], old: &'a [u8]) -> Result<Self> {
+        let payload = Payload::parse(payload, Some(old.len()))?;
+        let mut prepared = Self { old, payload, rules: None, covered: 0 };
+        if prepared.payload.has_rules() {
+            let mut reader = Reader::new(prepared.payload.rules, "the rules");
+            let rules = read_rules(&mut reader, old.len())?;
+            prepared.covered = covered(old.len(), &rules.rules)?;
+            prepared.rules = Some((rules, reader));
+        }
+        Ok(prepared)
+    }
+
+    /// The size of the new file in bytes.
+    pub const fn size(&self) -> usize {
+        self.payload.size
+    }
+
+    /// The time that it takes to make the new file, in units of about a nanosecond.
+    pub fn work(&self) -> u64 {
+        let segments =
+            self.rules.as_ref().map_or(0, |(rules, _)| rules.old.segments.len() + rules.new.segments.len());
+        let per_byte = if self.rules.is_some() { NEW_WORK } else { 1 };
+        self.covered * (COVERED_WORK + segments as u64 / SEGMENTS_A_UNIT)
+            + self.payload.size as u64 * per_byte
+            + self.payload.blocks.len() as u64 * BLOCK_WORK
+    }
+
+    /// Finds the fields of the old file.
+    ///
+    /// # Errors
+    /// [`Error`](crate::Error).
+    pub fn start(self) -> Result<Decoder<'a>> {
+        let Self { old, payload, rules, .. } = self;
+        let predictor = match rules {
+            None => Predictor::none(old),
+            Some((rules, mut reader)) => {
+                let map = Map::new(&payload.blocks);
+                let scanned = scan(old, &rules.old, &rules.rules)?;
+                Predictor::new(old, &rules, scanned, &map, |bases| {
+                    correct(&mut reader, bases)?;
+                    reader.end()
+                })?
+            }
+        };
+        Ok(Decoder {
+            old,
+            differences: Differences::new(&payload),
+            new: payload.new,
+            payload,
+            predictor,
+            block: 0,
+            done: 0,
+            position: 0,
+            piece: Vec::new(),
+            difference: Vec::new(),
+        })
+    }
+}
+
+impl<'a> Decoder<'a> {
+    /// Reads a payload and finds the fields of the old file, whatever time that takes.
+    ///
+    /// # Errors
+    /// [`Error`](crate::Error).
+    pub fn new(payload: &'a [u8], old: &'a [u8]) -> Result<Self> {
+        Prepared::new(payload, old)?.start()
+    }
+
+    /// The size of the new file in bytes.
+    pub const fn size(&self) -> usize {
+        self.payload.size
+    }
+
+    /// Makes the next bytes of the new file; `None` at its end.
+    ///
+    /// # Errors
+    /// [`Error`](crate::Error) if the differences end early, or some are left.
+    pub fn next_piece(&mut self) -> Result<Option<&[u8]>> {
+        let Some(block) = self.payload.blocks.get(self.block).copied() else {
+            self.differences.end()?;
+            return Ok(None);
+        };
+        let Block { source, add, literal } = block;
+        if self.done < add {
+            let start = source + self.done;
+            let end = self.predictor.cut(start, start + (add - self.done).min(PIECE_SIZE));
+            // A field at the end of a block is cut by the block.
+            let end = if source + add - start <= PIECE_SIZE { source + add } else { end };
+            self.along(start, end)?;
+            self.advance(end - start, block);
+        } else {
+            let size = (add + literal - self.done).min(PIECE_SIZE);
+            let (bytes, rest) = self.new.split_at(size as usize);
+            self.new = rest;
+            self.piece.clear();
+            self.piece.extend_from_slice(bytes);
+            self.advance(size, block);
+        }
+        Ok(Some(&self.piece))
+    }
+
+    fn advance(&mut self, size: u32, block: Block) {
+        self.done += size;
+        self.position += size;
+        if self.done == block.add + block.literal {
+            (self.block, self.done) = (self.block + 1, 0);
+        }
+    }
+
+    /// Makes the bytes that lie along the old file.
+    fn along(&mut self, start: u32, end: u32) -> Result<()> {
+        let along = &self.old[start as usize..end as usize];
+        self.piece.clear();
+        self.piece.extend_from_slice(along);
+        self.difference.resize(along.len(), 0);
+        self.differences.fill(&mut self.difference)?;
+        let difference = &self.difference;
+        self.predictor.predict(start, self.position, &mut self.piece, |offset, predicted| {
+            let mut found = [0; 8];
+            let sums = found.iter_mut().zip(predicted).zip(&difference[offset..]);
+            sums.for_each(|((found, byte), difference)| *found = byte.wrapping_add(*difference));
+            u64::from_le_bytes(found)
+        });
+        let sums = self.piece.iter_mut().zip(difference);
+        sums.for_each(|(byte, difference)| *byte = byte.wrapping_add(*difference));
+        Ok(())
+    }
+
+    /// What came of the predictions so far, by kind.
+    pub fn outcomes(&self) -> Vec<(Kind, Outcome)> {
+        self.predictor.outcomes()
+    }
+}

@@ -1,0 +1,92 @@
+//! Makes the payload of a pair of files.
+
+use crate::error::{Error, Result};
+use crate::form::{Kind, word};
+use crate::map::Map;
+use crate::payload::{Block, Parts};
+use crate::predict::{Outcome, Predictor};
+use crate::rules::Rules;
+use crate::scan::{Scanned, scan};
+use crate::wire::{put_corrections, put_rules};
+
+/// A payload, and what came of its predictions.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The payload.
+    pub payload: Vec<u8>,
+    /// Bytes that differ from what is predicted, and new ones.
+    pub carried: usize,
+    /// What came of the predictions, by kind.
+    pub outcomes: Vec<(Kind, Outcome)>,
+}
+
+/// Makes the payload that [`Decoder`](crate::Decoder) makes `new` of with `old`. The blocks cover `new` in order.
+///
+/// # Errors
+/// [`Error::Block`] if they do not, or a file is too large; what [`Decoder`](crate::Decoder) would refuse.
+pub fn encode(old: &[u8], new: &[u8], blocks: &[Block], rules: Option<&Rules>) -> Result<Encoded> {
+    let scanned = rules.map(|rules| Ok((rules, scan(old, &rules.old, &rules.rules)?))).transpose()?;
+    encode_scanned(old, new, blocks, scanned).map(|(encoded, _)| encoded)
+}
+
+/// Does what [`encode`] does, with the fields of the old file. Gives what was learned of them, too.
+pub(crate) fn encode_scanned<'o>(
+    old: &'o [u8],
+    new: &[u8],
+    blocks: &[Block],
+    scanned: Option<(&Rules, Scanned)>,
+) -> Result<(Encoded, Predictor<'o>)> {
+    check(old, new, blocks)?;
+    let mut parts = Parts::default();
+    let mut predictor = match scanned {
+        None => Predictor::none(old),
+        Some((rules, scanned)) => {
+            put_rules(&mut parts.rules, rules);
+            let written = &mut parts.rules;
+            Predictor::new(old, rules, scanned, &Map::new(blocks), |bases| {
+                let expected = bases.to_vec();
+                let wanted =
+                    bases.iter_mut().zip(&rules.new.bases).filter(|(_, wanted)| **wanted != Rules::MAPPED);
+                wanted.for_each(|(base, wanted)| *base = *wanted);
+                put_corrections(written, bases, &expected);
+                Ok(())
+            })?
+        }
+    };
+    let mut position = 0usize;
+    let mut predicted = Vec::new();
+    for block in blocks {
+        let end = position + block.add as usize;
+        parts.block(*block);
+        let bytes = &new[position..end];
+        predicted.clear();
+        predicted.extend_from_slice(&old[block.source as usize..][..block.add as usize]);
+        let own = u32::try_from(position).map_err(|_| Error::Block("it is too large"))?;
+        predictor.predict(block.source, own, &mut predicted, |offset, predicted| {
+            word(bytes, offset, predicted.len())
+        });
+        parts.along(&predicted, bytes);
+        position = end + block.literal as usize;
+        parts.new.extend_from_slice(&new[end..position]);
+    }
+    let carried = parts.differences.len() + parts.new.len();
+    let outcomes = predictor.outcomes();
+    Ok((Encoded { payload: parts.finish(new.len()), carried, outcomes }, predictor))
+}
+
+fn check(old: &[u8], new: &[u8], blocks: &[Block]) -> Result<()> {
+    if old.len().max(new.len()) > crate::MAX_SIZE {
+        return Err(Error::Block("a file is too large"));
+    }
+    let mut size = 0usize;
+    for block in blocks {
+        if block.source as usize + block.add as usize > old.len() {
+            return Err(Error::Block("it reaches past the old file"));
+        }
+        if block.add == 0 && block.literal == 0 {
+            return Err(Error::Block("it is empty"));
+        }
+        size += block.add as usize + block.literal as usize;
+    }
+    if size == new.len() { Ok(()) } else { Err(Error::Block("the blocks do not cover the new file")) }
+}

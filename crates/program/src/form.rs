@@ -1,0 +1,288 @@
+//! How an address is written in a field.
+
+use crate::space::Space;
+
+/// A field of the old file that holds an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Field {
+    /// Where it starts, in bytes.
+    pub(crate) position: u32,
+    /// The place that it means.
+    pub(crate) target: u32,
+    pub(crate) form: Form,
+}
+
+/// The ways to write an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// 32 bits, relative to the address of the field and a constant.
+    Relative,
+    /// The address itself.
+    Absolute,
+    /// The distance from a base, in units of a scale.
+    Based,
+    /// 32 bits, relative to the start of the table that the field is in.
+    InTable,
+    /// 32 bits, the distance back from the field.
+    Back,
+    /// The low 26 bits of a word: aarch64 B and BL.
+    Branch,
+    /// The immediate of an aarch64 ADRP.
+    Page,
+    /// The immediate of an aarch64 instruction that adds the low 12 bits.
+    Low,
+}
+
+impl Kind {
+    const ALL: [Self; 8] = [
+        Self::Relative,
+        Self::Absolute,
+        Self::Based,
+        Self::InTable,
+        Self::Back,
+        Self::Branch,
+        Self::Page,
+        Self::Low,
+    ];
+
+    /// All kinds, in the order of their numbers.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter()
+    }
+
+    /// The name that explanations have for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Relative => "relative",
+            Self::Absolute => "absolute",
+            Self::Based => "based",
+            Self::InTable => "in table",
+            Self::Back => "back",
+            Self::Branch => "branch",
+            Self::Page => "page",
+            Self::Low => "low",
+        }
+    }
+}
+
+/// A [`Kind`] with its parameters, in 32 bits.
+///
+/// ```text
+/// bits 0-2 kind, 3 wide, 4 of a table, 5 of a sorted column, 8-15 scale or constant, 16-31 base
+/// InTable: bits 0-2 kind, 4 of a table, 6-31 start of the table in units of 4 bytes
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Form(u32);
+
+const WIDE: u32 = 1 << 3;
+const OF_TABLE: u32 = 1 << 4;
+const COLUMN: u32 = 1 << 5;
+
+impl Form {
+    const fn of(kind: Kind) -> Self {
+        Self(kind as u32)
+    }
+
+    /// Relative to the address of the field and `constant`.
+    pub(crate) const fn relative(constant: u8) -> Self {
+        Self(Kind::Relative as u32 | (constant as u32) << 8)
+    }
+
+    pub(crate) const fn absolute(is_wide: bool) -> Self {
+        Self(Kind::Absolute as u32 | OF_TABLE | if is_wide { WIDE } else { 0 })
+    }
+
+    pub(crate) const fn based(base: u16, scale: u8, is_wide: bool) -> Self {
+        let wide = if is_wide { WIDE } else { 0 };
+        Self(Kind::Based as u32 | OF_TABLE | wide | (scale as u32) << 8 | (base as u32) << 16)
+    }
+
+    /// `start` is a multiple of 4 below 2^28.
+    pub(crate) const fn in_table(start: u32) -> Self {
+        Self(Kind::InTable as u32 | OF_TABLE | (start / 4) << 6)
+    }
+
+    pub(crate) const fn back() -> Self {
+        Self(Kind::Back as u32 | OF_TABLE)
+    }
+
+    pub(crate) const fn branch() -> Self {
+        Self::of(Kind::Branch)
+    }
+
+    pub(crate) const fn page() -> Self {
+        Self::of(Kind::Page)
+    }
+
+    pub(crate) const fn low() -> Self {
+        Self::of(Kind::Low)
+    }
+
+    /// The same, in a table.
+    pub(crate) const fn of_table(self) -> Self {
+        Self(self.0 | OF_TABLE)
+    }
+
+    /// The same, in a column that is sorted.
+    #[must_use]
+    pub(crate) const fn column_if(self, is_column: bool) -> Self {
+        if is_column { Self(self.0 | COLUMN) } else { self }
+    }
+
+    pub(crate) const fn kind(self) -> Kind {
+        Kind::ALL[(self.0 & 7) as usize]
+    }
+
+    pub(crate) const fn width(self) -> usize {
+        if !matches!(self.kind(), Kind::InTable) && self.0 & WIDE != 0 { 8 } else { 4 }
+    }
+
+    pub(crate) const fn is_of_table(self) -> bool {
+        self.0 & OF_TABLE != 0
+    }
+
+    #[cfg(feature = "writer")]
+    pub(crate) const fn is_column(self) -> bool {
+        !matches!(self.kind(), Kind::InTable) && self.0 & COLUMN != 0
+    }
+
+    const fn scale(self) -> u8 {
+        self.0.to_le_bytes()[1]
+    }
+
+    const fn base(self) -> u16 {
+        let [_, _, low, high] = self.0.to_le_bytes();
+        u16::from_le_bytes([low, high])
+    }
+
+    const fn table(self) -> u32 {
+        self.0 >> 6 << 2
+    }
+
+    /// A number that the predictions of this form and context share.
+    pub(crate) const fn context(self, byte: u8) -> usize {
+        (self.0 & 7) as usize * 256 + byte as usize
+    }
+}
+
+/// Numbers of [`Form::context`].
+pub(crate) const CONTEXTS: usize = 8 * 256;
+
+/// One side of a field: the file that it is in, and where in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At<'s> {
+    pub(crate) space: Space<'s>,
+    pub(crate) bases: &'s [u64],
+    /// Where the field starts in this file.
+    pub(crate) position: u32,
+    /// How much further back it starts in the old file; it wraps.
+    pub(crate) moved: u32,
+}
+
+impl At<'_> {
+    fn own_address(&self) -> u64 {
+        self.space.address(self.position)
+    }
+
+    fn base(&self, form: Form) -> u64 {
+        match form.kind() {
+            Kind::Relative => self.own_address().wrapping_add(form.scale().into()),
+            Kind::Based => self.bases.get(usize::from(form.base())).copied().unwrap_or(0),
+            Kind::InTable => self.space.address(form.table().wrapping_add(self.moved)),
+            _ => 0,
+        }
+    }
+
+    /// The bytes of a field that means `place`, least significant first. `old` is what the field holds in the old file.
+    #[expect(clippy::cast_possible_truncation, reason = "immediates are the low bits")]
+    pub(crate) fn value(&self, form: Form, place: u32, old: u64) -> u64 {
+        let address = self.space.address(place);
+        let word = old as u32;
+        match form.kind() {
+            Kind::Absolute => address,
+            Kind::Relative | Kind::InTable => address.wrapping_sub(self.base(form)),
+            Kind::Based => {
+                let distance = address.wrapping_sub(self.base(form));
+                match form.scale() {
+                    0 | 1 => distance,
+                    scale => (distance.cast_signed() / i64::from(scale)).cast_unsigned(),
+                }
+            }
+            Kind::Back => self.own_address().wrapping_sub(address),
+            Kind::Branch => {
+                let distance = address.wrapping_sub(self.own_address()) >> 2;
+                u64::from(word & 0xfc00_0000 | distance as u32 & 0x03ff_ffff)
+            }
+            Kind::Page => {
+                let pages = (address >> 12).wrapping_sub(self.own_address() >> 12) as u32;
+                u64::from(word & 0x9f00_001f | (pages & 3) << 29 | (pages >> 2 & 0x7_ffff) << 5)
+            }
+            Kind::Low => {
+                let low = (address & 0xfff) as u32 >> low_scale(word);
+                u64::from(word & !(0xfff << 10) | low << 10)
+            }
+        }
+    }
+
+    /// The place that the bytes of a field mean, if they tell it.
+    #[expect(clippy::cast_possible_truncation, reason = "the field has 32 bits")]
+    pub(crate) fn place(&self, form: Form, value: u64) -> Option<u32> {
+        let signed = if form.width() == 8 { value } else { sign_extend(value as u32) };
+        let address = match form.kind() {
+            Kind::Absolute => value,
+            Kind::Relative | Kind::InTable => self.base(form).wrapping_add(signed),
+            Kind::Based => self.base(form).wrapping_add(signed.wrapping_mul(form.scale().max(1).into())),
+            Kind::Back => self.own_address().wrapping_sub(signed),
+            Kind::Branch => self.own_address().wrapping_add(branch_distance(value as u32)),
+            Kind::Page | Kind::Low => return None,
+        };
+        self.space.place(address)
+    }
+}
+
+/// The low bits of an address that an instruction does not hold, as it counts in larger units.
+pub(crate) const fn low_scale(word: u32) -> u32 {
+    if word & 0x7fc0_0000 == 0x1100_0000 {
+        0
+    } else if word & 0x0480_0000 == 0x0480_0000 && word >> 30 == 0 {
+        4
+    } else {
+        word >> 30
+    }
+}
+
+/// The distance that an aarch64 B or BL goes.
+pub(crate) const fn branch_distance(word: u32) -> u64 {
+    (((word << 6).cast_signed() >> 4) as i64).cast_unsigned()
+}
+
+pub(crate) const fn sign_extend(word: u32) -> u64 {
+    (word.cast_signed() as i64).cast_unsigned()
+}
+
+/// The `width` bytes from `position` on, least significant first; zero where the file ends before.
+pub(crate) fn word(bytes: &[u8], position: usize, width: usize) -> u64 {
+    let mut word = [0; 8];
+    match position.checked_add(width).and_then(|end| bytes.get(position..end)) {
+        Some(found) if width <= 8 => word[..width].copy_from_slice(found),
+        _ => return 0,
+    }
+    u64::from_le_bytes(word)
+}
+
+/// The 32 bits at `position`.
+pub(crate) fn word32(bytes: &[u8], position: usize) -> u32 {
+    position
+        .checked_add(4)
+        .and_then(|end| bytes.get(position..end)?.first_chunk().copied())
+        .map_or(0, u32::from_le_bytes)
+}
+
+/// The 64 bits at `position`.
+pub(crate) fn word64(bytes: &[u8], position: usize) -> u64 {
+    position
+        .checked_add(8)
+        .and_then(|end| bytes.get(position..end)?.first_chunk().copied())
+        .map_or(0, u64::from_le_bytes)
+}

@@ -1,0 +1,110 @@
+//! Finds out how ELF files are laid out, for the writer.
+
+mod elf;
+mod go;
+
+use crate::encode::{Encoded, encode_scanned};
+use crate::error::Result;
+use crate::map::Map;
+use crate::normalise::{Overlay, normalise};
+use crate::predict::Predictor;
+use crate::rules::{Rule, Rules, Side};
+use crate::scan::{Scanned, scan};
+use crate::space::Space;
+use crate::{Block, MAX_SIZE};
+
+/// The layouts of an old and a new program.
+#[derive(Debug)]
+pub struct Layouts {
+    rules: Rules,
+    old: Scanned,
+    new: Scanned,
+    old_overlays: Vec<Overlay>,
+    new_overlays: Vec<Overlay>,
+}
+
+/// A payload, and what was learned to make it.
+#[derive(Debug)]
+pub struct Draft<'o> {
+    /// The payload.
+    pub encoded: Encoded,
+    predictor: Predictor<'o>,
+    map: Map,
+}
+
+/// One file, as it is described.
+#[derive(Debug, Default)]
+struct Described {
+    side: Side,
+    /// What each base is, which is the same in both files.
+    names: Vec<String>,
+    rules: Vec<Rule>,
+    overlays: Vec<Overlay>,
+}
+
+impl Described {
+    /// Adds a base, or finds it.
+    fn base(&mut self, name: &str, address: u64) -> u16 {
+        let index = self.names.iter().position(|other| other == name).unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.side.bases.push(address);
+            self.names.len() - 1
+        });
+        u16::try_from(index).unwrap_or(u16::MAX)
+    }
+}
+
+impl Layouts {
+    /// Reads the headers of both files; `None` unless both are programs of one kind, with fields.
+    pub fn of(old: &[u8], new: &[u8]) -> Option<Self> {
+        if old.len().max(new.len()) > MAX_SIZE {
+            return None;
+        }
+        let (mut before, after) = (elf::describe(old)?, elf::describe(new)?);
+        let scanned = [(old, &before), (new, &after)]
+            .map(|(bytes, described)| scan(bytes, &described.side, &described.rules).ok());
+        let [Some(old), Some(new)] = scanned else { return None };
+        if old.fields.is_empty() {
+            return None;
+        }
+        let same = |name: &String| {
+            let index = after.names.iter().position(|other| other == name)?;
+            // Those of sections come after the others and are not in the side.
+            new.bases.get(index).copied()
+        };
+        let bases = before.names.iter().map(|name| same(name).unwrap_or(Rules::MAPPED)).collect();
+        let overlays = std::mem::take(&mut before.overlays);
+        let rules = Rules {
+            old: before.side,
+            new: Side { segments: after.side.segments, bases },
+            rules: before.rules,
+        };
+        Some(Self { rules, old, new, old_overlays: overlays, new_overlays: after.overlays })
+    }
+
+    /// Makes a payload of blocks that cover the new file.
+    ///
+    /// # Errors
+    /// As [`encode`](crate::encode()).
+    pub fn encode<'o>(&self, old: &'o [u8], new: &[u8], blocks: &[Block]) -> Result<Draft<'o>> {
+        let scanned = Some((&self.rules, self.old.clone()));
+        let (encoded, predictor) = encode_scanned(old, new, blocks, scanned)?;
+        Ok(Draft { encoded, predictor, map: Map::new(blocks) })
+    }
+
+    /// Returns the old file with the addresses of the new one where the draft found what they mean.
+    pub fn normalised_old(&self, old: &[u8], draft: &Draft<'_>) -> Vec<u8> {
+        let moved = |overlay: &Overlay| {
+            let place = draft.predictor.place(overlay.place);
+            Overlay { place: place.unwrap_or_else(|| draft.map.get(overlay.place).0), ..*overlay }
+        };
+        let space = Space(&self.rules.new.segments);
+        normalise(old, draft.predictor.found(), self.old_overlays.iter().map(moved), space)
+    }
+
+    /// Returns the new file with each field written as [`normalised_old`](Self::normalised_old) writes it.
+    pub fn normalised_new(&self, new: &[u8]) -> Vec<u8> {
+        let space = Space(&self.rules.new.segments);
+        normalise(new, self.new.fields.iter().copied(), self.new_overlays.iter().copied(), space)
+    }
+}

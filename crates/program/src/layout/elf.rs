@@ -1,0 +1,374 @@
+//! Describes an ELF64 file.
+
+use std::collections::HashMap;
+
+use object::LittleEndian;
+use object::elf::{
+    EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC, ET_REL, FileHeader64, PF_X, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR,
+    SHF_WRITE, SHT_DYNAMIC, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GNU_HASH, SHT_INIT_ARRAY, SHT_NOBITS,
+    SHT_PROGBITS, SHT_RELA, SHT_SYMTAB,
+};
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
+
+use super::{Described, go};
+use crate::form::{word, word32, word64};
+use crate::normalise::Overlay;
+use crate::rules::{Rule, Strided};
+use crate::space::{Segment, Space};
+
+/// Where places begin that have no bytes in a file: variables that start as zero, ids of types, names of types.
+const PLACE_OF_ZEROS: u32 = 1 << 30;
+const PLACE_OF_IDS: u32 = 1 << 28;
+const PLACE_OF_NAMES: u32 = 1 << 29;
+/// The addresses of ids and names, of which there are at most so many, and those of what the loader does not load.
+const IDS: u64 = 1 << 45;
+const NAMES: u64 = 1 << 46;
+const MAX_NAMES: u32 = 1 << 28;
+const UNLOADED: u64 = 1 << 44;
+/// Bytes of a relocation and of a symbol.
+const RECORD_SIZE: u64 = 24;
+/// Relocations of both machines that put an address of the program into it.
+const RELATIVE: [u32; 2] = [8, 1027];
+
+/// A section, with numbers that were checked against the file.
+#[derive(Debug, Clone)]
+pub(super) struct Section {
+    pub(super) name: String,
+    pub(super) kind: u32,
+    pub(super) flags: u64,
+    pub(super) address: u64,
+    pub(super) start: u64,
+    pub(super) size: u64,
+    pub(super) link: usize,
+    pub(super) info: usize,
+}
+
+impl Section {
+    fn is(&self, kind: u32, flags: u32, without: u32) -> bool {
+        let (flags, without) = (u64::from(flags), u64::from(without));
+        self.kind == kind && self.flags & flags == flags && self.flags & without == 0
+    }
+
+    fn range(&self) -> std::ops::Range<u32> {
+        narrow(self.start)..narrow(self.start + self.size)
+    }
+
+    /// A table of one field of each record, from `offset` in the first on.
+    pub(super) fn table(&self, offset: u64, stride: u64, is_wide: bool) -> Strided {
+        Strided {
+            start: narrow(self.start + offset),
+            count: narrow(self.size / stride),
+            stride: narrow(stride),
+            is_wide,
+            base: None,
+            scale: 1,
+            is_column: false,
+        }
+    }
+}
+
+/// A file, taken apart.
+pub(super) struct Program<'p> {
+    pub(super) bytes: &'p [u8],
+    pub(super) sections: Vec<Section>,
+    pub(super) is_fixed: bool,
+    /// Where relocations put an address: the place, and what they put there.
+    pub(super) relocated: HashMap<u64, u64>,
+}
+
+/// All positions lie in files of less than 2^28 bytes.
+pub(super) fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// The same as an index.
+pub(super) fn index(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+/// Describes a file; `None` if it is no ELF64 file of a machine that is known.
+pub(super) fn describe(bytes: &[u8]) -> Option<Described> {
+    let header = FileHeader64::<LittleEndian>::parse(bytes).ok()?;
+    let endian = header.endian().ok()?;
+    let machine = header.e_machine(endian);
+    let kind = header.e_type(endian);
+    let sections = read_sections(header, endian, bytes);
+    let mut described = Described::default();
+    match kind {
+        ET_REL => {
+            let count = u16::try_from(sections.len()).ok().filter(|count| *count < 4000)?;
+            describe_object(&mut described, bytes, &sections, narrow(header.e_shoff(endian)), count);
+            Some(described)
+        }
+        ET_DYN | ET_EXEC if machine == EM_X86_64 || machine == EM_AARCH64 => {
+            let headers = header.program_headers(endian, bytes).ok()?;
+            let mut code = Vec::new();
+            let mut zeros = PLACE_OF_ZEROS;
+            for header in headers.iter().filter(|header| header.p_type(endian) == PT_LOAD) {
+                let (start, in_file) = header.file_range(endian);
+                if start.checked_add(in_file)? > bytes.len() as u64 {
+                    return None;
+                }
+                let address = header.p_vaddr(endian);
+                let segments = &mut described.side.segments;
+                segments.push(Segment { address, size: narrow(in_file), place: narrow(start) });
+                let more = header.p_memsz(endian).saturating_sub(in_file).min(1 << 30);
+                if more > 0 && zeros < PLACE_OF_ZEROS + (1 << 31) {
+                    let address = address.wrapping_add(in_file);
+                    segments.push(Segment { address, size: narrow(more), place: zeros });
+                    zeros += 1 << 30;
+                }
+                if header.p_flags(endian) & PF_X != 0 {
+                    code.push(narrow(start)..narrow(start + in_file));
+                }
+            }
+            described.side.segments.push(Segment {
+                address: UNLOADED,
+                size: narrow(bytes.len() as u64),
+                place: 0,
+            });
+            let of_sections: Vec<_> = sections
+                .iter()
+                .filter(|section| section.is(SHT_PROGBITS, SHF_EXECINSTR, 0) && section.size > 0)
+                .map(Section::range)
+                .collect();
+            let code = if of_sections.is_empty() { code } else { of_sections };
+            let mut program =
+                Program { bytes, sections, is_fixed: kind == ET_EXEC, relocated: HashMap::new() };
+            describe_program(&mut described, &mut program, machine == EM_X86_64, code);
+            Some(described)
+        }
+        _ => None,
+    }
+}
+
+fn read_sections(header: &FileHeader64<LittleEndian>, endian: LittleEndian, bytes: &[u8]) -> Vec<Section> {
+    let Ok(table) = header.sections(endian, bytes) else { return Vec::new() };
+    let of = |section: &object::elf::SectionHeader64<LittleEndian>| {
+        let name = table.section_name(endian, section).unwrap_or(b"");
+        let kind = section.sh_type(endian);
+        let (start, size) = (section.sh_offset(endian), section.sh_size(endian));
+        let lies_within = start.checked_add(size).is_some_and(|end| end <= bytes.len() as u64);
+        let (start, size) = if lies_within || kind == SHT_NOBITS { (start, size) } else { (0, 0) };
+        Section {
+            name: String::from_utf8_lossy(name).into_owned(),
+            kind,
+            flags: section.sh_flags(endian),
+            address: section.sh_addr(endian),
+            start,
+            size,
+            link: index(section.sh_link(endian).into()),
+            info: index(section.sh_info(endian).into()),
+        }
+    };
+    table.iter().map(of).collect()
+}
+
+/// Describes an object file, as modules of the kernel are.
+fn describe_object(described: &mut Described, bytes: &[u8], sections: &[Section], start: u32, count: u16) {
+    let segment = |address, size, place| Segment { address, size, place };
+    described.side.segments = vec![
+        segment(0, 1 << 28, 0),
+        segment(IDS, MAX_NAMES, PLACE_OF_IDS),
+        segment(NAMES, MAX_NAMES, PLACE_OF_NAMES),
+    ];
+    if let Some(btf) = sections.iter().find(|section| section.name == ".BTF" && section.size > 24) {
+        let (ids, names) = (described.base("ids", IDS), described.base("names", NAMES));
+        described.rules.push(Rule::Btf { range: btf.range(), ids, names });
+    }
+    described.rules.push(Rule::Sections { start, count });
+    // The rule reads the bases; their names tell which are the same.
+    let mut names: Vec<String> = Vec::with_capacity(sections.len());
+    for (index, section) in sections.iter().enumerate() {
+        let is_taken = names.contains(&section.name);
+        names.push(if is_taken { format!("{} {index}", section.name) } else { section.name.clone() });
+    }
+    described.names.extend(names);
+    for section in sections.iter().filter(|section| section.kind == SHT_RELA) {
+        let (Some(symbols), Some(target)) = (sections.get(section.link), sections.get(section.info)) else {
+            continue;
+        };
+        if target.flags & u64::from(SHF_EXECINSTR) != 0 {
+            continue;
+        }
+        for record in 0..section.size / RECORD_SIZE {
+            let at = index(section.start + record * RECORD_SIZE);
+            let symbol = u64::from(word32(bytes, at + 12));
+            if symbol >= symbols.size / RECORD_SIZE {
+                continue;
+            }
+            let symbol = index(symbols.start + symbol * RECORD_SIZE);
+            let section = usize::try_from(word(bytes, symbol + 6, 2)).unwrap_or(0);
+            let Some(of) = sections.get(section).filter(|of| !matches!(of.kind, 0 | SHT_NOBITS)) else {
+                continue;
+            };
+            let offset = word64(bytes, symbol + 8).wrapping_add(word64(bytes, at + 16));
+            described.overlays.push(Overlay {
+                position: narrow(target.start.wrapping_add(word64(bytes, at))),
+                width: if word32(bytes, at + 8) == 1 { 8 } else { 4 },
+                place: narrow(of.start.wrapping_add(offset)),
+            });
+        }
+    }
+}
+
+fn describe_program(
+    described: &mut Described,
+    program: &mut Program<'_>,
+    is_x86: bool,
+    code: Vec<std::ops::Range<u32>>,
+) {
+    let unloaded = |start: u64| UNLOADED + start;
+    let sections = std::mem::take(&mut program.sections);
+    for range in code {
+        described.rules.push(if is_x86 { Rule::X86_64(range) } else { Rule::Aarch64(range) });
+    }
+    for section in &sections {
+        let data_flags = u64::from(SHF_ALLOC | SHF_EXECINSTR | SHF_WRITE);
+        let is_constant = section.kind == SHT_PROGBITS && section.flags & data_flags == u64::from(SHF_ALLOC);
+        let holds_jumps = section.name.starts_with(".rodata") || section.name == ".data.rel.ro";
+        if is_x86 && is_constant && holds_jumps {
+            described.rules.push(Rule::JumpTables(section.range()));
+        }
+    }
+    let procedures = sections.iter().find(|section| section.name == ".plt");
+    let relocations = sections.iter().find(|section| section.name == ".rela.plt");
+    if let (true, Some(procedures), Some(relocations)) = (is_x86, procedures, relocations) {
+        describe_procedures(described, program.bytes, procedures, relocations, unloaded(relocations.start));
+    }
+    for section in sections.iter().filter(|section| section.is(SHT_RELA, SHF_ALLOC, 0)) {
+        let symbols = sections.get(section.link).map_or(0, |symbols| symbols.start);
+        describe_relocations(described, program, section, symbols);
+    }
+    for section in &sections {
+        describe_section(described, program, section, &sections);
+    }
+    // The program's entry.
+    let entry =
+        Strided { start: 24, count: 1, stride: 8, is_wide: true, base: None, scale: 1, is_column: false };
+    described.rules.push(Rule::Strided(entry));
+    program.sections = sections;
+    go::describe(described, program);
+}
+
+/// Each entry of the procedure table pushes the number of its relocation.
+fn describe_procedures(
+    described: &mut Described,
+    bytes: &[u8],
+    section: &Section,
+    relocations: &Section,
+    base: u64,
+) {
+    let second = index(section.start + 16);
+    let offset = match (bytes.get(second + 6), bytes.get(second + 4)) {
+        (Some(0x68), _) => 7,
+        (_, Some(0x68)) => 5,
+        _ => return,
+    };
+    let count = narrow((section.size / 16).saturating_sub(1));
+    if count > 0 && relocations.size > 0 {
+        let base = Some(described.base("procedures", base));
+        let table = section.table(16 + offset, 16, false);
+        described.rules.push(Rule::Strided(Strided { count, base, scale: 24, ..table }));
+    }
+}
+
+fn describe_relocations(
+    described: &mut Described,
+    program: &mut Program<'_>,
+    section: &Section,
+    symbols: u64,
+) {
+    let bytes = program.bytes;
+    if section.size < RECORD_SIZE {
+        return;
+    }
+    let place = section.table(0, RECORD_SIZE, true);
+    described.rules.push(Rule::Strided(Strided { is_column: true, ..place }));
+    if symbols != 0 {
+        let base = Some(described.base("dynamic symbols", UNLOADED + symbols));
+        let table = section.table(12, RECORD_SIZE, false);
+        described.rules.push(Rule::Strided(Strided { base, scale: 24, ..table }));
+    }
+    described.rules.push(Rule::Strided(section.table(16, RECORD_SIZE, true)));
+    let segments = described.side.segments.clone();
+    let space = Space(&segments);
+    for record in 0..section.size / RECORD_SIZE {
+        let at = index(section.start + record * RECORD_SIZE);
+        let [place, _, addend] = [0, 8, 16].map(|offset| word64(bytes, at + offset));
+        let (kind, symbol) = (word32(bytes, at + 8), word32(bytes, at + 12));
+        if RELATIVE.contains(&kind) {
+            program.relocated.insert(place, addend);
+        }
+        let target = if symbol != 0 {
+            Some(narrow(symbols + u64::from(symbol) * RECORD_SIZE))
+        } else {
+            space.place(addend)
+        };
+        let position = space.place(place).filter(|position| (*position as usize) < bytes.len());
+        if let (Some(position), Some(place)) = (position, target) {
+            described.overlays.push(Overlay { position, width: 8, place });
+        }
+    }
+}
+
+fn describe_section(described: &mut Described, program: &Program<'_>, section: &Section, all: &[Section]) {
+    let bytes = program.bytes;
+    let linked = all.get(section.link).map_or(0, |linked| linked.start);
+    let holds_pointers = matches!(section.kind, SHT_PROGBITS | SHT_INIT_ARRAY | SHT_FINI_ARRAY | SHT_DYNAMIC)
+        && section.flags & u64::from(SHF_ALLOC | SHF_EXECINSTR) == u64::from(SHF_ALLOC);
+    match section.name.as_str() {
+        ".eh_frame_hdr" => {
+            let start = index(section.start);
+            if bytes.get(start..start + 4) != Some(&[1, 0x1b, 3, 0x3b]) || section.size < 20 {
+                return;
+            }
+            let base = Some(described.base("unwind header", section.address));
+            let count = narrow((section.size - 12) / 8).min(word32(bytes, start + 8));
+            for (offset, is_column) in [(12, false), (16, true)] {
+                let table = section.table(offset, 8, false);
+                described.rules.push(Rule::Strided(Strided { count, base, is_column, ..table }));
+            }
+            // Where the records start, relative to the field.
+            let base = Some(described.base("unwind records", section.address + 4));
+            let table = section.table(4, 8, false);
+            described.rules.push(Rule::Strided(Strided { count: 1, base, ..table }));
+        }
+        ".eh_frame" if section.size > 0 && section.kind != SHT_NOBITS => {
+            described.rules.push(Rule::EhFrame(section.range()));
+        }
+        ".gcc_except_table" | ".gopclntab" => {}
+        _ if holds_pointers => {
+            let is_constant = section.flags & u64::from(SHF_WRITE) == 0;
+            // Of a program that can be loaded anywhere, constants hold no addresses.
+            let start = section.start.next_multiple_of(8);
+            let end = section.start + section.size;
+            if (program.is_fixed || !is_constant) && start + 8 <= end {
+                let table = section.table(start - section.start, 8, true);
+                let count = narrow((end - start) / 8);
+                described.rules.push(Rule::Strided(Strided { count, ..table }));
+            }
+        }
+        _ => {}
+    }
+    match section.kind {
+        SHT_SYMTAB | SHT_DYNSYM if section.size >= RECORD_SIZE => {
+            let name = if section.kind == SHT_SYMTAB { "names" } else { "dynamic names" };
+            let base = Some(described.base(name, UNLOADED + linked));
+            let names = section.table(0, RECORD_SIZE, false);
+            described.rules.push(Rule::Strided(Strided { base, ..names }));
+            described.rules.push(Rule::Strided(section.table(8, RECORD_SIZE, true)));
+        }
+        SHT_GNU_HASH if section.size > 16 => {
+            let start = index(section.start);
+            let (count, words) = (word32(bytes, start), word32(bytes, start + 8));
+            let offset = 16 + 8 * u64::from(words);
+            if count > 0 && offset + 4 * u64::from(count) <= section.size {
+                let base = Some(described.base("dynamic symbols", UNLOADED + linked));
+                let table = section.table(offset, 4, false);
+                described.rules.push(Rule::Strided(Strided { count, base, scale: 24, ..table }));
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,54 @@
+//! Copies of both files in which what moved looks the same, so that better blocks are found in them.
+
+use crate::form::{Field, Kind, low_scale, word32};
+use crate::space::Space;
+
+/// A pointer that the loader puts into a file, which is no field.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Overlay {
+    /// Where it will lie.
+    pub(crate) position: u32,
+    /// Its bytes, 4 or 8.
+    pub(crate) width: usize,
+    /// The place that it will mean.
+    pub(crate) place: u32,
+}
+
+/// Returns a copy in which each field holds the address that it means in the new file, and a sorted column nothing. The
+/// places are those of the new file.
+pub(crate) fn normalise(
+    bytes: &[u8],
+    fields: impl Iterator<Item = Field>,
+    overlays: impl Iterator<Item = Overlay>,
+    space: Space<'_>,
+) -> Vec<u8> {
+    let mut normal = bytes.to_vec();
+    for Overlay { position, width, place } in overlays {
+        put(&mut normal, position as usize, width, space.address(place));
+    }
+    for field in fields {
+        let position = field.position as usize;
+        let address = space.address(field.target);
+        #[expect(clippy::cast_possible_truncation, reason = "immediates are the low bits")]
+        let low = address as u32;
+        let word = word32(bytes, position);
+        let value = match field.form.kind() {
+            _ if field.form.is_column() => 0,
+            Kind::Branch => u64::from(word & 0xfc00_0000 | low >> 2 & 0x03ff_ffff),
+            Kind::Page => {
+                let pages = low >> 12;
+                u64::from(word & 0x9f00_001f | (pages & 3) << 29 | (pages >> 2) << 5)
+            }
+            Kind::Low => u64::from(word & !(0xfff << 10) | (low & 0xfff) >> low_scale(word) << 10),
+            _ => address,
+        };
+        put(&mut normal, position, field.form.width(), value);
+    }
+    normal
+}
+
+fn put(bytes: &mut [u8], position: usize, width: usize, value: u64) {
+    if let Some(place) = position.checked_add(width).and_then(|end| bytes.get_mut(position..end)) {
+        place.copy_from_slice(&value.to_le_bytes()[..width]);
+    }
+}

@@ -1,0 +1,262 @@
+//! The parts of a payload.
+//!
+//! ```text
+//! payload  = size:uvarint part{7}              size of the new file
+//! part     = size:uvarint bytes
+//! parts    = rules adds literals seeks runs differences new
+//! adds     = uvarint*                          of each block, the bytes along the old file
+//! literals = uvarint*                          of each block, the new bytes after those
+//! seeks    = signed*                           of each block, how far from the end of the one before it reads
+//! runs     = (zeros:uvarint others:uvarint)*   over the bytes along the old file
+//! ```
+//!
+//! What the ops of a file are alike in stands together, which is what a compressor needs.
+
+use crate::varint::{Reader, put, put_difference};
+use crate::{Error, MAX_SIZE, Result};
+
+/// A stretch of the new file that lies along a stretch of the old one, and new bytes after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// Where it starts in the old file.
+    pub source: u32,
+    /// Bytes along the old file, of which some may differ.
+    pub add: u32,
+    /// New bytes.
+    pub literal: u32,
+}
+
+/// A payload, taken apart.
+#[derive(Debug, Clone)]
+pub struct Payload<'p> {
+    pub(crate) size: usize,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) rules: &'p [u8],
+    pub(crate) runs: &'p [u8],
+    pub(crate) differences: &'p [u8],
+    pub(crate) new: &'p [u8],
+    sizes: Sizes,
+}
+
+/// Bytes of the parts of a payload, to explain its cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Rules.
+    pub rules: usize,
+    /// Blocks.
+    pub blocks: usize,
+    /// Lengths of the runs of bytes that were as predicted, and of others.
+    pub runs: usize,
+    /// What other bytes differ by.
+    pub differences: usize,
+    /// New bytes.
+    pub new: usize,
+}
+
+impl<'p> Payload<'p> {
+    /// Takes a payload apart and checks that its blocks make a file. `old_size` is the size of the old file, if it is known.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn parse(payload: &'p [u8], old_size: Option<usize>) -> Result<Self> {
+        let mut reader = Reader::new(payload, "the payload");
+        let size = reader.at_most("the size of the new file", MAX_SIZE)?;
+        let rules = reader.part()?;
+        let columns = [reader.part()?, reader.part()?, reader.part()?];
+        let (runs, differences, new) = (reader.part()?, reader.part()?, reader.part()?);
+        reader.end()?;
+        let blocks = read_blocks(columns, size, old_size.unwrap_or(MAX_SIZE), new.len())?;
+        let sizes = Sizes {
+            rules: rules.len(),
+            blocks: columns.iter().map(|column| column.len()).sum(),
+            runs: runs.len(),
+            differences: differences.len(),
+            new: new.len(),
+        };
+        Ok(Self { size, blocks, rules, runs, differences, new, sizes })
+    }
+
+    /// The size of the new file in bytes.
+    pub const fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The blocks, in the order of the new file.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// The sizes of the parts.
+    pub const fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// True if it has rules: without, it is nothing but ops in another order.
+    pub const fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
+    }
+}
+
+/// Returns the size of the new file that a payload announces, by its first bytes.
+pub(crate) fn read_blocks(
+    [adds, literals, seeks]: [&[u8]; 3],
+    size: usize,
+    old_size: usize,
+    new: usize,
+) -> Result<Vec<Block>> {
+    let mut adds = Reader::new(adds, "the adds");
+    let mut literals = Reader::new(literals, "the literals");
+    let mut seeks = Reader::new(seeks, "the seeks");
+    let mut blocks = Vec::new();
+    let (mut left, mut new_left, mut position) = (size, new, 0u64);
+    let narrow = |size: usize| u32::try_from(size).map_err(|_| Error::Block("it is too large"));
+    while !adds.is_empty() {
+        let add = adds.at_most("an add", left)?;
+        let literal = literals.at_most("a literal", left - add)?;
+        position = seeks.difference(position)?;
+        if add + literal == 0 {
+            return Err(Error::Block("it is empty"));
+        }
+        left -= add + literal;
+        new_left = new_left.checked_sub(literal).ok_or(Error::Truncated("the new bytes"))?;
+        let end = position.checked_add(add as u64).filter(|end| *end <= old_size.min(MAX_SIZE) as u64);
+        let end = end.ok_or(Error::Block("it reaches past the old file"))?;
+        let source = u32::try_from(position).map_err(|_| Error::Block("it reaches past the old file"))?;
+        blocks.push(Block { source, add: narrow(add)?, literal: narrow(literal)? });
+        position = end;
+    }
+    literals.end()?;
+    seeks.end()?;
+    if left > 0 {
+        return Err(Error::Block("the blocks end before the new file does"));
+    }
+    if new_left > 0 {
+        return Err(Error::Left("the new bytes"));
+    }
+    Ok(blocks)
+}
+
+/// The parts that are written.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) rules: Vec<u8>,
+    adds: Vec<u8>,
+    literals: Vec<u8>,
+    seeks: Vec<u8>,
+    runs: Vec<u8>,
+    pub(crate) differences: Vec<u8>,
+    pub(crate) new: Vec<u8>,
+    /// Where the next block reads on.
+    position: u64,
+    zeros: u64,
+    others: u64,
+}
+
+impl Parts {
+    pub(crate) fn block(&mut self, block: Block) {
+        put(&mut self.adds, block.add.into());
+        put(&mut self.literals, block.literal.into());
+        put_difference(&mut self.seeks, block.source.into(), self.position);
+        self.position = u64::from(block.source) + u64::from(block.add);
+    }
+
+    /// Adds the next bytes along the old file: what they differ by.
+    pub(crate) fn along(&mut self, predicted: &[u8], bytes: &[u8]) {
+        let mut start = 0;
+        while start < bytes.len() {
+            let (rest, expected) = (&bytes[start..], &predicted[start..]);
+            let equal = rest.iter().zip(expected).take_while(|(byte, expected)| byte == expected).count();
+            if equal > 0 {
+                self.end_others();
+                self.zeros += equal as u64;
+            }
+            let (rest, expected) = (&rest[equal..], &expected[equal..]);
+            let other = rest.iter().zip(expected).take_while(|(byte, expected)| byte != expected).count();
+            let pairs = rest.iter().zip(expected).take(other);
+            self.differences.extend(pairs.map(|(byte, expected)| byte.wrapping_sub(*expected)));
+            self.others += other as u64;
+            start += equal + other;
+        }
+    }
+
+    /// Writes the run that ends.
+    fn end_others(&mut self) {
+        if self.others > 0 {
+            put(&mut self.runs, self.zeros);
+            put(&mut self.runs, self.others);
+            (self.zeros, self.others) = (0, 0);
+        }
+    }
+
+    /// The payload of a new file of `size` bytes.
+    pub(crate) fn finish(mut self, size: usize) -> Vec<u8> {
+        self.end_others();
+        let mut payload = Vec::new();
+        put(&mut payload, size as u64);
+        let Self { rules, adds, literals, seeks, runs, differences, new, .. } = self;
+        for part in [rules, adds, literals, seeks, runs, differences, new] {
+            put(&mut payload, part.len() as u64);
+            payload.extend(part);
+        }
+        payload
+    }
+}
+
+/// Reads runs and differences.
+#[derive(Debug)]
+pub(crate) struct Differences<'p> {
+    runs: Reader<'p>,
+    bytes: &'p [u8],
+    zeros: u64,
+    others: u64,
+}
+
+impl<'p> Differences<'p> {
+    pub(crate) const fn new(payload: &Payload<'p>) -> Self {
+        let runs = Reader::new(payload.runs, "the runs");
+        Self { runs, bytes: payload.differences, zeros: 0, others: 0 }
+    }
+
+    /// Fills `out` with the next differences.
+    pub(crate) fn fill(&mut self, out: &mut [u8]) -> Result<()> {
+        let mut start = 0;
+        let fits = |count: u64, room: usize| usize::try_from(count).map_or(room, |count| count.min(room));
+        while start < out.len() {
+            let room = out.len() - start;
+            if self.zeros > 0 {
+                let size = fits(self.zeros, room);
+                out[start..start + size].fill(0);
+                self.zeros -= size as u64;
+                start += size;
+            } else if self.others > 0 {
+                let size = fits(self.others, room);
+                let (bytes, rest) =
+                    self.bytes.split_at_checked(size).ok_or(Error::Truncated("the differences"))?;
+                out[start..start + size].copy_from_slice(bytes);
+                self.bytes = rest;
+                self.others -= size as u64;
+                start += size;
+            } else if self.runs.is_empty() {
+                // What follows the last run is as predicted.
+                self.zeros = u64::MAX;
+            } else {
+                self.zeros = self.runs.next()?;
+                self.others = self.runs.next()?;
+                // So that a run takes as long as it has bytes.
+                if self.others == 0 {
+                    return Err(Error::Left("a run without bytes"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails if something is left.
+    pub(crate) const fn end(&self) -> Result<()> {
+        if self.bytes.is_empty() && self.others == 0 {
+            self.runs.end()
+        } else {
+            Err(Error::Left("the last run"))
+        }
+    }
+}

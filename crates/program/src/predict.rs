@@ -1,0 +1,180 @@
+//! Predicts what the fields of a block hold in the new file.
+
+use crate::Rules;
+use crate::error::Result;
+use crate::form::{At, CONTEXTS, Field, Kind, word};
+use crate::learned::Targets;
+use crate::map::Map;
+use crate::scan::Scanned;
+use crate::space::{Segment, Space};
+
+/// How far predictions of one context that came true or not are counted.
+const MOST: i8 = 8;
+/// What they count at first.
+const AT_FIRST: i8 = 2;
+/// Weight of what a field tells about a place: of code, and of a table.
+const CODE_WEIGHT: u8 = 2;
+const TABLE_WEIGHT: u8 = 1;
+
+/// What came of the predictions of one kind of fields.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Fields.
+    pub fields: u64,
+    /// Those whose bytes are not as in the old file.
+    pub changed: u64,
+    /// Those whose bytes are not as predicted.
+    pub missed: u64,
+}
+
+/// Predicts field after field, and learns from what they hold.
+#[derive(Debug)]
+pub(crate) struct Predictor<'o> {
+    old: &'o [u8],
+    fields: Vec<Field>,
+    targets: Targets,
+    segments: Vec<Segment>,
+    bases: Vec<u64>,
+    /// By [`Form::context`](crate::form::Form::context): above zero where predictions are better than what the field holds.
+    contexts: Vec<i8>,
+    outcomes: [Outcome; 8],
+}
+
+impl<'o> Predictor<'o> {
+    /// `correct` gets the new bases as the map has them.
+    pub(crate) fn new(
+        old: &'o [u8],
+        rules: &Rules,
+        scanned: Scanned,
+        map: &Map,
+        correct: impl FnOnce(&mut [u64]) -> Result<()>,
+    ) -> Result<Self> {
+        let Scanned { mut fields, bases } = scanned;
+        let end = u32::try_from(old.len()).unwrap_or(u32::MAX);
+        let (of_old, of_new) = (Space(&rules.old.segments), Space(&rules.new.segments));
+        let moved = |address: &u64| match of_old.place(*address) {
+            Some(place) if place < end => of_new.address(map.get(place).0),
+            Some(place) => of_new.address(place),
+            None => *address,
+        };
+        let mut bases: Vec<u64> = bases.iter().map(moved).collect();
+        correct(&mut bases)?;
+        let mut places: Vec<u32> = fields.iter().map(|field| field.target).collect();
+        places.sort_unstable();
+        places.dedup();
+        let targets = Targets::new(places, map, end);
+        for field in &mut fields {
+            let index = targets.index(field.target).and_then(|index| u32::try_from(index).ok());
+            field.target = index.expect("every target was collected, and there are fewer than 2^28");
+        }
+        let segments = rules.new.segments.clone();
+        Ok(Self {
+            old,
+            fields,
+            targets,
+            segments,
+            bases,
+            contexts: vec![AT_FIRST; CONTEXTS],
+            outcomes: [Outcome::default(); 8],
+        })
+    }
+
+    /// One that predicts nothing.
+    pub(crate) fn none(old: &'o [u8]) -> Self {
+        Self {
+            old,
+            fields: Vec::new(),
+            targets: Targets::new(Vec::new(), &Map::default(), 0),
+            segments: Vec::new(),
+            bases: Vec::new(),
+            contexts: Vec::new(),
+            outcomes: [Outcome::default(); 8],
+        }
+    }
+
+    /// Where the stretch of the old file from `start` on is to be cut, at most at `end`, so that no field is.
+    pub(crate) fn cut(&self, start: u32, end: u32) -> u32 {
+        let index = self.fields.partition_point(|field| field.position < end);
+        match index.checked_sub(1).map(|index| self.fields[index]) {
+            #[expect(clippy::cast_possible_truncation, reason = "4 or 8")]
+            Some(field) if field.position > start && field.position + field.form.width() as u32 > end => {
+                field.position
+            }
+            _ => end,
+        }
+    }
+
+    /// Predicts the bytes that lie along the old file from `source` on, at `position` of the new one: `bytes` holds the
+    /// old bytes. `actual` gives what the bytes of a field are, by its range and what is predicted, which follow each other.
+    pub(crate) fn predict(
+        &mut self,
+        source: u32,
+        position: u32,
+        bytes: &mut [u8],
+        mut actual: impl FnMut(usize, &[u8]) -> u64,
+    ) {
+        let first = self.fields.partition_point(|field| field.position < source);
+        for index in first..self.fields.len() {
+            let field = self.fields[index];
+            let offset = (field.position - source) as usize;
+            let width = field.form.width();
+            let Some(predicted) = offset.checked_add(width).and_then(|end| bytes.get_mut(offset..end)) else {
+                break;
+            };
+            let own = position.wrapping_add(field.position - source);
+            let at = At {
+                space: Space(&self.segments),
+                bases: &self.bases,
+                position: own,
+                moved: own.wrapping_sub(field.position),
+            };
+            let mask = u64::MAX >> (64 - 8 * width);
+            let old = word(self.old, field.position as usize, width);
+            let target = field.target as usize;
+            let value = at.value(field.form, self.targets.expected(target), old) & mask;
+            let before = match field.position.checked_sub(1) {
+                Some(before) if !field.form.is_of_table() => self.old[before as usize],
+                _ => (field.position & 7) as u8,
+            };
+            let context = &mut self.contexts[field.form.context(before)];
+            if *context >= 0 {
+                predicted.copy_from_slice(&value.to_le_bytes()[..width]);
+            }
+            let expected = if *context >= 0 { value } else { old };
+            let found = actual(offset, predicted);
+            if value != old {
+                if found == value {
+                    *context = (*context + 1).min(MOST);
+                } else if found == old {
+                    *context = (*context - 1).max(-MOST);
+                }
+            }
+            let outcome = &mut self.outcomes[field.form.kind() as usize];
+            outcome.fields += 1;
+            outcome.changed += u64::from(found != old);
+            outcome.missed += u64::from(found != expected);
+            if let Some(place) = at.place(field.form, found) {
+                let weight = if field.form.is_of_table() { TABLE_WEIGHT } else { CODE_WEIGHT };
+                self.targets.learn(target, place, weight);
+            }
+        }
+    }
+
+    /// What came of the predictions so far, by kind.
+    pub(crate) fn outcomes(&self) -> Vec<(Kind, Outcome)> {
+        Kind::all().zip(self.outcomes).filter(|(_, outcome)| outcome.fields > 0).collect()
+    }
+
+    /// The fields of the old file, each with the place of the new file where its target was found, or is expected.
+    #[cfg(feature = "writer")]
+    pub(crate) fn found(&self) -> impl Iterator<Item = Field> {
+        let found = |field: &Field| Field { target: self.targets.expected(field.target as usize), ..*field };
+        self.fields.iter().map(found)
+    }
+
+    /// The place of the new file where a place of the old one was found, if a field means it.
+    #[cfg(feature = "writer")]
+    pub(crate) fn place(&self, place: u32) -> Option<u32> {
+        self.targets.index(place).map(|index| self.targets.expected(index))
+    }
+}

@@ -1,0 +1,106 @@
+//! What the writer tells the applier of the two files.
+
+use std::ops::Range;
+
+use crate::space::Segment;
+
+/// Fields of the old file, by where they lie. Positions and sizes are bytes of the old file, bases are indices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// Code: calls, jumps and operands relative to the next instruction.
+    X86_64(Range<u32>),
+    /// Code: B, BL, and ADRP with the instruction that adds the low bits.
+    Aarch64(Range<u32>),
+    /// Tables of 32-bit distances to code, where code of the rules before loads the address of.
+    JumpTables(Range<u32>),
+    /// One field of each record of a table.
+    Strided(Strided),
+    /// The records of `.eh_frame`.
+    EhFrame(Range<u32>),
+    /// The relocations and symbols of a relocatable ELF64 file, found by its section headers. The offsets of the
+    /// sections are bases after those that are given.
+    Sections {
+        /// Where the section headers start.
+        start: u32,
+        /// The number of section headers.
+        count: u16,
+    },
+    /// Types in BTF.
+    Btf {
+        /// The whole section.
+        range: Range<u32>,
+        /// The base of type ids.
+        ids: u16,
+        /// The base of offsets of names.
+        names: u16,
+    },
+    /// The function table of Go's pclntab and the records that it leads to.
+    GoFunctions(GoFunctions),
+    /// Type descriptors of Go.
+    GoTypes {
+        /// From the first to the end of the last.
+        range: Range<u32>,
+        /// The base of offsets of types and names; that of methods comes after it.
+        types: u16,
+    },
+}
+
+/// One field of each record of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strided {
+    /// Where the field of the first record starts.
+    pub start: u32,
+    /// The number of records.
+    pub count: u32,
+    /// Bytes from one record to the next.
+    pub stride: u32,
+    /// True if the field has 8 bytes, not 4.
+    pub is_wide: bool,
+    /// The base that the field counts from; `None` if it holds the address itself.
+    pub base: Option<u16>,
+    /// The units in which it counts.
+    pub scale: u8,
+    /// True if the values of all records ascend: they tell nothing about which records are alike.
+    pub is_column: bool,
+}
+
+/// The function table of a pclntab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GoFunctions {
+    /// Where it starts.
+    pub start: u32,
+    /// The number of functions.
+    pub count: u32,
+    /// The end of the pclntab.
+    pub end: u32,
+    /// True for the records of Go 1.18 and 1.19.
+    pub is_old: bool,
+    /// The first of seven bases: the table itself, code, function names, tables of program counters, compilation units,
+    /// data of functions, read-only data.
+    pub bases: u16,
+}
+
+/// How one file is laid out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Side {
+    /// Its addresses.
+    pub segments: Vec<Segment>,
+    /// The addresses that fields count from.
+    pub bases: Vec<u64>,
+}
+
+/// The rules of a pair of files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// The old file.
+    pub old: Side,
+    /// The new file. A base that is [`Rules::MAPPED`] is where the map has the old one.
+    pub new: Side,
+    /// The fields of the old file. Where two rules find one, the first counts.
+    pub rules: Vec<Rule>,
+}
+
+impl Rules {
+    /// A new base that is found through the map.
+    pub const MAPPED: u64 = u64::MAX;
+}

@@ -1,0 +1,196 @@
+//! Programs that are made again, and payloads that nobody wrote.
+
+use fixtures::programs::program;
+
+use crate::{
+    Block, Decoder, Error, Layouts, Payload, Prepared, Rule, Rules, Segment, Side, Strided, encode, reference,
+};
+
+/// Blocks of equal stretches, found the plain way.
+fn blocks(old: &[u8], new: &[u8]) -> Vec<Block> {
+    const SIZE: usize = 12;
+    let mut places = std::collections::HashMap::new();
+    for (place, gram) in old.windows(SIZE).enumerate().rev() {
+        places.insert(gram, place);
+    }
+    let mut blocks = vec![Block { source: 0, add: 0, literal: 0 }];
+    let mut position = 0;
+    while position < new.len() {
+        let last = blocks.last_mut().unwrap();
+        let next = (last.source + last.add) as usize;
+        // Goes on where half of the next bytes are alike.
+        let ahead = new.len().min(position + 16) - position;
+        let alike = |from: usize| {
+            old.get(from..from + ahead)
+                .map_or(0, |old| old.iter().zip(&new[position..]).filter(|(l, r)| l == r).count())
+        };
+        if last.literal == 0 && alike(next) * 2 >= ahead {
+            last.add += 1;
+            position += 1;
+            continue;
+        }
+        match new.get(position..position + SIZE).and_then(|gram| places.get(gram)) {
+            Some(place) => blocks.push(Block { source: u32::try_from(*place).unwrap(), add: 1, literal: 0 }),
+            None => last.literal += 1,
+        }
+        position += 1;
+    }
+    blocks.retain(|block| block.add + block.literal > 0);
+    blocks
+}
+
+fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut decoder = Decoder::new(payload, old)?;
+    let mut made = Vec::new();
+    while let Some(piece) = decoder.next_piece()? {
+        made.extend_from_slice(piece);
+    }
+    Ok(made)
+}
+
+/// Two versions of a program: functions are new, gone and elsewhere.
+fn pair() -> (Vec<u8>, Vec<u8>) {
+    let old: Vec<u32> = (0..400).collect();
+    let mut new = old.clone();
+    new.splice(50..52, [1000, 1001, 1002]);
+    new.swap(100, 300);
+    new.remove(250);
+    (program(&old), program(&new))
+}
+
+#[test]
+fn a_program_that_moved_is_predicted() {
+    let (old, new) = pair();
+    let blocks = blocks(&old, &new);
+    let plain = encode(&old, &new, &blocks, None).unwrap();
+    assert_eq!(decode(&plain.payload, &old).unwrap(), new);
+    let layouts = Layouts::of(&old, &new).unwrap();
+    let draft = layouts.encode(&old, &new, &blocks).unwrap();
+    assert_eq!(decode(&draft.encoded.payload, &old).unwrap(), new);
+    let (carried, predicted) = (plain.carried, draft.encoded.carried);
+    assert!(predicted * 3 < carried * 2, "{predicted} of {carried}: {:?}", draft.encoded.outcomes);
+}
+
+#[test]
+fn what_is_normalised_is_more_alike() {
+    let (old, new) = pair();
+    let layouts = Layouts::of(&old, &new).unwrap();
+    let first = layouts.encode(&old, &new, &blocks(&old, &new)).unwrap();
+    let (normal_old, normal_new) = (layouts.normalised_old(&old, &first), layouts.normalised_new(&new));
+    let again = layouts.encode(&old, &new, &blocks(&normal_old, &normal_new)).unwrap();
+    assert_eq!(decode(&again.encoded.payload, &old).unwrap(), new);
+    let [first, again] = [first, again].map(|draft| draft.encoded.carried);
+    assert!(again * 4 < first * 3, "{again} of {first}");
+}
+
+#[test]
+fn files_that_are_no_programs_have_no_layout() {
+    let (old, _) = pair();
+    assert!(Layouts::of(&old, b"text").is_none());
+    assert!(Layouts::of(&[], &[]).is_none());
+    assert!(Layouts::of(&old[..5000], &old).is_none());
+}
+
+#[test]
+fn both_decoders_agree_whatever_the_payload_holds() {
+    let (old, new) = pair();
+    let layouts = Layouts::of(&old, &new).unwrap();
+    let good = layouts.encode(&old, &new, &blocks(&old, &new)).unwrap().encoded.payload;
+    assert_eq!(reference::decode(&good, &old).unwrap(), new);
+    let mut random = fastrand::Rng::with_seed(4);
+    let mut made = 0;
+    for _ in 0..400 {
+        let mut payload = good.clone();
+        for _ in 0..random.usize(1..4) {
+            // Most of what is interesting lies in the rules and the blocks, which come first.
+            let end = if random.bool() { payload.len() } else { 300 };
+            let place = random.usize(..end);
+            payload[place] = random.u8(..);
+        }
+        if let Ok(found) = decode(&payload, &old) {
+            assert_eq!(reference::decode(&payload, &old), Ok(found));
+            made += 1;
+        }
+    }
+    assert!(made > 50, "{made} of 400 payloads make a file");
+}
+
+fn table(start: u32, count: u32) -> Rule {
+    Rule::Strided(Strided { start, count, stride: 8, is_wide: true, base: None, scale: 1, is_column: false })
+}
+
+fn rules(rules: Vec<Rule>) -> Rules {
+    let side = Side { segments: vec![Segment { address: 0, size: 1 << 20, place: 0 }], bases: Vec::new() };
+    Rules { old: side.clone(), new: side, rules }
+}
+
+#[test]
+fn rules_that_ask_for_too_much_are_refused() {
+    let old = 0x2000u64.to_le_bytes().repeat(10_000);
+    let blocks = [Block { source: 0, add: 80_000, literal: 0 }];
+    let of = |list: Vec<Rule>| encode(&old, &old, &blocks, Some(&rules(list))).err();
+    assert_eq!(of(vec![table(0, 10_000)]), None);
+    assert_eq!(of(vec![table(0, 10_000); 2]), Some(Error::TooManyFields { max: 80_000 / 6 }));
+    assert!(matches!(of(vec![table(0, 10_000); 9]), Some(Error::Rule(_))));
+    assert!(matches!(of(vec![Rule::Sections { start: 0, count: 1 }; 5]), Some(Error::Rule(_))));
+    let past = encode(&old, &old, &blocks, Some(&rules(vec![table(0, 100)]))).unwrap().payload;
+    assert!(matches!(decode(&past, &old[..79_000]), Err(Error::Block(_))));
+}
+
+#[test]
+fn work_is_told_before_it_is_done() {
+    let old = 0x2000u64.to_le_bytes().repeat(10_000);
+    let blocks = [Block { source: 0, add: 80_000, literal: 0 }];
+    let work = |list: Vec<Rule>| {
+        let payload = encode(&old, &old, &blocks, Some(&rules(list))).unwrap().payload;
+        Prepared::new(&payload, &old).unwrap().work()
+    };
+    let one = work(vec![Rule::X86_64(0..40_000)]);
+    assert!(work(vec![Rule::X86_64(0..80_000)]) >= one + 3 * 40_000);
+    assert!(work(vec![Rule::X86_64(0..80_000); 3]) >= one + 3 * 200_000);
+}
+
+/// A rule that looked ahead without end would take minutes for these.
+#[test]
+fn the_worst_bytes_for_each_rule_are_scanned_once() {
+    let words = |word: u32, count: usize| word.to_le_bytes().repeat(count);
+    let size = 400_000u32;
+    let all = 0..size;
+    let count = usize::try_from(size / 4).unwrap();
+    let btf = [words(0, 2), words(0, 1), words(u32::MAX, count - 3)].concat();
+    let go = crate::GoFunctions { start: 0, count: size / 8, end: size, is_old: true, bases: 0 };
+    let cases = [
+        (words(0xe8e8_e8e8, count), vec![Rule::X86_64(all.clone())]),
+        // Each loads the address of the next four bytes; all are jump tables.
+        (words(0x0000_058d, count), vec![Rule::X86_64(all.clone()), Rule::JumpTables(all.clone())]),
+        (words(0x9000_0000, count), vec![Rule::Aarch64(all.clone())]),
+        (words(4, count), vec![Rule::EhFrame(all.clone())]),
+        (btf, vec![Rule::Btf { range: all.clone(), ids: 0, names: 0 }]),
+        (words(0, count), vec![Rule::GoFunctions(go)]),
+        (words(0x0808_0801, count), vec![Rule::GoTypes { range: all, types: 0 }]),
+        (words(4, count), vec![Rule::Sections { start: 0, count: 4000 }]),
+    ];
+    for (old, list) in cases {
+        let side =
+            Side { segments: vec![Segment { address: 0, size: 1 << 20, place: 0 }], bases: vec![0; 8] };
+        let rules = Rules { old: side.clone(), new: side, rules: list };
+        let blocks = [Block { source: 0, add: size, literal: 0 }];
+        match encode(&old, &old, &blocks, Some(&rules)) {
+            Ok(encoded) => assert_eq!(decode(&encoded.payload, &old).unwrap(), old),
+            Err(error) => assert!(matches!(error, Error::TooManyFields { .. }), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_payload_that_is_cut_off_makes_nothing() {
+    let (old, new) = pair();
+    let payload = encode(&old, &new, &blocks(&old, &new), None).unwrap().payload;
+    assert_eq!(Payload::parse(&payload, None).unwrap().size(), new.len());
+    for end in [0, 1, 5, 100, payload.len() - 1] {
+        assert!(decode(&payload[..end], &old).is_err(), "{end}");
+    }
+    let longer = [&payload[..], &[0]].concat();
+    assert_eq!(decode(&longer, &old), Err(Error::Left("the payload")));
+    assert!(decode(&payload, &old[..100]).is_err());
+}
