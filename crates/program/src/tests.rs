@@ -1,5 +1,7 @@
 //! Programs that are made again, and payloads that nobody wrote.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use fixtures::programs::program;
 
 use crate::{
