@@ -13,6 +13,7 @@ mod hostile_layers;
 mod input;
 mod layers;
 mod ops;
+mod relocated;
 mod tars;
 mod views;
 
@@ -24,5 +25,6 @@ pub use diffs::{diff_apply, explain};
 pub use hostile_layers::layers;
 pub use input::{Fields, Input};
 pub use ops::{apply, differential, op_reader};
+pub use relocated::relocated;
 pub use tars::tar_walk;
 pub use views::views;

@@ -7,7 +7,8 @@ use crate::payload::{Block, Parts};
 use crate::predict::{Outcome, Predictor};
 use crate::rules::Rules;
 use crate::scan::{Scanned, scan};
-use crate::wire::{put_corrections, put_rules};
+use crate::varint::Reader;
+use crate::wire::{put_corrections, put_rules, read_rules};
 
 /// A payload, and what came of its predictions.
 #[derive(Debug)]
@@ -25,7 +26,11 @@ pub struct Encoded {
 /// # Errors
 /// [`Error::Block`] if they do not, or a file is too large; what [`Decoder`](crate::Decoder) would refuse.
 pub fn encode(old: &[u8], new: &[u8], blocks: &[Block], rules: Option<&Rules>) -> Result<Encoded> {
-    let scanned = rules.map(|rules| Ok((rules, scan(old, &rules.old, &rules.rules)?))).transpose()?;
+    let scanned = rules.map(|rules| {
+        check_rules(rules, old.len())?;
+        Ok((rules, scan(old, &rules.old, &rules.rules)?))
+    });
+    let scanned = scanned.transpose()?;
     encode_scanned(old, new, blocks, scanned).map(|(encoded, _)| encoded)
 }
 
@@ -41,6 +46,7 @@ pub(crate) fn encode_scanned<'o>(
     let mut predictor = match scanned {
         None => Predictor::none(old),
         Some((rules, scanned)) => {
+            check_rules(rules, old.len())?;
             put_rules(&mut parts.rules, rules);
             let written = &mut parts.rules;
             Predictor::new(old, rules, scanned, &Map::new(blocks), |bases| {
@@ -72,6 +78,13 @@ pub(crate) fn encode_scanned<'o>(
     let carried = parts.differences.len() + parts.new.len();
     let outcomes = predictor.outcomes();
     Ok((Encoded { payload: parts.finish(new.len()), carried, outcomes }, predictor))
+}
+
+/// Fails if a decoder would refuse the rules of an old file of `size` bytes.
+fn check_rules(rules: &Rules, size: usize) -> Result<()> {
+    let mut written = Vec::new();
+    put_rules(&mut written, rules);
+    read_rules(&mut Reader::new(&written, "the rules"), size).map(|_| ())
 }
 
 fn check(old: &[u8], new: &[u8], blocks: &[Block]) -> Result<()> {

@@ -70,7 +70,7 @@ fn put_rule(out: &mut Vec<u8>, rule: &Rule, expected: u64) -> u64 {
     let put_range = |out: &mut Vec<u8>, kind: u64, range: &Range<u32>| {
         put(out, kind);
         put_difference(out, range.start.into(), expected);
-        put(out, u64::from(range.end - range.start));
+        put(out, u64::from(range.end).wrapping_sub(range.start.into()));
         u64::from(range.end)
     };
     match rule {
@@ -184,7 +184,7 @@ fn read_rule(reader: &mut Reader<'_>, expected: u64, size: usize) -> Result<(Rul
     };
     let range = |reader: &mut Reader<'_>| {
         let size = reader.next()?;
-        let end = within(start.saturating_add(size))?;
+        let end = within(start.checked_add(size).unwrap_or(u64::MAX))?;
         Ok::<_, Error>((within(start)?..end, u64::from(end)))
     };
     Ok(match kind {
