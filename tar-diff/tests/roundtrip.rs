@@ -235,3 +235,59 @@ fn what_cannot_be_made_again_stays_as_it_is() {
         assert_eq!((seen, stats.seen_through.count), (plain, 0), "{name}");
     }
 }
+
+/// Two versions of a program: functions are new, gone and elsewhere.
+fn versions_of_a_program() -> [Vec<u8>; 2] {
+    let old: Vec<u32> = (0..400).collect();
+    let mut new = old.clone();
+    new.splice(50..52, [1000, 1001, 1002]);
+    new.swap(100, 300);
+    new.remove(250);
+    [old, new].map(|functions| fixtures::programs::program(&functions))
+}
+
+/// Sizes of verified deltas of two files in tardf1 and tardf3, and the figures of the latter.
+fn of_files(path: &str, old: &[u8], new: &[u8]) -> (usize, usize, tar_diff::Stats) {
+    let layer = |bytes: &[u8]| {
+        let mut layer = fixtures::LayerBuilder::new();
+        layer.file(path, bytes);
+        spool(&layer.finish(fixtures::Ending::Normal))
+    };
+    let (old, new) = ([layer(old)], layer(new));
+    let made = [false, true].map(|sees_through| {
+        let options = DiffOptions { sees_through, ..DiffOptions::default() };
+        let made = diff(&old, &new, &options, Vec::new(), &|_| ()).unwrap();
+        verify(made.0.as_slice(), &old, &new, &MergeOptions::default()).unwrap();
+        made
+    });
+    let [(plain, _), (seen, stats)] = made;
+    (plain.len(), seen.len(), stats)
+}
+
+#[test]
+fn what_moved_in_a_program_costs_little() {
+    let [old, new] = versions_of_a_program();
+    let (plain, predicted, stats) = of_files("bin/program", &old, &new);
+    assert!(predicted * 2 < plain, "{predicted} of {plain}");
+    assert_eq!((stats.relocated.count, stats.relocated.size), (1, new.len() as u64));
+    assert!(stats.written.relocated_size > 0);
+}
+
+#[test]
+fn a_program_that_is_compressed_is_predicted_too() {
+    let [old, new] = versions_of_a_program().map(|bytes| fixtures::filter("xz", &["-c"], &bytes));
+    let (_, predicted, stats) = of_files("lib/module.ko.xz", &old, &new);
+    assert_eq!((stats.relocated.count, stats.seen_through.count), (1, 1));
+    let [old, new] = versions_of_a_program();
+    let (plain, _, _) = of_files("lib/module.ko", &old, &new);
+    assert!(predicted * 3 < plain * 2, "{predicted} of {plain}");
+}
+
+#[test]
+fn a_program_in_place_is_no_relocated_op() {
+    let [old, _] = versions_of_a_program();
+    let mut new = old.clone();
+    new[5000..5020].copy_from_slice(b"other twenty bytes !");
+    let (plain, seen, stats) = of_files("bin/program", &old, &new);
+    assert_eq!((seen, stats.relocated.count), (plain, 0));
+}

@@ -93,6 +93,32 @@ fn sizes_that_no_memory_could_hold_are_refused_before_any_is_taken() {
 }
 
 #[test]
+fn relocated_ops_are_bounded_and_read_whole() {
+    let block = program::Block { source: 0, add: 100, literal: 3 };
+    let old = [0; 100];
+    let new = [&old[..], b"new"].concat();
+    let payload = program::encode(&old, &new, &[block], None).unwrap().payload;
+    let relocated = |payload: &[u8]| op(wire::OP_RELOCATED, payload.len() as u64, payload);
+    assert_eq!(run(3, &[open(b"f"), relocated(&payload)], 100).unwrap(), 103);
+    assert_eq!(kind(run(2, &[open(b"f"), relocated(&payload)], 100)), CorruptKind::UnknownOp(8));
+    assert_eq!(kind(run(3, &[relocated(&payload)], 100)), CorruptKind::NoSource);
+    // Another source: the blocks reach past its end.
+    let shorter = kind(run(3, &[open(b"f"), relocated(&payload)], 99));
+    assert!(matches!(shorter, CorruptKind::Relocated(program::Error::Block(_))), "{shorter}");
+    let cut = kind(run(3, &[open(b"f"), op(wire::OP_RELOCATED, 9, &payload[..5])], 100));
+    assert_eq!(cut, CorruptKind::Truncated);
+    let broken = kind(run(3, &[open(b"f"), relocated(&payload[..5])], 100));
+    assert!(matches!(broken, CorruptKind::Relocated(_)), "{broken}");
+    // The position is undefined after it: nothing is read without a seek.
+    let ops = [open(b"f"), relocated(&payload), op(wire::OP_COPY, 1, b"")];
+    assert!(matches!(run(3, &ops, 100), Err(Error::SourceTooShort { .. })));
+    let over = wire::MAX_RELOCATED_SIZE + 1;
+    assert!(matches!(run(3, &[open(b"f"), relocated(&payload)], over), Err(Error::TooLarge { .. })));
+    let huge = op(wire::OP_RELOCATED, wire::MAX_RELOCATED_PAYLOAD + 1, b"");
+    assert!(matches!(run(3, &[open(b"f"), huge], 100), Err(Error::TooLarge { .. })));
+}
+
+#[test]
 fn positions() {
     let copy = |position, size| {
         run(1, &[open(b"f"), op(wire::OP_SEEK, position, b""), op(wire::OP_COPY, size, b"")], 100)
@@ -119,7 +145,7 @@ fn op_codes() {
         assert_eq!(kind(run(2, &[op(code, 0, b"")], 0)), CorruptKind::UnknownOp(code));
         assert_eq!(kind(run(3, &[op(code, 0, b"")], 0)), CorruptKind::Truncated);
     }
-    assert_eq!(kind(run(3, &[op(8, 0, b"")], 0)), CorruptKind::UnknownOp(8));
+    assert_eq!(kind(run(3, &[op(9, 0, b"")], 0)), CorruptKind::UnknownOp(9));
     let bad_frame = run(2, &[open(b"f"), op(wire::OP_ZSTD_DICT, 4, b"none")], 10);
     assert!(matches!(kind(bad_frame), CorruptKind::Frame(_)));
 }

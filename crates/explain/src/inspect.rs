@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
-use delta_format::wire::read_uvarint;
 use delta_format::{Op, OpReader, SourcePath};
 
 use crate::Result;
@@ -41,6 +40,8 @@ pub struct Summary {
     pub seek: OpTotals,
     /// `relocated` ops: files made of a whole source, with what moved in it predicted.
     pub relocated: OpTotals,
+    /// What the payload of `relocated` ops consists of, before compression.
+    pub relocated_parts: RelocatedParts,
     /// `zstd_dict` ops: frames decoded with a source as their prefix.
     pub zstd_dict: OpTotals,
     /// `open_view` ops: sources read with their compressed streams decoded.
@@ -51,6 +52,32 @@ pub struct Summary {
     pub sources: Vec<SourceUse>,
     /// `open` ops of files that are not in `sources` because it is full (2^18 files, 64 MiB of paths).
     pub unlisted_opens: u64,
+}
+
+/// The parts of the payloads of `relocated` ops, in bytes before compression.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct RelocatedParts {
+    /// Rules: where programs hold addresses.
+    pub rules: u64,
+    /// The stretches of sources that the files consist of.
+    pub blocks: u64,
+    /// Lengths of the runs of bytes that are as predicted, and of others.
+    pub runs: u64,
+    /// What the others differ by.
+    pub differences: u64,
+    /// New bytes.
+    pub new: u64,
+}
+
+impl RelocatedParts {
+    fn add(&mut self, sizes: program::Sizes) {
+        self.rules += sizes.rules as u64;
+        self.blocks += sizes.blocks as u64;
+        self.runs += sizes.runs as u64;
+        self.differences += sizes.differences as u64;
+        self.new += sizes.new as u64;
+    }
 }
 
 /// All ops of one kind. Sizes are in bytes.
@@ -79,9 +106,9 @@ pub struct SourceUse {
     pub copied: u64,
     /// Bytes of it that others are added to.
     pub added: u64,
-    /// Frames that have it as their prefix: each reads all of it.
+    /// Frames that have it as their prefix, and `relocated` ops: each reads all of it.
     pub frames: u64,
-    /// Payload that its `add_data` and `zstd_dict` ops carry.
+    /// Payload that its `add_data`, `zstd_dict` and `relocated` ops carry.
     pub payload: u64,
 }
 
@@ -173,9 +200,14 @@ impl Summary {
             }
             Op::Reencode(_) => (&mut self.reencode, 0),
             Op::Relocated { size } => {
-                let mut payload = reader.payload();
-                let output = read_uvarint(&mut payload).unwrap_or(0);
-                drop(payload);
+                let mut payload = Vec::new();
+                let read = reader.payload().read_to_end(&mut payload);
+                read.map_err(|error| stream_error(reader, error))?;
+                // One that is broken is told when it is applied.
+                let output = program::Payload::parse(&payload, None).map_or(0, |payload| {
+                    self.relocated_parts.add(payload.sizes());
+                    payload.size() as u64
+                });
                 sources.current(|file| {
                     file.frames += 1;
                     file.payload += size;
@@ -298,5 +330,20 @@ mod tests {
         assert_eq!(used, [(&path("b"), 0, 3), (&path("a"), 20, 0)]);
         assert_eq!(summary.sources[0].payload, 3 + stats.zstd_dict_size);
         assert_eq!(summary.sources[0].frames, 1);
+    }
+
+    #[test]
+    fn the_parts_of_relocated_ops_are_told() {
+        let block = program::Block { source: 0, add: 4, literal: 3 };
+        let made = program::encode(b"abcd", b"abxdnew", &[block], None).unwrap();
+        let mut writer = OpWriter::new(Vec::new(), Version::V3, Encoding::default()).unwrap();
+        writer.relocated(&path("a"), &made.payload).unwrap();
+        let (delta, stats) = writer.finish().unwrap();
+        let summary = Summary::read(delta.as_slice()).unwrap();
+        assert_eq!((summary.relocated.ops, summary.relocated.output), (1, 7));
+        assert_eq!(summary.relocated.payload, stats.relocated_size);
+        let parts = RelocatedParts { rules: 0, blocks: 3, runs: 2, differences: 1, new: 3 };
+        assert_eq!(summary.relocated_parts, parts);
+        assert_eq!((summary.sources[0].frames, summary.sources[0].payload), (1, stats.relocated_size));
     }
 }

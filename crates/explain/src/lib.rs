@@ -34,7 +34,7 @@ pub use error::{Error, Result};
 pub use explanation::{Cost, Explanation, FileCost, FileMade, Finding, OldFile, SourceShare};
 pub use groups::Group;
 pub use hints::Hint;
-pub use inspect::{OpTotals, SourceUse, Summary};
+pub use inspect::{OpTotals, RelocatedParts, SourceUse, Summary};
 pub use kind::ContentKind;
 pub use reasons::Reason;
 

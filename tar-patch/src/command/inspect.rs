@@ -38,6 +38,14 @@ fn text(summary: &Summary, files: usize) -> Text {
         text.line(format_args!("{} of the add_data bytes are zero", summary.add_zeros));
     }
 
+    let parts = summary.relocated_parts;
+    if summary.relocated.ops > 0 {
+        text.line(format_args!(
+            "relocated payload: rules {}, blocks {}, runs {}, differences {}, new bytes {}",
+            parts.rules, parts.blocks, parts.runs, parts.differences, parts.new
+        ));
+    }
+
     text.line("");
     text.line(format_args!("source files: {files}"));
     if summary.unlisted_opens > 0 {
