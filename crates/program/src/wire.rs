@@ -184,7 +184,7 @@ fn read_rule(reader: &mut Reader<'_>, expected: u64, size: usize) -> Result<(Rul
     };
     let range = |reader: &mut Reader<'_>| {
         let size = reader.next()?;
-        let end = within(start.checked_add(size).unwrap_or(u64::MAX))?;
+        let end = within(start.saturating_add(size))?;
         Ok::<_, Error>((within(start)?..end, u64::from(end)))
     };
     Ok(match kind {
