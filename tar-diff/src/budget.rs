@@ -107,16 +107,20 @@ pub(crate) fn shared_effort(
     Some((effort, source + largest + GramIndex::memory(source, fitting).max(samples)))
 }
 
-/// Memory in bytes that it takes to make a relocated op of a pair, beside that of its steps; 0 if none is made.
-pub(crate) fn relocation(source: u64, target: u64, options: &DiffOptions) -> u64 {
-    if relocates(source, target, options) { relocate::memory(source, target) } else { 0 }
-}
-
-/// Returns true if relocated ops are tried for a pair of a source and a target, both sizes in bytes.
-pub(crate) fn relocates(source: u64, target: u64, options: &DiffOptions) -> bool {
-    let fits = effort(source, target, options)
-        .is_some_and(|(_, memory)| memory.saturating_add(relocate::memory(source, target)) <= options.memory);
-    options.sees_through && fits && !is_lopsided(source, target, MAX_WHOLE_RATIO, MIN_WHOLE_SOURCE)
+/// Returns the effort with which a source is indexed for a relocated op of a target, both sizes in bytes, and the memory that
+/// it takes beside that of [`effort`]. `None` if none is made.
+pub(crate) fn relocation(source: u64, target: u64, options: &DiffOptions) -> Option<(Effort, u64)> {
+    if !options.sees_through || is_lopsided(source, target, MAX_WHOLE_RATIO, MIN_WHOLE_SOURCE) {
+        return None;
+    }
+    let (first, memory) = effort(source, target, options)?;
+    // In files in which what moved looks the same, more is found by more strings.
+    let finer = Effort { stride: (first.stride / 2).max(options.stride.get()), ..first };
+    [finer, first].into_iter().find_map(|effort| {
+        let [index, of_first] = [effort, first].map(|effort| GramIndex::memory(source, effort.stride));
+        let more = relocate::memory(source, target) + index.saturating_sub(of_first);
+        (memory.saturating_add(more) <= options.memory).then_some((effort, more))
+    })
 }
 
 /// The distance of indexed strings where memory does not matter.

@@ -18,10 +18,12 @@ use crate::weigh;
 
 /// Rounds in which blocks are looked for once more: another one gives less than 1%.
 const MAX_ROUNDS: usize = 2;
-/// A round that makes what is carried smaller by less than this part of it is the last.
-const MIN_GAIN: usize = 32;
+/// A round that makes the payload smaller by less than this part of it is the last.
+const MIN_GAIN: u64 = 64;
 /// Most bytes of memory for each byte of both files: copies of them, and their fields.
 const MEMORY_RATIO: u64 = 3;
+/// zstd level that tells which of two payloads is smaller.
+const QUICK_LEVEL: i32 = 3;
 /// The part of its size, and the bytes, by which a payload must be smaller than steps in a trial.
 const MARGIN: u64 = 64;
 const LEAST_MARGIN: u64 = 48;
@@ -76,17 +78,19 @@ fn smallest(
     };
     let mut last = layouts.encode(source, target, &blocks(&settled)).ok()?;
     let normal_target = layouts.normalised_new(target);
+    let mut last_size = quick_size(&last.encoded.payload)?;
     for _ in 0..MAX_ROUNDS {
         let normal_source = layouts.normalised_old(source, &last);
         let steps = bsdiff::edit(&normal_source, &normal_target, effort, jobs);
         let steps = weigh::settled(&steps, (&normal_source, &normal_target), target, stride);
         let draft = layouts.encode(source, target, &blocks(&steps)).ok()?;
-        let (before, now) = (last.encoded.carried, draft.encoded.carried);
-        if now >= before {
-            return Some(last.encoded.payload);
+        let size = quick_size(&draft.encoded.payload)?;
+        if size >= last_size {
+            break;
         }
-        last = draft;
-        if now > before - before / MIN_GAIN {
+        let gain = last_size - size;
+        (last, last_size) = (draft, size);
+        if gain < size / MIN_GAIN {
             break;
         }
     }
@@ -115,6 +119,11 @@ fn blocks(steps: &[Step]) -> Vec<Block> {
         literal: narrow(step.literal),
     };
     steps.iter().map(block).collect()
+}
+
+/// Bytes of a payload, compressed with little effort: what is larger is larger with more.
+fn quick_size(payload: &[u8]) -> Option<u64> {
+    zstd::bulk::compress(payload, QUICK_LEVEL).ok().map(|compressed| compressed.len() as u64)
 }
 
 /// Bytes of a payload, compressed alone.

@@ -91,7 +91,7 @@ pub(crate) fn memory(source: u64, target: u64, options: &DiffOptions) -> u64 {
     // Streams, and the files that are made of them.
     let held = 2 * (source + target);
     held + budget::effort(source, target, options).map_or(0, |(_, memory)| memory)
-        + budget::relocation(source, target, options)
+        + budget::relocation(source, target, options).map_or(0, |(_, memory)| memory)
 }
 
 /// The recipe of a target through views, if that is smaller than one of its bytes as they are and the
@@ -116,8 +116,7 @@ pub(crate) fn edit(
     }
     let Some((effort, _)) = budget::effort(sizes[0], sizes[1], options) else { return Ok(None) };
     let steps = bsdiff::edit(&expanded.source, &expanded.target, effort, jobs);
-    let relocates = budget::relocates(sizes[0], sizes[1], options);
-    let payload = if relocates {
+    let payload = if let Some((effort, _)) = budget::relocation(sizes[0], sizes[1], options) {
         relocate::payload(&expanded.source, &expanded.target, &steps, effort, jobs, target.len() as u64)
     } else {
         None

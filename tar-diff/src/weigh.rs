@@ -20,6 +20,8 @@ pub(crate) const MAX_WEIGHED_SIZE: u64 = 512;
 /// or twice as much makes deltas 0.5% larger; text repeats itself more.
 const OP_BITS: u32 = 56;
 const OP_BITS_IN_TEXT: u32 = 128;
+/// The same for an op of a relocated op, where those of all blocks stand together.
+const BLOCK_BITS: u32 = 40;
 /// First bytes of a file that tell whether it is text: one that has no zero byte.
 pub(crate) const SNIFFED_SIZE: u64 = 1024;
 /// Ops that the cost of opening a file equals: its path is in the header just before, most often.
@@ -179,7 +181,7 @@ pub(crate) fn settled(
     for (number, step) in steps.iter().enumerate() {
         let (start, add) = (index(step.source), index(step.add));
         let end = position + add + index(step.literal);
-        let ops = Ops { count: 0, bits_of_one: OP_BITS }.and([
+        let ops = Ops { count: 0, bits_of_one: BLOCK_BITS }.and([
             number > 0 || step.source > 0,
             settled.last().is_some_and(|last| last.literal > 0),
             step.literal > 0,

@@ -109,7 +109,8 @@ impl<'m> Editor<'m> {
                     let source = size(&source.data);
                     let effort = budget::effort(source, target, self.options);
                     let memory = effort.map_or(source / 64 + CHUNKS_MEMORY, |(_, memory)| memory);
-                    (source, memory + budget::relocation(source, target, self.options))
+                    let relocation = budget::relocation(source, target, self.options);
+                    (source, memory + relocation.map_or(0, |(_, memory)| memory))
                 }
                 _ => (0, 0),
             };
@@ -229,7 +230,7 @@ impl<'m> Editor<'m> {
             (_, frame) => return Ok(frame.map(Edit::ZstdFrame)),
         };
         let (old_size, new_size) = (bytes.len() as u64, target.len() as u64);
-        if let Some(effort) = choice.effort.filter(|_| budget::relocates(old_size, new_size, options))
+        if let Some((effort, _)) = budget::relocation(old_size, new_size, options)
             && let Some(payload) = relocate::payload(bytes, &target, &steps, effort, jobs, new_size)
             && relocate::is_smaller(
                 &payload,
