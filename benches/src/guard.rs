@@ -25,10 +25,28 @@ pub fn instructions_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.txt")
 }
 
+/// The pair whose deltas are made in tardf3, where what moved is predicted.
+const PROGRAM_IN_TARDF3: &str = "program-v3";
+
 /// The presets by name.
 pub fn presets() -> [(&'static str, DiffOptions); 3] {
     [("fast", Preset::Fast), ("default", Preset::Default), ("max", Preset::Max)]
         .map(|(name, preset)| (name, DiffOptions::preset(preset)))
+}
+
+/// Two versions of a program, as layers: functions are new, gone and elsewhere.
+fn versions_of_a_program() -> (Vec<u8>, Vec<u8>) {
+    let old: Vec<u32> = (0..400).collect();
+    let mut new = old.clone();
+    new.splice(50..52, [1000, 1001, 1002]);
+    new.swap(100, 300);
+    new.remove(250);
+    let layer = |functions: &[u32]| {
+        let mut layer = fixtures::LayerBuilder::new();
+        layer.file("bin/program", fixtures::programs::program(functions));
+        layer.finish(fixtures::Ending::Normal)
+    };
+    (layer(&old), layer(&new))
 }
 
 /// The pairs whose deltas are measured: name, old and new layer.
@@ -42,6 +60,8 @@ fn pairs() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
         ("large-files", corpus(large)),
         ("renamed", corpus(renamed)),
         ("tiny-files", fixtures::tiny_files(7, 400)),
+        ("program", versions_of_a_program()),
+        (PROGRAM_IN_TARDF3, versions_of_a_program()),
     ]
     .map(|(name, (old, new))| (name, old, new))
     .into()
@@ -57,6 +77,7 @@ pub fn sizes() -> Result<String> {
         let read = |name: &str, layer: &[u8]| Spool::read(name.into(), layer, &SpoolOptions::default());
         let (old, new) = ([read("old", &old)?], read("new", &new)?);
         for (preset, options) in presets() {
+            let options = DiffOptions { sees_through: name == PROGRAM_IN_TARDF3, ..options };
             let (delta, _) = tar_diff::diff(&old, &new, &options, Vec::new(), &|_| ())?;
             let _ = writeln!(table, "{name:<12} {preset:<8} {:>9}", delta.len());
         }

@@ -77,9 +77,7 @@ fn main() -> std::io::Result<()> {
     // Structures that are read from any bytes need but a few to start with.
     let mut rng = Rng::new(6);
     for index in 0..12 {
-        for (target, size) in
-            [("views", 300), ("diff_apply", 400), ("layers", 600), ("explain", 400)]
-        {
+        for (target, size) in [("views", 300), ("diff_apply", 400), ("layers", 600), ("explain", 400)] {
             put(target, &format!("random-{index}"), &rng.bytes(size))?;
         }
     }
