@@ -8,6 +8,8 @@ mod btf;
 mod go;
 mod sections;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod unwind;
 mod x86_64;
 
