@@ -73,6 +73,8 @@ received() {
 measured() {
     local way=$1 began bytes
     shift
+    # What was removed before, and what was written, is work for the disk that is no part of this pull.
+    sync
     bytes=$(received)
     began=$(date +%s.%N)
     "$@" >/dev/null

@@ -14,6 +14,7 @@ use oci_spec::image::Descriptor;
 
 use crate::artifact::{is_tardf3, work_of};
 use crate::image::ImageLayer;
+use crate::publish::saves_enough;
 
 /// The resource that is saved first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,6 +37,11 @@ const WEIGHT: f64 = 0.3;
 /// Work of a blob that says something about the pace.
 const MEASURED_WORK: u64 = 50_000_000;
 
+/// The factor by which one blob may seem to take more or less time than the pace says.
+const MAX_CHANGE: f64 = 4.0;
+/// The fastest and the slowest host, in nanoseconds for a unit.
+const MIN_PACE: f64 = 0.1;
+const MAX_PACE: f64 = 100.0;
 /// Bytes of the sample that is compressed to measure the pace.
 const SAMPLE_SIZE: usize = 512 << 10;
 /// Units for each byte of it.
@@ -76,7 +82,7 @@ impl Pace {
         let _ = encoder.write_all(&sample).and_then(|()| encoder.try_finish());
         let units = sample.len() as f64 * SAMPLE_WORK;
         let pace = began.elapsed().as_secs_f64() * 1e9 / units;
-        Self(Mutex::new(pace.clamp(0.1, 100.0)))
+        Self(Mutex::new(pace.clamp(MIN_PACE, MAX_PACE)))
     }
 
     /// Learns from work that took so long.
@@ -84,6 +90,8 @@ impl Pace {
         if units >= MEASURED_WORK {
             let mut pace = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let actual = time.as_secs_f64() * 1e9 / units as f64;
+            // Units are a publisher's word, and a busy moment is not the pace of the host.
+            let actual = actual.clamp(*pace / MAX_CHANGE, *pace * MAX_CHANGE).clamp(MIN_PACE, MAX_PACE);
             *pace += WEIGHT * (actual - *pace);
         }
     }
@@ -113,6 +121,11 @@ impl Way<'_> {
         let delta = work_of(self.delta).unwrap_or(usual(per_byte));
         let recipe = self.recipe.map(|recipe| work_of(recipe).unwrap_or(usual(RECIPE_WORK)));
         delta.saturating_add(recipe.unwrap_or_default())
+    }
+
+    /// Returns true if it fetches at least a tenth less than the blob has.
+    pub(crate) fn saves_much(self) -> bool {
+        saves_enough(self.delta.size(), self.layer.blob.size())
     }
 
     /// The seconds that it takes over a line of so many bytes a second.

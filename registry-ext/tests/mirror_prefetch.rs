@@ -121,7 +121,25 @@ async fn a_tag_that_moves_is_followed_and_one_that_vanishes_is_told() {
     moved.store(1, std::sync::atomic::Ordering::Relaxed);
     wait_for(&mirror, &format!("here: {}", image.manifest.digest)).await;
     moved.store(2, std::sync::atomic::Ordering::Relaxed);
-    wait_for(&mirror, "the registry has no such tag any more").await;
+    wait_for(&mirror, "the registry has no such tag").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_within_a_limit_comes_whole() {
+    let (bench, image) = bench().await;
+    let (digest, blob) = updated(&bench, &image);
+    // Long enough for many pauses, each longer than bytes are gathered for.
+    let rate = blob.len() as u64;
+    let mirror = TestMirror::start(&bench, |options| {
+        follow(&bench, options, "v2");
+        options.prefetch.rate = Some(rate);
+    })
+    .await;
+    wait_for(&mirror, &format!("here: {}", image.manifest.digest)).await;
+    let requests = bench.registry.take_requests();
+    assert_eq!(asked_for(&requests, digest), 1, "{requests:?}");
+    assert!(mirror.blob(digest).await == blob);
+    assert_eq!(asked_for(&bench.registry.take_requests(), digest), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,8 @@
 mod support;
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::StatusCode;
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -15,7 +17,7 @@ use support::bench::Bench;
 use support::docker_registry::run;
 use support::mirror::{TestMirror, asked_for, bench, updated};
 use support::registry_ext;
-use support::server::{Call, error, respond};
+use support::server::{Call, Switches, error, respond};
 
 fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
@@ -83,6 +85,35 @@ fn guard(call: &Call) -> Option<axum::http::Response<axum::body::Body>> {
             Some(respond(StatusCode::UNAUTHORIZED, &[challenge], "{}"))
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_for_one_registry_go_to_no_other() {
+    let (bench, _) = bench().await;
+    let other = Bench::new(Switches::default()).await;
+    let (seen, host) = (Arc::new(AtomicUsize::new(0)), other.registry.address().to_string());
+    let of_registry = Arc::clone(&seen);
+    other.registry.lie(move |call| {
+        let has_credentials = call.headers.contains_key("authorization");
+        of_registry.fetch_add(usize::from(has_credentials), Ordering::Relaxed);
+        None
+    });
+    let mirror = TestMirror::start(&bench, |options| {
+        options.readers = Readers::PassThrough;
+        options.upstreams.extend([bench.registry.address().to_string(), host.clone()]);
+    })
+    .await;
+    let ask = async |path: String| {
+        let request = reqwest::Client::new().get(format!("http://{}{path}", mirror.address));
+        let answer = request.header("authorization", basic("ada", "secret")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+    };
+    // podman has one login for the mirror, which it got by the challenge of the first registry.
+    ask(format!("/v2/{}/app/manifests/v2", host.replace(':', "__"))).await;
+    assert_eq!(seen.load(Ordering::Relaxed), 0);
+    // containerd has one for each registry, and names the registry.
+    ask(format!("/v2/app/manifests/v2?ns={host}")).await;
+    assert!(seen.load(Ordering::Relaxed) > 0);
 }
 
 async fn passing(bench: &Bench) -> TestMirror {

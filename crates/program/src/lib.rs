@@ -67,5 +67,7 @@ pub const MAX_BASES: usize = 1 << 12;
 pub const MAX_COVERED: u64 = 4;
 /// Bytes of the old file for each field that the rules may find in it.
 pub const MIN_FIELD_BYTES: usize = 6;
+/// Most fields that rules find in any file: a third of a GiB of memory. A program of 117 MB has two million.
+pub const MAX_FIELDS: usize = 1 << 23;
 /// Fields that the rules may find in any file.
 pub const MIN_FIELDS: usize = 1 << 12;

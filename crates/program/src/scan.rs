@@ -18,7 +18,7 @@ use std::ops::Range;
 use crate::form::{At, Field, Form, word};
 use crate::rules::{Rule, Side};
 use crate::space::Space;
-use crate::{Error, MAX_COVERED, MIN_FIELD_BYTES, MIN_FIELDS, Result};
+use crate::{Error, MAX_COVERED, MAX_FIELDS, MIN_FIELD_BYTES, MIN_FIELDS, Result};
 
 /// The fields of a file, and its bases with those that rules read from it.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ struct Found<'f> {
 /// [`Error::Rule`] if the rules cover too much, [`Error::TooManyFields`].
 pub(crate) fn scan(bytes: &[u8], side: &Side, rules: &[Rule]) -> Result<Scanned> {
     covered(bytes.len(), rules)?;
-    let max = (bytes.len() / MIN_FIELD_BYTES).max(MIN_FIELDS);
+    let max = (bytes.len() / MIN_FIELD_BYTES).clamp(MIN_FIELDS, MAX_FIELDS);
     let space = Space(&side.segments);
     let mut found = Found {
         bytes,

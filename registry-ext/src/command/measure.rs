@@ -90,6 +90,6 @@ fn show(measurement: &Measurement, max_layers: usize, text: &mut Text) {
 pub(super) fn no_delta_index() -> String {
     format!(
         "_deltaindex: none, since the old image has over {FEW_LAYERS} layers and only flatpak, whose images have \
-         one, reads it first; --for flatpak makes them"
+         one, reads it first; --for flatpak makes it"
     )
 }

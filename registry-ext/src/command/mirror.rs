@@ -31,6 +31,14 @@ pub(super) async fn run(context: &Context, args: &MirrorArgs) -> Result<()> {
 
 async fn serve(context: &Context, args: &MirrorArgs) -> Result<()> {
     check_consent(args, args.listen)?;
+    if args.pass_through && args.upstream.is_empty() {
+        return Err(Misuse(
+            "a mirror that passes credentials on has to know their registries, whose word it takes for what a client may \
+             read; give --upstream"
+                .into(),
+        )
+        .into());
+    }
     log(context)?;
     raise_file_limit();
     let mut options = MirrorOptions::new(args.cache.clone().map_or_else(default_cache, Ok)?);
@@ -44,6 +52,12 @@ async fn serve(context: &Context, args: &MirrorArgs) -> Result<()> {
     options.prefer = args.line.prefer();
     options.rewrite = args.rewrite;
     options.prefetch = prefetch::options(&args.prefetch)?;
+    let is_out_of_reach =
+        |registry: &str| !options.upstreams.is_empty() && !options.upstreams.iter().any(|of| of == registry);
+    if let Some(tag) = options.prefetch.tags.iter().find(|tag| is_out_of_reach(tag.registry())) {
+        let text = format!("no client could ask for {tag}: --upstream does not name {}", tag.registry());
+        return Err(Misuse(text).into());
+    }
     options.readers = match &args.htpasswd {
         Some(file) => Readers::Users(file.clone()),
         None if args.pass_through => Readers::PassThrough,

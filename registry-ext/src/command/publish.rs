@@ -89,6 +89,7 @@ fn recipes(args: &PublishArgs, to: &Repository) -> Recipes {
     match (args.exact, args.no_exact, to) {
         (true, ..) => Recipes::All,
         (false, false, Repository::Registry(_)) if args.make.readers.registry_ext() => Recipes::WithDeltas,
+        (false, false, _) if args.make.readers.names_registry_ext() => Recipes::WithDeltas,
         _ => Recipes::None,
     }
 }
@@ -178,7 +179,8 @@ fn readers(report: &PublishReport) -> Table {
         let is_known = deltas.iter().all(|delta| delta.outcome != Outcome::AlreadyThere);
         let fetched: u64 = deltas.iter().map(|delta| fetched(report, delta)).sum();
         let blobs: u64 = deltas.iter().map(|delta| delta.blob_size).sum();
-        let seconds: f64 = deltas.iter().filter_map(|delta| delta.seconds).sum();
+        // A sum of nothing is -0.
+        let seconds = deltas.iter().filter_map(|delta| delta.seconds).fold(0.0, |sum, seconds| sum + seconds);
         let known = |text: String| if is_known { text } else { "-".into() };
         table.row(vec![
             layout.name().into(),

@@ -69,6 +69,13 @@ impl BlobCache {
         // Others may not read the layers of private images.
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(Error::io("create", dir))?;
+        let mode = fs::metadata(dir).map_err(Error::io("look at", dir))?.mode();
+        if mode & 0o077 != 0 {
+            tracing::warn!(
+                "others may enter the cache {}, and read the layers in it; `chmod 700` keeps them out",
+                dir.display()
+            );
+        }
         let lock = Mutex::new(take(dir)?);
         let layout = OciLayout::create(dir)?;
         // Nobody else writes here, so that a mirror that was killed has left these.

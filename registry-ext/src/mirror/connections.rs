@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// The same while connections are short.
 const SHORT_PATIENCE: Duration = Duration::from_secs(15);
 /// Connections are short while fewer than this are free.
-const SHORT: usize = MAX_CONNECTIONS / 4;
+const SHORT: usize = MAX_CONNECTIONS / 2;
 /// The time between two looks at a client that does not read.
 const LOOK: Duration = Duration::from_secs(1);
 

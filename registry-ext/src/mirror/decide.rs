@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::decision::{Decision, ImageEntry, RebuildPlan};
 use super::shared::Shared;
 use super::upstreams::Upstream;
-use crate::cost::{Prefer, keep_faster};
+use crate::cost::{Prefer, Way, keep_faster};
 use crate::discover::{choose, discover};
 use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
@@ -102,6 +102,8 @@ async fn try_decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -
             None => {
                 reasons.insert(layer.digest, "its compressed form has no recipe".into());
                 let (plan, _) = faster(layer, deltas, None);
+                // What saves little is not worth another digest of the image.
+                let plan = plan.filter(|plan| plan.way().is_some_and(Way::saves_much));
                 unrecorded.extend(plan.map(|plan| (layer.digest, plan)));
             }
         }

@@ -80,8 +80,8 @@ async fn dispatch(
             Some(text("text/html; charset=utf-8", page))
         }
         "/healthz" => Some(text("text/plain", "ok\n".into())),
-        "/readyz" => Some(match shared.scratch_dir().await {
-            Ok(_) => text("text/plain", "ready\n".into()),
+        "/readyz" => Some(match shared.check_cache().await {
+            Ok(()) => text("text/plain", "ready\n".into()),
             Err(failure) => error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", &failure.one_line()),
         }),
         "/metrics" => {
@@ -101,20 +101,23 @@ async fn dispatch(
                        by --upstream";
         return (error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message), String::new(), "other");
     };
-    let login = match shared.is_passing {
-        true => Login::of_client(request.headers()),
+    // A client that does not name the registry has chosen its credentials for the one whose challenge it got.
+    let is_for_it = |registry: &str| ns.is_some() || shared.upstreams.default_registry() == Some(registry);
+    let login = |registry: Option<&str>| match shared.is_passing {
+        true if registry.is_some_and(is_for_it) => Login::of_client(request.headers()),
+        true => Login::Client(None),
         false => Login::Own,
     };
     let Route::Object { repository, object } = route else {
         let registry = ns.as_deref().or_else(|| shared.upstreams.default_registry());
-        return (base(shared, registry, login).await, String::new(), "base");
+        return (base(shared, registry, login(registry)).await, String::new(), "base");
     };
     let registry = repository.registry().to_owned();
     if !shared.upstreams.allows(&registry) {
         let message = format!("this mirror is not for {registry}; --upstream says for which it is");
         return (error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", &message), String::new(), "other");
     }
-    let upstream = match shared.upstreams.get(&repository, login).await {
+    let upstream = match shared.upstreams.get(&repository, login(Some(&registry))).await {
         Ok(upstream) => upstream,
         Err(failure) => return (of_failure(&failure, "NAME_UNKNOWN"), registry, "other"),
     };

@@ -51,7 +51,7 @@ pub(super) struct Htpasswd {
     /// Hashes of the credentials that were right, and when they were compared.
     accepted: Mutex<HashMap<[u8; 32], Instant>>,
     /// Permits for passwords that are hashed at one time.
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Htpasswd {
@@ -75,7 +75,7 @@ impl Htpasswd {
             users: Mutex::new(Arc::new(Users::read(path)?)),
             key,
             accepted: Mutex::default(),
-            permits: Semaphore::new(cores.div_ceil(2)),
+            permits: Arc::new(Semaphore::new(cores.div_ceil(2))),
         })
     }
 
@@ -88,9 +88,14 @@ impl Htpasswd {
             return true;
         }
         let Some((name, password)) = credentials(header) else { return false };
-        let Ok(_permit) = self.permits.acquire().await else { return false };
+        // It goes with the work, which goes on when the client hangs up.
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return false };
         let compared = Arc::clone(&users);
-        let is_right = spawn_blocking(move || compared.have(&name, &password)).await.unwrap_or(false);
+        let compare = move || {
+            let _permit = permit;
+            compared.have(&name, &password)
+        };
+        let is_right = spawn_blocking(compare).await.unwrap_or(false);
         let mut accepted = self.accepted();
         // The file may have been changed meanwhile, and the memory of what was right been cleared.
         if is_right && Arc::ptr_eq(&users, &self.users()) {

@@ -22,6 +22,9 @@ use crate::oci::{Manifest, Name, digest_of, parse_manifest};
 use crate::registry::too_late;
 use crate::{Error, Result};
 
+/// Most verdicts that the registry is asked about for one tar: images have it in common.
+const MAX_RECALLED: usize = 8;
+
 /// A request for something of a repository.
 pub(super) struct Request<'r> {
     pub(super) shared: &'r Arc<Shared>,
@@ -126,7 +129,7 @@ impl Request<'_> {
         let mut named = self.upstream.blob(digest);
         if named.is_none() {
             // A client that had the manifest before a restart goes on with the tars in it.
-            for record in self.shared.rewrites.with_tar(digest.0) {
+            for record in self.shared.rewrites.with_tar(digest.0).into_iter().take(MAX_RECALLED) {
                 match self.recall(&record).await {
                     Ok(_) => named = named.or_else(|| self.upstream.blob(digest)),
                     Err(failure) => return of_failure(&failure, "BLOB_UNKNOWN"),

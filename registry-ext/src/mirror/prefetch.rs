@@ -156,7 +156,7 @@ pub(super) async fn follow(shared: Arc<Shared>) {
             if prefetcher.note(index, stage.clone()) {
                 match stage {
                     Stage::Vanished => {
-                        tracing::warn!("{tag} is not prefetched: the registry has no such tag any more")
+                        tracing::warn!("{tag} is not prefetched: the registry has no such tag")
                     }
                     Stage::Failed(reason) => tracing::warn!("{tag} is not prefetched whole: {reason}"),
                     _ => tracing::info!("{tag} is prefetched"),
@@ -207,7 +207,7 @@ async fn fetch(
     let mut failures = Vec::new();
     let total = image.layers.len();
     for (done, layer) in image.layers.iter().enumerate() {
-        shared.prefetcher.note(index, Stage::Fetching(done, total));
+        shared.prefetcher.note(index, Stage::Fetching(done - failures.len(), total));
         if tars.contains(&layer.diff_id.0) || is_cached(shared, layer.digest).await? {
             continue;
         }

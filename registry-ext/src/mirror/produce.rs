@@ -167,8 +167,10 @@ impl Production {
             let _permit = self.shared.rebuilds.acquire().await;
             let began = Instant::now();
             let made = self.try_rebuild(plan, budget, &mut spent).await?;
-            // With the download of the delta, which is small where the delta is worth it.
-            self.shared.pace.learn(plan.way().map_or(0, Way::work), began.elapsed());
+            // With the download of the delta, which is small where the delta is worth it, unless it is held back.
+            if self.upstream.client.throttle().is_none() {
+                self.shared.pace.learn(plan.way().map_or(0, Way::work), began.elapsed());
+            }
             Ok(made)
         };
         let late = || Error::malformed("the delta", format!("it takes over {} s", longest.as_secs()));

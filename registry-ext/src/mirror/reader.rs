@@ -24,7 +24,7 @@ use crate::error::blocking;
 use crate::registry::BlobStream;
 
 /// Bytes that are read from a file at one time.
-const CHUNK: u64 = 512 << 10;
+const CHUNK: u64 = 128 << 10;
 /// Bytes that a client gets from the registry when it has waited for long. containerd counts progress in MiB.
 const CONSOLATION: u64 = (1 << 20) + (64 << 10);
 

@@ -18,12 +18,12 @@ use super::prefetch::Prefetcher;
 use super::productions::Productions;
 use super::rewrite::Rewrites;
 use super::upstreams::Upstreams;
-use crate::Result;
 use crate::cost::{Pace, Prefer};
 use crate::error::blocking;
 use crate::scratch::ScratchDir;
 use crate::store::{LayerStore, StoreRef};
 use crate::watch::{Event, Watch};
+use crate::{Error, Result};
 
 /// The time that is left to what goes on beside the requests when the mirror ends.
 const GRACE: Duration = Duration::from_secs(5);
@@ -152,6 +152,20 @@ impl Shared {
             // Under the same name, which open stores know.
             scratch.restore()?;
             Ok(scratch.path().to_owned())
+        })
+        .await
+    }
+
+    /// Fails if nothing can be written to the cache.
+    ///
+    /// # Errors
+    /// As [`BlobCache::restore`].
+    pub(super) async fn check_cache(&self) -> Result<()> {
+        self.scratch_dir().await?;
+        let cache = Arc::clone(&self.cache);
+        blocking(move || {
+            let file = cache.temporary()?;
+            std::fs::write(file.path(), "ready").map_err(Error::io("write", file.path()))
         })
         .await
     }

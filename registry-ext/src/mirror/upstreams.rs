@@ -1,6 +1,7 @@
 //! The repositories that clients have asked for, and what the mirror knows of them.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,9 @@ const MAX_IMAGE_MANIFEST: usize = 256 << 10;
 const LOGIN_AGE: Duration = Duration::from_secs(600);
 /// Most bytes of them.
 const MAX_MANIFEST_BYTES: usize = 8 << 20;
+
+/// Most bytes of the manifests and indexes of all repositories. Those that were not asked for for the longest time go.
+const MAX_ALL_MANIFEST_BYTES: usize = 64 << 20;
 
 /// A blob that an image of the repository has.
 #[derive(Debug, Clone)]
@@ -69,6 +73,7 @@ pub(super) struct Upstream {
     /// The rate at which blobs will come that nobody waits for, if it is limited.
     pub(super) limit: Option<u64>,
     known: Mutex<Known>,
+    manifest_bytes: AtomicUsize,
 }
 
 impl Upstream {
@@ -92,7 +97,13 @@ impl Upstream {
     fn new(client: Arc<Client>, registry: String, login: Login) -> Self {
         let repository = Arc::new(Repository::Registry(Arc::clone(&client)));
         let (acceptance, known) = (Acceptance::default(), Mutex::default());
-        Self { client, repository, registry, login, acceptance, limit: None, known }
+        let manifest_bytes = AtomicUsize::new(0);
+        Self { client, repository, registry, login, acceptance, limit: None, known, manifest_bytes }
+    }
+
+    /// Bytes of the manifests and indexes that are kept.
+    fn manifest_bytes(&self) -> usize {
+        self.manifest_bytes.load(Ordering::Relaxed)
     }
 
     /// Notes that the registry has just given something of the repository.
@@ -146,6 +157,7 @@ impl Upstream {
             while known.manifests.len() > MAX_MANIFESTS || size(&known) > MAX_MANIFEST_BYTES {
                 known.manifests.pop_front();
             }
+            self.manifest_bytes.store(size(&known), Ordering::Relaxed);
         }
         if manifest.is_index() || manifest.bytes.len() > MAX_IMAGE_MANIFEST {
             return None;
@@ -213,9 +225,8 @@ impl Upstreams {
     /// As [`Client::open`].
     pub(super) async fn get(&self, reference: &Reference, login: Login) -> Result<Arc<Upstream>> {
         let key = (format!("{}/{}", reference.registry(), reference.repository()), login);
-        if let Some((upstream, used)) = self.known().get_mut(&key) {
-            *used = Instant::now();
-            return Ok(Arc::clone(upstream));
+        if let Some(upstream) = self.find(&key) {
+            return Ok(upstream);
         }
         let client = match &key.1 {
             Login::Own => {
@@ -246,6 +257,24 @@ impl Upstreams {
         }
         known.insert(key, (Arc::clone(&upstream), Instant::now()));
         Ok(upstream)
+    }
+
+    /// Returns a repository that is known. Forgets others while all together hold too much.
+    fn find(&self, key: &Key) -> Option<Arc<Upstream>> {
+        let mut known = self.known();
+        let (upstream, used) = known.get_mut(key)?;
+        *used = Instant::now();
+        let upstream = Arc::clone(upstream);
+        while known.values().map(|(of, _)| of.manifest_bytes()).sum::<usize>() > MAX_ALL_MANIFEST_BYTES {
+            let others = known.iter().filter(|(other, _)| *other != key);
+            let Some(oldest) = others.min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone()) else {
+                break;
+            };
+            if let Some((gone, _)) = known.remove(&oldest) {
+                self.keep_figures(&gone);
+            }
+        }
+        Some(upstream)
     }
 
     /// Forgets a repository that refuses the credentials: they may be others by the next request.

@@ -198,7 +198,8 @@ impl Client {
                 return Err(Error::SizeMismatch { what, expected: blob.size(), actual: download.size });
             }
             download.floor.check(download.furthest, action)?;
-            download.floor.forgive(self.keep_within_limit(chunk.len()).await);
+            let within_limit = self.note_limited(chunk.len());
+            download.floor.forgive(self.keep_within_limit(within_limit).await);
         }
         running.measure(download.size - offset, began.elapsed());
         if download.size < blob.size() {

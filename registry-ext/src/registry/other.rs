@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderValue;
 use tokio::sync::{Mutex, OnceCell};
@@ -43,11 +43,16 @@ impl Client {
         self.throttle.as_ref().and_then(|throttle| throttle.rate())
     }
 
-    /// Waits until so many bytes of a blob that came are within the limit. Returns how long that took.
-    pub(super) async fn keep_within_limit(&self, bytes: usize) -> Duration {
-        match &self.throttle {
-            Some(throttle) => throttle.take(bytes as u64).await,
-            None => Duration::ZERO,
+    /// Notes bytes of a blob that came. Returns the time at which they are within the limit, if there is one.
+    pub(super) fn note_limited(&self, bytes: usize) -> Option<Instant> {
+        self.throttle.as_ref()?.note(bytes as u64)
+    }
+
+    /// Waits until bytes that came are within the limit. Returns how long that took.
+    pub(super) async fn keep_within_limit(&self, end: Option<Instant>) -> Duration {
+        match (&self.throttle, end) {
+            (Some(throttle), Some(end)) => throttle.wait(end).await,
+            _ => Duration::ZERO,
         }
     }
 

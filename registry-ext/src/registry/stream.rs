@@ -33,6 +33,8 @@ pub(crate) struct BlobStream {
     hash: Option<DigestWriter<std::io::Sink>>,
     floor: Floor,
     failures: u32,
+    /// The time at which the bytes that came are within the limit of the rate, if there is one.
+    within_limit: Option<Instant>,
     running: Running,
     /// The time at which it began, without that in which nobody asked for bytes.
     began: Instant,
@@ -66,6 +68,7 @@ impl Client {
             hash: is_whole.then(|| DigestWriter::new(std::io::sink())),
             floor: Floor::of_blob(size.unwrap_or_default(), &self.line, self.patience),
             failures: 0,
+            within_limit: None,
             running: self.line.begin(),
             began: Instant::now(),
             first: offset,
@@ -175,7 +178,14 @@ impl BlobStream {
     }
 
     /// Reads once from the connection; makes one if there is none. Bytes that are not wanted come out empty.
+    ///
+    /// Whoever waits may break off: between the moment when bytes are taken off the connection and that when they are
+    /// given away, nothing is waited for.
     async fn step(&mut self) -> Result<Option<Vec<u8>>> {
+        if let Some(end) = self.within_limit {
+            self.floor.forgive(self.client.keep_within_limit(Some(end)).await);
+            self.within_limit = None;
+        }
         if self.answer.is_none() {
             self.open().await?;
         }
@@ -191,7 +201,7 @@ impl BlobStream {
             };
         };
         self.client.count(chunk.len());
-        self.floor.forgive(self.client.keep_within_limit(chunk.len()).await);
+        self.within_limit = self.client.note_limited(chunk.len());
         let size = chunk.len() as u64;
         let skipped = self.skip.min(size);
         self.skip -= skipped;

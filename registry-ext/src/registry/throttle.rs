@@ -62,15 +62,17 @@ impl Throttle {
         allowance.map(|allowance| allowance.rate)
     }
 
-    /// Waits until bytes that came are within the limit. Returns how long that took.
-    pub(super) async fn take(&self, bytes: u64) -> Duration {
+    /// Notes bytes that came. Returns the time at which they are within the limit, if there is one.
+    pub(super) fn note(&self, bytes: u64) -> Option<Instant> {
         self.taken.fetch_add(bytes, Ordering::Relaxed);
-        let mut is_released = self.is_released.subscribe();
-        let Some(allowance) = self.allowance.as_ref().filter(|_| !*is_released.borrow()) else {
-            return Duration::ZERO;
-        };
-        let began = Instant::now();
-        let end = allowance.take(bytes, began);
+        let allowance = self.allowance.as_ref().filter(|_| !*self.is_released.borrow())?;
+        Some(allowance.take(bytes, Instant::now()))
+    }
+
+    /// Waits until a time that was told, or until the limit is gone. Returns how long that took. Nothing is lost if it
+    /// is broken off.
+    pub(super) async fn wait(&self, end: Instant) -> Duration {
+        let (began, mut is_released) = (Instant::now(), self.is_released.subscribe());
         tokio::select! {
             () = tokio::time::sleep_until(end.into()) => {}
             _ = is_released.wait_for(|released| *released) => {}
@@ -99,12 +101,13 @@ mod tests {
         assert_eq!(throttle.rate(), Some(1));
         let waiting = Arc::clone(&throttle);
         // A day at one byte a second.
-        let download = tokio::spawn(async move { waiting.take(86_400).await });
+        let end = throttle.note(86_400).unwrap();
+        let download = tokio::spawn(async move { waiting.wait(end).await });
         tokio::task::yield_now().await;
         throttle.release();
         download.await.unwrap();
-        throttle.take(86_400).await;
+        assert_eq!(throttle.note(86_400), None);
         assert_eq!((throttle.taken(), throttle.rate()), (172_800, None));
-        assert_eq!(Throttle::new(None).take(u64::MAX).await, Duration::ZERO);
+        assert_eq!(Throttle::new(None).note(u64::MAX), None);
     }
 }

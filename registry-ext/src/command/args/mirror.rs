@@ -90,22 +90,24 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
 
 /// The images that a mirror fetches before anybody asks.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
+#[command(group = clap::ArgGroup::new("followed").multiple(true))]
 pub(crate) struct PrefetchArgs {
     /// A tag that is followed: what it leads to is in the cache before anybody asks; may be given several times
-    #[arg(long, value_name = "REF")]
+    #[arg(long, value_name = "REF", group = "followed")]
     pub(crate) prefetch: Vec<ImageRef>,
     /// A file with such tags, one a line
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "followed")]
     pub(crate) prefetch_file: Option<PathBuf>,
     /// The minutes after which the tags are looked at again
     #[arg(long, value_name = "MINUTES", default_value = "15", value_parser = clap::value_parser!(u64).range(1..=10_080))]
     pub(crate) prefetch_every: u64,
     /// A time of the day, of this host, at which prefetching may begin something, as in 22:00-05:30; may be given
     /// several times [default: any time]
-    #[arg(long, value_name = "FROM-TO")]
+    #[arg(long, value_name = "FROM-TO", requires = "followed")]
     pub(crate) prefetch_window: Vec<Window>,
     /// Most Mbit/s that prefetching takes. What a client waits for is not limited [default: no limit]
-    #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, value_name = "MBIT", requires = "followed", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) rate: Option<u64>,
 }
 

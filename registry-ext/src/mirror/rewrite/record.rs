@@ -14,8 +14,8 @@ use tempfile::NamedTempFile;
 use crate::oci::{Manifest, hex, parse_json};
 use crate::{Error, Result};
 
-/// Most verdicts that are kept. The oldest go.
-const MAX_RECORDS: usize = 1024;
+/// Most verdicts that are kept. Of those by which nothing is rewritten the oldest goes first, and then the oldest.
+const MAX_RECORDS: usize = 4096;
 
 /// The verdict about a manifest or an index of a registry.
 #[derive(Debug, PartialEq, Eq)]
@@ -153,7 +153,11 @@ impl Records {
         self.order.push_back(record.original);
         self.by_original.insert(record.original, record);
         while self.order.len() > MAX_RECORDS {
-            let Some(oldest) = self.order.pop_front() else { break };
+            let is_unchanged = |original: &Digest| {
+                self.by_original.get(original).is_none_or(|record| record.rewrite.is_none())
+            };
+            let least = self.order.iter().position(is_unchanged).unwrap_or_default();
+            let Some(oldest) = self.order.remove(least) else { break };
             self.by_original.remove(&oldest);
             self.by_given.retain(|_, record| record.original != oldest);
             self.by_tar.retain(|_, records| {

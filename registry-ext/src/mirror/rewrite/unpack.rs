@@ -19,18 +19,33 @@ pub(crate) fn unpack(shared: &Arc<Shared>, upstream: &Arc<Upstream>, tar: &Tar) 
     let repository = Some(upstream.client.name());
     let product = Product { digest: BlobDigest(tar.digest), repository, size: tar.size };
     shared.productions.join(product.clone(), None, |sender| {
-        let (shared_, upstream, tar) = (Arc::clone(shared), Arc::clone(upstream), tar.clone());
+        let (upstream, tar) = (Arc::clone(upstream), tar.clone());
+        let unpacking = Unpacking { shared: Arc::clone(shared), product };
         shared.spawn(async move {
-            if let Err(error) = run(&shared_, &upstream, &tar, &sender).await {
+            if let Err(error) = run(&unpacking.shared, &upstream, &tar, &sender).await {
                 tracing::warn!(tar = %tar.digest, "it cannot be unpacked: {}", error.one_line());
                 sender.send_replace(Progress::Failed(Arc::new(error)));
             }
-            shared_.productions.end(&product);
         });
     })
 }
 
+/// A tar that is being unpacked, until this is dropped, also when its task is cancelled.
+struct Unpacking {
+    shared: Arc<Shared>,
+    product: Product,
+}
+
+impl Drop for Unpacking {
+    fn drop(&mut self) {
+        self.shared.productions.end(&self.product);
+    }
+}
+
 async fn run(shared: &Shared, upstream: &Upstream, tar: &Tar, sender: &Sender) -> Result<()> {
+    let _permit = shared.rebuilds.acquire().await;
+    let (reserving, size) = (Arc::clone(&shared.cache), tar.size);
+    let room = blocking(move || reserving.reserve(size)).await?;
     let parent = shared.scratch_dir().await?;
     let scratch = blocking(move || ScratchDir::new_in(&parent)).await?;
     let (path, dir) = (scratch.path().join("blob"), scratch.path().to_owned());
@@ -55,7 +70,7 @@ async fn run(shared: &Shared, upstream: &Upstream, tar: &Tar, sender: &Sender) -
     sender.send_replace(Progress::Growing { file: Arc::new(reading), available: size });
     // Who waits for it has it already.
     let kept = blocking(move || {
-        let _room = cache.reserve(size)?;
+        let _room = room;
         cache.keep(digest, size, file)
     });
     if let Err(error) = kept.await {
