@@ -14,7 +14,6 @@ use oci_spec::image::Descriptor;
 
 use crate::artifact::{is_tardf3, work_of};
 use crate::image::ImageLayer;
-use crate::publish::saves_enough;
 
 /// The resource that is saved first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -100,6 +99,15 @@ impl Pace {
     pub(crate) fn seconds(&self, units: u64) -> f64 {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) * units as f64 / 1e9
     }
+}
+
+/// The part in percent of the bytes of another way that one saves at least for which something is given: room in a
+/// registry and work of hosts for tardf3 deltas, the digest of an image for another manifest.
+const MIN_SAVING: u64 = 10;
+
+/// Returns true if a way of `size` bytes saves enough against one of `other` bytes to give something for it.
+pub(crate) const fn saves_enough(size: u64, other: u64) -> bool {
+    size.saturating_mul(100) <= other.saturating_mul(100 - MIN_SAVING)
 }
 
 /// A way to have a layer without its blob: a delta, and the recipe that makes the blob if that is wanted.

@@ -7,10 +7,11 @@ use layer::{DiffId, Spool, SpoolOptions};
 use serde::Serialize;
 
 use crate::Result;
+use crate::cost::saves_enough;
 use crate::delta::{Delta, DeltaCache, LayerOf, LayersOf, MakeOptions, UnpackedLayer};
 use crate::error::blocking;
 use crate::image::{ImageIn, ImageLayer, Images, Platform, no_shared_platform};
-use crate::publish::{FEW_LAYERS, saves_enough};
+use crate::publish::FEW_LAYERS;
 use crate::watch::Watch;
 
 /// The saving of deltas between two images. Sizes are in bytes.

@@ -24,15 +24,6 @@ pub use report::{Outcome, PublishReport, PublishedDelta};
 /// those of the artifact, which read the whole image.
 pub const FEW_LAYERS: usize = 2;
 
-/// The part of the bytes of an update in percent that tardf3 deltas save at least, against those that all clients read:
-/// they take room in the registry, and hosts work more for them.
-const MIN_SAVING: u64 = 10;
-
-/// Returns true if an update of `size` bytes with tardf3 deltas saves enough against one of `other` bytes without.
-pub(crate) const fn saves_enough(size: u64, other: u64) -> bool {
-    size.saturating_mul(100) <= other.saturating_mul(100 - MIN_SAVING)
-}
-
 /// The publishing of the deltas to images, with its options. [`publish`](Self::publish) does it.
 ///
 /// ```no_run

@@ -4,10 +4,11 @@
 use delta_format::Version;
 use layer::Digest;
 
+use super::Outcome;
 use super::image::ImagePublisher;
-use super::{Outcome, saves_enough};
 use crate::Result;
 use crate::artifact::oci_delta::{ArtifactLayer, Kind, OciDelta};
+use crate::cost::saves_enough;
 use crate::delta::Delta;
 use crate::discover::{Published, discover};
 use crate::image::{Image, ImageIn, ImageLayer};
