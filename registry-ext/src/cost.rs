@@ -64,13 +64,6 @@ fn sample() -> Vec<u8> {
 #[derive(Debug)]
 pub(crate) struct Pace(Mutex<f64>);
 
-impl Default for Pace {
-    /// A nanosecond.
-    fn default() -> Self {
-        Self(Mutex::new(1.0))
-    }
-}
-
 impl Pace {
     /// Measures the pace: a sample is compressed, which takes some 30 ms.
     pub(crate) fn measured() -> Self {
@@ -176,6 +169,11 @@ mod tests {
     use crate::artifact::with_work;
     use crate::oci::descriptor;
 
+    /// A unit takes a nanosecond.
+    fn nanosecond() -> Pace {
+        Pace(Mutex::new(1.0))
+    }
+
     fn blob(size: u64, work: Option<u64>) -> Descriptor {
         let plain = descriptor("x", Digest::of(b"x"), size);
         work.map_or(plain.clone(), |work| with_work(plain, work))
@@ -183,7 +181,7 @@ mod tests {
 
     #[test]
     fn work_and_line_decide() {
-        let (pace, digest) = (Pace::default(), Digest::of(b"x"));
+        let (pace, digest) = (nanosecond(), Digest::of(b"x"));
         let layer =
             ImageLayer { blob: blob(100_000_000, None), digest: BlobDigest(digest), diff_id: DiffId(digest) };
         let recipe = blob(1_000_000, Some(7_000_000_000));
@@ -226,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_pace_of_the_host_is_learnt() {
-        let pace = Pace::default();
+        let pace = nanosecond();
         pace.learn(1, Duration::from_secs(100));
         assert!((pace.seconds(1_000_000_000) - 1.0).abs() < 1e-9, "too little says nothing");
         for _ in 0..50 {

@@ -16,12 +16,13 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use layer::{DiffId, SpoolOptions};
 use oci_spec::image::{Descriptor, MediaType};
+use tokio::sync::OnceCell;
 
 pub(crate) use exact::exact_sources;
 use exact::{exact, other_blobs};
 use fetcher::{BlobSources, Fetched, Fetcher};
 
-use crate::cost::{Pace, Prefer};
+use crate::cost::Prefer;
 use crate::discover::{Candidate, Discovery, choose, discover};
 use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
@@ -33,7 +34,7 @@ use crate::watch::Watch;
 use crate::{Error, Result};
 
 pub(crate) use budget::{Budget, USUAL_LINE};
-pub(crate) use rebuild::{Rebuilder, Spent, UsableDelta, apply};
+pub(crate) use rebuild::{Rebuilder, Rebuilt, Spent, UsableDelta, apply};
 pub use report::{Origin, PullReport, PulledLayer};
 
 /// Annotation of a manifest that was rewritten because a layer was rebuilt from a delta: the digest
@@ -219,12 +220,9 @@ impl<'p> Puller<'p> {
         // In the layout's own directory, so that what is downloaded can be renamed to its place.
         let downloads = ScratchDir::new_in(layout.dir())?;
         let (dir, spool) = (downloads.path().to_owned(), self.spool_options());
-        let pace = match self.prefer {
-            Prefer::Time if !chosen.is_empty() => Some(blocking(|| Ok(Pace::measured())).await?),
-            Prefer::Time | Prefer::Size => None,
-        };
         let rebuilder = Rebuilder { repository, dir, spool, watch };
-        let fetcher = Fetcher { rebuilder, layout, pace, line: self.line };
+        let fetcher =
+            Fetcher { rebuilder, layout, prefer: self.prefer, pace: OnceCell::new(), line: self.line };
         let fetches = missing.iter().map(|layer| {
             let deltas = chosen.get(&layer.diff_id).into_iter().flatten();
             let deltas = deltas.map(|delta| ((*delta).clone(), Arc::clone(&bases[&delta.base]))).collect();

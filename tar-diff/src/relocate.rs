@@ -78,13 +78,13 @@ fn smallest(
     };
     let mut last = layouts.encode(source, target, &blocks(&settled)).ok()?;
     let normal_target = layouts.normalised_new(target);
-    let mut last_size = quick_size(&last.encoded.payload)?;
+    let mut last_size = compressed_size(&last.encoded.payload, QUICK_LEVEL)?;
     for _ in 0..MAX_ROUNDS {
         let normal_source = layouts.normalised_old(source, &last);
         let steps = bsdiff::edit(&normal_source, &normal_target, effort, jobs);
         let steps = weigh::settled(&steps, (&normal_source, &normal_target), target, stride);
         let draft = layouts.encode(source, target, &blocks(&steps)).ok()?;
-        let size = quick_size(&draft.encoded.payload)?;
+        let size = compressed_size(&draft.encoded.payload, QUICK_LEVEL)?;
         if size >= last_size {
             break;
         }
@@ -121,18 +121,13 @@ fn blocks(steps: &[Step]) -> Vec<Block> {
     steps.iter().map(block).collect()
 }
 
-/// Bytes of a payload, compressed with little effort: what is larger is larger with more.
-fn quick_size(payload: &[u8]) -> Option<u64> {
-    zstd::bulk::compress(payload, QUICK_LEVEL).ok().map(|compressed| compressed.len() as u64)
-}
-
-/// Bytes of a payload, compressed alone.
-pub(crate) fn trial_size(payload: &[u8]) -> Option<u64> {
-    zstd::bulk::compress(payload, TRIAL_LEVEL).ok().map(|compressed| compressed.len() as u64)
+/// Bytes of a payload, compressed alone at a zstd level.
+pub(crate) fn compressed_size(payload: &[u8], level: i32) -> Option<u64> {
+    zstd::bulk::compress(payload, level).ok().map(|compressed| compressed.len() as u64)
 }
 
 /// Returns true if a payload is smaller than a delta of `plain` bytes that makes the same of steps, both compressed alone. In
 /// a delta of many files steps cost a little less than alone, as their ops are like those before.
 pub(crate) fn is_smaller(payload: &[u8], plain: u64) -> bool {
-    trial_size(payload).is_some_and(|size| size + size / MARGIN + LEAST_MARGIN < plain)
+    compressed_size(payload, TRIAL_LEVEL).is_some_and(|size| size + size / MARGIN + LEAST_MARGIN < plain)
 }

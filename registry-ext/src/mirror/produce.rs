@@ -23,7 +23,7 @@ use super::upstreams::{NamedBlob, Upstream};
 use crate::blob_recipe::BlobRecipe;
 use crate::cost::Way;
 use crate::error::blocking;
-use crate::pull::{Budget, Rebuilder, Spent, USUAL_LINE};
+use crate::pull::{Budget, Rebuilder, Rebuilt, Spent, USUAL_LINE};
 use crate::registry::BlobStream;
 use crate::scratch::ScratchDir;
 use crate::{Error, Result};
@@ -96,6 +96,25 @@ pub(super) fn budget(shared: &Shared, upstream: &Upstream, plan: &RebuildPlan) -
     let expected = expected.unwrap_or_default();
     let longest = Duration::from_secs_f64(expected.min(86_400.0) * PATIENCE_FACTOR) + MIN_PATIENCE;
     Budget::new(&plan.layer, line, shared.max_layer_size).within(longest)
+}
+
+/// Makes the tar of a layer of its deltas, in a directory of its own, so that what was downloaded goes with it, and nobody
+/// else writes to it.
+pub(super) async fn rebuild_tar(
+    shared: &Shared,
+    upstream: &Upstream,
+    plan: &RebuildPlan,
+    budget: Budget,
+    spent: &mut Spent,
+) -> Result<(Rebuilt, ScratchDir)> {
+    let parent = shared.scratch_dir().await?;
+    let scratch = blocking(move || ScratchDir::new_in(&parent)).await?;
+    let dir = scratch.path().to_owned();
+    let spool = SpoolOptions { temp_dir: dir.clone(), max_size: shared.max_layer_size };
+    let rebuilder = Rebuilder { repository: &upstream.repository, dir, spool, watch: &shared.watch };
+    let rebuilt = rebuilder.rebuild(&plan.layer, plan.deltas.clone(), budget, spent).await;
+    let rebuilt = rebuilt.ok_or_else(|| Error::malformed("deltas", spent.failures.join("; ")))?;
+    Ok((rebuilt, scratch))
 }
 
 /// A blob that was made.
@@ -197,25 +216,13 @@ impl Production {
 
     async fn try_rebuild(&self, plan: &RebuildPlan, budget: Budget, spent: &mut Spent) -> Result<Made> {
         let room = self.room().await?;
-        let parent = self.shared.scratch_dir().await?;
-        // Of its own, so that what was downloaded goes with it, and nobody else writes to it.
-        let scratch = blocking(move || ScratchDir::new_in(&parent)).await?;
-        let dir = scratch.path().to_owned();
-        let spool = SpoolOptions { temp_dir: dir.clone(), max_size: self.shared.max_layer_size };
-        let rebuilder = Rebuilder {
-            repository: &self.upstream.repository,
-            dir: dir.clone(),
-            spool,
-            watch: &self.shared.watch,
-        };
-        let rebuilt = rebuilder.rebuild(&plan.layer, plan.deltas.clone(), budget, spent).await;
-        let rebuilt = rebuilt.ok_or_else(|| Error::malformed("deltas", spent.failures.join("; ")))?;
+        let (rebuilt, scratch) = rebuild_tar(&self.shared, &self.upstream, plan, budget, spent).await?;
         let Some(recipe) = &plan.recipe else {
             let file = rebuilt.tar.reopen().map_err(Error::io("open", rebuilt.tar.path()))?;
             return Ok(Made { file: rebuilt.tar, reading: Arc::new(file), dir: Some(scratch), room });
         };
         spent.bytes += recipe.size();
-        let recipe = BlobRecipe::fetch(&self.upstream.repository, recipe, &dir).await?;
+        let recipe = BlobRecipe::fetch(&self.upstream.repository, recipe, scratch.path()).await?;
         let (cache, digest, size) = (Arc::clone(&self.shared.cache), self.digest, self.blob.size());
         blocking(move || {
             let tar = rebuilt.tar;

@@ -193,13 +193,16 @@ impl Known {
 /// A repository with its registry, and the credentials for it.
 type Key = (String, Login);
 
+/// Repositories, with the time at which each was asked for last.
+type Repositories = HashMap<Key, (Arc<Upstream>, Instant)>;
+
 /// The repositories.
 #[derive(Debug)]
 pub(super) struct Upstreams {
     options: RegistryOptions,
     /// The registries that may be asked for; any if there is none.
     allowed: Vec<String>,
-    known: Mutex<HashMap<Key, (Arc<Upstream>, Instant)>>,
+    known: Mutex<Repositories>,
     /// Bytes that the repositories had sent that are not known any more, by registry.
     forgotten: Mutex<BTreeMap<String, u64>>,
 }
@@ -250,10 +253,7 @@ impl Upstreams {
             self.keep_figures(&gone);
         }
         if known.len() >= MAX_REPOSITORIES {
-            let oldest = known.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone());
-            if let Some((gone, _)) = oldest.and_then(|key| known.remove(&key)) {
-                self.keep_figures(&gone);
-            }
+            self.forget_oldest(&mut known, &key);
         }
         known.insert(key, (Arc::clone(&upstream), Instant::now()));
         Ok(upstream)
@@ -265,16 +265,18 @@ impl Upstreams {
         let (upstream, used) = known.get_mut(key)?;
         *used = Instant::now();
         let upstream = Arc::clone(upstream);
-        while known.values().map(|(of, _)| of.manifest_bytes()).sum::<usize>() > MAX_ALL_MANIFEST_BYTES {
-            let others = known.iter().filter(|(other, _)| *other != key);
-            let Some(oldest) = others.min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone()) else {
-                break;
-            };
-            if let Some((gone, _)) = known.remove(&oldest) {
-                self.keep_figures(&gone);
-            }
-        }
+        let size = |known: &Repositories| known.values().map(|(of, _)| of.manifest_bytes()).sum::<usize>();
+        while size(&known) > MAX_ALL_MANIFEST_BYTES && self.forget_oldest(&mut known, key) {}
         Some(upstream)
+    }
+
+    /// Forgets the repository that was not asked for for the longest time, of all but one. Returns false if there is none.
+    fn forget_oldest(&self, known: &mut Repositories, kept: &Key) -> bool {
+        let others = known.iter().filter(|(key, _)| *key != kept);
+        let oldest = others.min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone());
+        let Some((gone, _)) = oldest.and_then(|key| known.remove(&key)) else { return false };
+        self.keep_figures(&gone);
+        true
     }
 
     /// Forgets a repository that refuses the credentials: they may be others by the next request.
@@ -299,7 +301,7 @@ impl Upstreams {
         *forgotten.entry(gone.registry.clone()).or_default() += gone.client.received();
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Key, (Arc<Upstream>, Instant)>> {
+    fn known(&self) -> MutexGuard<'_, Repositories> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

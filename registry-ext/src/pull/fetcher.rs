@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use layer::{DiffId, Spool, open_regular};
 use oci_spec::image::Descriptor;
 use tempfile::{NamedTempFile, TempPath};
+use tokio::sync::OnceCell;
 
 use super::budget::Budget;
 use super::rebuild::{Rebuilder, Rebuilt, Spent, UsableDelta};
 use super::{Origin, tar_blob};
-use crate::cost::{Pace, keep_faster};
+use crate::cost::{Pace, Prefer, keep_faster};
 use crate::error::blocking;
 use crate::image::ImageLayer;
 use crate::oci::{check_diff_id, hex, short};
@@ -42,8 +43,10 @@ pub(super) struct BlobSources {
 pub(super) struct Fetcher<'p> {
     pub(super) rebuilder: Rebuilder<'p>,
     pub(super) layout: &'p OciLayout,
-    /// The pace of this host, if time is to be saved.
-    pub(super) pace: Option<Pace>,
+    /// The resource that is saved first.
+    pub(super) prefer: Prefer,
+    /// The pace of this host, measured once it is needed.
+    pub(super) pace: OnceCell<Pace>,
     /// The rate of the line in bytes a second, where that is given.
     pub(super) line: Option<u64>,
 }
@@ -67,7 +70,7 @@ impl Fetcher<'_> {
                 }
             }
         }
-        let slower = self.drop_slower(layer, &mut deltas, recipe.as_ref());
+        let slower = self.drop_slower(layer, &mut deltas, recipe.as_ref()).await?;
         if let Some(rebuilt) = self.rebuilder.rebuild(layer, deltas, budget, &mut spent).await {
             let origin = Origin::Delta(rebuilt.published);
             match self.store(layer, rebuilt, recipe.as_ref(), &mut spent).await {
@@ -84,15 +87,18 @@ impl Fetcher<'_> {
     }
 
     /// Drops the deltas by which a layer would come later than from the registry, as far as the line is known by now.
-    fn drop_slower(
+    async fn drop_slower(
         &self,
         layer: &ImageLayer,
         deltas: &mut VecDeque<UsableDelta>,
         recipe: Option<&Descriptor>,
-    ) -> Option<String> {
-        let pace = self.pace.as_ref()?;
-        let line = self.line.or_else(|| self.rebuilder.repository.network_rate())?;
-        keep_faster(layer, deltas, |(delta, _)| &delta.blob, recipe, (pace, line))
+    ) -> Result<Option<String>> {
+        let line = self.line.or_else(|| self.rebuilder.repository.network_rate());
+        let Some(line) = line.filter(|_| self.prefer == Prefer::Time && !deltas.is_empty()) else {
+            return Ok(None);
+        };
+        let pace = self.pace.get_or_try_init(|| blocking(|| Ok(Pace::measured()))).await?;
+        Ok(keep_faster(layer, deltas, |(delta, _)| &delta.blob, recipe, (pace, line)))
     }
 
     /// Stores a rebuilt layer: as the blob that its recipe makes of it, or else as its tar.

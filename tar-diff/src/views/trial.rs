@@ -21,7 +21,8 @@ pub(super) fn best(expanded: &Expanded, steps: &[Step], payload: Option<Vec<u8>>
     }
     let plain = trial_size(expanded, steps)?;
     let relocated = payload.filter(|payload| relocate::is_smaller(payload, plain));
-    let size = relocated.as_deref().map_or(Some(plain), relocate::trial_size)?;
+    let trial = |payload| relocate::compressed_size(payload, relocate::TRIAL_LEVEL);
+    let size = relocated.as_deref().map_or(Some(plain), trial)?;
     (size * SIXTEENTHS / 16 + recipes < expanded.encoded_size).then_some(relocated)
 }
 

@@ -4,23 +4,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use layer::{BlobDigest, SpoolOptions};
+use layer::BlobDigest;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{Reaching, Record, Rewrite, Tar, compose};
+use crate::Result;
 use crate::error::blocking;
 use crate::image::resolve;
 use crate::mirror::decide::decision;
 use crate::mirror::decision::{ImageEntry, RebuildPlan};
 use crate::mirror::history::{Outcome, PulledLayer};
-use crate::mirror::produce::budget;
+use crate::mirror::produce::{budget, rebuild_tar};
 use crate::mirror::shared::Shared;
 use crate::mirror::upstreams::Upstream;
 use crate::oci::{Manifest, Name};
-use crate::pull::{Rebuilder, Spent};
-use crate::scratch::ScratchDir;
-use crate::{Error, Result};
+use crate::pull::Spent;
 
 /// Returns the verdict about what a tag leads to, for a client that waits for it. One that takes too long is that the
 /// manifest is given as it is.
@@ -171,13 +170,8 @@ async fn make_tar(
     spent: &mut Spent,
 ) -> Result<u64> {
     let _permit = shared.rebuilds.acquire().await;
-    let (budget, parent) = (budget(shared, fetching, plan), shared.scratch_dir().await?);
-    let scratch = blocking(move || ScratchDir::new_in(&parent)).await?;
-    let dir = scratch.path().to_owned();
-    let spool = SpoolOptions { temp_dir: dir.clone(), max_size: shared.max_layer_size };
-    let rebuilder = Rebuilder { repository: &fetching.repository, dir, spool, watch: &shared.watch };
-    let rebuilt = rebuilder.rebuild(&plan.layer, plan.deltas.clone(), budget, spent).await;
-    let rebuilt = rebuilt.ok_or_else(|| Error::malformed("deltas", spent.failures.join("; ")))?;
+    let budget = budget(shared, fetching, plan);
+    let (rebuilt, scratch) = rebuild_tar(shared, fetching, plan, budget, spent).await?;
     let (cache, digest) = (Arc::clone(&shared.cache), plan.layer.diff_id.0);
     blocking(move || {
         let _room = cache.reserve(rebuilt.size)?;
