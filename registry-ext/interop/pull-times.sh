@@ -4,7 +4,8 @@
 # Each layer is an image. podman pulls the new one from docker-registry over a line of so many Mbit/s, with the old one in its
 # storage: plainly, and through `registry-ext mirror`, which saves time or bytes. `registry-ext pull` does it whole and with
 # deltas. One line of JSON for each way and rate is added to $OUT, if that is set, with $PAIR as the name of the update. The
-# line is a veth pair with a token bucket. `benches pull-times` makes a table and a picture of the figures.
+# line is a veth pair with a token bucket. `benches pull-times` makes a table and a picture of the figures; of a rate that is
+# given several times it takes the median. Every other round goes through the ways backwards.
 # There is no PASS to this one: it measures. It takes minutes.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -100,17 +101,33 @@ through_mirror() {
     rm -rf "$work/cache"
 }
 
-for rate in "${rates[@]}"; do
-    step "$rate Mbit/s"
-    over_there tc qdisc replace dev far root tbf rate "${rate}mbit" burst 256kb latency 300ms
+plainly() {
     measured "podman" podman_in overlay pull -q "$host/app:v2"
     podman_in overlay rmi -f "$host/app:v2" >/dev/null
-    through_mirror time
-    through_mirror size
+}
+
+whole() {
     measured "pull, whole" "$REGISTRY_EXT" pull -q "$host/app:v2" --plain-http --no-deltas --into "oci:$work/whole:v2"
     rm -r "$work/whole"
+}
+
+deltas() {
     measured "pull, deltas" "$REGISTRY_EXT" pull -q "$host/app:v2" --plain-http --source "$source" --line "$rate" \
         --into "oci:$work/deltas:v2"
     rm -r "$work/deltas"
+}
+
+there=(plainly "through_mirror time" "through_mirror size" whole deltas)
+back=(deltas whole "through_mirror size" "through_mirror time" plainly)
+for ((round = 0; round < ${#rates[@]}; round++)); do
+    rate=${rates[round]}
+    step "$rate Mbit/s"
+    over_there tc qdisc replace dev far root tbf rate "${rate}mbit" burst 256kb latency 300ms
+    # A disk that grows slower over time is then no disadvantage of the same way in each round.
+    if ((round % 2)); then ways=("${back[@]}"); else ways=("${there[@]}"); fi
+    for way in "${ways[@]}"; do
+        # shellcheck disable=SC2086 # A way is a function with its arguments.
+        $way
+    done
 done
 [[ -z ${OUT:-} ]] || cat "$work/figures" >>"$OUT"

@@ -31,6 +31,8 @@ const RECIPE_WORK: u64 = 130;
 const DELTA_WORK: u64 = 10;
 /// The same for a tardf3 whose publisher wrote down none: streams of xz in it take the most.
 const TARDF3_WORK: u64 = 1000;
+/// Units for each byte of a blob to compare its layer with the diff_id.
+const CHECK_WORK: u64 = 10;
 /// The weight of the last blob in the pace of the host.
 const WEIGHT: f64 = 0.3;
 /// Work of a blob that says something about the pace.
@@ -136,6 +138,18 @@ impl Way<'_> {
     }
 }
 
+/// The host and the line that layers come over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known<'k> {
+    /// The pace of the host.
+    pub(crate) pace: &'k Pace,
+    /// The rate of the line in bytes a second.
+    pub(crate) line: u64,
+    /// True if a blob that was fetched is unpacked to compare the layer with its diff_id. A mirror leaves that to clients, who
+    /// do it with every blob.
+    pub(crate) checks_blobs: bool,
+}
+
 /// Keeps the deltas by which a layer comes sooner than by its blob, the fastest first. `blob` gives the blob of a delta.
 /// Returns the reason if there are deltas and none of them does.
 pub(crate) fn keep_faster<D>(
@@ -143,11 +157,14 @@ pub(crate) fn keep_faster<D>(
     deltas: &mut VecDeque<D>,
     blob: impl Fn(&D) -> &Descriptor,
     recipe: Option<&Descriptor>,
-    (pace, line): (&Pace, u64),
+    known: Known<'_>,
 ) -> Option<String> {
+    let Known { pace, line, checks_blobs } = known;
     let seconds = |delta: &D| Way { layer, delta: blob(delta), recipe }.seconds(pace, line);
     deltas.make_contiguous().sort_by(|one, other| seconds(one).total_cmp(&seconds(other)));
-    let (made, fetched) = (seconds(deltas.front()?), seconds_of(layer.blob.size(), line));
+    let size = layer.blob.size();
+    let check = if checks_blobs { pace.seconds(size.saturating_mul(CHECK_WORK)) } else { 0.0 };
+    let (made, fetched) = (seconds(deltas.front()?), seconds_of(size, line) + check);
     deltas.retain(|delta| seconds(delta) <= fetched);
     deltas.is_empty().then(|| {
         format!(
@@ -187,20 +204,24 @@ mod tests {
         let recipe = blob(1_000_000, Some(7_000_000_000));
         // 8 s of work, and 70 s of it with fewer bytes.
         let (quick, small) = (blob(1_000_000, Some(1_000_000_000)), blob(500_000, Some(63_000_000_000)));
-        let kept = |line| {
+        let kept = |line, checks_blobs| {
             let mut deltas = VecDeque::from([&small, &quick]);
-            let reason = keep_faster(&layer, &mut deltas, |delta| delta, Some(&recipe), (&pace, line));
+            let known = Known { pace: &pace, line, checks_blobs };
+            let reason = keep_faster(&layer, &mut deltas, |delta| delta, Some(&recipe), known);
             (deltas.into_iter().map(Descriptor::size).collect::<Vec<_>>(), reason)
         };
-        assert_eq!(kept(1_000_000), (vec![1_000_000, 500_000], None), "the faster is the first");
-        assert_eq!(kept(10_000_000), (vec![1_000_000], None));
-        let (none, reason) = kept(100_000_000);
+        assert_eq!(kept(1_000_000, false), (vec![1_000_000, 500_000], None), "the faster is the first");
+        assert_eq!(kept(10_000_000, false), (vec![1_000_000], None));
+        let (none, reason) = kept(100_000_000, false);
         assert_eq!(none, [0; 0]);
         assert_eq!(
             reason.unwrap(),
             "the registry sends it in about 1.0 s, making it of its delta takes about 8.0 s"
         );
-        let nothing = keep_faster(&layer, &mut VecDeque::new(), |delta: &Descriptor| delta, None, (&pace, 1));
+        assert_eq!(kept(12_500_000, false).0, [0; 0]);
+        assert_eq!(kept(12_500_000, true).0, [1_000_000], "to check the blob takes a second");
+        let known = Known { pace: &pace, line: 1, checks_blobs: false };
+        let nothing = keep_faster(&layer, &mut VecDeque::new(), |delta: &Descriptor| delta, None, known);
         assert_eq!(nothing, None);
     }
 

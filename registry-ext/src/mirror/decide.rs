@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::decision::{Decision, ImageEntry, RebuildPlan};
 use super::shared::Shared;
 use super::upstreams::Upstream;
-use crate::cost::{Prefer, Way, keep_faster};
+use crate::cost::{Known, Prefer, Way, keep_faster};
 use crate::discover::{choose, discover};
 use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
@@ -70,7 +70,7 @@ async fn try_decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -
     // The plan with the deltas that are worth it, and the reason why others are not.
     let faster = |layer: &ImageLayer, mut deltas: VecDeque<UsableDelta>, recipe: Option<Descriptor>| {
         let slower = line.and_then(|line| {
-            let known = (&shared.pace, line);
+            let known = Known { pace: &shared.pace, line, checks_blobs: false };
             keep_faster(layer, &mut deltas, |(delta, _)| &delta.blob, recipe.as_ref(), known)
         });
         let plan = RebuildPlan { layer: layer.clone(), deltas, recipe };

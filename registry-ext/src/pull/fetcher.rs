@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use super::budget::Budget;
 use super::rebuild::{Rebuilder, Rebuilt, Spent, UsableDelta};
 use super::{Origin, tar_blob};
-use crate::cost::{Pace, Prefer, keep_faster};
+use crate::cost::{Known, Pace, Prefer, keep_faster};
 use crate::error::blocking;
 use crate::image::ImageLayer;
 use crate::oci::{check_diff_id, hex, short};
@@ -98,7 +98,8 @@ impl Fetcher<'_> {
             return Ok(None);
         };
         let pace = self.pace.get_or_try_init(|| blocking(|| Ok(Pace::measured()))).await?;
-        Ok(keep_faster(layer, deltas, |(delta, _)| &delta.blob, recipe, (pace, line)))
+        let known = Known { pace, line, checks_blobs: true };
+        Ok(keep_faster(layer, deltas, |(delta, _)| &delta.blob, recipe, known))
     }
 
     /// Stores a rebuilt layer: as the blob that its recipe makes of it, or else as its tar.
