@@ -12,18 +12,26 @@ pub(crate) enum Edit {
     Steps(Vec<Step>),
     /// A zstd frame whose prefix is the whole source.
     ZstdFrame(Vec<u8>),
-    /// The payload of a relocated op.
-    Relocated(Vec<u8>),
+    /// Steps, and the payload of a relocated op that may take their place.
+    Relocated(Vec<Step>, Payload),
     /// Steps between both with their compressed streams decoded.
     Viewed(Viewed),
+}
+
+/// The payload of a relocated op, which is smaller than steps if both are compressed alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Payload {
+    pub(crate) bytes: Vec<u8>,
+    /// True if it is smaller by far.
+    pub(crate) saves_much: bool,
 }
 
 /// Steps between a source and a target as they are with compressed streams decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Viewed {
     pub(crate) steps: Vec<Step>,
-    /// The payload of a relocated op that takes the place of the steps.
-    pub(crate) payload: Option<Vec<u8>>,
+    /// The payload of a relocated op that may take the place of the steps.
+    pub(crate) payload: Option<Payload>,
     /// The range of the decoded source among the decoded files.
     pub(crate) source: Range<u64>,
     /// Its streams; `None` if it is read as it is.

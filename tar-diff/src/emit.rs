@@ -1,19 +1,21 @@
 //! Writes the ops of a plan in target order.
 
+mod relocations;
+mod segments;
+
 use std::cell::Cell;
 use std::io::Write;
-use std::num::NonZeroUsize;
 
-use delta_format::{Encoding, LesserEffort, OpWriter, SourceRef, Version};
+use delta_format::{Encoding, LesserEffort, OpWriter, Version};
+use relocations::Relocations;
+use segments::Made;
 
 use crate::edit::{Edit, Viewed};
 use crate::edits::Edits;
 use crate::meter::{COMMON_IN_STREAM, Meter, WRITE_COST, compression_cost};
 use crate::options::{DiffOptions, Method};
 use crate::plan::{Plan, SegmentKind};
-use crate::sides::{Layers, Pair};
-use crate::steps::{write_literal, write_steps};
-use crate::weigh::{SKIMMED_LITERALS, Weigher};
+use crate::sides::Layers;
 use crate::{Result, Stats, budget};
 
 /// Bytes of the op stream that a thread compresses at a time: little memory, and enough that what
@@ -42,9 +44,6 @@ const MIN_WINDOW_LOG: u32 = 17;
 /// The op stream has each byte of the layer once at most, and less than that again of ops and paths.
 const MAX_STREAM_RATIO: u64 = 2;
 
-/// Why there are decoded files.
-const DECODED: &str = "edits through views come with the decoded files";
-
 /// Writes the delta: every segment in order, made by its edit.
 pub(crate) fn write<W: Write>(
     plan: &Plan,
@@ -55,15 +54,17 @@ pub(crate) fn write<W: Write>(
     meter: &Meter<'_>,
 ) -> Result<(W, Stats)> {
     let Edits { by_segment, decoded, refusals, reduced } = edits;
-    let is_ours = by_segment.iter().any(|edit| matches!(edit, Some(Edit::Viewed(_) | Edit::Relocated(_))));
+    let made = Made { plan, edits: &by_segment, decoded: decoded.as_ref(), layers, skims: options.skims };
+    let (level, threads) = budget::compression(options);
+    let relocations = relocations::choose(&made, level, window_log(layers.new.size()))?;
+    let is_ours = by_segment.iter().flatten().any(|edit| relocations.is_tardf3(edit));
     // The oldest version that has all ops: more clients read it.
     let version = match options.method {
         _ if is_ours => Version::V3,
         Method::Bsdiff => Version::V1,
         Method::Zstd | Method::Auto => Version::V2,
     };
-    let (level, threads) = budget::compression(options);
-    let stream = expected_stream(plan, &by_segment);
+    let stream = expected_stream(plan, &by_segment, relocations);
     let is_lessened = (LESSER_EFFORT.level..=MAX_LESSENED_LEVEL).contains(&level);
     let encoding = Encoding {
         level,
@@ -81,8 +82,6 @@ pub(crate) fn write<W: Write>(
     let per_byte = compression_cost(level);
     let tail = stream.min(QUEUED_JOBS * u64::from(COMPRESSION_JOB_SIZE)) * per_byte;
     meter.start(layers.new.size() * WRITE_COST + stream * per_byte - tail, tail);
-    let mut compressed = 0;
-    let mut weigher = Weigher::new(if options.skims { SKIMMED_LITERALS } else { NonZeroUsize::MIN });
     let mut stats = Stats {
         target_size: layers.new.size(),
         compared_sources: plan.compared,
@@ -90,62 +89,12 @@ pub(crate) fn write<W: Write>(
         reduced,
         ..Stats::default()
     };
-    for (segment, edit) in plan.segments.iter().zip(by_segment) {
-        let size = segment.target.end - segment.target.start;
-        match (&segment.kind, edit) {
-            (SegmentKind::Similar(source), Some(Edit::ZstdFrame(frame))) => {
-                writer.zstd_dict(&source.path, &frame)?;
-                stats.similar.count(size);
-                stats.zstd_dict_files += 1;
-            }
-            (SegmentKind::Similar(source), Some(Edit::Relocated(payload))) => {
-                writer.relocated(&source.path, &payload)?;
-                stats.similar.count(size);
-                stats.relocated.count(size);
-            }
-            (SegmentKind::Similar(source), Some(Edit::Steps(steps))) => {
-                let pair = Pair::of(segment, source, layers);
-                write_steps(&mut writer, Some(&mut weigher), &steps, pair, &mut stats)?;
-                stats.similar.count(size);
-            }
-            (SegmentKind::Similar(source), Some(Edit::Viewed(viewed))) => {
-                let decoded = decoded.as_ref().expect(DECODED);
-                let Viewed { steps, payload, source: from, view, target, stretches } = &viewed;
-                let name = SourceRef { path: &source.path, view: view.as_ref() };
-                let pair = Pair { name, source: (decoded, from), target: (decoded, target) };
-                writer.reencode(stretches)?;
-                match payload {
-                    Some(payload) => {
-                        writer.relocated(name, payload)?;
-                        stats.relocated.count(size);
-                    }
-                    None => write_steps(&mut writer, Some(&mut weigher), steps, pair, &mut stats)?,
-                }
-                stats.similar.count(size);
-                stats.seen_through.count(size);
-                stats.streams += stretches.len() as u64;
-            }
-            (SegmentKind::Same(source), _) => {
-                writer.copy(&source.path, 0, size)?;
-                stats.same.count(size);
-            }
-            (SegmentKind::Compressed, Some(Edit::Viewed(viewed))) => {
-                let decoded = decoded.as_ref().expect(DECODED);
-                writer.reencode(&viewed.stretches)?;
-                write_literal(&mut writer, Some(&mut weigher), decoded, viewed.target.clone())?;
-                stats.literal.count(size);
-                stats.seen_through.count(size);
-                stats.streams += viewed.stretches.len() as u64;
-            }
-            _ => {
-                write_literal(&mut writer, Some(&mut weigher), layers.new, segment.target.clone())?;
-                stats.literal.count(size);
-            }
-        }
+    let mut compressed = 0;
+    segments::write(&mut writer, &made, relocations, &mut stats, |writer, size| {
         let (_, now) = writer.progress();
         meter.advance(size * WRITE_COST + now.saturating_sub(compressed) * per_byte);
         compressed = now;
-    }
+    })?;
     // The threads still have most of a small stream before them.
     let (given, _) = writer.progress();
     meter.start(given.saturating_sub(compressed) * per_byte, 0);
@@ -173,13 +122,14 @@ pub(crate) fn expected_cost(plan: &Plan, options: &DiffOptions) -> u64 {
 }
 
 /// Bytes of the op stream, about.
-fn expected_stream(plan: &Plan, edits: &[Option<Edit>]) -> u64 {
+fn expected_stream(plan: &Plan, edits: &[Option<Edit>], relocations: Relocations) -> u64 {
     let sizes = plan.segments.iter().zip(edits).map(|(segment, edit)| match (&segment.kind, edit) {
         (SegmentKind::Same(_), _) => 0,
-        (_, Some(Edit::Steps(steps) | Edit::Viewed(Viewed { steps, .. }))) => {
+        (_, Some(edit)) if let Some(payload) = relocations.of(edit) => payload.len() as u64,
+        (_, Some(Edit::ZstdFrame(frame))) => frame.len() as u64,
+        (_, Some(Edit::Steps(steps) | Edit::Relocated(steps, _) | Edit::Viewed(Viewed { steps, .. }))) => {
             steps.iter().map(|step| step.literal + step.add / COMMON_IN_STREAM).sum()
         }
-        (_, Some(Edit::ZstdFrame(bytes) | Edit::Relocated(bytes))) => bytes.len() as u64,
         (_, None) => segment.target.end - segment.target.start,
     });
     sizes.sum()

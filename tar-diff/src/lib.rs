@@ -36,6 +36,7 @@
 mod anchors;
 mod bsdiff;
 mod budget;
+mod counter;
 #[cfg(feature = "clap")]
 mod diff_args;
 mod edit;

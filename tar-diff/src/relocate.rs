@@ -12,7 +12,7 @@ use delta_format::wire::MAX_RELOCATED_SIZE;
 use program::{Block, Layouts, Prepared};
 
 use crate::bsdiff;
-use crate::edit::Step;
+use crate::edit::{Payload, Step};
 use crate::gram_index::Effort;
 use crate::weigh;
 
@@ -27,6 +27,8 @@ const QUICK_LEVEL: i32 = 3;
 /// The part of its size, and the bytes, by which a payload must be smaller than steps in a trial.
 const MARGIN: u64 = 64;
 const LEAST_MARGIN: u64 = 48;
+/// Percent of the size of steps below which a payload is smaller by far: what steps gain in a delta of many files is less.
+const MUCH_SMALLER: u64 = 70;
 /// zstd level of trials.
 pub(crate) const TRIAL_LEVEL: i32 = 9;
 /// Bytes that an edit carries from which on it is worth a try, and of one in which everything stays where it is.
@@ -126,8 +128,10 @@ pub(crate) fn compressed_size(payload: &[u8], level: i32) -> Option<u64> {
     zstd::bulk::compress(payload, level).ok().map(|compressed| compressed.len() as u64)
 }
 
-/// Returns true if a payload is smaller than a delta of `plain` bytes that makes the same of steps, both compressed alone. In
-/// a delta of many files steps cost a little less than alone, as their ops are like those before.
-pub(crate) fn is_smaller(payload: &[u8], plain: u64) -> bool {
-    compressed_size(payload, TRIAL_LEVEL).is_some_and(|size| size + size / MARGIN + LEAST_MARGIN < plain)
+/// Returns the payload if it is smaller than a delta of `plain` bytes that makes the same of steps, both compressed alone. In a
+/// delta of many files steps cost a little less than alone, as their ops are like those before.
+pub(crate) fn smaller(bytes: Vec<u8>, plain: u64) -> Option<Payload> {
+    let size = compressed_size(&bytes, TRIAL_LEVEL)?;
+    let saves_much = size.saturating_mul(100) < plain.saturating_mul(MUCH_SMALLER);
+    (size + size / MARGIN + LEAST_MARGIN < plain).then_some(Payload { bytes, saves_much })
 }

@@ -124,7 +124,7 @@ pub(crate) fn edit(
     let Some(payload) = trial::best(&expanded, &steps, payload) else { return Ok(None) };
     let view = (!expanded.view.is_empty()).then(|| Arc::<View>::new(expanded.view));
     Ok(Some(Viewed {
-        steps: if payload.is_some() { Vec::new() } else { steps },
+        steps,
         payload,
         source: store.append(&expanded.source)?,
         view,

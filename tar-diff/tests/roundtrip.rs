@@ -291,3 +291,15 @@ fn a_program_in_place_is_no_relocated_op() {
     let (plain, seen, stats) = of_files("bin/program", &old, &new);
     assert_eq!((seen, stats.relocated.count), (plain, 0));
 }
+
+#[test]
+fn relocated_ops_that_cost_more_in_a_whole_layer_are_not_written() {
+    let (old, new) = fixtures::Corpus::default().pair();
+    let (old, new) = ([spool(&old)], spool(&new));
+    let [plain, seen] = [false, true].map(|sees_through| {
+        let options = DiffOptions { sees_through, ..DiffOptions::default() };
+        diff(&old, &new, &options, Vec::new(), &|_| ()).unwrap().0.len()
+    });
+    // Its files changed alike, so that the steps of one are nearly those of another.
+    assert!(seen * 1000 <= plain * 1001, "{seen} of {plain}");
+}

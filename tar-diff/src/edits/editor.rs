@@ -232,12 +232,10 @@ impl<'m> Editor<'m> {
         let (old_size, new_size) = (bytes.len() as u64, target.len() as u64);
         if let Some((effort, _)) = budget::relocation(old_size, new_size, options)
             && let Some(payload) = relocate::payload(bytes, &target, &steps, effort, jobs, new_size)
-            && relocate::is_smaller(
-                &payload,
-                trial_size(&steps, source, segment, layers, relocate::TRIAL_LEVEL)?,
-            )
+            && let plain = trial_size(&steps, source, segment, layers, relocate::TRIAL_LEVEL)?
+            && let Some(payload) = relocate::smaller(payload, plain)
         {
-            return Ok(Some(Edit::Relocated(payload)));
+            return Ok(Some(Edit::Relocated(steps, payload)));
         }
         Ok(Some(Edit::Steps(steps)))
     }

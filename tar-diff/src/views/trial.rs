@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use crate::edit::Step;
+use crate::counter::Counter;
+use crate::edit::{Payload, Step};
 use crate::relocate;
 use crate::views::expand::Expanded;
 
@@ -14,21 +15,21 @@ const SIXTEENTHS: u64 = 15;
 
 /// Returns the payload, if it is smaller than the steps, or that there is none; `None` if the delta through views is not
 /// smaller than the streams as they are.
-pub(super) fn best(expanded: &Expanded, steps: &[Step], payload: Option<Vec<u8>>) -> Option<Option<Vec<u8>>> {
+pub(super) fn best(expanded: &Expanded, steps: &[Step], payload: Option<Vec<u8>>) -> Option<Option<Payload>> {
     let recipes = expanded.recipe_size();
     if recipes >= expanded.encoded_size {
         return None;
     }
     let plain = trial_size(expanded, steps)?;
-    let relocated = payload.filter(|payload| relocate::is_smaller(payload, plain));
-    let trial = |payload| relocate::compressed_size(payload, relocate::TRIAL_LEVEL);
-    let size = relocated.as_deref().map_or(Some(plain), trial)?;
+    let relocated = payload.and_then(|payload| relocate::smaller(payload, plain));
+    let trial = |payload: &Payload| relocate::compressed_size(&payload.bytes, relocate::TRIAL_LEVEL);
+    let size = relocated.as_ref().map_or(Some(plain), trial)?;
     (size * SIXTEENTHS / 16 + recipes < expanded.encoded_size).then_some(relocated)
 }
 
 /// Bytes that differences and literals take, compressed; `None` if zstd runs out of memory.
 fn trial_size(expanded: &Expanded, steps: &[Step]) -> Option<u64> {
-    let mut encoder = zstd::Encoder::new(Counter(0), TRIAL_LEVEL).ok()?;
+    let mut encoder = zstd::Encoder::new(Counter::default(), TRIAL_LEVEL).ok()?;
     let mut position = 0;
     let mut difference = Vec::new();
     for step in steps {
@@ -44,19 +45,5 @@ fn trial_size(expanded: &Expanded, steps: &[Step]) -> Option<u64> {
         encoder.write_all(&rest[..literal]).ok()?;
         position += add + literal;
     }
-    Some(encoder.finish().ok()?.0)
-}
-
-/// Counts what is written to it.
-struct Counter(u64);
-
-impl Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    Some(encoder.finish().ok()?.bytes())
 }
