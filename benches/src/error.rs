@@ -45,7 +45,7 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
-    /// What should take as long for each byte of a large layer as of a small one does not.
+    /// A command takes longer for each byte of a large layer than of a small one.
     #[error(
         "{what} takes {growth:.2} times the CPU per byte at {to} bytes of what it takes at {from}; \
          {most} times is the most"
