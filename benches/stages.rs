@@ -1,4 +1,4 @@
-//! What each stage of the tools takes, and how many bytes it does in a second.
+//! Measures the time of each stage of the tools, and the bytes that it does in a second.
 //!
 //! All of it runs on generated layers: the same bytes everywhere. Throughput is of the bytes that the
 //! stage goes through: the uncompressed new layer, or for a recipe the target file.

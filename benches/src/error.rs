@@ -1,20 +1,20 @@
-//! What can go wrong around a measurement. A tool that fails is a result, not an error.
+//! Errors around a measurement. A tool that fails is a result, not an error.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why nothing could be measured.
+/// The reason why nothing could be measured.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file of ours or of the user's.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The step that was tried.
         action: &'static str,
         /// With what.
         path: PathBuf,
-        /// Why not.
+        /// The error of it.
         source: io::Error,
     },
     /// A layer cannot be read.
@@ -29,7 +29,7 @@ pub enum Error {
     /// A JSON file is not what it should be.
     #[error("cannot understand {}", path.display())]
     Json {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// The place of the fault and the reason.
         source: serde_json::Error,
@@ -42,10 +42,10 @@ pub enum Error {
     Yardstick {
         /// The command.
         what: &'static str,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// What should take as long for each byte of a large layer as of a small one does not.
+    /// A command takes longer for each byte of a large layer than of a small one.
     #[error(
         "{what} takes {growth:.2} times the CPU per byte at {to} bytes of what it takes at {from}; \
          {most} times is the most"
@@ -53,9 +53,9 @@ pub enum Error {
     Grew {
         /// The command.
         what: &'static str,
-        /// How much more it takes.
+        /// The factor by which it takes more.
         growth: f64,
-        /// How much more it may take.
+        /// The factor by which it may take more.
         most: f64,
         /// Bytes of the smaller new layer.
         from: u64,
@@ -69,17 +69,17 @@ pub enum Error {
     Dear {
         /// The pair.
         pair: String,
-        /// What it takes.
+        /// The cost.
         takes: f64,
-        /// What it may take.
+        /// The highest cost that is allowed.
         most: f64,
     },
     /// A baseline that names no tool of the run.
     #[error("no tool is called {name:?}; there are: {known}")]
     UnknownTool {
-        /// What was asked for.
+        /// The thing that was asked for.
         name: String,
-        /// What there is.
+        /// The things that there are.
         known: String,
     },
 }

@@ -1,4 +1,4 @@
-//! How time and memory grow with a layer: pairs of growing size, made, applied and checked.
+//! Measures the growth of time and memory with a layer: pairs of growing size, made, applied and checked.
 //!
 //! Two series. One has more and more small files, which would show a search that compares each with
 //! each, and tables that are read again for each file. The other has one file that grows, which would
@@ -19,10 +19,10 @@ use crate::table::{aligned, megabytes, multiple};
 use crate::{Error, Result};
 use layers::{Content, Side};
 
-/// How much larger each step is than the one before.
+/// The factor by which each step is larger than the one before.
 const STEP: u64 = 4;
 
-/// What grows, and how far.
+/// A measurement of growth: the tools, and the number of steps.
 #[derive(Debug)]
 pub struct Growth<'g> {
     /// Runs the commands.
@@ -41,7 +41,7 @@ pub struct Growth<'g> {
     pub steps: u32,
 }
 
-/// What was measured.
+/// The figures of a measurement, step by step.
 #[derive(Debug, Clone, Serialize)]
 pub struct GrowthReport {
     /// The preset of tar-diff.
@@ -53,7 +53,7 @@ pub struct GrowthReport {
 /// One pair.
 #[derive(Debug, Clone, Serialize)]
 pub struct GrowthStep {
-    /// What grows.
+    /// The property of the layer that grows.
     pub series: Series,
     /// Files of the new layer.
     pub files: u64,
@@ -61,13 +61,13 @@ pub struct GrowthStep {
     pub size: u64,
     /// Bytes of the delta.
     pub delta_size: u64,
-    /// What tar-diff took, verification included.
+    /// The cost of tar-diff, verification included.
     pub make: Usage,
-    /// What tar-patch took, the check of the digest included.
+    /// The cost of tar-patch, the check of the digest included.
     pub apply: Usage,
 }
 
-/// What grows.
+/// The property of a layer that grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Series {

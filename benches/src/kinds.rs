@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// What a byte of the new tar, or of the delta, belongs to.
+/// The kind of file that a byte of the new tar, or of the delta, belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -28,7 +28,7 @@ pub enum Kind {
     Other,
     /// Tar headers and padding.
     Headers,
-    /// What the ops take beside their bytes (codes, sizes, paths), and the frame around all.
+    /// The bytes of the ops beside their bytes (codes, sizes, paths), and the frame around all.
     Ops,
 }
 
@@ -37,7 +37,7 @@ impl Kind {
     pub const ALL: [Self; 8] =
         [Self::Elf, Self::Gzip, Self::Xz, Self::Zip, Self::Text, Self::Other, Self::Headers, Self::Ops];
 
-    /// What it is called in the results.
+    /// Its name in the results.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Elf => "ELF",
@@ -64,7 +64,7 @@ impl Kind {
     }
 }
 
-/// What one kind of file takes of a delta. Sizes are in bytes.
+/// The part of a delta that one kind of file takes. Sizes are in bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KindShare {
     /// The kind.
@@ -73,11 +73,11 @@ pub struct KindShare {
     pub new_size: u64,
     /// Of those, what is copied from old files.
     pub copied: u64,
-    /// What is made of old bytes and differences.
+    /// Bytes that are made of old bytes and differences.
     pub added: u64,
     /// Of those, the bytes that differ.
     pub changed: u64,
-    /// What the delta carries.
+    /// Bytes that the delta carries.
     pub literal: u64,
     /// Its bytes of the delta.
     pub delta_size: u64,

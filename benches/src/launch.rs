@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// The exit status of coreutils' `timeout` when it had to send `KILL` (128 + 9).
 const KILLED: i32 = 137;
 
-/// What a command took, its own children included.
+/// The cost of a command, its own children included.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Usage {
     /// Processor time of user and system, in seconds.
@@ -43,7 +43,7 @@ impl Usage {
     }
 }
 
-/// What `benches launch` writes.
+/// The report that `benches launch` writes.
 #[derive(Debug, Serialize, Deserialize)]
 struct Launched {
     usage: Usage,
@@ -57,7 +57,7 @@ struct Launched {
 pub struct Step {
     /// The program and its arguments.
     pub command: Vec<OsString>,
-    /// What it reads; nothing if `None`.
+    /// The file that it reads; nothing if `None`.
     pub stdin: Option<PathBuf>,
     /// The file that its output goes to; nowhere if `None`.
     pub stdout: Option<PathBuf>,
@@ -70,7 +70,7 @@ pub struct Launcher<'d> {
     pub program: PathBuf,
     /// Seconds after which a command is killed; 0 is no limit.
     pub timeout: u64,
-    /// How often each command is run.
+    /// The number of times that each command is run.
     pub repeat: u32,
     /// A directory for files of the launcher.
     pub dir: &'d Path,

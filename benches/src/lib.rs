@@ -1,4 +1,4 @@
-//! What the tools of this workspace cost, beside their peers.
+//! Measures the costs of the tools of this workspace, beside those of their peers.
 //!
 //! `benches measure` is four steps:
 //!

@@ -241,7 +241,7 @@ fn show(mut report: Report, files: &Files) -> Result<()> {
     Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
-/// What is worth knowing of the machine.
+/// Describes the machine.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

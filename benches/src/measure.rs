@@ -13,7 +13,7 @@ use crate::report::{Cost, Figures, Outcome, PairReport, Run, Yardstick};
 use crate::tools::{Places, Tool};
 use crate::{Error, Pair, Result, kinds};
 
-/// Who measures, and who is measured.
+/// The measuring program, and the tools that it measures.
 #[derive(Debug)]
 pub struct Measurement<'m> {
     /// Starts the commands.

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// An old and a new layer, as they are given.
 #[derive(Debug, Clone)]
 pub struct Pair {
-    /// What it is called in the results.
+    /// Its name in the results.
     pub name: String,
     /// A line that says it to people: the first of `about.txt` beside the layers.
     pub about: Option<String>,

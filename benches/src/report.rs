@@ -19,7 +19,7 @@ pub struct Report {
     pub means: Vec<Mean>,
 }
 
-/// Whose tool it is.
+/// The project that a tool belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Group {
@@ -34,18 +34,18 @@ pub enum Group {
 /// A tool that took part.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ToolInfo {
-    /// What it is called in the results; unique.
+    /// Its name in the results; unique.
     pub name: String,
-    /// Whose it is.
+    /// The project that it belongs to.
     pub group: Group,
-    /// How it was called.
+    /// Its command line.
     pub command: String,
 }
 
 /// The results of one pair.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PairReport {
-    /// What the pair is called.
+    /// The name of the pair.
     pub name: String,
     /// A line that says it to people, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,13 +54,13 @@ pub struct PairReport {
     pub new_size: u64,
     /// Size of the new layer as a registry serves it, in bytes: what a pull without delta costs.
     pub layer_size: u64,
-    /// What costs are multiples of.
+    /// The costs that others are multiples of.
     pub yardstick: Yardstick,
     /// Tool by tool.
     pub runs: Vec<Run>,
 }
 
-/// What the costs of a pair are multiples of, measured in the same run. In seconds.
+/// The costs that those of a pair are multiples of, measured in the same run. In seconds.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Yardstick {
     /// Processor time of `gzip -6 -n < new.tar`.
@@ -71,16 +71,16 @@ pub struct Yardstick {
     pub sha256_wall: f64,
 }
 
-/// What one tool did with one pair.
+/// The run of one tool with one pair.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Run {
     /// The name of the tool.
     pub tool: String,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
@@ -95,9 +95,9 @@ pub enum Outcome {
 pub struct Figures {
     /// Size of the delta in bytes.
     pub delta_size: u64,
-    /// What it took to make: multiples of the processor time of gzip.
+    /// The cost of making it: multiples of the processor time of gzip.
     pub make: Cost,
-    /// What it took to apply: multiples of sha256sum, CPU of CPU and wall of wall. `None` where it
+    /// The cost of applying it: multiples of sha256sum, CPU of CPU and wall of wall. `None` where it
     /// was not measured here.
     pub apply: Option<Cost>,
     /// The bytes of a tar-diff delta by kind of file; empty for others.
@@ -106,7 +106,7 @@ pub struct Figures {
     pub is_quoted: bool,
 }
 
-/// What a command took.
+/// The cost of a command.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Cost {
     /// Processor time as a multiple of the yardstick.
@@ -152,7 +152,7 @@ impl Report {
         }
     }
 
-    /// Whose a tool is.
+    /// Returns the project that a tool belongs to.
     pub fn group(&self, tool: &str) -> Group {
         self.tools.iter().find(|info| info.name == tool).map_or(Group::WholeFile, |info| info.group)
     }

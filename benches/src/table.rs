@@ -16,7 +16,7 @@ pub fn markdown(report: &Report) -> String {
     text
 }
 
-/// What a pair is, in a line.
+/// Describes a pair in a line.
 pub fn heading(pair: &PairReport) -> String {
     format!(
         "**{}**: new layer {} MB as gzip, {} MB unpacked. `gzip -6` of it takes {:.2} s of CPU, `sha256sum` {:.2} s.",
@@ -28,7 +28,7 @@ pub fn heading(pair: &PairReport) -> String {
     )
 }
 
-/// What the means are, in a line.
+/// Describes the means in a line.
 pub fn means_heading(report: &Report) -> String {
     match &report.baseline {
         Some(name) => format!("Geometric means over the pairs, as ratios to **{name}**:"),

@@ -9,7 +9,7 @@ use crate::report::{Group, ToolInfo};
 /// A tool that is there.
 #[derive(Debug, Clone)]
 pub struct Tool {
-    /// What the report says of it.
+    /// Its row in the report.
     pub info: ToolInfo,
     /// The command that makes a delta, with the places of [`fill`].
     make: Vec<OsString>,
@@ -17,7 +17,7 @@ pub struct Tool {
     apply: Vec<OsString>,
 }
 
-/// What stands for the places in a command.
+/// The paths that take the places in a command.
 #[derive(Debug)]
 pub(crate) struct Places<'p> {
     pub(crate) values: &'p [(&'static str, &'p OsStr)],

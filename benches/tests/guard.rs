@@ -21,7 +21,7 @@ fn deltas_have_exactly_the_committed_sizes() {
     );
 }
 
-/// Who waits longer must not get a larger delta.
+/// A preset that takes longer must not give a larger delta.
 #[test]
 fn a_dearer_preset_is_never_larger() {
     let committed = fs::read_to_string(guard::sizes_file()).unwrap();

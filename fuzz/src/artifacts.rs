@@ -1,4 +1,4 @@
-//! What a registry answers: manifests, indexes, lists of referrers, configs, headers.
+//! The answers of a registry: manifests, indexes, lists of referrers, configs, headers.
 
 use layer::Digest;
 use registry_ext::artifact::delta_index::{self, LayerDelta};

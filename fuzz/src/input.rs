@@ -1,4 +1,4 @@
-//! How a target reads its input: fields one after the other, so that every input means something.
+//! The input of a target: fields one after the other, so that every input means something.
 //!
 //! Fields that are missing at the end are zero or empty. [`Fields`] writes what [`Input`] reads, for
 //! seeds.
@@ -17,7 +17,7 @@ impl<'i> Input<'i> {
         Self { rest: bytes }
     }
 
-    /// Whether all is taken.
+    /// Returns true if all is taken.
     pub const fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Which blobs of layers can be made again of their tars, and what their recipes take.
+//! Shows the blobs of layers that can be made again of their tars, and the bytes of their recipes.
 //!
 //! ```sh
 //! cargo run --release -p registry-ext --example blob_recipes -- BLOB...

@@ -106,7 +106,7 @@ pub struct Discovery {
     pub recipe_artifacts: Vec<Digest>,
     /// The delta manifests of `_deltaindex`, in its order.
     pub delta_manifests: Vec<(Digest, Vec<LayerDelta>)>,
-    /// Why some could not be read.
+    /// The reasons why some could not be read.
     pub warnings: Vec<String>,
 }
 

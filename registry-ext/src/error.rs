@@ -11,7 +11,7 @@ use crate::registry::RegistryError;
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something could not be published, found, pulled or removed.
+/// The reason why something could not be published, found, pulled or removed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

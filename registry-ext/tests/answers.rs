@@ -1,4 +1,4 @@
-//! What the commands say and ask: to people who forgot something, and about what is not there.
+//! The messages and questions of the commands: to people who forgot something, and about what is not there.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

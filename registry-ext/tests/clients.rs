@@ -1,4 +1,4 @@
-//! What other clients make of our artifacts, and we of their stores.
+//! Other clients read our artifacts, and our tools read their stores.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -17,7 +17,7 @@ use support::server::{Registry, Switches};
 use support::{json, open, options, registry_ext};
 use tempfile::TempDir;
 
-/// How a layer is compressed.
+/// The compression of a layer.
 #[derive(Clone, Copy)]
 enum By {
     Program(&'static str, &'static [&'static str]),

@@ -20,7 +20,7 @@ use support::images::{TestImage, pair, stored_layers};
 use support::{json, registry_ext};
 use tempfile::TempDir;
 
-/// How many of the calls of a kind are struck. All of them take hours: `FAULT_RUNS=1000000`.
+/// The number of the calls of a kind that are struck. All of them take hours: `FAULT_RUNS=1000000`.
 fn runs() -> usize {
     std::env::var("FAULT_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(1)
 }

@@ -1,4 +1,4 @@
-//! What registries and networks do differently, on the registry in process.
+//! The differences between registries and between networks, on the registry in process.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -205,7 +205,7 @@ async fn a_busy_registry_is_asked_again() {
     assert!(matches!(&error, Error::Registry(error) if error.status() == Some(503)), "{error}");
 }
 
-/// What docker-registry answers while another publisher puts the same blob.
+/// The answer of docker-registry while another publisher puts the same blob.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_is_put_again_whose_blobs_another_publisher_puts_too() {
     let bench = Bench::new(Switches::default()).await;

@@ -1,4 +1,4 @@
-//! Which crate may import which: rules that are not run are wishes.
+//! The imports that crates may have of each other: rules that are not run are wishes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

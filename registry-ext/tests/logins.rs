@@ -1,4 +1,4 @@
-//! How registries let somebody in: tokens and passwords, in every way in which they are asked for.
+//! The ways in which registries let somebody in: tokens and passwords, in every way in which they are asked for.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

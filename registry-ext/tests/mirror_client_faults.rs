@@ -82,7 +82,7 @@ struct Bench {
     dir: TempDir,
     client: Client,
     app: String,
-    /// What the client has after a pull without a mirror.
+    /// The image that the client has after a pull without a mirror.
     expected: String,
     mirrors: u32,
 }

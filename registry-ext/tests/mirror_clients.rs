@@ -115,7 +115,7 @@ fn documents(layout: &OciLayout) -> u64 {
     size + parse_manifest("manifest", &manifest.bytes).unwrap().config().size()
 }
 
-/// What podman and its like have after a pull through a mirror, and after one from the registry.
+/// The images that podman and its like have after a pull through a mirror, and after one from the registry.
 fn containers_pull(bench: &Bench, driver: &'static str, image: &str) {
     let plain = Storage::new(bench.path(&format!("plain-{driver}")), driver);
     plain.try_pull("podman", image).unwrap();
@@ -157,7 +157,7 @@ fn podman_pulls_its_platform_of_an_index() {
     assert_eq!(storage.look_at(&image), plain.look_at(&image));
 }
 
-/// What containerd has after a pull through a mirror, and after one from the registry.
+/// The images that containerd has after a pull through a mirror, and after one from the registry.
 fn containerd_pulls(bench: &Bench, snapshotter: &'static str, image: &str, registry: Option<&str>) {
     let [plain, containerd] =
         ["plain", "containerd"].map(|name| Containerd::start(bench.path(name), snapshotter));

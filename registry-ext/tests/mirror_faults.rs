@@ -17,7 +17,7 @@ use support::server::{Switches, error, status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What can be wrong with everything that only deltas need: a client sees nothing of it.
+/// The faults of everything that only deltas need: a client sees nothing of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_wrong_with_deltas_is_masked_by_the_blob() {
     type Lie = fn(&str) -> Option<axum::http::Response<Body>>;

@@ -1,4 +1,4 @@
-//! Who may read what through a mirror: those with a password of the mirror, or those whom the registry lets in.
+//! The clients that may read through a mirror: those with a password of the mirror, or those whom the registry lets in.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -47,7 +47,7 @@ async fn start(bench: &Bench, change: impl FnOnce(&mut MirrorOptions)) -> TestMi
     .await
 }
 
-/// What a mirror gives for a tag or a digest, which has the digest that it says.
+/// Returns the manifest that a mirror gives for a tag or a digest, after its digest was compared.
 async fn given(mirror: &TestMirror, name: &str) -> Manifest {
     let object = format!("manifests/{name}");
     let head = mirror.head(&object).await;

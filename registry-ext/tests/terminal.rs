@@ -1,4 +1,4 @@
-//! What a registry says does not steer the terminal of whoever asks it.
+//! The words of a registry do not steer the terminal of whoever asks it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -73,7 +73,7 @@ impl Bench {
         without_times(listing(&self.path(tree)), IMPLIED)
     }
 
-    /// What lies beside a tree.
+    /// The files beside a tree.
     fn state(&self, tree: &str) -> Vec<String> {
         let listed = fs::read_dir(self.path(&format!(".{tree}.registry-ext"))).unwrap();
         let mut names: Vec<String> =

@@ -62,7 +62,7 @@ impl Pair {
     }
 }
 
-/// What became of the deltas of a layer, in every layout.
+/// The outcomes of the deltas of a layer, in every layout.
 fn outcomes(report: &PublishReport, layer: &[u8]) -> Vec<Outcome> {
     let diff_id = DiffId(Digest::of(layer));
     report.deltas.iter().filter(|delta| delta.diff_id == diff_id).map(|delta| delta.outcome).collect()

@@ -38,7 +38,7 @@ pub(crate) struct Viewed {
     pub(crate) view: Option<Arc<View>>,
     /// The range of the decoded target among the decoded files.
     pub(crate) target: Range<u64>,
-    /// What of it is encoded again.
+    /// The stretches of it that are encoded again.
     pub(crate) stretches: Vec<Reencoding>,
 }
 

@@ -1,9 +1,9 @@
-//! Why a delta could not be made.
+//! The errors of a diff.
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a delta could not be made.
+/// The reason why a delta could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -18,7 +18,7 @@ pub enum Error {
     ZstdDict {
         /// The target file.
         path: String,
-        /// What zstd said.
+        /// The error of zstd.
         source: std::io::Error,
     },
     /// The temporary file of decoded files could not be made or written.

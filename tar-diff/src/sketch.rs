@@ -29,7 +29,7 @@ pub(crate) fn sorted_samples(bytes: &[u8]) -> Vec<u64> {
     samples
 }
 
-/// How many of the samples of a target the source has, both sorted.
+/// Returns the number of samples of a target that the source has too. Both are sorted.
 pub(crate) fn shared_samples(of_source: &[u64], of_target: &[u64]) -> usize {
     let mut of_source = of_source.iter().peekable();
     let is_shared = |hash: &&u64| {

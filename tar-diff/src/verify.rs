@@ -59,7 +59,7 @@ struct Comparison<'n> {
     /// Bytes that were written and agree.
     position: u64,
     differs_at: Option<u64>,
-    /// Why the layer could not be read.
+    /// The reason why the layer could not be read.
     failed: Option<layer::Error>,
     buffer: Vec<u8>,
     progress: &'n dyn Fn(u64),

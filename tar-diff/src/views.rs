@@ -66,7 +66,7 @@ impl Limits {
     }
 }
 
-/// Why streams were not opened: the reason, and how many of them.
+/// The reasons why streams were not opened, each with the number of the streams.
 pub(crate) type Refusals = BTreeMap<&'static str, u64>;
 
 /// Returns true if the file in a range of a layer may hold streams: a look at its first bytes.

@@ -10,8 +10,8 @@ use std::num::NonZeroUsize;
 use crate::edit::Step;
 use crate::gram_index::common_prefix;
 
-/// When skimming: every how many bytes of the literals a string is remembered to weigh others. What
-/// is found of one is a few bytes shorter then.
+/// The distance in bytes between the strings of the literals that are remembered to weigh others, when skimming. A
+/// repeat that is found by one of them seems a few bytes shorter then.
 pub(crate) const SKIMMED_LITERALS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 /// Longest step in bytes that is weighed: a longer one is worth its ops.
 pub(crate) const MAX_WEIGHED_SIZE: u64 = 512;

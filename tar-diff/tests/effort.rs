@@ -1,4 +1,4 @@
-//! What a diff spends: on sources that many targets have, and of memory.
+//! The effort of a diff: on sources that many targets have, and of memory.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
 
@@ -163,7 +163,7 @@ fn names_that_take_more_than_the_budget_are_told_of() {
     assert_eq!(delta(&old, &new, &enough).1.reduced, Reduced::default());
 }
 
-/// What a diff takes beside its budget: the program itself, what it remembers of literals, buffers, and
+/// The memory of a diff beside its budget: the program itself, what it remembers of literals, buffers, and
 /// heaps that do not shrink at once.
 const BESIDE_THE_BUDGET: u64 = 96 << 20;
 

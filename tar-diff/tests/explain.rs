@@ -42,7 +42,7 @@ impl Scene {
         command
     }
 
-    /// What `tar-diff explain` prints with these arguments.
+    /// Returns the output of `tar-diff explain` with these arguments.
     fn explain(&self, args: &[&str]) -> String {
         let run = self.tar_diff().arg("explain").args(args).assert().success().stderr("");
         String::from_utf8(run.get_output().stdout.clone()).unwrap()

@@ -8,7 +8,7 @@ use layer::DiffId;
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a layer could not be rebuilt.
+/// The reason why a layer could not be rebuilt.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -44,7 +44,7 @@ pub enum Error {
     },
 }
 
-/// Whose fault an error is, and so what a caller can do about it.
+/// The input that an error is the fault of, and so what a caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -59,7 +59,7 @@ pub enum Fault {
 }
 
 impl Error {
-    /// Whose fault the error is.
+    /// Returns the input that the error is the fault of.
     ///
     /// A delta that cannot be read and one that cannot be decoded are told apart by the
     /// [`io::Error`] beneath: the decoder's has no error number of the system.

@@ -173,7 +173,7 @@ fn is_of_kernel(file: &OwnedFd) -> rustix::io::Result<bool> {
     Ok(u32::try_from(kind).is_ok_and(|kind| KERNEL_FILE_SYSTEMS.contains(&kind)))
 }
 
-/// Why a directory is not reached.
+/// The reason why a directory is not reached.
 #[derive(Debug)]
 enum Unresolved {
     System(Errno),

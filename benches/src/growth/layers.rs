@@ -16,7 +16,7 @@ pub(super) enum Side {
     New,
 }
 
-/// What stands in a layer.
+/// The kind of content of a layer.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Content {
     /// So many small files. In the new layer one in 20 is edited, one in 100 is at another path, and one

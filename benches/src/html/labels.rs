@@ -1,4 +1,4 @@
-//! Where the labels of marks go: near their mark, over nothing else.
+//! Places the labels of marks: near their mark, over nothing else.
 
 /// A rectangle in the units of the chart; `top` is less than `bottom`.
 #[derive(Debug, Clone, Copy, PartialEq)]

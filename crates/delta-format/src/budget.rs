@@ -9,7 +9,7 @@ use crate::work::{
     ASK_SHIFT, ENCODING_AHEAD, ENCODING_AHEAD_OF_STREAM, ENCODING_RATIO, READING_AHEAD, READING_RATIO, Work,
 };
 
-/// Why an apply must end before it is done.
+/// The reason why an apply must end before it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Exhausted {

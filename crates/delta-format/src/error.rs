@@ -7,7 +7,7 @@ use crate::{Exhausted, PathError, SourcePath};
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a delta could not be read, written or applied.
+/// The reason why a delta could not be read, written or applied.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

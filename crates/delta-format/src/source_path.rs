@@ -12,7 +12,7 @@ use crate::wire::MAX_PATH_SIZE;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourcePath(Box<[u8]>);
 
-/// Why bytes are no [`SourcePath`].
+/// The reason why bytes are no [`SourcePath`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathError {

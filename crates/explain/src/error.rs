@@ -1,9 +1,9 @@
-//! Why a delta could not be explained.
+//! The errors of an explanation.
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a delta could not be explained.
+/// The reason why a delta could not be explained.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -56,7 +56,7 @@ pub struct FileCost {
     pub cost: Cost,
     /// Its part of the delta, from 0 to 1.
     pub share: f64,
-    /// Why it costs that.
+    /// The reason for its cost.
     pub reason: Reason,
     /// The parts that it is made from.
     pub made: FileMade,

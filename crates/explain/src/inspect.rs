@@ -40,7 +40,7 @@ pub struct Summary {
     pub seek: OpTotals,
     /// `relocated` ops: files made of a whole source, with what moved in it predicted.
     pub relocated: OpTotals,
-    /// What the payload of `relocated` ops consists of, before compression.
+    /// The parts of the payloads of `relocated` ops, in bytes before compression.
     pub relocated_parts: RelocatedParts,
     /// `zstd_dict` ops: frames decoded with a source as their prefix.
     pub zstd_dict: OpTotals,
@@ -64,7 +64,7 @@ pub struct RelocatedParts {
     pub blocks: u64,
     /// Lengths of the runs of bytes that are as predicted, and of others.
     pub runs: u64,
-    /// What the others differ by.
+    /// The differences of the others.
     pub differences: u64,
     /// New bytes.
     pub new: u64,

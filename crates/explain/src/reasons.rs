@@ -1,4 +1,4 @@
-//! Why a file costs what it costs, chosen by facts.
+//! The reason for the cost of a file, chosen by facts.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ const MIN_DENSE: u64 = 10;
 /// Percent of a file that must be carried for it to be unlike its source.
 const MIN_DISSIMILAR: u64 = 25;
 
-/// Why a file costs what it costs.
+/// The reason for the cost of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]

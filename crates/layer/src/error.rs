@@ -7,7 +7,7 @@ use crate::{FileKind, ImageArchive};
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a layer could not be read.
+/// The reason why a layer could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

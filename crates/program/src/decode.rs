@@ -183,7 +183,7 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// What came of the predictions so far, by kind.
+    /// Returns the outcomes of the predictions so far, by the kind of the field.
     pub fn outcomes(&self) -> Vec<(Kind, Outcome)> {
         self.predictor.outcomes()
     }

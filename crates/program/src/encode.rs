@@ -10,14 +10,14 @@ use crate::scan::{Scanned, scan};
 use crate::varint::Reader;
 use crate::wire::{put_corrections, put_rules, read_rules};
 
-/// A payload, and what came of its predictions.
+/// A payload, and the outcomes of its predictions.
 #[derive(Debug)]
 pub struct Encoded {
     /// The payload.
     pub payload: Vec<u8>,
     /// Bytes that differ from what is predicted, and new ones.
     pub carried: usize,
-    /// What came of the predictions, by kind.
+    /// The outcomes of the predictions, by the kind of the field.
     pub outcomes: Vec<(Kind, Outcome)>,
 }
 

@@ -1,11 +1,11 @@
-//! How an address is written in a field.
+//! The ways in which an address is written in a field.
 
 use crate::space::Space;
 
 /// A field of the old file that holds an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Field {
-    /// Where it starts, in bytes.
+    /// The position of its first byte.
     pub(crate) position: u32,
     /// The place that it means.
     pub(crate) target: u32,
@@ -174,9 +174,9 @@ pub(crate) const CONTEXTS: usize = 8 * 256;
 pub(crate) struct At<'s> {
     pub(crate) space: Space<'s>,
     pub(crate) bases: &'s [u64],
-    /// Where the field starts in this file.
+    /// The position of the field in this file.
     pub(crate) position: u32,
-    /// How much further back it starts in the old file; it wraps.
+    /// Its position in this file less its position in the old file, modulo 2^32.
     pub(crate) moved: u32,
 }
 

@@ -36,7 +36,7 @@ pub struct Draft<'o> {
 #[derive(Debug, Default)]
 struct Described {
     side: Side,
-    /// What each base is, which is the same in both files.
+    /// The name of each base: bases of both files that have one name belong together.
     names: Vec<String>,
     rules: Vec<Rule>,
     overlays: Vec<Overlay>,

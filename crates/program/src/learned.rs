@@ -1,16 +1,17 @@
-//! What is known of each place that fields mean: where the map has it, and where fields that came before put it.
+//! The new position of each place that fields refer to: the position that the map gives, and the one that earlier fields
+//! of the same file gave.
 
 use crate::map::Map;
 use crate::sorted::Sorted;
 
-/// How sure a field must be, seen so often, to overrule the map where that is exact.
+/// The trust from which on the position that fields gave counts more than an exact one of the map.
 const TRUSTED: u8 = 2;
-/// Most that a place can be trusted.
+/// The largest trust of a place.
 const MOST: u8 = 6;
 /// Bits of a word of [`Marks`].
 const LOG: u32 = 6;
 
-/// The places that fields mean, each with what is known of it.
+/// The places that fields refer to, each with its new position.
 #[derive(Debug)]
 pub(crate) struct Targets {
     places: Sorted,
@@ -23,12 +24,12 @@ pub(crate) struct Targets {
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    /// Where the map has it.
+    /// The new position that the map gives.
     mapped: u32,
     is_exact: bool,
-    /// Where it was seen last.
+    /// The new position that the last field gave.
     learned: u32,
-    /// How often, about; 0 before the first time.
+    /// The trust in that position: it grows with each field that gives it again, and is 0 before the first.
     trust: u8,
 }
 
@@ -48,7 +49,7 @@ impl Targets {
         self.places.index(place)
     }
 
-    /// Where the place with an index lies in the new file.
+    /// Returns the expected position of a place in the new file. The place is given by its index.
     pub(crate) fn expected(&self, index: usize) -> u32 {
         let known = &self.known[index];
         if known.trust >= TRUSTED || known.trust > 0 && !known.is_exact {

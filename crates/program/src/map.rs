@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use crate::payload::Block;
 use crate::sorted::Sorted;
 
-/// Ranges of the old file, each with how far it moved.
+/// Ranges of the old file, each with the distance that it moved.
 ///
 /// Where several blocks read the same bytes, the longest counts, and of those as long the one that comes first in the
 /// old file, then in the new one.

@@ -6,7 +6,7 @@ use crate::space::Space;
 /// A pointer that the loader puts into a file, which is no field.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Overlay {
-    /// Where it will lie.
+    /// The position that it will have.
     pub(crate) position: u32,
     /// Its bytes, 4 or 8.
     pub(crate) width: usize,

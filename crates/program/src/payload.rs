@@ -10,7 +10,7 @@
 //! runs     = (zeros:uvarint others:uvarint)*   over the bytes along the old file
 //! ```
 //!
-//! What the ops of a file are alike in stands together, which is what a compressor needs.
+//! Numbers and bytes of one meaning stand together, over all blocks of the file, since a compressor finds more in them then.
 
 use crate::varint::{Reader, put, put_difference};
 use crate::{Error, MAX_SIZE, Result};
@@ -18,7 +18,7 @@ use crate::{Error, MAX_SIZE, Result};
 /// A stretch of the new file that lies along a stretch of the old one, and new bytes after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
-    /// Where it starts in the old file.
+    /// The position in the old file that it starts at.
     pub source: u32,
     /// Bytes along the old file, of which some may differ.
     pub add: u32,
@@ -47,7 +47,7 @@ pub struct Sizes {
     pub blocks: usize,
     /// Lengths of the runs of bytes that were as predicted, and of others.
     pub runs: usize,
-    /// What other bytes differ by.
+    /// The differences of the bytes that are not as predicted.
     pub differences: usize,
     /// New bytes.
     pub new: usize,
@@ -146,7 +146,7 @@ pub(crate) struct Parts {
     runs: Vec<u8>,
     pub(crate) differences: Vec<u8>,
     pub(crate) new: Vec<u8>,
-    /// Where the next block reads on.
+    /// The position in the old file at which the last block ends.
     position: u64,
     zeros: u64,
     others: u64,

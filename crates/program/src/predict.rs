@@ -1,4 +1,4 @@
-//! Predicts what the fields of a block hold in the new file.
+//! Predicts the bytes that the fields of a block have in the new file.
 
 use crate::Rules;
 use crate::error::Result;
@@ -8,15 +8,16 @@ use crate::map::Map;
 use crate::scan::Scanned;
 use crate::space::{Segment, Space};
 
-/// How far predictions of one context that came true or not are counted.
+/// The largest score of a context: a prediction that comes true adds one, another takes one away, down to the negative
+/// of it.
 const MOST: i8 = 8;
-/// What they count at first.
+/// The score of a context before its first prediction.
 const AT_FIRST: i8 = 2;
 /// Weight of what a field tells about a place: of code, and of a table.
 const CODE_WEIGHT: u8 = 2;
 const TABLE_WEIGHT: u8 = 1;
 
-/// What came of the predictions of one kind of fields.
+/// The outcomes of the predictions of one kind of fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Fields.
@@ -92,7 +93,8 @@ impl<'o> Predictor<'o> {
         }
     }
 
-    /// Where the stretch of the old file from `start` on is to be cut, at most at `end`, so that no field is.
+    /// Returns the position, `end` or before it, at which a stretch of the old file that begins at `start` can be cut
+    /// without cutting a field.
     pub(crate) fn cut(&self, start: u32, end: u32) -> u32 {
         let index = self.fields.partition_point(|field| field.position < end);
         match index.checked_sub(1).map(|index| self.fields[index]) {
@@ -160,7 +162,7 @@ impl<'o> Predictor<'o> {
         }
     }
 
-    /// What came of the predictions so far, by kind.
+    /// Returns the outcomes of the predictions so far, by the kind of the field.
     pub(crate) fn outcomes(&self) -> Vec<(Kind, Outcome)> {
         Kind::all().zip(self.outcomes).filter(|(_, outcome)| outcome.fields > 0).collect()
     }

@@ -12,7 +12,7 @@ use crate::varint::Reader;
 use crate::wire::{correct, read_rules};
 use crate::{Block, Result};
 
-/// Where each place went: looks at every block.
+/// Returns the new position of a place, and whether it is exact. It looks at every block, so that it is slow and simple.
 fn mapped(blocks: &[Block], place: u32) -> (u32, bool) {
     let mut new = 0u32;
     let mut ranges = Vec::new();

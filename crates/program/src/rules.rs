@@ -1,4 +1,4 @@
-//! What the writer tells the applier of the two files.
+//! The rules: the writer's description of both files, by which the applier finds and predicts addresses.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ pub enum Rule {
     /// The relocations and symbols of a relocatable ELF64 file, found by its section headers. The offsets of the
     /// sections are bases after those that are given.
     Sections {
-        /// Where the section headers start.
+        /// The position of the first section header.
         start: u32,
         /// The number of section headers.
         count: u16,
@@ -48,7 +48,7 @@ pub enum Rule {
 /// One field of each record of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Strided {
-    /// Where the field of the first record starts.
+    /// The position of the field in the first record.
     pub start: u32,
     /// The number of records.
     pub count: u32,
@@ -67,7 +67,7 @@ pub struct Strided {
 /// The function table of a pclntab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GoFunctions {
-    /// Where it starts.
+    /// The position of its first byte.
     pub start: u32,
     /// The number of functions.
     pub count: u32,
@@ -80,7 +80,7 @@ pub struct GoFunctions {
     pub bases: u16,
 }
 
-/// How one file is laid out.
+/// The layout of one file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Side {
     /// Its addresses.

@@ -36,7 +36,7 @@ impl Sorted {
         &self.keys
     }
 
-    /// How many of the numbers are at most `key`.
+    /// Returns the number of keys that are at most `key`.
     pub(crate) fn rank(&self, key: u32) -> usize {
         let bucket = (key >> self.shift) as usize;
         let Some([from, to]) = self.first.get(bucket..).and_then(|bounds| bounds.first_chunk()).copied()

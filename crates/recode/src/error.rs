@@ -7,7 +7,7 @@ use crate::Codec;
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a stream could not be decoded or made.
+/// The reason why a stream could not be decoded or made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -69,7 +69,7 @@ pub enum Error {
     },
 }
 
-/// Why a stream has no recipe.
+/// The reason why a stream has no recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {

@@ -1,4 +1,4 @@
-//! Why a layer could not be unpacked.
+//! The errors of unpacking.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a layer could not be unpacked.
+/// The reason why a layer could not be unpacked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

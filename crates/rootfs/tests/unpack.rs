@@ -118,7 +118,7 @@ fn the_entry_of_a_directory_says_all_of_it() {
     }
 }
 
-/// What lies beside the tree, and must stay as it is.
+/// The files beside the tree, which must stay as they are.
 struct Outside {
     dir: TempDir,
 }

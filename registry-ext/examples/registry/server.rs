@@ -36,7 +36,7 @@ struct Repository {
     tags: BTreeMap<String, String>,
 }
 
-/// What answers in place of the registry, where it gives an answer.
+/// The function that answers in place of the registry, where it gives an answer.
 pub(crate) type Lie = Box<dyn FnMut(&Call) -> Option<Response<Body>> + Send>;
 
 #[derive(Default)]

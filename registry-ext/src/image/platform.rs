@@ -191,7 +191,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// What somebody gets of `available` who asks for `wanted`, for every order of them.
+    /// Returns the platform of `available` that a client gets who asks for `wanted`, for every order of them.
     fn chosen(wanted: &str, available: &[&str]) -> Option<String> {
         let wanted = platform(wanted);
         let mut available: Vec<Platform> = available.iter().map(|text| platform(text)).collect();

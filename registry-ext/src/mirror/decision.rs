@@ -77,7 +77,7 @@ pub(super) struct Decision {
     pub(super) rebuilt: HashMap<BlobDigest, RebuildPlan>,
     /// The layers whose tars could be made of deltas, but not their blobs, since those have no recipe.
     pub(super) unrecorded: HashMap<BlobDigest, RebuildPlan>,
-    /// Why others are not, for people.
+    /// The reasons why others are not, for people.
     pub(super) reasons: HashMap<BlobDigest, String>,
 }
 

@@ -29,7 +29,7 @@ const MAX_REMEMBERED: usize = 1024;
 /// The costs that bcrypt has.
 const COSTS: RangeInclusive<u32> = 4..=31;
 
-/// What the file says.
+/// The content of the file.
 struct Users {
     /// The hash of each user.
     hashes: HashMap<String, String>,

@@ -48,13 +48,13 @@ pub struct MirrorOptions {
     /// True if a layer that has a delta and no recipe is given uncompressed, by another manifest, to clients that ask
     /// for a tag. Digests and signatures are then others than those of the registry.
     pub rewrite: bool,
-    /// Who may read.
+    /// The clients that may read.
     pub readers: Readers,
     /// The certificate that the mirror shows; it speaks plain http without one.
     pub tls: Option<TlsFiles>,
 }
 
-/// Who may read through a mirror.
+/// The clients that may read through a mirror.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Readers {

@@ -52,7 +52,7 @@ impl Default for PrefetchOptions {
     }
 }
 
-/// How far the prefetching of a tag has come.
+/// The progress of the prefetching of a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Nobody has looked yet.

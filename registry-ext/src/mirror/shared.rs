@@ -65,7 +65,7 @@ pub(super) struct Shared {
     sources: Vec<StoreRef>,
     /// The reasons for which sources are not used, which the log has already.
     unused: Mutex<BTreeSet<String>>,
-    /// What goes on beside the requests.
+    /// The tasks that go on beside the requests.
     tasks: Mutex<JoinSet<()>>,
 }
 

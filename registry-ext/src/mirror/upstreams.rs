@@ -44,7 +44,7 @@ pub(super) struct NamedBlob {
     pub(super) image: Arc<ImageEntry>,
 }
 
-/// What is known of a repository.
+/// The manifests and blobs of a repository that are known.
 #[derive(Debug, Default)]
 struct Known {
     /// Manifests and indexes, oldest first.

@@ -24,7 +24,7 @@ pub struct PublishReport {
     pub delta_manifests: Vec<Digest>,
     /// Digests of the old images that have too many layers for deltas in `_deltaindex`.
     pub not_in_delta_index: Vec<Digest>,
-    /// Why some could not be published, although others were.
+    /// The reasons why some could not be published, although others were.
     pub failures: Vec<String>,
 }
 

@@ -50,7 +50,7 @@ pub struct PulledLayer {
     pub fetched: u64,
     /// Size of its blob in bytes.
     pub blob_size: u64,
-    /// Why it was not rebuilt from the smallest delta, and from others that were tried.
+    /// The reason why it was not rebuilt from the smallest delta, and from others that were tried.
     pub delta_failed: Option<String>,
     /// The reason why no delta was used, if the registry sends the layer sooner.
     pub slower: Option<String>,

@@ -12,7 +12,7 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// The error code of a registry that lacks a blob of a manifest (OCI distribution specification, "Error Codes").
 const MANIFEST_BLOB_UNKNOWN: &str = "MANIFEST_BLOB_UNKNOWN";
 
-/// Why a registry did not do what was asked.
+/// The reason why a registry did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {

@@ -55,7 +55,7 @@ pub(super) struct Search<'s> {
     payloads: HashMap<String, Option<Vec<u8>>>,
     /// Signatures that were checked.
     checks: usize,
-    /// Why those that were found are not good.
+    /// The reasons why those that were found are not good.
     pub(super) faults: Vec<String>,
 }
 

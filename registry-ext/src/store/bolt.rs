@@ -158,7 +158,7 @@ pub(super) struct Bucket<'r> {
     place: Place,
 }
 
-/// Where the root page of a bucket is.
+/// The place of the root page of a bucket.
 #[derive(Debug)]
 enum Place {
     /// In the file, under a number.

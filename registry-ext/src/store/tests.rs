@@ -1,4 +1,4 @@
-//! How stores are named.
+//! The names of stores.
 
 use super::*;
 

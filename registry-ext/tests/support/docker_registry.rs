@@ -14,7 +14,7 @@ use super::images::{TestImage, write_images};
 /// The longest time that a registry takes to start.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How the registry is set up.
+/// The setup of the registry.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Setup {
     /// User and password, kept by htpasswd.

@@ -1,4 +1,4 @@
-//! What the tests share: images, a registry in process, and a real one.
+//! Things that the tests share: images, a registry in process, and a real one.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 

@@ -45,7 +45,7 @@ pub(super) struct Scan<'i, 's> {
     position: usize,
     /// The alignments that rare strings tell, where the index is crowded.
     hints: Vec<Hint>,
-    /// How many of the hints begin at or before the position.
+    /// The number of hints that begin at or before the position.
     passed: usize,
     skims: bool,
 }

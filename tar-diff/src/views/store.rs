@@ -1,4 +1,4 @@
-//! Where decoded files lie until the delta is written.
+//! The file that decoded files lie in until the delta is written.
 
 use std::fs::File;
 use std::ops::Range;
@@ -38,7 +38,7 @@ impl Store {
         Ok(start..start + bytes.len() as u64)
     }
 
-    /// What was appended, to be read.
+    /// Returns the appended files, to be read.
     pub(crate) fn into_spool(self) -> Spool {
         Spool::of_file("decoded files".into(), self.file, self.end.into_inner())
     }

@@ -1,4 +1,4 @@
-//! Whether a view pays: compressed content that changed all over may cost less as it is.
+//! Decides if a view pays: compressed content that changed all over may cost less as it is.
 
 use std::io::Write;
 

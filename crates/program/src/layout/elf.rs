@@ -16,7 +16,8 @@ use crate::normalise::Overlay;
 use crate::rules::{Rule, Strided};
 use crate::space::{Segment, Space};
 
-/// Where places begin that have no bytes in a file: variables that start as zero, ids of types, names of types.
+/// The first places that stand for something without bytes in the file: variables that start as zero, ids of types, and
+/// names of types.
 const PLACE_OF_ZEROS: u32 = 1 << 30;
 const PLACE_OF_IDS: u32 = 1 << 28;
 const PLACE_OF_NAMES: u32 = 1 << 29;
@@ -72,7 +73,7 @@ pub(super) struct Program<'p> {
     pub(super) bytes: &'p [u8],
     pub(super) sections: Vec<Section>,
     pub(super) is_fixed: bool,
-    /// Where relocations put an address: the place, and what they put there.
+    /// The addresses that relocations write: each by the address that it is written to.
     pub(super) relocated: HashMap<u64, u64>,
 }
 

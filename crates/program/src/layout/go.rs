@@ -21,7 +21,7 @@ struct Module<'m> {
 }
 
 impl Module<'_> {
-    /// What lies at an address, once the program is loaded.
+    /// Returns the word that lies at an address once the program is loaded.
     fn at(&self, address: u64) -> u64 {
         self.program.relocated.get(&address).copied().unwrap_or_else(|| {
             let position =
@@ -140,7 +140,7 @@ fn describe_types(described: &mut Described, module: &Module<'_>, types: u64, ty
     }
 }
 
-/// Where the pclntab starts, and where its section ends.
+/// Returns the start of the pclntab, and the end of its section.
 fn find_header(program: &Program<'_>) -> Option<(usize, usize)> {
     let bytes = program.bytes;
     let is_go = |name: &str| name.contains("gopclntab") || name == ".go.buildinfo";

@@ -1,4 +1,4 @@
-//! What each rule finds in bytes that were written by hand.
+//! Each rule finds its fields in bytes that were written by hand.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

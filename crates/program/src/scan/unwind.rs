@@ -1,4 +1,4 @@
-//! `.eh_frame`: which code the records tell of.
+//! Finds the fields of `.eh_frame`: the addresses of the code that its records describe.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ const NONE: u8 = 0xff;
 /// Most bytes of an integer.
 const MAX_INTEGER: usize = 5;
 
-/// How the records that refer to a common one write addresses.
+/// A common record (CIE): it says how the records that refer to it write addresses.
 #[derive(Clone, Copy)]
 struct Common {
     position: usize,
@@ -53,7 +53,7 @@ pub(super) fn scan(found: &mut Found<'_>, range: &Range<u32>) {
     }
 }
 
-/// Where an integer ends.
+/// Returns the position after an integer of variable length (LEB128).
 fn skip_integer(bytes: &[u8], position: usize) -> usize {
     let rest = bytes.get(position..).unwrap_or(&[]);
     let more = rest.iter().take(MAX_INTEGER).take_while(|byte| **byte & 0x80 != 0).count();

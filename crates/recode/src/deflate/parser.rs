@@ -23,7 +23,7 @@ const TOO_FAR: usize = 4096;
 /// Bytes behind the window: GNU gzip puts zeros there at the end, and hashes them.
 const SLACK: usize = 4;
 
-/// Why a literal was predicted.
+/// The reason for which a literal was predicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
     /// No reference was found.
@@ -213,7 +213,7 @@ impl Parser {
         self.current.map(|found| Token::reference(found.size, found.distance))
     }
 
-    /// Why the prediction was a literal.
+    /// The reason for which the prediction was a literal.
     pub(super) fn reason(&self) -> Reason {
         match (self.current, self.next) {
             (Some(current), Some(next)) => Reason::Lazy {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use layer::Digest;
 use rustix::fs::{lgetxattr, llistxattr};
 
-/// What each file below `root` is, the root itself included: type, mode, owner, size, time, device,
+/// Describes each file below `root`, the root itself included: type, mode, owner, size, time, device,
 /// link target, attributes, digest of the content, and which other name is the same file.
 pub(crate) fn listing(root: &Path) -> BTreeMap<String, String> {
     let mut listing = BTreeMap::new();

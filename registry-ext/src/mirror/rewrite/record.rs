@@ -22,11 +22,11 @@ const MAX_RECORDS: usize = 4096;
 pub(crate) struct Record {
     /// Its digest.
     pub(crate) original: Digest,
-    /// What is given in its place; `None` if it is given itself.
+    /// The manifests that are given in its place; `None` if it is given itself.
     pub(crate) rewrite: Option<Rewrite>,
 }
 
-/// What is given in place of a manifest or an index.
+/// The manifests that are given in place of a manifest or an index of the registry.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Rewrite {
     /// The manifest or index.

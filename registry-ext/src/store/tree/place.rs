@@ -1,4 +1,4 @@
-//! Where a tree is: what is there, and whether it may be replaced.
+//! The place of a tree: the things that are there, and the answer whether they may be replaced.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::TreeRecord;
 use crate::{Error, Result};
 
-/// What is where the tree shall be.
+/// The things that are in the place of a tree.
 pub(super) enum There {
     Nothing,
     Empty,

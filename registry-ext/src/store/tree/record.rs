@@ -1,4 +1,4 @@
-//! What is known of a tree that this crate made: which image it holds, and how its layers are made of
+//! The record of a tree that this crate made: the image that it holds, and how its layers are made of
 //! its files again.
 
 use std::fs::{self, File, OpenOptions};
