@@ -22,6 +22,8 @@ pub(crate) enum Edit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Payload {
     pub(crate) bytes: Vec<u8>,
+    /// Its size in bytes, compressed alone.
+    pub(crate) compressed_size: u64,
     /// True if it is smaller by far.
     pub(crate) saves_much: bool,
 }

@@ -124,7 +124,7 @@ fn blocks(steps: &[Step]) -> Vec<Block> {
 }
 
 /// Bytes of a payload, compressed alone at a zstd level.
-pub(crate) fn compressed_size(payload: &[u8], level: i32) -> Option<u64> {
+fn compressed_size(payload: &[u8], level: i32) -> Option<u64> {
     zstd::bulk::compress(payload, level).ok().map(|compressed| compressed.len() as u64)
 }
 
@@ -133,5 +133,6 @@ pub(crate) fn compressed_size(payload: &[u8], level: i32) -> Option<u64> {
 pub(crate) fn smaller(bytes: Vec<u8>, plain: u64) -> Option<Payload> {
     let size = compressed_size(&bytes, TRIAL_LEVEL)?;
     let saves_much = size.saturating_mul(100) < plain.saturating_mul(MUCH_SMALLER);
-    (size + size / MARGIN + LEAST_MARGIN < plain).then_some(Payload { bytes, saves_much })
+    let payload = Payload { bytes, compressed_size: size, saves_much };
+    (size + size / MARGIN + LEAST_MARGIN < plain).then_some(payload)
 }

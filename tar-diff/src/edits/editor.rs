@@ -8,6 +8,7 @@ use delta_format::{Encoding, OpWriter, Version};
 
 use crate::bsdiff::{self, SharedSource};
 use crate::budget::{MAX_WHOLE_RATIO, MIN_WHOLE_SOURCE};
+use crate::counter::Counter;
 use crate::edit::{Edit, Step, Viewed};
 use crate::gram_index::Effort;
 use crate::options::{DiffOptions, Method};
@@ -268,7 +269,7 @@ fn trial_size(
     level: i32,
 ) -> Result<u64> {
     let encoding = Encoding { level, ..Encoding::default() };
-    let mut writer = OpWriter::new(Vec::new(), Version::V2, encoding)?;
+    let mut writer = OpWriter::new(Counter::default(), Version::V2, encoding)?;
     write_steps(&mut writer, None, steps, Pair::of(segment, source, layers), &mut Stats::default())?;
-    Ok(writer.finish()?.0.len() as u64)
+    Ok(writer.finish()?.0.bytes())
 }

@@ -22,8 +22,7 @@ pub(super) fn best(expanded: &Expanded, steps: &[Step], payload: Option<Vec<u8>>
     }
     let plain = trial_size(expanded, steps)?;
     let relocated = payload.and_then(|payload| relocate::smaller(payload, plain));
-    let trial = |payload: &Payload| relocate::compressed_size(&payload.bytes, relocate::TRIAL_LEVEL);
-    let size = relocated.as_ref().map_or(Some(plain), trial)?;
+    let size = relocated.as_ref().map_or(plain, |payload| payload.compressed_size);
     (size * SIXTEENTHS / 16 + recipes < expanded.encoded_size).then_some(relocated)
 }
 
