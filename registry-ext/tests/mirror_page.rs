@@ -17,10 +17,6 @@ use registry_ext::store::StoreRef;
 use serde_json::Value;
 use support::mirror::{TestMirror, bench, delta_and_recipe};
 
-async fn page(mirror: &TestMirror) -> String {
-    reqwest::get(format!("http://{}/", mirror.address)).await.unwrap().text().await.unwrap()
-}
-
 /// Asserts that a page is whole and readable in a browser.
 fn is_readable(page: &str, dir: &Path) {
     for width in WIDTHS {
@@ -67,10 +63,8 @@ async fn the_page_is_whole_and_readable_in_a_browser() {
         .await;
         mirror.pull(&bench, "v1").await.unwrap();
         mirror.pull(&bench, "v2").await.unwrap();
-        while !page(&mirror).await.contains("the registry has no such tag any more") {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let page = page(&mirror).await;
+        mirror.wait_for("the registry has no such tag any more").await;
+        let page = mirror.page().await;
         let outcome = if is_broken { "fetched: no delta makes it: " } else { "made of a delta" };
         let here = format!("here: {}", image.manifest.digest);
         for part in [outcome, "fetched: no delta of it is published", "saved by deltas", tags[1], &here] {

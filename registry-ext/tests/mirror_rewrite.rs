@@ -211,11 +211,7 @@ async fn what_is_prefetched_is_what_its_tag_will_give() {
         options.prefetch.tags.push(format!("{}:v2", bench.name()).parse().unwrap());
     })
     .await;
-    let page =
-        || async { reqwest::get(format!("http://{}/", mirror.address)).await.unwrap().text().await.unwrap() };
-    while !page().await.contains("here: ") {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    mirror.wait_for("here: ").await;
     let requests = bench.registry.take_requests();
     assert_eq!(asked_for(&requests, image.layers[1].digest.0), 0, "{requests:?}");
     mirror.pull(&bench, "v2").await.unwrap();

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use layer::{BlobDigest, Digest};
 use oci_spec::distribution::Reference;
+use tokio::time::timeout;
 
 use super::decide::decision;
 use super::login::Login;
@@ -27,6 +28,8 @@ use crate::{Error, Result};
 
 /// The time after which is looked again if a window has opened.
 const WINDOW_PAUSE: Duration = Duration::from_secs(20);
+/// The time after which is looked again if a blob came into the cache in another way, for a client.
+const CACHE_PAUSE: Duration = Duration::from_secs(5);
 
 /// The images that are fetched before anybody asks, and when and how fast.
 #[derive(Debug, Clone)]
@@ -249,12 +252,12 @@ async fn fetch_blob(
     let upstream = upstream.throttled(Arc::clone(&throttle));
     let (mut failure, mut is_made) = (None, false);
     if let Some(plan) = decision.rebuilt.get(&digest) {
-        failure = ended(rebuild(shared, &upstream, named, plan.clone())).await;
+        failure = ended(shared, digest, rebuild(shared, &upstream, named, plan.clone())).await;
         is_made = failure.is_none();
     }
     if !is_made {
         let reason = failure.take().map(|failure| format!("no delta makes it: {}", failure.one_line()));
-        failure = ended(download(shared, &upstream, named, digest, reason)).await;
+        failure = ended(shared, digest, download(shared, &upstream, named, digest, reason)).await;
     }
     shared.metrics.prefetched_bytes(&upstream.registry, throttle.taken());
     if is_cached(shared, digest).await? {
@@ -265,8 +268,15 @@ async fn fetch_blob(
 }
 
 /// Waits until a blob is made, and is in the cache. Returns the error of one that is not.
-async fn ended(mut receiver: Receiver) -> Option<Arc<Error>> {
-    while receiver.changed().await.is_ok() {}
+async fn ended(shared: &Shared, digest: BlobDigest, mut receiver: Receiver) -> Option<Arc<Error>> {
+    loop {
+        match timeout(CACHE_PAUSE, receiver.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => break,
+            Err(_) if is_cached(shared, digest).await.unwrap_or(false) => break,
+            Err(_) => {}
+        }
+    }
     match &*receiver.borrow() {
         Progress::Failed(failure) => Some(Arc::clone(failure)),
         Progress::Waiting | Progress::Growing { .. } => None,

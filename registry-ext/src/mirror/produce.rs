@@ -148,6 +148,9 @@ impl Drop for Production {
 impl Production {
     /// Downloads the blob and keeps it.
     async fn fetch(self, reason: Option<String>) {
+        if self.is_there().await {
+            return;
+        }
         match self.download().await {
             Ok(made) => {
                 let reason = reason.unwrap_or_else(|| self.reason());
@@ -159,6 +162,15 @@ impl Production {
                 self.fail(error);
             }
         }
+    }
+
+    /// Gives the blob that the cache has. Another production may have ended between the time at which the cache was asked
+    /// and the time at which this one began; no two begin after that, since a blob is kept before its production ends.
+    async fn is_there(&self) -> bool {
+        let (cache, digest) = (Arc::clone(&self.shared.cache), self.digest.0);
+        let Ok(Some(file)) = blocking(move || Ok(cache.open_blob(digest))).await else { return false };
+        self.give(&file, self.blob.size());
+        true
     }
 
     fn fail(&self, error: Error) {
@@ -179,6 +191,9 @@ impl Production {
 
     /// Makes the blob of a delta and keeps it.
     async fn rebuild(self, plan: &RebuildPlan) {
+        if self.is_there().await {
+            return;
+        }
         let (began, mut spent) = (Instant::now(), Spent::default());
         let budget = budget(&self.shared, &self.upstream, plan);
         let longest = budget.time_left();
@@ -256,12 +271,14 @@ impl Production {
         let writing = Arc::new(file.reopen().map_err(Error::io("open", file.path()))?);
         let mut written = 0;
         loop {
-            let chunk = gather(&mut stream).await?;
+            let chunk = tokio::select! {
+                chunk = gather(&mut stream) => chunk?,
+                () = self.sender.closed() => {
+                    return Err(Error::malformed(format!("blob {}", self.digest), "nobody waits for it"));
+                }
+            };
             if chunk.is_empty() {
                 break;
-            }
-            if self.sender.is_closed() {
-                return Err(Error::malformed(format!("blob {}", self.digest), "nobody waits for it"));
             }
             let (to, path, offset, grown) =
                 (Arc::clone(&writing), file.path().to_owned(), written, chunk.len() as u64);

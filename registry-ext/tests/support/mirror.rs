@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use layer::Digest;
 use registry_ext::discover::discover;
@@ -20,10 +21,14 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 use super::bench::Bench;
 use super::server::Switches;
 use super::{open, options};
+
+/// The time after which something that the page is waited for to say is taken for one that it never says.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A running mirror. It has ended once it is dropped, and writes no more to the directory of the bench.
 pub(crate) struct TestMirror {
@@ -90,6 +95,25 @@ impl TestMirror {
     /// Gets something, with a header.
     pub(crate) async fn get_with(&self, object: &str, header: (&str, &str)) -> Response {
         self.client.get(self.url(object)).header(header.0, header.1).send().await.unwrap()
+    }
+
+    /// The page for people.
+    pub(crate) async fn page(&self) -> String {
+        let page = self.client.get(format!("http://{}/", self.address)).send().await.unwrap();
+        page.text().await.unwrap()
+    }
+
+    /// Waits until the page says something.
+    pub(crate) async fn wait_for(&self, text: &str) {
+        let began = Instant::now();
+        loop {
+            let page = self.page().await;
+            if page.contains(text) {
+                return;
+            }
+            assert!(began.elapsed() < LONGEST_WAIT, "no {text:?}: {page}");
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Asks for the headers of something.
