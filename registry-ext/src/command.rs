@@ -5,6 +5,7 @@ mod context;
 mod list;
 mod measure;
 mod mirror;
+mod plan;
 mod prune;
 mod publish;
 mod pull;
@@ -40,6 +41,12 @@ pub(crate) fn run(args: Args) -> Result<u8> {
         let message = "a mirror is for many registries: give their credentials with --authfile";
         return Err(Misuse(message.into()).into());
     }
+    if matches!(&command, Command::Publish(publish) if publish.job.plan.is_some())
+        && args.common.username.is_some()
+    {
+        let message = "a plan is for many repositories: give their credentials with --authfile";
+        return Err(Misuse(message.into()).into());
+    }
     let context = Context::new(&args.common, command.first_image())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Two, since some steps block their thread while others go on.
@@ -53,7 +60,11 @@ pub(crate) fn run(args: Args) -> Result<u8> {
     }
     runtime.block_on(async {
         match &command {
-            Command::Publish(args) => publish::run(&context, args).await.map(|()| 0),
+            Command::Publish(args) => match &args.job.plan {
+                Some(plan) => plan::publish(&context, args, plan).await,
+                None => publish::run(&context, args).await.map(|()| 0),
+            },
+            Command::Plan(args) => plan::run(&context, args).await,
             Command::List(args) => list::run(&context, args).await.map(|()| 0),
             Command::Pull(args) => pull::run(&context, args).await.map(|()| 0),
             Command::Verify(args) => verify::run(&context, args).await,

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use delta_format::Version;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use layer::{DiffId, Digest, DigestWriter, MergeOptions, Spool, SpoolOptions};
+use layer::{BlobDigest, DiffId, Digest, DigestWriter, MergeOptions, Spool, SpoolOptions};
 use oci_spec::image::Descriptor;
 use tar_diff::{DiffOptions, Method};
 use tempfile::NamedTempFile;
@@ -90,7 +90,7 @@ pub(crate) struct DeltaCache {
     watch: Watch,
     downloads: ScratchDir,
     /// Layers whose blobs are kept.
-    kept: Mutex<HashSet<DiffId>>,
+    kept: Mutex<HashMap<DiffId, BlobDigest>>,
     spools: Mutex<HashMap<DiffId, Spool>>,
     deltas: Mutex<HashMap<DeltaJob, Delta>>,
     /// Deltas that cannot be made, and why.
@@ -157,7 +157,22 @@ impl DeltaCache {
     /// Keeps the blobs of these layers once they are fetched.
     pub(crate) fn keep<'l>(&self, layers: impl IntoIterator<Item = &'l ImageLayer>) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend(layers.into_iter().map(|layer| layer.diff_id));
+        kept.extend(layers.into_iter().map(|layer| (layer.diff_id, layer.digest)));
+    }
+
+    /// Forgets all layers but these, and the deltas that make or read others.
+    pub(crate) fn keep_only(&self, layers: &HashSet<DiffId>) {
+        self.spools.lock().unwrap_or_else(PoisonError::into_inner).retain(|layer, _| layers.contains(layer));
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|layer, blob| {
+            let is_kept = layers.contains(layer);
+            if !is_kept {
+                // It need not be there; what cannot be removed goes with the directory.
+                let _ = std::fs::remove_file(self.dir().join(hex(blob.0)));
+            }
+            is_kept
+        });
+        let mut deltas = self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
+        deltas.retain(|job, _| layers.contains(&job.new) && job.old.iter().all(|old| layers.contains(old)));
     }
 
     /// The file of a layer's blob. It is fetched again unless it was [kept](Self::keep).
@@ -205,7 +220,7 @@ impl DeltaCache {
         let options =
             SpoolOptions { temp_dir: self.options.temp_dir.clone(), max_size: self.options.max_layer_size };
         let diff_id = layer.diff_id;
-        let is_kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).contains(&diff_id);
+        let is_kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&diff_id);
         let is_passing = path.starts_with(self.dir()) && !is_kept;
         let spool = blocking(move || {
             let spool = Spool::open_blob_as(format!("layer {diff_id}"), &path, &options)?;

@@ -8,6 +8,7 @@
 //!   takes the best, and is pure.
 //! - A [`Puller`] gets an image: what is here stays, what has a delta is rebuilt from it, the rest is
 //!   fetched. It compares each layer with its diff_id, and never fails because of a delta.
+//! - A [`plan`] says which images of a repository deserve deltas, and shares the work among jobs.
 //! - A [`Verifier`], a [`Pruner`] and a [`Measurer`] check, remove and weigh deltas.
 //! - [`blob_recipe`] makes the compressed blob of a layer of its tar, bit for bit.
 //! - [`scratch`] has the temporary directories; a program that is told to end removes them all.
@@ -50,6 +51,7 @@ pub mod measure;
 #[cfg(feature = "mirror")]
 pub mod mirror;
 pub mod oci;
+pub mod plan;
 pub mod prune;
 pub mod publish;
 pub mod pull;
@@ -67,6 +69,7 @@ pub mod watch;
 pub use cost::Prefer;
 pub use error::{Error, Result};
 pub use measure::Measurer;
+pub use plan::Planner;
 pub use prune::Pruner;
 pub use publish::Publisher;
 pub use pull::Puller;

@@ -77,6 +77,11 @@ impl<'p> Publisher<'p> {
         }
     }
 
+    /// Returns the repository that deltas are published in.
+    pub const fn repository(&self) -> &'p Repository {
+        self.to
+    }
+
     /// Adds an old image. There are deltas from each platform of it to the same platform of the new one.
     #[must_use]
     pub fn old(mut self, images: &'p Images) -> Self {
@@ -147,6 +152,11 @@ impl<'p> Publisher<'p> {
     /// for the platform of a new one.
     pub async fn publish(self) -> Result<PublishReport> {
         let cache = DeltaCache::new(&self.options, &self.watch)?;
+        self.publish_from(&cache).await
+    }
+
+    /// The same as [`publish`](Self::publish), with layers and deltas that may be there from other updates.
+    pub(crate) async fn publish_from(self, cache: &DeltaCache) -> Result<PublishReport> {
         let mut report = PublishReport::default();
         let mut has_pair = false;
         for target in &self.new.images {
@@ -155,8 +165,7 @@ impl<'p> Publisher<'p> {
             has_pair |= !old.is_empty();
             let found = if self.force { Discovery::default() } else { discover(self.to, target).await };
             found.warnings.iter().for_each(|warning| self.watch.warn(warning));
-            let mut of_image =
-                ImagePublisher { publisher: &self, target, cache: &cache, found, report: &mut report };
+            let mut of_image = ImagePublisher { publisher: &self, target, cache, found, report: &mut report };
             of_image.publish(&self.without_target(old, target)).await?;
         }
         if !has_pair && !self.new.images.is_empty() && !self.old.is_empty() {

@@ -15,7 +15,7 @@ use crate::store::OciLayout;
 use crate::{Error, Result};
 
 /// A repository.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Repository {
     /// On a registry.
     Registry(Arc<registry::Client>),

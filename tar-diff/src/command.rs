@@ -5,11 +5,13 @@ mod check;
 mod diff;
 mod explain;
 mod figures;
+mod merge;
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
 
 pub(crate) use args::Args;
+use args::Subcommand;
 
 /// Runs what the arguments ask for.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -18,7 +20,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     cli::on_interrupt(|| ()).context("cannot watch for signals")?;
     match &args.command {
-        Some(command) => explain::run(command),
+        Some(Subcommand::Explain(args)) => explain::run(args),
+        Some(Subcommand::Merge(args)) => merge::run(args),
         None => diff::run(args),
     }
 }

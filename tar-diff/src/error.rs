@@ -24,6 +24,14 @@ pub enum Error {
     /// The temporary file of decoded files could not be made or written.
     #[error("cannot keep decoded files in a temporary file")]
     Store(#[source] std::io::Error),
+    /// Two deltas cannot be merged into one.
+    #[error("the {delta} delta cannot be merged: {reason}")]
+    CannotMerge {
+        /// The one that stands in the way: `first` or `second`.
+        delta: &'static str,
+        /// The reason.
+        reason: String,
+    },
     /// The finished delta cannot be applied.
     #[error("the delta does not rebuild the new layer")]
     Verify(#[source] tar_patch::Error),

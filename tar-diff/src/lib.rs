@@ -16,6 +16,7 @@
 //! `budget.rs` bounds what that takes of memory, and `meter.rs` tells how far it is.
 //!
 //! [`verify`] applies the finished delta to the old layers, so that a wrong one is never published.
+//! [`merge()`] makes one delta of two that follow each other, without the layers.
 //! The crate `explain` tells which files the bytes of a delta go to, and why.
 //!
 //! ```
@@ -47,6 +48,7 @@ mod fingerprint;
 mod gear;
 mod gram_index;
 mod matching;
+mod merge;
 mod meter;
 mod options;
 mod plan;
@@ -72,6 +74,7 @@ use meter::Meter;
 #[cfg(feature = "clap")]
 pub use diff_args::DiffArgs;
 pub use error::{Error, Result};
+pub use merge::{DeltaMergeOptions, MergeStats, merge};
 pub use options::{DiffOptions, Method, Preset};
 pub use stats::{Count, Reduced, Stats};
 pub use verify::{verify, verify_watched};

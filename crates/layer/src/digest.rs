@@ -39,6 +39,14 @@ impl serde::Serialize for Digest {
     }
 }
 
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl fmt::Display for Digest {
     /// Writes `sha256:` and 64 hex digits, as the OCI image specification spells digests.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -86,7 +86,8 @@ pub fn entries_for(index: &ImageIndex, target: Digest) -> Vec<Descriptor> {
 }
 
 /// The index with exactly one entry for `target`: the delta manifest with these bytes, in the place
-/// of the first that was there. `None` removes the target.
+/// of the first that was there, or else before the targets with larger digests, so that publishers who work at one time
+/// write the same index in any order. `None` removes the target.
 pub fn with_entry(index: &ImageIndex, target: Digest, manifest: Option<&[u8]>) -> ImageIndex {
     let entry = manifest.map(|bytes| {
         let entry = descriptor_of(MediaType::ImageManifest.as_ref(), bytes);
@@ -94,7 +95,9 @@ pub fn with_entry(index: &ImageIndex, target: Digest, manifest: Option<&[u8]>) -
     });
     let mut manifests = index.manifests().clone();
     let is_target = |entry: &Descriptor| digest_annotation(entry, ANNOTATION_TARGET) == Some(target);
-    let place = manifests.iter().position(is_target).unwrap_or(manifests.len());
+    let is_after = |entry: &Descriptor| digest_annotation(entry, ANNOTATION_TARGET) > Some(target);
+    let place = manifests.iter().position(is_target).or_else(|| manifests.iter().position(is_after));
+    let place = place.unwrap_or(manifests.len());
     manifests.retain(|entry| !is_target(entry));
     if let Some(entry) = entry {
         manifests.insert(place, entry);

@@ -3,6 +3,7 @@
 mod line;
 mod mirror;
 mod operands;
+mod plan;
 mod readers;
 
 use std::num::NonZeroUsize;
@@ -20,6 +21,7 @@ use line::LineArgs;
 pub(crate) use mirror::{ClientArg, ConfigureArgs, MirrorArgs, MirrorCommand, PrefetchArgs};
 pub(crate) use operands::Measured;
 use operands::image;
+pub(crate) use plan::{JobArgs, PlanArgs};
 use readers::ReadersArgs;
 
 const AFTER_HELP: &str = "\
@@ -33,6 +35,8 @@ Examples:
   registry-ext pull registry.example/app:v2 --into oci:/var/lib/app
   registry-ext pull registry.example/app:v2 --into tree:/srv/app
   registry-ext prune registry.example/app:v2 --keep registry.example/app:v1
+  registry-ext plan registry.example/app --output plan.json
+  registry-ext publish --plan plan.json --job 1/4
   registry-ext mirror --source containers-storage: --upstream registry.example
 
 Exit status:
@@ -67,6 +71,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Make deltas to an image, prove them, and publish those that save something
     Publish(PublishArgs),
+    /// Show which images of repositories deserve deltas by a policy, and why
+    Plan(PlanArgs),
     /// Show the deltas to an image, and the share that each saves
     List(ListArgs),
     /// Pull an image, as deltas where they save bytes
@@ -83,12 +89,13 @@ pub(crate) enum Command {
 
 impl Command {
     /// The image that credentials given on the command line are for.
-    pub(crate) const fn first_image(&self) -> Option<&ImageRef> {
+    pub(crate) fn first_image(&self) -> Option<&ImageRef> {
         Some(match self {
             Self::Publish(args) => match &args.to {
                 Some(to @ ImageRef::Registry(_)) => to,
-                _ => &args.new,
+                _ => return args.new.as_ref(),
             },
+            Self::Plan(args) => return args.repositories.first(),
             Self::List(args) => &args.image,
             Self::Pull(args) => &args.image,
             Self::Verify(args) => &args.image,
@@ -169,8 +176,10 @@ impl MakeArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct PublishArgs {
     /// The new image
-    #[arg(value_name = "REF_NEW", value_parser = image)]
-    pub(crate) new: ImageRef,
+    #[arg(value_name = "REF_NEW", value_parser = image, required_unless_present = "plan")]
+    pub(crate) new: Option<ImageRef>,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
     /// An old image that may be installed somewhere; may be given several times
     #[arg(long, value_name = "REF_OLD", value_parser = image)]
     pub(crate) from: Vec<ImageRef>,
@@ -259,6 +268,9 @@ pub(crate) struct PruneArgs {
     /// Deltas from this image stay; may be given several times
     #[arg(long, value_name = "REF_OLD", value_parser = image)]
     pub(crate) keep: Vec<ImageRef>,
+    /// Keep the deltas that the policy in FILE wants, and remove all others of the repository
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "all"])]
+    pub(crate) policy: Option<PathBuf>,
     /// Look at the deltas to every image of the repository, also to images that are gone
     #[arg(long)]
     pub(crate) all: bool,
@@ -308,6 +320,9 @@ mod tests {
             "publish h/a:v2 --from h/a:v1 --from oci:x:v0 --for flatpak --plain-http",
             "publish oci:x:v2 --from oci:x:v1 --to oci-archive:d.tar --json",
             "publish h/a:v2 --from h/a:v1 --for registry-ext,oci-delta --exact",
+            "publish --plan plan.json --job 2/4 --for oci-delta",
+            "plan h/a h/b --policy p.toml --previous old.json --output plan.json --json",
+            "prune h/a --policy p.toml --dry-run",
             "list h/a:v2 --plain-http=false --platform linux/arm64/v8",
             "pull h/a:v2 --into oci:x --exact --prefer size --line 100 --verify-key cosign.pub",
             "pull h/a:v2 --into tree:x --source tree:/ --source containers-storage: --source docker: --source containerd:/srv/c",
@@ -326,6 +341,10 @@ mod tests {
         // A first release has no old image.
         assert!(Args::try_parse_from(["registry-ext", "publish", "h/a:v2"]).is_ok());
         assert!(Args::try_parse_from(["registry-ext", "list", "h/a", "--username", "x"]).is_err());
+        for line in ["publish", "publish h/a:v2 --plan p", "publish --job 1/2", "plan"] {
+            let args = ["registry-ext"].into_iter().chain(line.split(' '));
+            assert!(Args::try_parse_from(args).is_err(), "{line}");
+        }
         for line in [
             "configure podman --write --remove",
             "--cache-size 1 configure docker",

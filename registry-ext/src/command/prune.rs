@@ -5,9 +5,9 @@ use std::io::{self, BufRead, IsTerminal};
 use anyhow::{Context as _, Result};
 use cli::{Misuse, Text};
 use layer::Digest;
-use registry_ext::Pruner;
 use registry_ext::prune::{PruneReport, targets};
 use registry_ext::repository::Repository;
+use registry_ext::{Planner, Pruner};
 use serde::Serialize;
 
 use super::args::{PruneArgs, short};
@@ -15,15 +15,21 @@ use super::context::Context;
 use super::print_json;
 
 #[derive(Debug, Serialize)]
-struct Pruned {
-    target: String,
+pub(super) struct Pruned {
+    pub(super) target: String,
     dry_run: bool,
     #[serde(flatten)]
-    report: PruneReport,
+    pub(super) report: PruneReport,
 }
 
 pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     let repository = context.open(&args.image)?;
+    if let Some(policy) = &args.policy {
+        let policy = super::plan::policy(Some(policy))?;
+        let planner = super::plan::planner(context, &policy);
+        let pruned = by_policy(&planner, &repository, args.dry_run).await?;
+        return finish(context, args, pruned);
+    }
     let mut pruner = Pruner::new(&repository).dry_run(args.dry_run);
     for keep in &args.keep {
         pruner = context.images(keep, None).await?.images.iter().fold(pruner, Pruner::keep);
@@ -42,6 +48,28 @@ pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         let report = pruner.prune(target).await?;
         pruned.push(Pruned { target: target.to_string(), dry_run: args.dry_run, report });
     }
+    finish(context, args, pruned)
+}
+
+/// Removes the deltas of a repository that a policy does not want, or tells of them.
+pub(super) async fn by_policy(
+    planner: &Planner<'_>,
+    repository: &Repository,
+    dry_run: bool,
+) -> Result<Vec<Pruned>> {
+    let wanted = planner.retention(repository).await?;
+    let mut pruned = Vec::new();
+    for target in targets(repository).await? {
+        let kept = wanted.get(&target).into_iter().flatten();
+        let pruner = kept.fold(Pruner::new(repository).dry_run(dry_run), Pruner::keep);
+        let report = pruner.prune(target).await?;
+        pruned.push(Pruned { target: target.to_string(), dry_run, report });
+    }
+    Ok(pruned)
+}
+
+/// Tells of what was removed.
+fn finish(context: &Context, args: &PruneArgs, mut pruned: Vec<Pruned>) -> Result<()> {
     let unread: usize = pruned.iter().map(|pruned| pruned.report.unread).sum();
     if unread > 0 {
         context.warn(&format!(
@@ -51,7 +79,7 @@ pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         ));
     }
     let looked_at = pruned.len();
-    if args.all {
+    if args.all || args.policy.is_some() {
         // Most images have no deltas.
         pruned.retain(|pruned| pruned.report.removes() || pruned.report.kept > 0);
     }

@@ -20,7 +20,8 @@ use super::print_json;
 use super::table::{Table, percent};
 
 pub(super) async fn run(context: &Context, args: &PublishArgs) -> Result<()> {
-    let new = context.images(&args.new, args.platform.as_ref()).await?;
+    let Some(name) = &args.new else { anyhow::bail!("there is no new image") };
+    let new = context.images(name, args.platform.as_ref()).await?;
     let mut old = Vec::new();
     for from in &args.from {
         match context.images(from, args.platform.as_ref()).await {
@@ -36,7 +37,7 @@ pub(super) async fn run(context: &Context, args: &PublishArgs) -> Result<()> {
             "there is no old image, so nothing is published: name the images that hosts run with --from",
         );
     }
-    let target = args.to.as_ref().unwrap_or(&args.new);
+    let target = args.to.as_ref().unwrap_or(name);
     let report = match target {
         ImageRef::Registry(_) => publish(context, args, &old, &new, &context.open(target)?).await?,
         ImageRef::Layout(layout) => {
@@ -72,15 +73,18 @@ async fn publish(
     let mut options = args.make.options(&context.temp_dir);
     // cfsctl reads a layout of a single artifact alone.
     options.sees_through &= matches!(to, Repository::Registry(_)) || args.make.readers.names_registry_ext();
-    let publisher = Publisher::new(to, new)
-        .options(context.make_options(options))
+    let publisher = configured(args, to, Publisher::new(to, new)).options(context.make_options(options));
+    old.iter().fold(publisher.watch(&context.watch), Publisher::old).publish().await
+}
+
+/// Sets the options that the arguments have, but not those for making deltas.
+pub(super) fn configured<'p>(args: &PublishArgs, to: &Repository, publisher: Publisher<'p>) -> Publisher<'p> {
+    publisher
         .delta_index(args.make.readers.max_layers() > 0)
         .delta_index_max_layers(args.make.readers.max_layers())
         .artifact(args.make.readers.artifact())
         .recipes(recipes(args, to))
         .force(args.force)
-        .watch(&context.watch);
-    old.iter().fold(publisher, Publisher::old).publish().await
 }
 
 /// Returns the layers of which recipes are published. A layout, which may hold a single artifact for clients that

@@ -24,6 +24,8 @@ Examples:
       Figures for machines.
   tar-diff explain delta.tardiff new.tar.gz old.tar.gz
       Which files cost most, and why.
+  tar-diff merge v1-v2.tardiff v2-v3.tardiff v1-v3.tardiff
+      One delta of two, without the layers.
 
 Layers may be plain tars or compressed with gzip, bzip2, xz or zstd; the names do not matter.
 Flags may be spelled as in the Go tool: -compression-level 9, -source-prefix=usr/.
@@ -42,12 +44,12 @@ layers, or exists and is no delta.";
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     disable_help_subcommand = true,
-    override_usage = "tar-diff [OPTIONS] <OLD>... <NEW> <OUT>\n       tar-diff explain [OPTIONS] <DELTA> <NEW> [OLD]...",
+    override_usage = "tar-diff [OPTIONS] <OLD>... <NEW> <OUT>\n       tar-diff explain [OPTIONS] <DELTA> <NEW> [OLD]...\n       tar-diff merge [OPTIONS] <FIRST> <SECOND> <OUT>",
     after_long_help = EXAMPLES
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
-    pub(crate) command: Option<super::explain::Subcommand>,
+    pub(crate) command: Option<Subcommand>,
     /// Old layers from the lowest up, the new layer, and the delta
     #[arg(value_names = ["OLD", "NEW", "OUT"], num_args = 3.., required = true)]
     pub(crate) paths: Vec<PathBuf>,
@@ -91,6 +93,26 @@ pub(crate) struct Args {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) generate: cli::generate::GenerateArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Subcommand {
+    /// Show which files cost most in a delta, and why
+    #[command(after_help = super::explain::AFTER_HELP)]
+    Explain(super::explain::ExplainArgs),
+    /// Make one delta of two that follow each other, without the layers
+    #[command(after_help = super::merge::AFTER_HELP)]
+    Merge(super::merge::MergeArgs),
+}
+
+impl Subcommand {
+    /// The directory for temporary files.
+    pub(crate) fn temp_dir(&self) -> PathBuf {
+        match self {
+            Self::Explain(args) => args.temp_dir(),
+            Self::Merge(args) => args.temp_dir(),
+        }
+    }
 }
 
 /// A version of the delta format.

@@ -15,18 +15,12 @@ use cli::{Misuse, Output, Text};
 use layer::{Spool, SpoolOptions};
 
 use super::check;
-use args::ExplainArgs;
-pub(crate) use args::Subcommand;
+pub(crate) use args::{AFTER_HELP, ExplainArgs};
 
 const ORDER: &str = "tar-diff explain takes DELTA NEW [OLD...], in this order";
 
 /// Runs what the arguments ask for.
-pub(super) fn run(command: &Subcommand) -> Result<()> {
-    let Subcommand::Explain(args) = command;
-    explain(args)
-}
-
-fn explain(args: &ExplainArgs) -> Result<()> {
+pub(super) fn run(args: &ExplainArgs) -> Result<()> {
     check::delta(&args.delta, ORDER)?;
     check::layers(args.layers(), ORDER)?;
     if let Some(page) = &args.html

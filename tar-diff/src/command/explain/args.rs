@@ -5,21 +5,6 @@ use std::path::PathBuf;
 /// Files that are shown unless told otherwise.
 const DEFAULT_TOP: usize = 20;
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Subcommand {
-    /// Show which files cost most in a delta, and why
-    #[command(after_help = AFTER_HELP)]
-    Explain(ExplainArgs),
-}
-
-impl Subcommand {
-    /// The directory for temporary files.
-    pub(crate) fn temp_dir(&self) -> PathBuf {
-        let Self::Explain(args) = self;
-        args.temp_dir()
-    }
-}
-
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExplainArgs {
     /// The delta; `-` is stdin
@@ -66,7 +51,7 @@ impl ExplainArgs {
     }
 }
 
-const AFTER_HELP: &str = "\
+pub(crate) const AFTER_HELP: &str = "\
 Examples:
   tar-diff explain delta.tardiff new.tar.gz old.tar.gz
   tar-diff explain --html page.html --top 100 delta.tardiff new.tar.gz old.tar.gz

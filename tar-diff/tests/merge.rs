@@ -1,0 +1,161 @@
+//! A merged delta does what the two deltas do, one after the other.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
+
+use std::num::NonZeroUsize;
+
+use assert_cmd::Command;
+use delta_format::{Encoding, OpWriter, SourcePath, Version};
+use fixtures::{Corpus, Ending, LayerBuilder, random_layers, seeds};
+use layer::{Spool, SpoolOptions};
+use tar_diff::{DeltaMergeOptions, DiffOptions, Error, diff, merge, verify};
+use tempfile::TempDir;
+
+fn spool(bytes: &[u8]) -> Spool {
+    Spool::read("layer".into(), bytes, &SpoolOptions::default()).unwrap()
+}
+
+fn delta(old: &[u8], new: &[u8], options: &DiffOptions) -> Vec<u8> {
+    diff(&[spool(old)], &spool(new), options, Vec::new(), &|_| ()).unwrap().0
+}
+
+fn options() -> DiffOptions {
+    DiffOptions { level: 3, jobs: NonZeroUsize::MIN, ..DiffOptions::default() }
+}
+
+fn merged(first: &[u8], second: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut options = DeltaMergeOptions::default();
+    options.level = 3;
+    merge(first, second, &options, Vec::new()).map(|(merged, stats)| {
+        assert_eq!(stats.copied + stats.added + stats.literal, stats.target_size);
+        merged
+    })
+}
+
+/// Three versions of an archive of many files.
+fn versions(seed: u64) -> [Vec<u8>; 3] {
+    let corpus = Corpus { seed, files: 40, mean_size: 8 << 10, ..Corpus::default() };
+    let (first, second) = corpus.pair();
+    // What changed goes back, and something else changes.
+    let mut third = first.clone();
+    for at in (5000..third.len() - 2000).step_by(40_000) {
+        // Of the content of a file, if it is no header.
+        if third[at..at + 600].iter().all(|byte| *byte != 0) {
+            third[at] ^= 1;
+        }
+    }
+    [first, second, third]
+}
+
+#[test]
+fn a_merged_delta_makes_the_last_layer_of_the_first() {
+    for seed in 0..12 {
+        let [v1, v2, v3] = versions(seed);
+        let (first, second) = (delta(&v1, &v2, &options()), delta(&v2, &v3, &options()));
+        let merged = merged(&first, &second).unwrap();
+        verify(merged.as_slice(), &[spool(&v1)], &spool(&v3), &options().merge).unwrap();
+        assert!(merged.len() < v3.len() / 4, "{} of {}", merged.len(), v3.len());
+    }
+}
+
+#[test]
+fn deltas_of_any_layers_can_be_merged() {
+    for seed in seeds(150) {
+        let (one, other) = (random_layers(seed), random_layers(seed.wrapping_add(1)));
+        let (v1, v2, v3) = (&one.new, &one.old[0], &other.new);
+        let (first, second) = (delta(v1, v2, &options()), delta(v2, v3, &options()));
+        let merged = merged(&first, &second).unwrap_or_else(|error| panic!("{seed}: {error:?}"));
+        verify(merged.as_slice(), &[spool(v1)], &spool(v3), &options().merge)
+            .unwrap_or_else(|error| panic!("{seed}: {error:?}"));
+    }
+}
+
+#[test]
+fn a_chain_of_deltas_is_merged_to_one() {
+    let mut layers = Vec::new();
+    for version in 0..6_u8 {
+        let mut layer = LayerBuilder::new();
+        let mut content = fixtures::Rng::new(1).bytes(60_000);
+        content[usize::from(version) * 9000..][..700].fill(version);
+        layer.file("a", &content).file("b", [version; 10]);
+        layers.push(layer.finish(Ending::Normal));
+    }
+    let mut chain = delta(&layers[0], &layers[1], &options());
+    for pair in layers[1..].windows(2) {
+        chain = merged(&chain, &delta(&pair[0], &pair[1], &options())).unwrap();
+    }
+    verify(chain.as_slice(), &[spool(&layers[0])], &spool(&layers[5]), &options().merge).unwrap();
+    assert!(chain.len() < 4000, "{}", chain.len());
+}
+
+#[test]
+fn what_cannot_be_merged_is_said() {
+    let layer = |path: &str| {
+        let mut layer = LayerBuilder::new();
+        layer.file(path, [7; 1000]);
+        layer.finish(Ending::Normal)
+    };
+    let reason = |first: &[u8], second: &[u8]| match merged(first, second) {
+        Err(Error::CannotMerge { delta, reason }) => format!("{delta}: {reason}"),
+        other => panic!("{other:?}"),
+    };
+    let first = delta(&layer("a"), &layer("b"), &options());
+    let of_another = delta(&layer("a"), &layer("c"), &options());
+    assert!(reason(&first, &of_another).starts_with("second: it reads `a`"));
+    let zstd = DiffOptions { method: tar_diff::Method::Zstd, ..options() };
+    let mut near = layer("a");
+    near[600] = 1;
+    let tardf2 = delta(&layer("a"), &near, &zstd);
+    assert!(reason(&tardf2, &first).contains("first: it is a tardf2"));
+    let handmade = |ops: &dyn Fn(&mut OpWriter<Vec<u8>>)| {
+        let mut writer = OpWriter::new(Vec::new(), Version::V1, Encoding::default()).unwrap();
+        ops(&mut writer);
+        writer.finish().unwrap().0
+    };
+    let path = SourcePath::new(b"a").unwrap();
+    // The middle tar is a copy of a file: only the old layer has its headers.
+    let copied = handmade(&|writer| writer.copy(&path, 0, 10_240).unwrap());
+    assert!(
+        reason(&copied, &first).contains("the headers of the middle tar") || merged(&copied, &first).is_err()
+    );
+    let beyond = handmade(&|writer| writer.copy(&SourcePath::new(b"b").unwrap(), 900, 200).unwrap());
+    assert!(reason(&first, &beyond).contains("behind the end of a file"));
+    let huge = handmade(&|writer| writer.copy(&path, 0, 1 << 40).unwrap());
+    assert!(reason(&huge, &first).contains("the middle layer has over"));
+    let mut small = DeltaMergeOptions::default();
+    small.memory = 100;
+    let refused = merge(first.as_slice(), first.as_slice(), &small, Vec::new()).unwrap_err();
+    assert!(refused.to_string().contains("of memory"), "{refused}");
+    assert!(merged(b"no delta", &first).is_err());
+    assert!(merged(&first, &first[..first.len() - 3]).is_err());
+}
+
+#[test]
+fn the_command_merges_files() {
+    let dir = TempDir::new().unwrap();
+    let [v1, v2, v3] = versions(3);
+    for (name, bytes) in [
+        ("v1.tar", &v1),
+        ("v3.tar", &v3),
+        ("12.tardiff", &delta(&v1, &v2, &options())),
+        ("23.tardiff", &delta(&v2, &v3, &options())),
+    ] {
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let run = |line: &str| {
+        let mut command = Command::cargo_bin("tar-diff").unwrap();
+        command.current_dir(dir.path()).args(line.split(' ')).assert()
+    };
+    let json = run("merge 12.tardiff 23.tardiff 13.tardiff --json --level 3").success();
+    let figures: serde_json::Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
+    let made = std::fs::read(dir.path().join("13.tardiff")).unwrap();
+    assert_eq!(figures["delta_size"].as_u64(), Some(made.len() as u64));
+    assert_eq!(figures["target_size"].as_u64(), Some(v3.len() as u64));
+    verify(made.as_slice(), &[spool(&v1)], &spool(&v3), &options().merge).unwrap();
+    run("merge 12.tardiff v3.tar 13.tardiff").code(2);
+    run("merge 12.tardiff 23.tardiff 12.tardiff").code(2);
+    let cut = std::fs::read(dir.path().join("23.tardiff")).unwrap();
+    std::fs::write(dir.path().join("cut.tardiff"), &cut[..cut.len() / 2]).unwrap();
+    run("merge 12.tardiff cut.tardiff out").code(1);
+    assert!(!dir.path().join("out").exists(), "nothing is half written");
+}
