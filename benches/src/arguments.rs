@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use benches::Pair;
+use benches::fleet::Assumptions;
 use clap::{Args, Parser};
 
 /// What layer deltas cost, beside the tools of others
@@ -89,6 +90,15 @@ pub(crate) enum Subcommand {
     PullTimes {
         /// The figures, a line of JSON for each pull
         figures: PathBuf,
+        /// Write the picture here
+        #[arg(long, value_name = "FILE")]
+        picture: Option<PathBuf>,
+    },
+    /// Calculate, on paper, the cost of deltas for an organisation by the number of releases that they lead from
+    #[command(after_help = "Example:\n  benches fleet --hosts 20 --prompt 0.3 --picture fleet.svg")]
+    Fleet {
+        #[command(flatten)]
+        assumptions: Assumptions,
         /// Write the picture here
         #[arg(long, value_name = "FILE")]
         picture: Option<PathBuf>,

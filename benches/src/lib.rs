@@ -17,6 +17,7 @@ pub mod applying;
 mod chart;
 mod error;
 mod figures;
+pub mod fleet;
 pub mod growth;
 pub mod guard;
 pub mod html;

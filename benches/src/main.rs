@@ -17,7 +17,7 @@ use benches::growth;
 use benches::launch::{Launcher, launch};
 use benches::report::{PairReport, Report};
 use benches::tools::{self, Tool};
-use benches::{Error, Measurement, Pair, guard, html, picture, pull_times, reference, table};
+use benches::{Error, Measurement, Pair, fleet, guard, html, picture, pull_times, reference, table};
 use clap::Parser;
 use serde::Serialize;
 use tempfile::TempDir;
@@ -53,6 +53,15 @@ fn run(command: Subcommand) -> Result<()> {
                     .with_context(|| format!("cannot write {}", path.display()))?;
             }
             io::stdout().write_all(pull_times::markdown(&pulls).as_bytes()).context("cannot write the table")
+        }
+        Subcommand::Fleet { assumptions, picture } => {
+            let choices = assumptions.choices();
+            if let Some(path) = picture {
+                fs::write(&path, fleet::svg(&choices))
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            let table = fleet::markdown(&assumptions, &choices);
+            io::stdout().write_all(table.as_bytes()).context("cannot write the table")
         }
         Subcommand::Guard => {
             let counted = guard::write(&env::current_exe()?)?;

@@ -6,6 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use benches::fleet::{self, Assumptions};
+
 /// Texts of the system within messages.
 const OF_THE_SYSTEM: [&str; 2] = ["Connection refused", "No space left on device"];
 /// Directories with documents, beside the root of the repository.
@@ -118,4 +120,12 @@ fn the_report_of_the_picture_names_no_machine() {
     for place in ["/tmp", "/home", "/root", "/work"] {
         assert!(!report.contains(place), "{place}");
     }
+}
+
+#[test]
+fn the_guide_for_fleets_has_the_table_that_the_command_prints() {
+    let guide = fs::read_to_string(root().join("docs/fleet.md")).unwrap();
+    let assumptions = Assumptions::default();
+    let table = fleet::markdown(&assumptions, &assumptions.choices());
+    assert!(guide.contains(&table), "put this into docs/fleet.md:\n{table}");
 }

@@ -6,7 +6,7 @@ set -euo pipefail
 
 "$(dirname "$0")/../../.ci/apt-install" \
     buildah curl dbus docker-registry flatpak fuse-overlayfs iproute2 jq libssl-dev \
-    ostree pkg-config podman python3 skopeo
+    munge ostree pkg-config podman python3 skopeo slurm-wlm
 
 if [[ ${1:-} == composefs ]] && ! command -v cfsctl >/dev/null; then
     nice cargo install composefs-ctl --version 0.9.4
