@@ -1,0 +1,98 @@
+//! The encoders of Go make the same bytes here as there: digests of what real ones made.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fmt::Write;
+
+use recode::{Codec, Recipe, encode, recipe};
+use sha2::{Digest, Sha256};
+
+/// Sizes of plain bytes: all of them, whole chunks, and the ends that are coded in ways of their own.
+const SIZES: [usize; 17] = [
+    usize::MAX,
+    0,
+    1,
+    16,
+    17,
+    32,
+    33,
+    127,
+    128,
+    129,
+    131_070,
+    131_080,
+    131_090,
+    131_110,
+    131_190,
+    131_198,
+    400_000,
+];
+
+/// Number in recipes, and the digest of the streams of all sizes, one behind the other, by compress/flate of the
+/// version of Go and the level.
+const ENCODERS: [(u8, &str, &str); 3] = [
+    (22, "go1.27.0, level 6", "bf09427cca58a0fb"),
+    (17, "go1.27.0, level 1", "c4b9389669ed9a9a"),
+    (33, "go1.26.0, level 1", "f0e40bebcef273dd"),
+];
+
+/// Source code, a log and zeros, noise that is stored, and letters for which Huffman codes are all that helps.
+fn contents() -> Vec<u8> {
+    let mut rng = fixtures::Rng::new(20);
+    let code = fixtures::contents::source_code(&mut rng, 300_000);
+    let letters: Vec<u8> =
+        (0..150_000).map(|_| rng.pick(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGH")).collect();
+    let noise = rng.bytes(150_000);
+    let log = fixtures::contents::log(&mut rng, 100_000);
+    [&code[..], &letters, &noise, &vec![0; 200_000], &log, &code[..200_000]].concat()
+}
+
+/// The recipe of a stream that an encoder makes without corrections.
+fn of_number(number: u8, mut size: usize) -> Vec<u8> {
+    let mut bytes = vec![6, number];
+    while size >= 0x80 {
+        bytes.push(size.to_le_bytes()[0] | 0x80);
+        size >>= 7;
+    }
+    bytes.push(size.to_le_bytes()[0]);
+    bytes
+}
+
+/// Makes the stream of an encoder. Its size is not known before: the output tells by ending too early.
+fn stream(number: u8, plain: &[u8]) -> Vec<u8> {
+    let (mut size, mut made) = (0, Vec::new());
+    loop {
+        made.clear();
+        let parsed = Recipe::parse(&of_number(number, size)).unwrap();
+        if encode(&parsed, &mut { plain }, plain.len() as u64, &mut made).is_ok() {
+            return made;
+        }
+        size = if size == 0 { plain.len() + 100 } else { made.len() };
+    }
+}
+
+#[test]
+fn streams_are_those_of_go() {
+    let contents = contents();
+    for (number, name, expected) in ENCODERS {
+        let mut hash = Sha256::new();
+        for size in SIZES {
+            hash.update(stream(number, &contents[..size.min(contents.len())]));
+        }
+        let digest = hash.finalize()[..8].iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        });
+        assert_eq!(digest, expected, "{name}");
+    }
+}
+
+#[test]
+fn the_recipe_of_a_stream_of_go_is_its_number_and_size() {
+    let contents = contents();
+    for (number, name, _) in ENCODERS {
+        let stream = stream(number, &contents);
+        let found = recipe(Codec::Deflate, &stream, &contents).unwrap();
+        assert_eq!(found.as_bytes(), of_number(number, stream.len()), "{name}");
+    }
+}
