@@ -78,6 +78,7 @@ async fn publish(
         .delta_index_max_layers(args.make.readers.max_layers())
         .artifact(args.make.readers.artifact())
         .recipes(recipes(args, to))
+        .max_recipe_share(args.max_recipe)
         .force(args.force)
         .watch(&context.watch);
     old.iter().fold(publisher, Publisher::old).publish().await
