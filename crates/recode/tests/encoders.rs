@@ -30,10 +30,21 @@ const SIZES: [usize; 17] = [
 
 /// Number in recipes, and the digest of the streams of all sizes, one behind the other, by compress/flate of the
 /// version of Go and the level.
-const ENCODERS: [(u8, &str, &str); 3] = [
-    (22, "go1.27.0, level 6", "bf09427cca58a0fb"),
+const ENCODERS: [(u8, &str, &str); 14] = [
     (17, "go1.27.0, level 1", "c4b9389669ed9a9a"),
+    (21, "go1.27.0, level 5", "6f99c0a437fe2f1e"),
+    (22, "go1.27.0, level 6", "bf09427cca58a0fb"),
+    (26, "go1.27.0, level -2", "19c977817fec3147"),
     (33, "go1.26.0, level 1", "f0e40bebcef273dd"),
+    (34, "go1.26.0, level 2", "fbf6b1c3977addd8"),
+    (35, "go1.26.0, level 3", "d6d1b1b0ddb61c0a"),
+    (36, "go1.26.0, level 4", "f53031a5dd9ff3bf"),
+    (37, "go1.26.0, level 5", "884bebd848f9f2dd"),
+    (38, "go1.26.0, level 6", "3d8e6e7e66712e25"),
+    (39, "go1.26.0, level 7", "f1cc5787a3772b81"),
+    (40, "go1.26.0, level 8", "e8744d617a7b7524"),
+    (41, "go1.26.0, level 9", "d0059ac6a4f5c0c7"),
+    (42, "go1.26.0, level -2", "4b5a49d6f4cd2a08"),
 ];
 
 /// Source code, a log and zeros, noise that is stored, and letters for which Huffman codes are all that helps.

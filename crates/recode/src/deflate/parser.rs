@@ -200,18 +200,20 @@ impl Parser {
             ahead.restart(&self.window[self.start.saturating_sub(DICTIONARY_SIZE)..self.start]);
         }
         if let Some(before) = ahead.wants() {
-            ahead.parse(&self.chunk(before, plain)?);
+            ahead.parse(&self.chunk(-before.cast_signed(), CHUNK_SIZE, plain)?);
         }
         self.ahead = Some(ahead);
         Ok(())
     }
 
-    /// Returns the next [`CHUNK_SIZE`] plain bytes from so many before the next token.
-    pub(super) fn chunk(&self, before: usize, plain: &mut Plain<'_>) -> Result<Vec<u8>> {
-        let known = &self.window[self.start.saturating_sub(before)..self.start + self.lookahead];
-        let mut chunk = Vec::with_capacity(CHUNK_SIZE);
-        chunk.extend_from_slice(&known[..known.len().min(CHUNK_SIZE)]);
-        chunk.extend_from_slice(plain.look_ahead(CHUNK_SIZE - chunk.len())?);
+    /// Returns the next `size` plain bytes from a place relative to the next token, or all that are left.
+    pub(super) fn chunk(&self, from: isize, size: usize, plain: &mut Plain<'_>) -> Result<Vec<u8>> {
+        let (from, end) = (self.start.saturating_add_signed(from), self.start + self.lookahead);
+        let mut chunk = Vec::with_capacity(size);
+        chunk.extend(self.window[from.min(end)..end].iter().take(size));
+        let skipped = from.saturating_sub(end);
+        let ahead = plain.look_ahead(skipped + size - chunk.len())?;
+        chunk.extend_from_slice(ahead.get(skipped..).unwrap_or_default());
         Ok(chunk)
     }
 

@@ -115,11 +115,12 @@ impl<C: Coder> Pieces<C> {
 
     fn look_ahead(&mut self, plain: &mut Plain<'_>) -> Result<()> {
         let Some(ahead) = &mut self.ahead else { return Ok(()) };
-        if let Some(before) = ahead.wants() {
+        while let Some((from, size)) = ahead.wants() {
             let parser = &mut self.walk.parser;
-            let chunk = parser.chunk(before, plain)?;
-            let is_last = (chunk.len() - before) as u64 >= parser.lookahead() as u64 + plain.left();
-            ahead.parse(&chunk, is_last);
+            let chunk = parser.chunk(from, size, plain)?;
+            let left = parser.lookahead() as u64 + plain.left();
+            let is_last = i64::try_from(left).unwrap_or(i64::MAX) <= from as i64 + chunk.len() as i64;
+            plain.charge(ahead.parse(&chunk, is_last))?;
         }
         Ok(())
     }

@@ -19,8 +19,10 @@ pub(super) enum Manner {
     /// Codes may go on with the next chunk, as in klauspost/compress and Go from 1.27 on. New ones must save more
     /// than a share of 2^-`penalty`.
     GoingOn { penalty: u32 },
-    /// Each chunk is a block, as in Go up to 1.26. It is stored if coding saves less than a 16th.
+    /// Each chunk is a block, as at level 1 of Go up to 1.26. It is stored if coding saves less than a 16th.
     Alone,
+    /// Each group of tokens is a block of the kind that takes least, as at the other levels.
+    Compared,
 }
 
 /// The kind of tokens that a chunk has.
@@ -31,6 +33,8 @@ pub(super) enum Contents {
     /// Too little was found to be used.
     Literals,
     Tokens,
+    /// The plain bytes are gone, so that they cannot be stored.
+    Unknown,
 }
 
 /// The codes of a block that has not ended.
@@ -109,7 +113,8 @@ impl Writer {
             (Contents::Literals, Manner::GoingOn { penalty }) => {
                 self.literals(&frequencies, size, is_last, penalty)
             }
-            (Contents::Tokens, Manner::GoingOn { penalty }) => {
+            (_, Manner::Compared) => compared(&frequencies, size, contents == Contents::Tokens),
+            (_, Manner::GoingOn { penalty }) => {
                 self.going_on(&frequencies, tokens.len(), size, is_last, penalty)
             }
             (_, Manner::Alone) => alone(&frequencies, size),
@@ -208,6 +213,29 @@ fn alone(frequencies: &Frequencies, size: usize) -> Decision {
         Decision::stored(size)
     } else {
         Decision::new_codes(codes, false, true)
+    }
+}
+
+/// The block of a group of tokens, which takes the kind of block that takes least. Bits behind the symbols count
+/// where storing is possible.
+fn compared(frequencies: &Frequencies, size: usize, is_known: bool) -> Decision {
+    let is_storable = is_known && size <= usize::from(u16::MAX);
+    let extra = if is_storable { 0 } else { frequencies.extra_bits() };
+    let of_no_distance = u64::from(frequencies.distances.iter().all(|count| *count == 0));
+    let bits = |literals: &[u8], distances: &[u8]| {
+        let of_distance = of_no_distance * u64::from(distances.first().copied().unwrap_or(0));
+        HEADER_START + frequencies.bits(literals, distances) + of_distance - extra
+    };
+    let codes = Codes::of(frequencies);
+    let new = codes.header().bits() + bits(&codes.literals, &codes.distances);
+    let (literals, distances) = static_lengths();
+    let fixed = bits(&literals, &distances);
+    if is_storable && stored_bits(size) < new.min(fixed) {
+        Decision::stored(size)
+    } else if new < fixed {
+        Decision::new_codes(codes, false, true)
+    } else {
+        Decision::fixed()
     }
 }
 
