@@ -30,10 +30,13 @@ const SIZES: [usize; 17] = [
 
 /// Number in recipes, and the digest of the streams of all sizes, one behind the other, by compress/flate of the
 /// version of Go and the level.
-const ENCODERS: [(u8, &str, &str); 14] = [
+const ENCODERS: [(u8, &str, &str); 17] = [
     (17, "go1.27.0, level 1", "c4b9389669ed9a9a"),
     (21, "go1.27.0, level 5", "6f99c0a437fe2f1e"),
     (22, "go1.27.0, level 6", "bf09427cca58a0fb"),
+    (23, "go1.27.0, level 7", "1552849b80782a89"),
+    (24, "go1.27.0, level 8", "f5feed268f87962a"),
+    (25, "go1.27.0, level 9", "bbf1fe61a17e8b10"),
     (26, "go1.27.0, level -2", "19c977817fec3147"),
     (33, "go1.26.0, level 1", "f0e40bebcef273dd"),
     (34, "go1.26.0, level 2", "fbf6b1c3977addd8"),

@@ -36,13 +36,16 @@ const GO_1_26: u8 = 32;
 const LITERALS: u8 = 10;
 
 /// All numbers of encoders that run ahead, the likely first.
-pub(super) const NUMBERS: [u8; 14] = [
+pub(super) const NUMBERS: [u8; 17] = [
     GO_1_27 + 6,
     GO_1_26 + 6,
     GO_1_26 + 1,
     GO_1_27 + 1,
     GO_1_26 + 9,
+    GO_1_27 + 9,
     GO_1_27 + 5,
+    GO_1_27 + 7,
+    GO_1_27 + 8,
     GO_1_26 + 5,
     GO_1_26 + 4,
     GO_1_26 + 7,
@@ -60,7 +63,7 @@ enum Finder {
     Six(Double),
     One(Single),
     Go(Single),
-    Lazy(Lazy),
+    Lazy(Box<Lazy>),
 }
 
 /// What the encoder makes of the next plain bytes.
@@ -82,6 +85,8 @@ pub(super) struct Piece {
 /// Tokens that become a block, or a part of one.
 struct Group {
     contents: Contents,
+    /// It was found when no plain bytes were to come.
+    is_final: bool,
     tokens: Vec<Token>,
 }
 
@@ -94,6 +99,7 @@ pub(super) struct Ahead {
     /// The group that the walk is in, and those behind it.
     queue: Queue,
     contents: Contents,
+    is_final: bool,
     groups: VecDeque<Group>,
     /// The end of the bytes that were parsed, relative to the walk.
     parsed: isize,
@@ -113,12 +119,13 @@ impl Ahead {
             (_, LITERALS) => Finder::Literals,
             (true, 1) => Finder::One(Single::new()),
             (true, 5) => Finder::Five(Double::new()),
-            (true, _) => Finder::Six(Double::new()),
+            (true, 6) => Finder::Six(Double::new()),
             (false, 1) => Finder::Go(Single::new()),
-            (false, level) => Finder::Lazy(Lazy::new(level)),
+            (_, level) => Finder::Lazy(Box::new(Lazy::new(level, is_new))),
         };
         let manner = match (is_new, level) {
             (true, LITERALS) => Manner::GoingOn { penalty: 10 },
+            (true, 7..) => Manner::GoingOn { penalty: 8 },
             (true, _) => Manner::GoingOn { penalty: 7 },
             (false, 1 | LITERALS) => Manner::Alone,
             (false, _) => Manner::Compared,
@@ -130,6 +137,7 @@ impl Ahead {
             writer: Writer::new(manner),
             queue: Queue::default(),
             contents: Contents::Plain,
+            is_final: false,
             groups: VecDeque::new(),
             parsed: 0,
             is_last: false,
@@ -142,7 +150,7 @@ impl Ahead {
         while self.queue.wants().is_some() {
             match self.groups.pop_front() {
                 Some(group) => {
-                    self.contents = group.contents;
+                    (self.contents, self.is_final) = (group.contents, group.is_final);
                     self.queue.extend(group.tokens);
                 }
                 None => return (!self.is_last).then_some((self.parsed, self.chunk_size)),
@@ -159,9 +167,11 @@ impl Ahead {
         if let Finder::Lazy(finder) = &mut self.finder {
             let contents = |is_known| if is_known { Contents::Tokens } else { Contents::Unknown };
             let blocks = finder.take(chunk, is_last).into_iter();
-            let groups =
-                blocks.map(|block| Group { contents: contents(block.is_known), tokens: block.tokens });
-            self.groups.extend(groups);
+            self.groups.extend(blocks.map(|block| Group {
+                contents: contents(block.is_known),
+                is_final: block.is_final,
+                tokens: block.tokens,
+            }));
             return finder.work();
         }
         let mut found = Vec::with_capacity(chunk.len() / 3);
@@ -184,7 +194,7 @@ impl Ahead {
         }
         found.extend(chunk[parsed..].iter().map(|byte| Token::literal(*byte)));
         if !found.is_empty() {
-            self.groups.push_back(Group { contents, tokens: found });
+            self.groups.push_back(Group { contents, is_final: is_last, tokens: found });
         }
         0
     }
@@ -217,8 +227,7 @@ impl Ahead {
             return self.is_last.then(|| self.end());
         }
         let size = self.queue.left();
-        let is_last = self.is_last && self.groups.is_empty();
-        let decision = self.writer.decide(self.contents, tokens, size, is_last);
+        let decision = self.writer.decide(self.contents, tokens, size, self.is_final);
         let is_stored = matches!(decision.begin, Some(Kind::Stored { .. }));
         Some(Piece {
             begin: decision.begin.clone(),

@@ -1,13 +1,14 @@
-//! The tokens of the levels of Go up to 1.26 that search chains: greedy at 2 and 3, lazy from 4 on, in blocks of a
-//! fixed number of tokens.
+//! The tokens of the levels of Go that search chains, in blocks of a fixed number of tokens. Those up to 1.26 are greedy
+//! at 2 and 3 and lazy from 4 on. From 1.27 on, levels 7 to 9 search chains. They are lazy, try to better a match from
+//! its end, and skip strings where nothing is found for long.
 //!
 //! The window is that of the encoder, since what it forgets, and when, shows in the stream.
 
-use super::super::token::{MAX_MATCH, Token};
+use super::super::go_codes::lengths;
+use super::super::token::{MAX_MATCH, Token, distance_extra};
+use super::super::trees::MAX_BITS;
 use super::history::common;
 
-/// Most tokens of a block.
-const BLOCK_TOKENS: usize = 1 << 14;
 const WINDOW_SIZE: usize = 1 << 15;
 const MASK: usize = WINDOW_SIZE - 1;
 const HASH_BITS: u32 = 17;
@@ -17,6 +18,12 @@ const STRING_SIZE: usize = 4;
 const TOO_FAR: usize = 4096;
 /// Bytes that are wanted ahead, but at the end.
 const LOOKAHEAD: usize = STRING_SIZE + MAX_MATCH;
+/// Bytes at the start that a better match need not share.
+const MAY_DIFFER: usize = 2;
+/// Bytes ahead whose codes tell what a match saves, what it must save, and what a reference costs.
+const SAMPLE_SIZE: usize = 1 << 15;
+const MIN_GAIN: usize = 4;
+const REFERENCE_COST: usize = 3;
 /// The offset of places in the tables over which they are moved back.
 const MAX_OFFSET: usize = 1 << 30;
 /// Work to look at a string of a chain, and to compare it, in units of about a nanosecond.
@@ -34,11 +41,16 @@ struct Effort {
     chain: usize,
     /// Strings of no longer matches are entered, where the level is greedy.
     entered: usize,
+    /// Go from 1.27 on.
+    is_new: bool,
 }
 
 impl Effort {
-    const fn of(level: u8) -> Self {
+    const fn of(level: u8, is_new: bool) -> Self {
         let (lazy, nice, chain, entered) = match level {
+            7 if is_new => (12, 16, 24, 0),
+            8 if is_new => (30, 40, 64, 0),
+            _ if is_new => (258, 258, 1024, 0),
             2 => (0, 16, 8, 5),
             3 => (0, 32, 32, 6),
             4 => (4, 16, 16, 0),
@@ -48,13 +60,15 @@ impl Effort {
             8 => (128, 258, 1024, 0),
             _ => (258, 258, 4096, 0),
         };
-        Self { lazy, nice, chain, entered }
+        Self { lazy, nice, chain, entered, is_new }
     }
 }
 
 /// The tokens of a block.
 pub(super) struct Block {
     pub(super) tokens: Vec<Token>,
+    /// It was found when no bytes were to come.
+    pub(super) is_final: bool,
     /// The window holds its plain bytes, so that they can be stored.
     pub(super) is_known: bool,
 }
@@ -86,15 +100,20 @@ pub(super) struct Lazy {
     last: Match,
     /// The byte before is in no token yet.
     is_waiting: bool,
+    /// Bytes without a match so far.
+    unmatched: u16,
+    /// The lengths of codes for the bytes ahead.
+    code_lengths: [u8; 256],
+    is_end: bool,
     tokens: Vec<Token>,
     blocks: Vec<Block>,
     work: u64,
 }
 
 impl Lazy {
-    pub(super) fn new(level: u8) -> Self {
+    pub(super) fn new(level: u8, is_new: bool) -> Self {
         Self {
-            effort: Effort::of(level),
+            effort: Effort::of(level, is_new),
             window: vec![0; 2 * WINDOW_SIZE],
             end: 0,
             index: 0,
@@ -105,6 +124,9 @@ impl Lazy {
             found: 0,
             last: Match::default(),
             is_waiting: false,
+            unmatched: 0,
+            code_lengths: [0; 256],
+            is_end: false,
             tokens: Vec::new(),
             blocks: Vec::new(),
             work: 0,
@@ -114,6 +136,9 @@ impl Lazy {
     /// Takes plain bytes in; gives the blocks that are full, at the end of all bytes also the last.
     pub(super) fn take(&mut self, mut bytes: &[u8], is_end: bool) -> Vec<Block> {
         while !bytes.is_empty() {
+            if self.end == 2 * WINDOW_SIZE {
+                self.parse();
+            }
             if self.index >= 2 * WINDOW_SIZE - LOOKAHEAD {
                 self.slide();
             }
@@ -122,12 +147,10 @@ impl Lazy {
             self.window[self.end..self.end + size].copy_from_slice(now);
             self.end += size;
             bytes = later;
-            if self.end == 2 * WINDOW_SIZE {
-                self.parse(false);
-            }
         }
         if is_end {
-            self.parse(true);
+            self.is_end = true;
+            self.parse();
         }
         std::mem::take(&mut self.blocks)
     }
@@ -157,48 +180,144 @@ impl Lazy {
     }
 
     /// Finds tokens as far as enough bytes are ahead, or to the end.
-    fn parse(&mut self, is_end: bool) {
+    fn parse(&mut self) {
+        if self.effort.is_new && self.effort.chain > 100 && self.end > self.index {
+            self.sample();
+        }
         loop {
             let ahead = self.end - self.index;
-            if ahead < LOOKAHEAD && !is_end {
+            if ahead < LOOKAHEAD && !self.is_end {
                 return;
             }
             if ahead == 0 {
                 if std::mem::take(&mut self.is_waiting) {
-                    self.push(Token::literal(self.window[self.index - 1]), self.index);
+                    self.push_waiting();
                 }
                 if !self.tokens.is_empty() {
                     self.end_block(self.index);
                 }
                 return;
             }
-            if self.index + STRING_SIZE <= self.end {
-                self.found = self.enter(self.index);
-            }
+            self.look_up();
             let last = std::mem::take(&mut self.last);
             let may_search = if self.is_greedy() {
                 ahead >= STRING_SIZE
             } else {
-                ahead > last.size.max(3) && last.size < self.effort.lazy
+                ahead > last.size.max(STRING_SIZE - 1) && last.size < self.effort.lazy
             };
             let found = if may_search { self.search(ahead) } else { Match::default() };
             if self.is_greedy() {
                 self.greedy(found);
             } else if last.size >= STRING_SIZE && found.size <= last.size {
+                let last = if self.effort.is_new { self.better(last, ahead) } else { last };
                 let end = self.index + last.size - 1;
                 self.enter_until(end);
                 self.index = end;
                 self.is_waiting = false;
+                self.unmatched = 0;
                 self.push(Token::reference(last.size, last.distance), end);
             } else {
-                if self.is_waiting {
-                    self.push(Token::literal(self.window[self.index - 1]), self.index);
+                if found.size >= STRING_SIZE {
+                    self.unmatched = 0;
                 }
                 self.last = found;
-                self.index += 1;
-                self.is_waiting = true;
+                if self.is_waiting {
+                    self.push_waiting();
+                    self.unmatched = self.unmatched.wrapping_add(1);
+                    self.index += 1;
+                    self.skip();
+                } else {
+                    self.index += 1;
+                    self.is_waiting = true;
+                }
             }
         }
+    }
+
+    /// Enters the next string, if the input has it whole.
+    fn look_up(&mut self) {
+        if self.index + STRING_SIZE <= self.end {
+            self.found = self.enter(self.index);
+        }
+    }
+
+    /// Makes the byte before a literal.
+    fn push_waiting(&mut self) {
+        self.push(Token::literal(self.window[self.index - 1]), self.index);
+    }
+
+    /// Passes more bytes the longer there is no match, in Go from 1.27 on.
+    fn skip(&mut self) {
+        let Some(over) = usize::from(self.unmatched).checked_sub(self.effort.chain + 1) else { return };
+        if !self.effort.is_new {
+            return;
+        }
+        for _ in 0..1 + ((over + 1) >> 6) {
+            if self.index + 1 >= self.end {
+                break;
+            }
+            self.push_waiting();
+            self.look_up();
+            self.index += 1;
+        }
+        self.push_waiting();
+        self.is_waiting = false;
+    }
+
+    /// Tries what the end of the match at the byte before leads to.
+    fn better(&mut self, last: Match, ahead: usize) -> Match {
+        let start = self.index - 1;
+        let end = start + last.size;
+        if last.size >= MAX_MATCH - MAY_DIFFER || end + STRING_SIZE > self.end {
+            return last;
+        }
+        let place = (self.head[self.hash(end)] as usize).checked_sub(self.offset + last.size);
+        let least = self.index.saturating_sub(WINDOW_SIZE);
+        let Some(source) = place.filter(|place| *place > least + MAY_DIFFER && *place < start) else {
+            return last;
+        };
+        if start - source == last.distance {
+            return last;
+        }
+        let max = ahead.min(MAX_MATCH + MAY_DIFFER) - MAY_DIFFER;
+        let mut size = common(&self.window, source + MAY_DIFFER, start + MAY_DIFFER, max);
+        if size <= last.size {
+            return last;
+        }
+        for differing in (0..MAY_DIFFER).rev() {
+            if size >= MAX_MATCH || self.window[start + differing] != self.window[source + differing] {
+                for _ in 0..=differing {
+                    self.push_waiting();
+                    self.index += 1;
+                    self.look_up();
+                }
+                break;
+            }
+            size += 1;
+        }
+        Match { size, distance: start - source }
+    }
+
+    /// Finds how long codes of the bytes ahead would be.
+    fn sample(&mut self) {
+        let mut counts = [0; 256];
+        let ahead = &self.window[self.index..self.end];
+        ahead.iter().take(SAMPLE_SIZE).for_each(|byte| counts[usize::from(*byte)] += 1);
+        self.code_lengths = lengths(&counts, MAX_BITS);
+    }
+
+    /// Returns the bits that a match is thought to save.
+    fn gain(&self, found: Match) -> usize {
+        let bytes = &self.window[self.index..self.index + found.size];
+        let bits: usize =
+            bytes.iter().map(|byte| usize::from(self.code_lengths[usize::from(*byte)].max(1))).sum();
+        let size_extra = Token::reference(found.size, 1).symbol().2;
+        // The encoder counts the bits behind the distance that is longer by one, and of the longest those of another.
+        let distance_extra = match found.distance {
+            WINDOW_SIZE => distance_extra(14),
+            distance => Token::reference(found.size, distance + 1).distance_symbol().2,
+        };
+        bits.saturating_sub(size_extra as usize + distance_extra as usize + REFERENCE_COST)
     }
 
     /// Takes what was found at once.
@@ -218,21 +337,31 @@ impl Lazy {
 
     fn push(&mut self, token: Token, end: usize) {
         self.tokens.push(token);
-        if self.tokens.len() == BLOCK_TOKENS {
+        if self.tokens.len() == if self.effort.is_new { 1 << 15 } else { 1 << 14 } {
             self.end_block(end);
         }
     }
 
     fn end_block(&mut self, end: usize) {
         let is_known = self.block_start.is_some_and(|start| start <= end);
-        self.blocks.push(Block { tokens: std::mem::take(&mut self.tokens), is_known });
+        let tokens = std::mem::take(&mut self.tokens);
+        self.blocks.push(Block { tokens, is_final: self.is_end, is_known });
         self.block_start = Some(end);
+    }
+
+    fn hash(&self, at: usize) -> usize {
+        let bytes = self.window[at..].first_chunk::<4>().copied().unwrap_or_default();
+        let product = if self.effort.is_new {
+            u32::from_le_bytes(bytes).wrapping_mul(2_654_435_761)
+        } else {
+            u32::from_be_bytes(bytes).wrapping_mul(0x1e35_a7bd)
+        };
+        (product >> (32 - HASH_BITS)) as usize
     }
 
     /// Enters the string at a place into its chain; gives the one before.
     fn enter(&mut self, at: usize) -> u32 {
-        let bytes = self.window[at..].first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
-        let hash = (bytes.wrapping_mul(0x1e35_a7bd) >> (32 - HASH_BITS)) as usize;
+        let hash = self.hash(at);
         let place = u32::try_from(at + self.offset).unwrap_or(0);
         let before = std::mem::replace(&mut self.head[hash], place);
         self.previous[at & MASK] = before;
@@ -255,21 +384,32 @@ impl Lazy {
         let place = |entry: u32| (entry as usize).checked_sub(self.offset).filter(|place| *place >= least);
         let mut found = Match { size: STRING_SIZE - 1, distance: 0 };
         let mut next = place(self.found);
-        let mut work = 0;
+        let (mut work, mut gain) = (0, MIN_GAIN);
         for _ in 0..self.effort.chain {
             let Some(source) = next.filter(|source| *source < at) else { break };
             work += STRING_WORK;
             if self.window[source + found.size] == self.window[at + found.size] {
                 work += COMPARE_WORK;
                 let size = common(&self.window, source, at, max);
-                if size > found.size && (size > STRING_SIZE || at - source <= TOO_FAR) {
-                    found = Match { size, distance: at - source };
+                let longer = Match { size, distance: at - source };
+                let pays = if !self.effort.is_new {
+                    size > STRING_SIZE || longer.distance <= TOO_FAR
+                } else if self.effort.chain > 100 && size > found.size {
+                    work += size as u64;
+                    let (before, now) = (gain, self.gain(longer));
+                    gain = before.max(now);
+                    now > before
+                } else {
+                    true
+                };
+                if size > found.size && pays {
+                    found = longer;
                     if size >= nice {
                         break;
                     }
                 }
             }
-            if source + WINDOW_SIZE == at {
+            if source + WINDOW_SIZE == at || (self.effort.is_new && source == 0) {
                 // What was before it is overwritten.
                 break;
             }

@@ -98,7 +98,7 @@ impl Writer {
         self.open.clone_from(&decision.open);
     }
 
-    /// Decides what becomes of the tokens of a chunk of `size` bytes; `is_last` if no bytes follow it.
+    /// Decides what becomes of the tokens of a chunk of `size` bytes; `is_last` if no bytes were to come.
     pub(super) fn decide(
         &self,
         contents: Contents,
@@ -115,6 +115,8 @@ impl Writer {
             }
             (_, Manner::Compared) => compared(&frequencies, size, contents == Contents::Tokens),
             (_, Manner::GoingOn { penalty }) => {
+                let is_storable = contents == Contents::Tokens && size <= usize::from(u16::MAX);
+                let size = is_storable.then_some(size);
                 self.going_on(&frequencies, tokens.len(), size, is_last, penalty)
             }
             (_, Manner::Alone) => alone(&frequencies, size),
@@ -125,12 +127,13 @@ impl Writer {
         &self,
         frequencies: &Frequencies,
         count: usize,
-        size: usize,
+        size: Option<usize>,
         is_last: bool,
         penalty: u32,
     ) -> Decision {
         let count = count + usize::from(is_last);
-        let stored = stored_bits(size);
+        // What cannot be stored would take any number of bits.
+        let (size, stored) = size.map_or((0, u64::MAX), |size| (size, stored_bits(size)));
         let mut counted = frequencies.clone();
         if counted.distances.iter().all(|count| *count == 0) {
             counted.distances[0] = 1;
