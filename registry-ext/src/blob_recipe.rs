@@ -7,6 +7,7 @@
 //! trailers of gzip members, skippable frames of zstd) is carried as it is.
 
 pub(crate) mod refusal;
+mod search;
 
 use std::io::{self, BufReader, Write};
 use std::path::Path;
@@ -24,7 +25,8 @@ pub use refusal::Refusal;
 
 /// Most bytes of a blob, and of its tar, for which a recipe is looked for: both are held in memory.
 pub const MAX_SEARCHED_SIZE: u64 = 512 << 20;
-/// Most bytes of a recipe, as a share of the blob in percent. More is no saving worth the name.
+/// Most bytes of a recipe, as a share of the blob in percent, where nothing else is chosen. More is hardly a saving
+/// worth the name.
 pub const MAX_SHARE: u64 = 3;
 /// Most bytes of a recipe that is read: it is held in memory, and no blob that is searched has more.
 pub const MAX_SIZE: u64 = 64 << 20;
@@ -58,35 +60,33 @@ struct Stream {
 impl BlobRecipe {
     /// Finds how `blob` is made of `tar`, and proves it.
     ///
-    /// Memory is that of the blob and of the tar, both at most [`MAX_SEARCHED_SIZE`], and of an encoder.
+    /// Memory is that of the blob and of the tar, both at most [`MAX_SEARCHED_SIZE`], and of the encoders.
     ///
     /// # Errors
-    /// [`Error::NoRecipe`] if there is none; [`Error::Layer`] if the tar cannot be read.
+    /// [`Error::NoRecipe`] if there is none of at most [`MAX_SHARE`]; [`Error::Layer`] if the tar cannot be read.
     pub fn find(blob: &[u8], tar: &Spool) -> Result<Self> {
+        Self::find_within(blob, tar, MAX_SHARE)
+    }
+
+    /// Does what [`find`](Self::find) does, for a recipe of at most `max_share` percent of the blob.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find). A refusal because of the share has the size that the recipe would have.
+    pub fn find_within(blob: &[u8], tar: &Spool, max_share: u64) -> Result<Self> {
         let blob_size = blob.len() as u64;
         Refusal::of_size(blob_size.max(tar.size()))?;
-        let max_size = blob_size / 100 * MAX_SHARE;
+        let found = recode::find(blob, usize::try_from(tar.size()).unwrap_or(0));
+        let recipes = search::recipes(blob, &found)?;
         let (mut streams, mut at) = (Vec::new(), 0);
-        let mut size = 0;
-        for (index, found) in
-            recode::find(blob, usize::try_from(tar.size()).unwrap_or(0)).into_iter().enumerate()
-        {
-            let encoded = &blob[found.encoded.clone()];
-            let budget = recode::Budget::of_file(encoded.len() as u64).with_memory(MAX_ENCODER_MEMORY);
-            let recipe = recode::recipe_within(found.codec, encoded, &found.plain, &budget)
-                .map_err(|refused| Refusal::Stream { index, codec: found.codec, refused })?;
+        for (found, recipe) in found.into_iter().zip(recipes) {
             let gap = blob[at..found.encoded.start].to_vec();
             at = found.encoded.end;
-            size += (gap.len() + recipe.as_bytes().len()) as u64;
-            if size > max_size {
-                break;
-            }
             streams.push(Stream { gap, plain_size: found.plain.len() as u64, recipe });
         }
         let recipe = Self { streams, rest: blob[at..].to_vec() };
-        let size = size.max(recipe.to_bytes().len() as u64);
-        if size > max_size || recipe.streams.len() > MAX_STREAMS {
-            return Err(Refusal::NotWorthIt { size, blob_size }.into());
+        let size = recipe.to_bytes().len() as u64;
+        if size > (blob_size / 100 * max_share).min(MAX_SIZE) || recipe.streams.len() > MAX_STREAMS {
+            return Err(Refusal::NotWorthIt { size, blob_size, max_share }.into());
         }
         // What was read from the blob is compared with the tar by this too.
         match recipe.make(tar, Digest::of(blob), blob_size, &mut io::sink()) {

@@ -6,6 +6,7 @@ mod image;
 mod report;
 
 use crate::Result;
+use crate::blob_recipe::MAX_SHARE;
 use crate::delta::{DeltaCache, MakeOptions};
 use crate::discover::{Discovery, discover};
 use crate::image::{Image, ImageIn, Images, no_shared_platform};
@@ -55,6 +56,7 @@ pub struct Publisher<'p> {
     delta_index_max_layers: usize,
     artifact: bool,
     recipes: Recipes,
+    max_recipe_share: u64,
     force: bool,
     watch: Watch,
 }
@@ -72,6 +74,7 @@ impl<'p> Publisher<'p> {
             delta_index_max_layers: FEW_LAYERS,
             artifact: true,
             recipes: Recipes::None,
+            max_recipe_share: MAX_SHARE,
             force: false,
             watch: Watch::nothing(),
         }
@@ -124,6 +127,13 @@ impl<'p> Publisher<'p> {
     #[must_use]
     pub const fn recipes(mut self, recipes: Recipes) -> Self {
         self.recipes = recipes;
+        self
+    }
+
+    /// Sets the most bytes of a blob's recipe, in percent of the blob.
+    #[must_use]
+    pub const fn max_recipe_share(mut self, percent: u64) -> Self {
+        self.max_recipe_share = percent;
         self
     }
 

@@ -176,6 +176,46 @@ fn the_manifest_is_the_one_that_skopeo_gets() {
     assert!(!tags.contains("sha256-"), "{tags}");
 }
 
+/// Layers that Go compressed, with the name of what did it.
+const OF_GO: [(&str, &[u8]); 2] = [
+    ("1.27, default", include_bytes!("../../fixtures/encoders/go-1.27.0-default.tar.gz")),
+    ("1.26, level 1", include_bytes!("../../fixtures/encoders/go-1.26.0-level-1.tar.gz")),
+];
+
+#[test]
+fn layers_of_go_come_as_deltas_and_are_the_blobs_of_the_registry() {
+    let registry = DockerRegistry::start(Setup::default());
+    let dir = TempDir::new().unwrap();
+    let (old, _) = Corpus { seed: 40, files: 20, mean_size: 3 << 10, ..Corpus::default() }.pair();
+    for (index, (name, blob)) in OF_GO.into_iter().enumerate() {
+        let layout = OciLayout::create(&dir.path().join(format!("images{index}"))).unwrap();
+        let app = format!("{}/app{index}", registry.address());
+        write_image(&layout, "v1", &[(By::Program("gzip", &["-6n"]), old.clone())]);
+        let tar = filter("gzip", &["-dc"], blob);
+        let media_type = By::Program("gzip", &[]).media_type();
+        let image = write_blobs(&layout, "amd64", &[tar], vec![(media_type, blob.to_vec())]);
+        layout.put_manifest(&image, Some("v2")).unwrap();
+        for tag in ["v1", "v2"] {
+            let from = format!("oci:{}:{tag}", layout.dir().display());
+            run(
+                "skopeo",
+                &["copy", "-q", "--dest-tls-verify=false", &from, &format!("docker://{app}:{tag}")],
+            );
+        }
+        let published = json(&format!("publish {app}:v2 --from {app}:v1 --exact"));
+        let recipe = &published["recipes"][0];
+        assert_eq!(recipe["outcome"], "published", "{name}: {published:#}");
+        assert!(recipe["recipe_size"].as_u64() < Some(60), "{name}: {published:#}");
+        let store = dir.path().join(format!("store{index}"));
+        let into = format!("--into oci:{}", store.display());
+        json(&format!("pull {app}:v1 {into}"));
+        let report = json(&format!("pull {app}:v2 {into} --exact"));
+        assert_eq!(origins(&report), ["delta"], "{name}: {report:#}");
+        assert_eq!(report["manifest"], report["stored_manifest"], "{name}");
+        assert_eq!(stored(&store, "v2"), stored(layout.dir(), "v2"), "{name}");
+    }
+}
+
 #[test]
 fn layouts_and_archives_are_exact_other_stores_refuse() {
     let dir = TempDir::new().unwrap();

@@ -9,10 +9,14 @@
 //!
 //! The algorithms are those of zlib, by Jean-loup Gailly and Mark Adler.
 
+mod actual;
+mod ahead;
 mod bits;
 mod corrections;
+mod go_codes;
 mod parser;
 mod pgzip;
+mod pieces;
 mod range;
 mod reader;
 mod search;
@@ -24,6 +28,7 @@ mod zlib;
 
 use std::io::Write;
 
+pub(crate) use self::corrections::Manner;
 pub(crate) use self::search::Candidates;
 use crate::Result;
 use crate::compare::Plain;
@@ -46,8 +51,13 @@ impl Plan {
         Ok(Self::Zlib(zlib::Plan::parse(&mut fields, is_gnu)?))
     }
 
-    pub(crate) fn parse_corrections(fields: Fields<'_>) -> Result<Self> {
-        Ok(Self::Corrections(corrections::Plan::parse(fields)?))
+    pub(crate) fn parse_corrections(fields: Fields<'_>, manner: Manner) -> Result<Self> {
+        Ok(Self::Corrections(corrections::Plan::parse(fields, manner)?))
+    }
+
+    /// Tells whether it has corrections by pieces.
+    pub(crate) fn is_by_pieces(&self) -> bool {
+        matches!(self, Self::Corrections(plan) if plan.manner() == Manner::Pieces)
     }
 
     pub(crate) fn write(&self, bytes: &mut Vec<u8>) {

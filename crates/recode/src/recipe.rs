@@ -31,6 +31,7 @@ mod id {
     pub(super) const ZSTD: u8 = 3;
     pub(super) const BZIP2: u8 = 4;
     pub(super) const GNU_GZIP: u8 = 5;
+    pub(super) const PIECES: u8 = 6;
 }
 
 impl Encoder {
@@ -39,7 +40,12 @@ impl Encoder {
         match fields.byte()? {
             id::ZLIB => Ok(Self::Deflate(deflate::Plan::parse_zlib(fields, false)?)),
             id::GNU_GZIP => Ok(Self::Deflate(deflate::Plan::parse_zlib(fields, true)?)),
-            id::CORRECTIONS => Ok(Self::Deflate(deflate::Plan::parse_corrections(fields)?)),
+            id::CORRECTIONS => {
+                Ok(Self::Deflate(deflate::Plan::parse_corrections(fields, deflate::Manner::Blocks)?))
+            }
+            id::PIECES => {
+                Ok(Self::Deflate(deflate::Plan::parse_corrections(fields, deflate::Manner::Pieces)?))
+            }
             id::XZ => Ok(Self::Xz(xz::Plan::parse(&mut fields)?)),
             id::ZSTD => Ok(Self::Zstd(zstd_frame::Plan::parse(&mut fields)?)),
             id::BZIP2 => Ok(Self::Bzip2(bzip2_stream::Plan::parse(&mut fields)?)),
@@ -58,8 +64,9 @@ impl Encoder {
         bytes
     }
 
-    const fn id(&self) -> u8 {
+    fn id(&self) -> u8 {
         match self {
+            Self::Deflate(plan) if plan.is_by_pieces() => id::PIECES,
             Self::Deflate(plan @ deflate::Plan::Zlib(_)) if plan.is_gnu() => id::GNU_GZIP,
             Self::Deflate(deflate::Plan::Zlib(_)) => id::ZLIB,
             Self::Deflate(deflate::Plan::Corrections(_)) => id::CORRECTIONS,
@@ -99,14 +106,24 @@ impl Recipe {
     }
 
     /// The encoder: a library and its version.
-    pub const fn encoder_name(&self) -> &'static str {
+    pub fn encoder_name(&self) -> &'static str {
         match self.encoder.id() {
             id::ZLIB => "zlib 1.3",
             id::GNU_GZIP => "GNU gzip 1.12",
             id::CORRECTIONS => "corrections 1",
+            id::PIECES => self.name_of_pieces(),
             id::XZ => "liblzma 5",
             id::ZSTD => "libzstd 1.5.7",
             _ => "bzip2 1.0",
+        }
+    }
+
+    /// The encoder that corrections by pieces are to.
+    fn name_of_pieces(&self) -> &'static str {
+        match self.bytes.get(1) {
+            Some(16..32) => "corrections to Go 1.27",
+            Some(32..48) => "corrections to Go 1.26",
+            _ => "corrections 2",
         }
     }
 

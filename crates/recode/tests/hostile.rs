@@ -119,7 +119,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_no_recipe_or_one_that_ends(
-        id in 0..7_u8,
+        id in 0..8_u8,
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         plain in prop::collection::vec(any::<u8>(), 0..2000),
     ) {
@@ -135,6 +135,18 @@ proptest! {
     ) {
         let [low, high] = [size.to_le_bytes()[0] & 0x7f | 0x80, size.to_be_bytes()[0] & 0x7f];
         let recipe = [&[1, effort, low, high], &bytes[..]].concat();
+        follow(&recipe, &SAMPLES[sample].plain);
+    }
+
+    #[test]
+    fn corrections_by_pieces_of_any_bytes_end(
+        effort in 1..48_u8,
+        size in 0..20_000_u16,
+        bytes in prop::collection::vec(any::<u8>(), 0..600),
+        sample in 0..3_usize,
+    ) {
+        let [low, high] = [size.to_le_bytes()[0] & 0x7f | 0x80, size.to_be_bytes()[0] & 0x7f];
+        let recipe = [&[6, effort, low, high], &bytes[..]].concat();
         follow(&recipe, &SAMPLES[sample].plain);
     }
 
@@ -214,7 +226,7 @@ fn plain_bytes_of_another_size_are_an_error() {
 
 #[test]
 fn recipes_for_other_encoders_are_told_apart() {
-    for id in [6, 7, 100, 255] {
+    for id in [7, 8, 100, 255] {
         assert!(matches!(Recipe::parse(&[id, 1, 2]), Err(Error::UnknownEncoder { id: told }) if told == id));
     }
     assert!(matches!(Recipe::parse(&[]), Err(Error::BadRecipe { .. })));

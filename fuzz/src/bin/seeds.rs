@@ -178,7 +178,16 @@ fn recipes(put: Put<'_>, name: &str, file: &[u8]) -> std::io::Result<()> {
     }
     // Corrections of any plain bytes.
     let fields = Fields::new().sized(b"some plain bytes, some plain bytes").rest(&[1, 6, 40, 1, 2, 3]);
-    put("recipe", "corrections", &fields.finish())
+    put("recipe", "corrections", &fields.finish())?;
+    // By pieces, of encoders that run ahead and of none: as they make the stream, and otherwise.
+    for number in [6, 17, 22, 33] {
+        for (kind, corrections) in [("right", &[][..]), ("other", &[255, 255, 1, 2, 3])] {
+            let recipe = [&[6, number, 40], corrections].concat();
+            let fields = Fields::new().sized(b"some plain bytes, some plain bytes").rest(&recipe);
+            put("recipe", &format!("pieces-{number}-{kind}"), &fields.finish())?;
+        }
+    }
+    Ok(())
 }
 
 /// Programs of ops over one source, for the appliers.

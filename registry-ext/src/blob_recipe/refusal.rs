@@ -1,6 +1,6 @@
 //! The reasons why the blob of a layer cannot be made again.
 
-use super::{MAX_SEARCHED_SIZE, MAX_SHARE};
+use super::MAX_SEARCHED_SIZE;
 
 /// The reason why there is no recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,12 +25,17 @@ pub enum Refusal {
         refused: recode::Refused,
     },
     /// The recipe would be too large a part of the blob.
-    #[error("its recipe takes {size} bytes of {blob_size}, over {MAX_SHARE}%")]
+    #[error(
+        "its recipe takes {size} bytes, which is over {max_share}% of the {blob_size} bytes of the blob; \
+         `--max-recipe` allows more"
+    )]
     NotWorthIt {
         /// Bytes of the recipe.
         size: u64,
         /// Bytes of the blob.
         blob_size: u64,
+        /// The limit in percent of the blob.
+        max_share: u64,
     },
     /// The streams that were found do not hold the tar.
     #[error("the streams that were found in it are not the layer")]

@@ -58,8 +58,37 @@ fn what_has_no_recipe_says_why() {
     assert!(matches!(of(&tail), Refusal::NotWorthIt { .. }), "{}", of(&tail));
     let other = gzip(&tar[..tar.len() - 512], 6);
     assert_eq!(of(&other), Refusal::OtherContent);
+    let Refusal::NotWorthIt { size, blob_size, max_share } = of(&tail) else { unreachable!() };
+    assert_eq!((blob_size, max_share), (tail.len() as u64, MAX_SHARE));
+    assert!(
+        (tar.len() as u64..tar.len() as u64 + 1000).contains(&size),
+        "{size} is what the recipe would take"
+    );
     // The tar itself, in no compression at all.
     assert!(matches!(of(&tar), Refusal::NotWorthIt { .. }), "{}", of(&tar));
+}
+
+#[test]
+fn the_limit_of_a_recipe_is_a_choice_and_a_refusal_has_the_true_size() {
+    let tar = tar();
+    // Flushes are told by corrections, and each of the streams has its own.
+    let stream = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
+        for part in bytes.chunks(200) {
+            encoder.write_all(part).unwrap();
+            encoder.flush().unwrap();
+        }
+        encoder.finish().unwrap()
+    };
+    let blob = tar.chunks(50_000).map(stream).collect::<Vec<_>>().concat();
+    let find = |share| BlobRecipe::find_within(&blob, &spool(&tar), share);
+    let recipe = find(25).unwrap();
+    let true_size = recipe.to_bytes().len() as u64;
+    assert!(recipe.streams.len() > 5 && true_size > blob.len() as u64 / 100, "{true_size}");
+    let refused = refusal(find(1));
+    let Refusal::NotWorthIt { size, max_share: 1, .. } = refused else { panic!("{refused}") };
+    assert_eq!(size, true_size);
+    assert_eq!(find(25).unwrap(), recipe, "whatever order the streams are searched in");
 }
 
 #[test]

@@ -196,6 +196,10 @@ pub(crate) struct PublishArgs {
     /// Publish no recipes [default: those of the layers that have a delta, to a registry, for registry-ext]
     #[arg(long, conflicts_with = "exact")]
     pub(crate) no_exact: bool,
+    /// Publish only recipes of at most so many percent of their layers
+    #[arg(long, value_name = "PERCENT", default_value_t = registry_ext::blob_recipe::MAX_SHARE,
+        value_parser = clap::value_parser!(u64).range(1..=25), conflicts_with = "no_exact")]
+    pub(crate) max_recipe: u64,
     /// Make and replace deltas that are published already
     #[arg(long)]
     pub(crate) force: bool,

@@ -84,6 +84,7 @@ pub(super) fn configured<'p>(args: &PublishArgs, to: &Repository, publisher: Pub
         .delta_index_max_layers(args.make.readers.max_layers())
         .artifact(args.make.readers.artifact())
         .recipes(recipes(args, to))
+        .max_recipe_share(args.max_recipe)
         .force(args.force)
 }
 

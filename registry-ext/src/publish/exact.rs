@@ -98,9 +98,10 @@ impl ImagePublisher<'_> {
         // Before the blob is read.
         Refusal::of_size(layer.blob.size().max(tar.size()))?;
         let path = self.cache.blob(&self.publisher.new.repository, layer).await?;
+        let max_share = self.publisher.max_recipe_share;
         blocking(move || {
             let blob = std::fs::read(&path).map_err(Error::io("read", &path))?;
-            BlobRecipe::find(&blob, &tar)
+            BlobRecipe::find_within(&blob, &tar, max_share)
         })
         .await
     }

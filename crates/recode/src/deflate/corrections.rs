@@ -2,11 +2,14 @@
 
 use std::io::{Read, Write};
 
+use super::actual::Actual;
+use super::ahead;
 use super::bits::BitWriter;
+use super::pieces::{Made, Pieces};
 use super::range::{Decoder, Encoder};
 use super::reader::{Block, BlockReader, Kind};
 use super::settings::PGZIP;
-use super::trees::{static_lengths, write_tokens};
+use super::trees::{Symbols, static_lengths, write_tokens};
 use super::walk::Walk;
 use super::zlib::{DYNAMIC, STATIC, STORED, write_stored};
 use crate::compare::Plain;
@@ -16,11 +19,22 @@ use crate::{Error, Refused, Result};
 /// A stream by its corrections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// The effort that comes nearest: a level of zlib, 1 to 9, one of others, 10 to 14, or pgzip.
+    manner: Manner,
+    /// The effort that comes nearest: a level of zlib, 1 to 9, one of others, 10 to 14, or pgzip; by pieces, also
+    /// the number of an encoder that runs ahead.
     level: u8,
     /// Bytes of the stream.
     encoded_size: u64,
     corrections: Vec<u8>,
+}
+
+/// The two kinds of corrections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Whole blocks, whose headers follow from their tokens.
+    Blocks,
+    /// Pieces of blocks, of any number of tokens.
+    Pieces,
 }
 
 /// Largest stream of so many plain bytes that is made: corrections may say that block after block is
@@ -40,14 +54,42 @@ pub(super) fn estimate(level: u8, blocks: &[Block], plain: &mut Plain<'_>) -> us
     walk.coder.finish().len()
 }
 
+/// Returns the bytes of the corrections by pieces of the first bytes of a stream, and how many plain bytes they are
+/// for.
+pub(super) fn estimate_pieces(
+    level: u8,
+    encoded: &[u8],
+    plain: &mut Plain<'_>,
+    pieces: usize,
+) -> (usize, u64) {
+    let mut walk = Pieces::new(Encoder::new(), level);
+    let mut encoded = encoded;
+    let mut actual = Actual::new(BlockReader::new(&mut encoded));
+    let all = plain.left();
+    for _ in 0..pieces {
+        if !matches!(walk.piece(plain, Some(&mut actual)), Ok(false)) {
+            break;
+        }
+    }
+    let known = all - plain.left() - walk.lookahead() as u64;
+    (walk.into_coder().finish().len(), known)
+}
+
 impl Plan {
-    pub(crate) fn parse(mut fields: Fields<'_>) -> Result<Self> {
+    pub(crate) fn parse(mut fields: Fields<'_>, manner: Manner) -> Result<Self> {
         let level = fields.byte()?;
-        if !(1..=PGZIP).contains(&level) {
+        let is_known =
+            (1..=PGZIP).contains(&level) || (manner == Manner::Pieces && ahead::NUMBERS.contains(&level));
+        if !is_known {
             return Err(Error::BadRecipe { reason: "no such level of deflate" });
         }
         let encoded_size = fields.number()?;
-        Ok(Self { level, encoded_size, corrections: fields.rest().to_vec() })
+        Ok(Self { manner, level, encoded_size, corrections: fields.rest().to_vec() })
+    }
+
+    /// Which kind of corrections it has.
+    pub(crate) const fn manner(&self) -> Manner {
+        self.manner
     }
 
     pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
@@ -75,7 +117,34 @@ impl Plan {
                 return Err(Refused::CorrectionsTooLarge { size, max: max_size });
             }
         }
-        Ok(Self { level, encoded_size: reader.size(), corrections: walk.coder.finish() })
+        let (manner, encoded_size) = (Manner::Blocks, reader.size());
+        Ok(Self { manner, level, encoded_size, corrections: walk.coder.finish() })
+    }
+
+    /// Makes the corrections of a stream as [`make`](Self::make), by pieces.
+    ///
+    /// # Errors
+    /// As [`make`](Self::make).
+    pub(super) fn make_pieces(
+        level: u8,
+        encoded: &mut dyn Read,
+        plain: &mut Plain<'_>,
+        max_size: u64,
+    ) -> Result<Self, Refused> {
+        let mut walk = Pieces::new(Encoder::new(), level);
+        let mut actual = Actual::new(BlockReader::new(encoded));
+        loop {
+            let is_end = walk.piece(plain, Some(&mut actual)).map_err(|_| Refused::NotTheStream)?;
+            let size = walk.coder().size() as u64;
+            if size > max_size {
+                return Err(Refused::CorrectionsTooLarge { size, max: max_size });
+            }
+            if is_end {
+                break;
+            }
+        }
+        let (manner, encoded_size) = (Manner::Pieces, actual.size());
+        Ok(Self { manner, level, encoded_size, corrections: walk.into_coder().finish() })
     }
 
     /// Bytes of the stream that it is for.
@@ -87,20 +156,12 @@ impl Plan {
         if self.encoded_size > max_encoded_size(plain.left()) {
             return Err(Error::Mismatch { reason: "the stream is too long for them" });
         }
-        let mut walk = Walk::new(Decoder::new(&self.corrections), self.level);
         let mut output = BitWriter::new(output);
-        loop {
-            let is_last = walk.block(plain, None)?;
-            write(&walk.block, &walk.stored, &mut output)?;
-            // The bits of a block are fewer than the tokens that were held, so this is soon enough.
-            if output.size() > self.encoded_size {
-                return Err(Error::Mismatch { reason: "the stream comes out too long" });
-            }
-            if is_last {
-                break;
-            }
-        }
-        if walk.parser.lookahead() as u64 + plain.left() > 0 {
+        let lookahead = match self.manner {
+            Manner::Blocks => self.encode_blocks(plain, &mut output)?,
+            Manner::Pieces => self.encode_pieces(plain, &mut output)?,
+        };
+        if lookahead as u64 + plain.left() > 0 {
             return Err(Error::Mismatch { reason: "they are longer than the stream" });
         }
         output.flush()?;
@@ -109,6 +170,81 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+impl Plan {
+    /// Makes the stream; gives the plain bytes that were read and are not in it.
+    fn encode_blocks(&self, plain: &mut Plain<'_>, output: &mut BitWriter<'_>) -> Result<usize> {
+        let mut walk = Walk::new(Decoder::new(&self.corrections), self.level);
+        loop {
+            let is_last = walk.block(plain, None)?;
+            write(&walk.block, &walk.stored, output)?;
+            self.check(output)?;
+            if is_last {
+                return Ok(walk.parser.lookahead());
+            }
+        }
+    }
+
+    fn encode_pieces(&self, plain: &mut Plain<'_>, output: &mut BitWriter<'_>) -> Result<usize> {
+        let mut walk = Pieces::new(Decoder::new(&self.corrections), self.level);
+        let mut symbols = Symbols::new(&[], &[]);
+        loop {
+            let is_end = walk.piece(plain, None)?;
+            write_piece(walk.made(), &mut symbols, output)?;
+            self.check(output)?;
+            if is_end {
+                return Ok(walk.lookahead());
+            }
+        }
+    }
+
+    /// Checks that the output is not too long. The bits of a block are fewer than the tokens that were held, so it
+    /// is soon enough behind each.
+    fn check(&self, output: &BitWriter<'_>) -> Result<()> {
+        if output.size() > self.encoded_size {
+            return Err(Error::Mismatch { reason: "the stream comes out too long" });
+        }
+        Ok(())
+    }
+}
+
+/// Writes a piece; `symbols` are those of the block that is open.
+fn write_piece(piece: &Made, symbols: &mut Symbols, output: &mut BitWriter<'_>) -> Result<()> {
+    if piece.ends_before {
+        symbols.end(output);
+    }
+    let mut is_stored = false;
+    if let Some((kind, is_last)) = &piece.begin {
+        let is_last = u32::from(*is_last);
+        let (literals, distances) = match kind {
+            Kind::Stored { padding, .. } => {
+                output.put(is_last | STORED << 1, 3);
+                output.align(*padding);
+                write_stored(&piece.stored, output)?;
+                is_stored = true;
+                (Vec::new(), Vec::new())
+            }
+            Kind::Static => {
+                output.put(is_last | STATIC << 1, 3);
+                static_lengths()
+            }
+            Kind::Dynamic(header) => {
+                output.put(is_last | DYNAMIC << 1, 3);
+                header.write(output);
+                header.lengths()
+            }
+        };
+        *symbols = Symbols::new(&literals, &distances);
+    }
+    symbols.write(&piece.tokens, output)?;
+    if piece.ends && !is_stored {
+        symbols.end(output);
+    }
+    if let Some(padding) = piece.padding {
+        output.align(padding);
+    }
+    Ok(())
 }
 
 /// Writes a block; `stored` is its plain bytes if it is stored.

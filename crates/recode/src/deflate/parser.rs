@@ -7,10 +7,12 @@
 //! it forgets, and that position 0 of it is never matched, shows in the stream.
 
 mod records;
+mod skip;
 
 pub(super) use records::MAX_RECORDS;
 
-use super::pgzip::{CHUNK_SIZE, DICTIONARY_SIZE, Pgzip};
+use super::ahead::CHUNK_SIZE;
+use super::pgzip::{DICTIONARY_SIZE, Pgzip};
 use super::settings::{Settings, Strategy};
 use super::token::{MAX_MATCH, MIN_MATCH, Token, common};
 use crate::Result;
@@ -76,6 +78,8 @@ pub(super) struct Parser {
     searched: u64,
     /// Another parser, asked first.
     ahead: Option<Box<Pgzip>>,
+    /// Steps were taken whose strings are not in the chains.
+    is_stale: bool,
 }
 
 impl Parser {
@@ -98,6 +102,7 @@ impl Parser {
             was_short: false,
             searched: 0,
             ahead: settings.is_pgzip.then(|| Box::new(Pgzip::new())),
+            is_stale: false,
         }
     }
 
@@ -147,12 +152,24 @@ impl Parser {
 
     /// The token that zlib takes next; `None` at the end.
     pub(super) fn predict(&mut self, plain: &mut Plain<'_>) -> Result<Option<Token>> {
+        self.predict_or(None, plain)
+    }
+
+    /// The token `ahead` that another parser takes, if it is possible, or the one that zlib takes next; `None` at
+    /// the end.
+    pub(super) fn predict_or(
+        &mut self,
+        ahead: Option<Token>,
+        plain: &mut Plain<'_>,
+    ) -> Result<Option<Token>> {
         (self.current, self.next, self.was_short) = (None, None, false);
         self.read_on(plain)?;
         if self.lookahead == 0 {
             return Ok(None);
         }
-        if let Some(token) = self.token_ahead() {
+        if let Some(token) =
+            ahead.or_else(|| self.ahead.as_ref()?.token()).filter(|token| self.is_possible(*token))
+        {
             return Ok(Some(token));
         }
         let literal = Token::literal(self.byte());
@@ -178,28 +195,31 @@ impl Parser {
 
     /// Has the parser that runs ahead be ahead.
     fn look_ahead(&mut self, plain: &mut Plain<'_>) -> Result<()> {
-        let Some(ahead) = &mut self.ahead else { return Ok(()) };
+        let Some(mut ahead) = self.ahead.take() else { return Ok(()) };
         if ahead.wants_dictionary() {
             ahead.restart(&self.window[self.start.saturating_sub(DICTIONARY_SIZE)..self.start]);
         }
         if let Some(before) = ahead.wants() {
-            let known = &self.window[self.start.saturating_sub(before)..self.start + self.lookahead];
-            let mut chunk = known[..known.len().min(CHUNK_SIZE)].to_vec();
-            chunk.extend_from_slice(plain.look_ahead(CHUNK_SIZE - chunk.len())?);
-            ahead.parse(&chunk);
+            ahead.parse(&self.chunk(-before.cast_signed(), CHUNK_SIZE, plain)?);
         }
+        self.ahead = Some(ahead);
         Ok(())
     }
 
-    /// Returns the token that the parser which runs ahead takes here.
-    fn token_ahead(&self) -> Option<Token> {
-        let token = self.ahead.as_ref()?.token()?;
-        let is_possible = if token.is_literal() {
-            token == Token::literal(self.byte())
-        } else {
-            token.size() <= self.lookahead
-        };
-        is_possible.then_some(token)
+    /// Returns the next `size` plain bytes from a place relative to the next token, or all that are left.
+    pub(super) fn chunk(&self, from: isize, size: usize, plain: &mut Plain<'_>) -> Result<Vec<u8>> {
+        let (from, end) = (self.start.saturating_add_signed(from), self.start + self.lookahead);
+        let mut chunk = Vec::with_capacity(size);
+        chunk.extend(self.window[from.min(end)..end].iter().take(size));
+        let skipped = from.saturating_sub(end);
+        let ahead = plain.look_ahead(skipped + size - chunk.len())?;
+        chunk.extend_from_slice(ahead.get(skipped..).unwrap_or_default());
+        Ok(chunk)
+    }
+
+    /// Tells whether a token can stand here.
+    fn is_possible(&self, token: Token) -> bool {
+        if token.is_literal() { token == Token::literal(self.byte()) } else { token.size() <= self.lookahead }
     }
 
     /// The encoder flushed what it had.
@@ -281,8 +301,11 @@ impl Parser {
         let size = self.size();
         self.window.copy_within(size..size * 2, 0);
         self.start -= size;
-        self.entered -= size;
+        self.entered = self.entered.saturating_sub(size);
         self.block_start = self.block_start.and_then(|start| start.checked_sub(size));
+        if self.is_stale {
+            return;
+        }
         let size = u16::try_from(size).unwrap_or(u16::MAX);
         for place in self.head.iter_mut().chain(&mut self.previous) {
             *place = place.saturating_sub(size);

@@ -34,8 +34,14 @@ pub(super) struct Block {
 
 pub(super) struct BlockReader<'i> {
     input: BitReader<'i>,
-    is_done: bool,
+    /// The tables of the block whose tokens come next.
+    tables: Option<(Table, Table)>,
+    /// The block that began last is the last.
+    is_last: bool,
 }
+
+/// The start of a block: its kind, and whether it is the last.
+pub(super) type Start = (Kind, bool);
 
 fn corrupt(reason: &str) -> Error {
     Error::Corrupt { codec: Codec::Deflate, reason: reason.into() }
@@ -43,7 +49,7 @@ fn corrupt(reason: &str) -> Error {
 
 impl<'i> BlockReader<'i> {
     pub(super) fn new(input: &'i mut dyn Read) -> Self {
-        Self { input: BitReader::new(input), is_done: false }
+        Self { input: BitReader::new(input), tables: None, is_last: false }
     }
 
     /// Bytes of the stream so far.
@@ -53,29 +59,48 @@ impl<'i> BlockReader<'i> {
 
     /// The next block; `None` behind the last.
     pub(super) fn next(&mut self) -> Result<Option<Block>> {
-        if self.is_done {
+        let Some((kind, is_last)) = self.begin()? else { return Ok(None) };
+        let mut tokens = Vec::new();
+        if !self.tokens(&mut tokens, MAX_BLOCK_TOKENS + 1)? || tokens.len() > MAX_BLOCK_TOKENS {
+            return Err(corrupt("a block has too many tokens"));
+        }
+        let last = if is_last { Some(self.padding()?) } else { None };
+        Ok(Some(Block { kind, last, tokens }))
+    }
+
+    /// Begins the next block, and reads over its bytes if it is stored; `None` behind the last. The tokens of the
+    /// block before are all read.
+    pub(super) fn begin(&mut self) -> Result<Option<Start>> {
+        if self.is_last {
             return Ok(None);
         }
-        let is_last = self.input.take(1)? == 1;
-        let mut tokens = Vec::new();
+        self.is_last = self.input.take(1)? == 1;
         let kind = match self.input.take(2)? {
             0 => self.stored()?,
             1 => {
                 let (literals, distances) = static_lengths();
-                self.tokens(&literals, &distances, &mut tokens)?;
+                self.tables = Some((Table::new(&literals)?, Table::new(&distances)?));
                 Kind::Static
             }
             2 => {
                 let header = self.header()?;
                 let (literals, distances) = header.lengths();
-                self.tokens(&literals, &distances, &mut tokens)?;
+                self.tables = Some((Table::new(&literals)?, Table::new(&distances)?));
                 Kind::Dynamic(header)
             }
             _ => return Err(corrupt("no such kind of block")),
         };
-        self.is_done = is_last;
-        let last = if is_last { Some(self.input.align()?) } else { None };
-        Ok(Some(Block { kind, last, tokens }))
+        Ok(Some((kind, self.is_last)))
+    }
+
+    /// Tells whether the block that began last is the last of the stream.
+    pub(super) const fn is_last(&self) -> bool {
+        self.is_last
+    }
+
+    /// Reads the bits that fill the last byte of the stream.
+    pub(super) fn padding(&mut self) -> Result<u8> {
+        self.input.align()
     }
 
     fn stored(&mut self) -> Result<Kind> {
@@ -118,13 +143,17 @@ impl<'i> BlockReader<'i> {
         Ok(Header { literals, distances, written, code_lengths, symbols })
     }
 
-    fn tokens(&mut self, literals: &[u8], distances: &[u8], tokens: &mut Vec<Token>) -> Result<()> {
-        let (literals, distances) = (Table::new(literals)?, Table::new(distances)?);
-        loop {
+    /// Reads tokens of the block up to so many in `tokens`. Tells whether the block ends behind them.
+    pub(super) fn tokens(&mut self, tokens: &mut Vec<Token>, max: usize) -> Result<bool> {
+        let Some((literals, distances)) = &self.tables else { return Ok(true) };
+        while tokens.len() < max {
             let symbol = literals.read(&mut self.input)?;
             let token = match symbol.checked_sub(END_OF_BLOCK) {
                 None => Token::literal(u8::try_from(symbol).unwrap_or(0)),
-                Some(0) => return Ok(()),
+                Some(0) => {
+                    self.tables = None;
+                    return Ok(true);
+                }
                 Some(code) => {
                     let code = code - 1;
                     let base = *LENGTH_BASE.get(code).ok_or_else(|| corrupt("no such length"))?;
@@ -141,11 +170,9 @@ impl<'i> BlockReader<'i> {
                     Token::reference(size, usize::from(DISTANCE_BASE[code]) + extra + 1)
                 }
             };
-            if tokens.len() == MAX_BLOCK_TOKENS {
-                return Err(corrupt("a block has too many tokens"));
-            }
             tokens.push(token);
         }
+        Ok(false)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::io::Read;
 
-use super::corrections;
+use super::ahead::{self, CHUNK_SIZE};
+use super::corrections::{self, Manner};
 use super::parser::Parser;
 use super::reader::{Block, BlockReader, Kind};
 use super::settings::{PGZIP, Settings};
@@ -29,9 +30,19 @@ const LARGE_BLOCK: usize = (1 << 15) - 1;
 /// Plain bytes that the tokens at the start are made of, and what a parser reads ahead of them.
 const START_SIZE: u64 = PREFIX_TOKENS as u64 * 258 + (256 << 10);
 
+/// Bytes of the stream, and pieces of an encoder that runs ahead, that tell which comes nearest.
+const START_ENCODED: u64 = 512 << 10;
+const START_PIECES: usize = 3;
+/// Bytes of corrections at the start of the stream of an encoder that is known.
+const FEW: usize = 16;
+/// Tokens of a block at the start that are looked at.
+const MAX_START_TOKENS: usize = 1 << 16;
+
 /// The plans that may make a stream, by its first tokens.
 pub(crate) struct Candidates {
     prefix: Prefix,
+    /// The first bytes of the stream.
+    encoded: Vec<u8>,
     /// The plain bytes of those tokens.
     start: Vec<u8>,
     /// The plans of zlib and GNU gzip that were not looked at yet.
@@ -45,9 +56,9 @@ impl Candidates {
     /// [`Refused`] if it is no stream or cannot be read.
     pub(crate) fn read(source: &mut dyn Source) -> Result<Self, Refused> {
         let prefix = Prefix::read(&mut source.readers().map_err(unreadable)?.0)?;
-        let (_, start) = source.starts(0, START_SIZE).map_err(unreadable)?;
+        let (encoded, start) = source.starts(START_ENCODED, START_SIZE).map_err(unreadable)?;
         let of_zlib = prefix.candidates().into_iter();
-        Ok(Self { prefix, start, of_zlib })
+        Ok(Self { prefix, encoded, start, of_zlib })
     }
 
     /// Returns the next plan of zlib or GNU gzip that makes the first tokens; `None` if there is none or the
@@ -58,30 +69,30 @@ impl Candidates {
         })
     }
 
-    /// Makes the plan that says how the stream differs from what zlib would have made.
+    /// Makes the plan that says how the stream differs from what the encoder that comes nearest would have made.
     ///
     /// # Errors
     /// [`Refused`] if the differences take too much, or if the budget is spent.
     pub(crate) fn corrections(self, source: &mut dyn Source, budget: &Budget) -> Result<Plan, Refused> {
-        let blocks = self.prefix.start();
-        let estimate = |level: &u8| {
-            if !budget.charge(SETUP_WORK) {
-                return usize::MAX;
-            }
-            let charge = |units| budget.take(units);
-            let mut plain = Charged::new(&*self.start, CORRECT_WORK, &charge);
-            let mut plain = Plain::new(&mut plain, self.start.len() as u64).charged(&charge);
-            corrections::estimate(*level, &blocks, &mut plain)
-        };
-        let level = NEAR_LEVELS.into_iter().min_by_key(estimate).unwrap_or(NEAR_LEVELS[0]);
         let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
         // Recipes of a few bytes may be a large part of a tiny stream.
         let max = (encoded_size / 4).max(64).min(MAX_RECIPE_SIZE as u64 - 32);
-        let (mut encoded, plain) = source.readers().map_err(unreadable)?;
         let charge = |units| budget.take(units);
-        let mut plain = Charged::new(plain, CORRECT_WORK, &charge);
-        let mut plain = Plain::new(&mut plain, plain_size).charged(&charge);
-        let plan = corrections::Plan::make(level, &mut encoded, &mut plain, max)?;
+        let (manner, level) = self.nearest(budget);
+        let mut make = |manner| {
+            let (mut encoded, plain) = source.readers().map_err(unreadable)?;
+            let mut plain = Charged::new(plain, CORRECT_WORK, &charge);
+            let mut plain = Plain::new(&mut plain, plain_size).charged(&charge);
+            match manner {
+                Manner::Blocks => corrections::Plan::make(level, &mut encoded, &mut plain, max),
+                Manner::Pieces => corrections::Plan::make_pieces(level, &mut encoded, &mut plain, max),
+            }
+        };
+        let plan = match make(manner) {
+            // Blocks of any number of tokens are told by pieces.
+            Err(Refused::Unsupported(_)) if manner == Manner::Blocks => make(Manner::Pieces)?,
+            made => made?,
+        };
         if plan.encoded_size() != encoded_size {
             return Err(Refused::NotTheStream);
         }
@@ -89,6 +100,57 @@ impl Candidates {
             return Err(Refused::Unsupported("deflate-empty-blocks"));
         }
         Ok(Plan::Corrections(plan))
+    }
+
+    /// Returns which encoder comes nearest at the start of the stream.
+    fn nearest(&self, budget: &Budget) -> (Manner, u8) {
+        let charge = |units| budget.take(units);
+        let mut of_ahead = None;
+        for number in ahead::NUMBERS {
+            if !budget.charge(SETUP_WORK) {
+                break;
+            }
+            let mut plain = Charged::new(&*self.start, CORRECT_WORK, &charge);
+            let mut plain = Plain::new(&mut plain, self.start.len() as u64).charged(&charge);
+            let (size, known) = corrections::estimate_pieces(number, &self.encoded, &mut plain, START_PIECES);
+            if known >= CHUNK_SIZE as u64 && size <= FEW {
+                return (Manner::Pieces, number);
+            }
+            let rate = Rate { size: size as u64, known };
+            if known > 0 && of_ahead.as_ref().is_none_or(|(best, _)| rate.is_less(best)) {
+                of_ahead = Some((rate, number));
+            }
+        }
+        let blocks = self.prefix.start();
+        let known = blocks.iter().flat_map(|block| &block.tokens).map(|token| token.size() as u64).sum();
+        let estimate = |level: &u8| {
+            if !budget.charge(SETUP_WORK) {
+                return usize::MAX;
+            }
+            let mut plain = Charged::new(&*self.start, CORRECT_WORK, &charge);
+            let mut plain = Plain::new(&mut plain, self.start.len() as u64).charged(&charge);
+            corrections::estimate(*level, &blocks, &mut plain)
+        };
+        let estimates = NEAR_LEVELS.map(|level| (estimate(&level), level));
+        let (size, level) =
+            estimates.into_iter().min_by_key(|(size, _)| *size).unwrap_or((0, NEAR_LEVELS[0]));
+        let rate = Rate { size: size as u64, known };
+        match of_ahead {
+            Some((best, number)) if best.is_less(&rate) => (Manner::Pieces, number),
+            _ => (Manner::Blocks, level),
+        }
+    }
+}
+
+/// The bytes of corrections of so many plain bytes.
+struct Rate {
+    size: u64,
+    known: u64,
+}
+
+impl Rate {
+    const fn is_less(&self, other: &Self) -> bool {
+        self.size.saturating_mul(other.known) < other.size.saturating_mul(self.known)
     }
 }
 
@@ -107,11 +169,15 @@ impl Prefix {
         let mut blocks = Vec::new();
         let mut count = 0;
         while count < PREFIX_TOKENS && blocks.len() < PREFIX_TOKENS {
-            let Some(block) = reader.next().map_err(|_| Refused::Unsupported("deflate-block"))? else {
+            let broken = |_| Refused::Unsupported("deflate-block");
+            let Some((kind, is_last)) = reader.begin().map_err(broken)? else { break };
+            let mut tokens = Vec::new();
+            let is_whole = reader.tokens(&mut tokens, MAX_START_TOKENS).map_err(broken)?;
+            count += tokens.len();
+            blocks.push(Block { kind, last: is_last.then_some(0), tokens });
+            if !is_whole {
                 break;
-            };
-            count += block.tokens.len();
-            blocks.push(block);
+            }
         }
         Ok(Self { blocks })
     }

@@ -85,8 +85,8 @@ pub(super) const fn of_corrections(level: u8) -> Settings {
     Settings {
         effort: match level {
             ..10 => Effort::of_level(level),
-            PGZIP => Effort::of_others(2),
-            _ => Effort::of_others(level - 10),
+            10..PGZIP => Effort::of_others(level - 10),
+            _ => Effort::of_others(2),
         },
         is_pgzip: level == PGZIP,
         strategy: Strategy::Default,

@@ -10,7 +10,7 @@ use super::token::{DISTANCE_CODES, END_OF_BLOCK, LITERAL_CODES, Token, distance_
 /// Longest code of literals and distances, in bits.
 pub(super) const MAX_BITS: usize = 15;
 /// Longest code of code lengths, in bits.
-const MAX_LENGTH_BITS: usize = 7;
+pub(super) const MAX_LENGTH_BITS: usize = 7;
 /// Symbols of code lengths: 0 to 15, repeat the last, and two kinds of zeros.
 pub(super) const LENGTH_SYMBOLS: usize = 19;
 /// In which order the lengths of the codes of code lengths are written (RFC 1951, 3.2.7).
@@ -37,6 +37,11 @@ impl Frequencies {
         if !token.is_literal() {
             self.distances[token.distance_symbol().0] += 1;
         }
+    }
+
+    /// Bits of what follows the symbols.
+    pub(super) fn extra_bits(&self) -> u64 {
+        self.bits(&[0; LITERAL_CODES], &[0; DISTANCE_CODES])
     }
 
     /// Bits of the symbols, and of what follows them, with codes of these lengths.
@@ -156,6 +161,44 @@ impl Header {
     }
 }
 
+/// The codes with which the tokens of a block are written.
+pub(super) struct Symbols {
+    literals: Vec<(u32, u32)>,
+    distances: Vec<(u32, u32)>,
+}
+
+impl Symbols {
+    /// The codes of these lengths.
+    pub(super) fn new(literals: &[u8], distances: &[u8]) -> Self {
+        Self { literals: codes(literals), distances: codes(distances) }
+    }
+
+    /// Writes tokens.
+    pub(super) fn write(&self, tokens: &[Token], output: &mut BitWriter<'_>) -> crate::Result<()> {
+        let code = |codes: &[(u32, u32)], symbol: usize| codes.get(symbol).copied().unwrap_or((0, 0));
+        for chunk in tokens.chunks(1 << 12) {
+            for token in chunk {
+                let (symbol, extra, extra_bits) = token.symbol();
+                let (bits, count) = code(&self.literals, symbol);
+                output.put(bits | extra << count, count + extra_bits);
+                if !token.is_literal() {
+                    let (symbol, extra, extra_bits) = token.distance_symbol();
+                    let (bits, count) = code(&self.distances, symbol);
+                    output.put(bits | extra << count, count + extra_bits);
+                }
+            }
+            output.hand_on()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the end of the block.
+    pub(super) fn end(&self, output: &mut BitWriter<'_>) {
+        let (bits, count) = self.literals.get(END_OF_BLOCK).copied().unwrap_or((0, 0));
+        output.put(bits, count);
+    }
+}
+
 /// Writes the tokens of a block and its end, with codes of these lengths.
 pub(super) fn write_tokens(
     tokens: &[Token],
@@ -163,23 +206,9 @@ pub(super) fn write_tokens(
     distances: &[u8],
     output: &mut BitWriter<'_>,
 ) -> crate::Result<()> {
-    let (literals, distances) = (codes(literals), codes(distances));
-    let code = |codes: &[(u32, u32)], symbol: usize| codes.get(symbol).copied().unwrap_or((0, 0));
-    for chunk in tokens.chunks(1 << 12) {
-        for token in chunk {
-            let (symbol, extra, extra_bits) = token.symbol();
-            let (bits, count) = code(&literals, symbol);
-            output.put(bits | extra << count, count + extra_bits);
-            if !token.is_literal() {
-                let (symbol, extra, extra_bits) = token.distance_symbol();
-                let (bits, count) = code(&distances, symbol);
-                output.put(bits | extra << count, count + extra_bits);
-            }
-        }
-        output.hand_on()?;
-    }
-    let (bits, count) = code(&literals, END_OF_BLOCK);
-    output.put(bits, count);
+    let symbols = Symbols::new(literals, distances);
+    symbols.write(tokens, output)?;
+    symbols.end(output);
     Ok(())
 }
 
@@ -333,7 +362,7 @@ fn bit_lengths(order: &[u16], parents: &[u16], leaves: usize, max_bits: usize) -
 }
 
 /// Writes lengths as symbols, with runs of the same length and of zeros.
-fn run_lengths(lengths: &[u8], symbols: &mut Vec<(u8, u8)>) {
+pub(super) fn run_lengths(lengths: &[u8], symbols: &mut Vec<(u8, u8)>) {
     let mut at = 0;
     let mut previous = None;
     while at < lengths.len() {

@@ -87,7 +87,8 @@ impl Models {
     }
 }
 
-const BROKEN: Error = Error::Mismatch { reason: "it does not follow them" };
+/// What is coded cannot be.
+pub(super) const BROKEN: Error = Error::Mismatch { reason: "it does not follow them" };
 
 impl<C: Coder> Walk<C> {
     pub(super) fn new(coder: C, level: u8) -> Self {
@@ -108,23 +109,22 @@ impl<C: Coder> Walk<C> {
         self.block.tokens.clear();
         self.stored.clear();
         self.frequencies = Frequencies::new();
-        let is_last =
-            self.coder.bit(&mut self.models.is_last, actual.is_some_and(|block| block.last.is_some()));
-        let kind = actual.map_or(0, |block| match block.kind {
-            Kind::Stored { .. } => STORED,
-            Kind::Static => STATIC,
-            Kind::Dynamic(_) => DYNAMIC,
-        });
-        let kind = self.coder.tree(&mut self.models.kind, kind, 2);
+        let (is_last, kind) =
+            self.start(actual.map(|block| &block.kind), actual.is_some_and(|block| block.last.is_some()));
         self.block.kind = match kind {
-            STORED => self.code_stored(plain, actual)?,
+            STORED => self.code_stored(plain, actual.map(|block| &block.kind))?,
             STATIC | DYNAMIC => {
                 self.tokens(plain, actual.map(|block| block.tokens.as_slice()))?;
                 let header = actual.and_then(|block| match &block.kind {
                     Kind::Dynamic(header) => Some(header),
                     _ => None,
                 });
-                if kind == STATIC { Kind::Static } else { Kind::Dynamic(self.header(header)?) }
+                if kind == STATIC {
+                    Kind::Static
+                } else {
+                    let of_zlib = Header::of_zlib(&self.frequencies);
+                    Kind::Dynamic(self.header(header, of_zlib)?)
+                }
             }
             _ => return Err(BROKEN),
         };
@@ -133,15 +133,28 @@ impl<C: Coder> Walk<C> {
         Ok(is_last)
     }
 
-    fn padding(&mut self, padding: u8) -> u8 {
+    /// Codes whether the block is the last, and its kind.
+    pub(super) fn start(&mut self, kind: Option<&Kind>, is_last: bool) -> (bool, u32) {
+        let is_last = self.coder.bit(&mut self.models.is_last, is_last);
+        let kind = kind.map_or(0, |kind| match kind {
+            Kind::Stored { .. } => STORED,
+            Kind::Static => STATIC,
+            Kind::Dynamic(_) => DYNAMIC,
+        });
+        (is_last, self.coder.tree(&mut self.models.kind, kind, 2))
+    }
+
+    /// Codes the bits that fill a byte.
+    pub(super) fn padding(&mut self, padding: u8) -> u8 {
         if !self.coder.bit(&mut self.models.has_padding, padding != 0) {
             return 0;
         }
         self.coder.raw(u32::from(padding), 8).to_le_bytes()[0]
     }
 
-    fn code_stored(&mut self, plain: &mut Plain<'_>, actual: Option<&Block>) -> Result<Kind> {
-        let (size, padding) = match actual.map(|block| &block.kind) {
+    /// Codes a stored block.
+    pub(super) fn code_stored(&mut self, plain: &mut Plain<'_>, actual: Option<&Kind>) -> Result<Kind> {
+        let (size, padding) = match actual {
             Some(Kind::Stored { size, padding }) => (*size, *padding),
             _ => (0, 0),
         };
@@ -213,7 +226,8 @@ impl<C: Coder> Walk<C> {
         Ok(())
     }
 
-    fn token(&mut self, predicted: Token, actual: Option<Token>) -> Result<Token> {
+    /// Codes the token at the parser's place.
+    pub(super) fn token(&mut self, predicted: Token, actual: Option<Token>) -> Result<Token> {
         let context =
             if predicted.is_literal() { literal_context(self.parser.reason()) } else { shape(predicted) };
         let is_right =
@@ -286,12 +300,12 @@ impl<C: Coder> Walk<C> {
         Ok(usize::from(DISTANCE_BASE[code]) + extra as usize + 1)
     }
 
-    fn header(&mut self, actual: Option<&Header>) -> Result<Header> {
-        let of_zlib = Header::of_zlib(&self.frequencies);
-        if self.coder.bit(&mut self.models.is_zlib_header, actual == Some(&of_zlib)) {
-            return Ok(of_zlib);
+    /// Codes a header, which is likely the expected one.
+    pub(super) fn header(&mut self, actual: Option<&Header>, expected: Header) -> Result<Header> {
+        if self.coder.bit(&mut self.models.is_zlib_header, actual == Some(&expected)) {
+            return Ok(expected);
         }
-        let (expected_literals, expected_distances) = of_zlib.lengths();
+        let (expected_literals, expected_distances) = expected.lengths();
         let fields =
             actual.map_or([0; 3], |header| [header.literals - 257, header.distances - 1, header.written - 4]);
         let mut counts = [0; 3];
@@ -305,7 +319,7 @@ impl<C: Coder> Walk<C> {
         }
         let mut code_lengths = [0; LENGTH_SYMBOLS];
         for symbol in &LENGTH_ORDER[..written] {
-            let models = &mut self.models.code_length[usize::from(of_zlib.code_lengths[*symbol])];
+            let models = &mut self.models.code_length[usize::from(expected.code_lengths[*symbol])];
             let length = actual.map_or(0, |header| header.code_lengths[*symbol]);
             code_lengths[*symbol] = self.coder.tree(models, u32::from(length), 3).to_le_bytes()[0];
         }

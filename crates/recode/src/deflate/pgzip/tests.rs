@@ -5,6 +5,7 @@ use flate2::write::DeflateEncoder;
 
 use super::super::corrections::Plan;
 use super::super::settings::PGZIP;
+use super::super::token::{MAX_MATCH, MIN_MATCH};
 use super::*;
 use crate::compare::Plain;
 

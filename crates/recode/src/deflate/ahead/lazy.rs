@@ -1,0 +1,421 @@
+//! The tokens of the levels of Go that search chains, in blocks of a fixed number of tokens. Those up to 1.26 are greedy
+//! at 2 and 3 and lazy from 4 on. From 1.27 on, levels 7 to 9 search chains. They are lazy, try to better a match from
+//! its end, and skip strings where nothing is found for long.
+//!
+//! The window is that of the encoder, since what it forgets, and when, shows in the stream.
+
+use super::super::go_codes::lengths;
+use super::super::token::{MAX_MATCH, Token, distance_extra};
+use super::super::trees::MAX_BITS;
+use super::history::common;
+
+const WINDOW_SIZE: usize = 1 << 15;
+const MASK: usize = WINDOW_SIZE - 1;
+const HASH_BITS: u32 = 17;
+/// Bytes of the strings in the chains.
+const STRING_SIZE: usize = 4;
+/// A reference of the least size over a longer distance costs more than its literals.
+const TOO_FAR: usize = 4096;
+/// Bytes that are wanted ahead, but at the end.
+const LOOKAHEAD: usize = STRING_SIZE + MAX_MATCH;
+/// Bytes at the start that a better match need not share.
+const MAY_DIFFER: usize = 2;
+/// Bytes ahead whose codes tell what a match saves, what it must save, and what a reference costs.
+const SAMPLE_SIZE: usize = 1 << 15;
+const MIN_GAIN: usize = 4;
+const REFERENCE_COST: usize = 3;
+/// The offset of places in the tables over which they are moved back.
+const MAX_OFFSET: usize = 1 << 30;
+/// Work to look at a string of a chain, and to compare it, in units of about a nanosecond.
+const STRING_WORK: u64 = 3;
+const COMPARE_WORK: u64 = 12;
+
+/// The effort of a level.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    /// No search behind a match of so many bytes; 0 is greedy.
+    lazy: usize,
+    /// A match of so many bytes ends the search.
+    nice: usize,
+    /// Most strings that are looked at.
+    chain: usize,
+    /// Strings of no longer matches are entered, where the level is greedy.
+    entered: usize,
+    /// Go from 1.27 on.
+    is_new: bool,
+}
+
+impl Effort {
+    const fn of(level: u8, is_new: bool) -> Self {
+        let (lazy, nice, chain, entered) = match level {
+            7 if is_new => (12, 16, 24, 0),
+            8 if is_new => (30, 40, 64, 0),
+            _ if is_new => (258, 258, 1024, 0),
+            2 => (0, 16, 8, 5),
+            3 => (0, 32, 32, 6),
+            4 => (4, 16, 16, 0),
+            5 => (16, 32, 32, 0),
+            6 => (16, 128, 128, 0),
+            7 => (32, 128, 256, 0),
+            8 => (128, 258, 1024, 0),
+            _ => (258, 258, 4096, 0),
+        };
+        Self { lazy, nice, chain, entered, is_new }
+    }
+}
+
+/// The tokens of a block.
+pub(super) struct Block {
+    pub(super) tokens: Vec<Token>,
+    /// It was found when no bytes were to come.
+    pub(super) is_final: bool,
+    /// The window holds its plain bytes, so that they can be stored.
+    pub(super) is_known: bool,
+}
+
+/// A match that was found.
+#[derive(Debug, Clone, Copy, Default)]
+struct Match {
+    /// Under [`STRING_SIZE`] is none.
+    size: usize,
+    distance: usize,
+}
+
+/// The window, and what is known of it.
+pub(super) struct Lazy {
+    effort: Effort,
+    window: Vec<u8>,
+    /// The end of the bytes in the window, and the next of them.
+    end: usize,
+    index: usize,
+    /// The start of the block, if it is still there.
+    block_start: Option<usize>,
+    /// The last place of each hash, and the place before of each place, both with `offset` added: 0 is none.
+    head: Vec<u32>,
+    previous: Vec<u32>,
+    offset: usize,
+    /// The place that was last looked up, as it is in `head`.
+    found: u32,
+    /// The match at the byte before.
+    last: Match,
+    /// The byte before is in no token yet.
+    is_waiting: bool,
+    /// Bytes without a match so far.
+    unmatched: u16,
+    /// The lengths of codes for the bytes ahead.
+    code_lengths: [u8; 256],
+    is_end: bool,
+    tokens: Vec<Token>,
+    blocks: Vec<Block>,
+    work: u64,
+}
+
+impl Lazy {
+    pub(super) fn new(level: u8, is_new: bool) -> Self {
+        Self {
+            effort: Effort::of(level, is_new),
+            window: vec![0; 2 * WINDOW_SIZE],
+            end: 0,
+            index: 0,
+            block_start: Some(0),
+            head: vec![0; 1 << HASH_BITS],
+            previous: vec![0; WINDOW_SIZE],
+            offset: 1,
+            found: 0,
+            last: Match::default(),
+            is_waiting: false,
+            unmatched: 0,
+            code_lengths: [0; 256],
+            is_end: false,
+            tokens: Vec::new(),
+            blocks: Vec::new(),
+            work: 0,
+        }
+    }
+
+    /// Takes plain bytes in; gives the blocks that are full, at the end of all bytes also the last.
+    pub(super) fn take(&mut self, mut bytes: &[u8], is_end: bool) -> Vec<Block> {
+        while !bytes.is_empty() {
+            if self.end == 2 * WINDOW_SIZE {
+                self.parse();
+            }
+            if self.index >= 2 * WINDOW_SIZE - LOOKAHEAD {
+                self.slide();
+            }
+            let size = bytes.len().min(2 * WINDOW_SIZE - self.end);
+            let (now, later) = bytes.split_at(size);
+            self.window[self.end..self.end + size].copy_from_slice(now);
+            self.end += size;
+            bytes = later;
+        }
+        if is_end {
+            self.is_end = true;
+            self.parse();
+        }
+        std::mem::take(&mut self.blocks)
+    }
+
+    /// The work since this was asked last, in units of about a nanosecond.
+    pub(super) fn work(&mut self) -> u64 {
+        std::mem::take(&mut self.work)
+    }
+
+    fn slide(&mut self) {
+        self.window.copy_within(WINDOW_SIZE.., 0);
+        self.index -= WINDOW_SIZE;
+        self.end -= WINDOW_SIZE;
+        self.block_start = self.block_start.and_then(|start| start.checked_sub(WINDOW_SIZE));
+        self.offset += WINDOW_SIZE;
+        if self.offset > MAX_OFFSET {
+            let gone = u32::try_from(self.offset - 1).unwrap_or(u32::MAX);
+            for place in self.head.iter_mut().chain(&mut self.previous).chain([&mut self.found]) {
+                *place = place.saturating_sub(gone);
+            }
+            self.offset = 1;
+        }
+    }
+
+    const fn is_greedy(&self) -> bool {
+        self.effort.lazy == 0
+    }
+
+    /// Finds tokens as far as enough bytes are ahead, or to the end.
+    fn parse(&mut self) {
+        if self.effort.is_new && self.effort.chain > 100 && self.end > self.index {
+            self.sample();
+        }
+        loop {
+            let ahead = self.end - self.index;
+            if ahead < LOOKAHEAD && !self.is_end {
+                return;
+            }
+            if ahead == 0 {
+                if std::mem::take(&mut self.is_waiting) {
+                    self.push_waiting();
+                }
+                if !self.tokens.is_empty() {
+                    self.end_block(self.index);
+                }
+                return;
+            }
+            self.look_up();
+            let last = std::mem::take(&mut self.last);
+            let may_search = if self.is_greedy() {
+                ahead >= STRING_SIZE
+            } else {
+                ahead > last.size.max(STRING_SIZE - 1) && last.size < self.effort.lazy
+            };
+            let found = if may_search { self.search(ahead) } else { Match::default() };
+            if self.is_greedy() {
+                self.greedy(found);
+            } else if last.size >= STRING_SIZE && found.size <= last.size {
+                let last = if self.effort.is_new { self.better(last, ahead) } else { last };
+                let end = self.index + last.size - 1;
+                self.enter_until(end);
+                self.index = end;
+                self.is_waiting = false;
+                self.unmatched = 0;
+                self.push(Token::reference(last.size, last.distance), end);
+            } else {
+                if found.size >= STRING_SIZE {
+                    self.unmatched = 0;
+                }
+                self.last = found;
+                if self.is_waiting {
+                    self.push_waiting();
+                    self.unmatched = self.unmatched.wrapping_add(1);
+                    self.index += 1;
+                    self.skip();
+                } else {
+                    self.index += 1;
+                    self.is_waiting = true;
+                }
+            }
+        }
+    }
+
+    /// Enters the next string, if the input has it whole.
+    fn look_up(&mut self) {
+        if self.index + STRING_SIZE <= self.end {
+            self.found = self.enter(self.index);
+        }
+    }
+
+    /// Makes the byte before a literal.
+    fn push_waiting(&mut self) {
+        self.push(Token::literal(self.window[self.index - 1]), self.index);
+    }
+
+    /// Passes more bytes the longer there is no match, in Go from 1.27 on.
+    fn skip(&mut self) {
+        let Some(over) = usize::from(self.unmatched).checked_sub(self.effort.chain + 1) else { return };
+        if !self.effort.is_new {
+            return;
+        }
+        for _ in 0..1 + ((over + 1) >> 6) {
+            if self.index + 1 >= self.end {
+                break;
+            }
+            self.push_waiting();
+            self.look_up();
+            self.index += 1;
+        }
+        self.push_waiting();
+        self.is_waiting = false;
+    }
+
+    /// Tries what the end of the match at the byte before leads to.
+    fn better(&mut self, last: Match, ahead: usize) -> Match {
+        let start = self.index - 1;
+        let end = start + last.size;
+        if last.size >= MAX_MATCH - MAY_DIFFER || end + STRING_SIZE > self.end {
+            return last;
+        }
+        let place = (self.head[self.hash(end)] as usize).checked_sub(self.offset + last.size);
+        let least = self.index.saturating_sub(WINDOW_SIZE);
+        let Some(source) = place.filter(|place| *place > least + MAY_DIFFER && *place < start) else {
+            return last;
+        };
+        if start - source == last.distance {
+            return last;
+        }
+        let max = ahead.min(MAX_MATCH + MAY_DIFFER) - MAY_DIFFER;
+        let mut size = common(&self.window, source + MAY_DIFFER, start + MAY_DIFFER, max);
+        if size <= last.size {
+            return last;
+        }
+        for differing in (0..MAY_DIFFER).rev() {
+            if size >= MAX_MATCH || self.window[start + differing] != self.window[source + differing] {
+                for _ in 0..=differing {
+                    self.push_waiting();
+                    self.index += 1;
+                    self.look_up();
+                }
+                break;
+            }
+            size += 1;
+        }
+        Match { size, distance: start - source }
+    }
+
+    /// Finds how long codes of the bytes ahead would be.
+    fn sample(&mut self) {
+        let mut counts = [0; 256];
+        let ahead = &self.window[self.index..self.end];
+        ahead.iter().take(SAMPLE_SIZE).for_each(|byte| counts[usize::from(*byte)] += 1);
+        self.code_lengths = lengths(&counts, MAX_BITS);
+    }
+
+    /// Returns the bits that a match is thought to save.
+    fn gain(&self, found: Match) -> usize {
+        let bytes = &self.window[self.index..self.index + found.size];
+        let bits: usize =
+            bytes.iter().map(|byte| usize::from(self.code_lengths[usize::from(*byte)].max(1))).sum();
+        let size_extra = Token::reference(found.size, 1).symbol().2;
+        // The encoder counts the bits behind the distance that is longer by one, and of the longest those of another.
+        let distance_extra = match found.distance {
+            WINDOW_SIZE => distance_extra(14),
+            distance => Token::reference(found.size, distance + 1).distance_symbol().2,
+        };
+        bits.saturating_sub(size_extra as usize + distance_extra as usize + REFERENCE_COST)
+    }
+
+    /// Takes what was found at once.
+    fn greedy(&mut self, found: Match) {
+        if found.size >= STRING_SIZE {
+            let end = self.index + found.size;
+            if found.size <= self.effort.entered {
+                self.enter_until(end);
+            }
+            self.index = end;
+            self.push(Token::reference(found.size, found.distance), end);
+        } else {
+            self.index += 1;
+            self.push(Token::literal(self.window[self.index - 1]), self.index);
+        }
+    }
+
+    fn push(&mut self, token: Token, end: usize) {
+        self.tokens.push(token);
+        if self.tokens.len() == if self.effort.is_new { 1 << 15 } else { 1 << 14 } {
+            self.end_block(end);
+        }
+    }
+
+    fn end_block(&mut self, end: usize) {
+        let is_known = self.block_start.is_some_and(|start| start <= end);
+        let tokens = std::mem::take(&mut self.tokens);
+        self.blocks.push(Block { tokens, is_final: self.is_end, is_known });
+        self.block_start = Some(end);
+    }
+
+    fn hash(&self, at: usize) -> usize {
+        let bytes = self.window[at..].first_chunk::<4>().copied().unwrap_or_default();
+        let product = if self.effort.is_new {
+            u32::from_le_bytes(bytes).wrapping_mul(2_654_435_761)
+        } else {
+            u32::from_be_bytes(bytes).wrapping_mul(0x1e35_a7bd)
+        };
+        (product >> (32 - HASH_BITS)) as usize
+    }
+
+    /// Enters the string at a place into its chain; gives the one before.
+    fn enter(&mut self, at: usize) -> u32 {
+        let hash = self.hash(at);
+        let place = u32::try_from(at + self.offset).unwrap_or(0);
+        let before = std::mem::replace(&mut self.head[hash], place);
+        self.previous[at & MASK] = before;
+        before
+    }
+
+    /// Enters the strings behind the next place up to `end`.
+    fn enter_until(&mut self, end: usize) {
+        for at in self.index + 1..end.min((self.end + 1).saturating_sub(STRING_SIZE)) {
+            self.enter(at);
+        }
+    }
+
+    /// The longest match in the chain that was looked up last.
+    fn search(&mut self, ahead: usize) -> Match {
+        let at = self.index;
+        let max = ahead.min(MAX_MATCH);
+        let nice = self.effort.nice.min(max);
+        let least = at.saturating_sub(WINDOW_SIZE);
+        let place = |entry: u32| (entry as usize).checked_sub(self.offset).filter(|place| *place >= least);
+        let mut found = Match { size: STRING_SIZE - 1, distance: 0 };
+        let mut next = place(self.found);
+        let (mut work, mut gain) = (0, MIN_GAIN);
+        for _ in 0..self.effort.chain {
+            let Some(source) = next.filter(|source| *source < at) else { break };
+            work += STRING_WORK;
+            if self.window[source + found.size] == self.window[at + found.size] {
+                work += COMPARE_WORK;
+                let size = common(&self.window, source, at, max);
+                let longer = Match { size, distance: at - source };
+                let pays = if !self.effort.is_new {
+                    size > STRING_SIZE || longer.distance <= TOO_FAR
+                } else if self.effort.chain > 100 && size > found.size {
+                    work += size as u64;
+                    let (before, now) = (gain, self.gain(longer));
+                    gain = before.max(now);
+                    now > before
+                } else {
+                    true
+                };
+                if size > found.size && pays {
+                    found = longer;
+                    if size >= nice {
+                        break;
+                    }
+                }
+            }
+            if source + WINDOW_SIZE == at || (self.effort.is_new && source == 0) {
+                // What was before it is overwritten.
+                break;
+            }
+            next = place(self.previous[source & MASK]);
+        }
+        self.work += work;
+        if found.distance == 0 { Match::default() } else { found }
+    }
+}

@@ -1,0 +1,93 @@
+use std::io::Write;
+
+use flate2::write::DeflateEncoder;
+
+use super::super::ahead::NUMBERS;
+use super::super::corrections::{Manner, Plan};
+use super::super::reader::MAX_BLOCK_TOKENS;
+use super::super::settings::PGZIP;
+use crate::compare::Plain;
+use crate::wire::Fields;
+
+/// A stream with a flush after each `flush` bytes.
+fn deflate(plain: &[u8], level: u32, flush: usize) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), flate2::Compression::new(level));
+    for part in plain.chunks(flush) {
+        encoder.write_all(part).unwrap();
+        encoder.flush().unwrap();
+    }
+    encoder.finish().unwrap()
+}
+
+fn told(number: u8, stream: &[u8], plain: &[u8]) -> Plan {
+    let mut reader = plain;
+    let size = plain.len() as u64;
+    Plan::make_pieces(number, &mut { stream }, &mut Plain::new(&mut reader, size), 1 << 24).unwrap()
+}
+
+fn made(plan: &Plan, plain: &[u8]) -> crate::Result<Vec<u8>> {
+    let (mut reader, mut made) = (plain, Vec::new());
+    plan.encode(&mut Plain::new(&mut reader, plain.len() as u64), &mut made)?;
+    Ok(made)
+}
+
+fn contents() -> Vec<u8> {
+    let mut rng = fixtures::Rng::new(3);
+    let code = fixtures::contents::source_code(&mut rng, 200_000);
+    let noise = rng.bytes(100_000);
+    [&code[..], &noise, &vec![0; 200_000], &code[..150_000]].concat()
+}
+
+#[test]
+fn the_streams_of_others_are_told_by_pieces() {
+    let plain = contents();
+    for (level, flush) in [(0, 1 << 30), (1, 100), (1, 70_000), (6, 65_535), (9, 100_000), (6, 1 << 30)] {
+        let stream = deflate(&plain, level, flush);
+        for number in NUMBERS.into_iter().chain([1, 6, 12, PGZIP]) {
+            let plan = told(number, &stream, &plain);
+            assert!(made(&plan, &plain).unwrap() == stream, "{number}, {level}, {flush}");
+            let mut bytes = Vec::new();
+            plan.write(&mut bytes);
+            assert_eq!(Plan::parse(Fields::new(&bytes), Manner::Pieces).unwrap(), plan);
+        }
+    }
+}
+
+#[test]
+fn a_block_may_have_any_number_of_tokens() {
+    // A block of static codes: each literal of 9 bits, without an end for long.
+    let count = MAX_BLOCK_TOKENS + 100;
+    let plain = vec![200; count];
+    let mut bits = vec![true, true, false];
+    // 200 is coded as 110010000 + 200 - 144, the highest bit first.
+    let code: Vec<bool> = (0..9).rev().map(|bit| (0b1_1001_0000 + 200 - 144) >> bit & 1 == 1).collect();
+    (0..count).for_each(|_| bits.extend(&code));
+    bits.extend([false; 7]);
+    let byte = |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+    let stream: Vec<u8> = bits.chunks(8).map(byte).collect();
+    let recipe = crate::recipe(crate::Codec::Deflate, &stream, &plain).unwrap();
+    assert_eq!(recipe.as_bytes()[0], 6);
+    let mut again = Vec::new();
+    crate::encode(&recipe, &mut plain.as_slice(), count as u64, &mut again).unwrap();
+    assert!(again == stream);
+}
+
+#[test]
+fn what_is_cut_off_or_changed_is_refused_or_makes_other_bytes() {
+    let plain = contents();
+    let stream = deflate(&plain, 6, 90_000);
+    for number in NUMBERS {
+        let mut bytes = Vec::new();
+        told(number, &stream, &plain).write(&mut bytes);
+        for at in (6..bytes.len()).step_by(bytes.len() / 20) {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x40;
+            let other = Plan::parse(Fields::new(&changed), Manner::Pieces).unwrap();
+            assert!(made(&other, &plain).map_or(true, |made| made != stream), "{number}, {at}");
+            let cut = Plan::parse(Fields::new(&bytes[..at]), Manner::Pieces).unwrap();
+            assert!(made(&cut, &plain).map_or(true, |made| made != stream), "{number}, {at}");
+        }
+        let whole = Plan::parse(Fields::new(&bytes), Manner::Pieces).unwrap();
+        assert!(made(&whole, &plain[1..]).map_or(true, |made| made != stream));
+    }
+}
