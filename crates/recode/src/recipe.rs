@@ -21,6 +21,7 @@ pub(crate) enum Encoder {
     Xz(xz::Plan),
     Zstd(zstd_frame::Plan),
     Bzip2(bzip2_stream::Plan),
+    ZstdBlocks,
 }
 
 /// The first byte of a recipe. RECIPES.md has the table; a number keeps its meaning for ever.
@@ -31,6 +32,7 @@ mod id {
     pub(super) const ZSTD: u8 = 3;
     pub(super) const BZIP2: u8 = 4;
     pub(super) const GNU_GZIP: u8 = 5;
+    pub(super) const ZSTD_BLOCKS: u8 = 6;
 }
 
 impl Encoder {
@@ -43,6 +45,7 @@ impl Encoder {
             id::XZ => Ok(Self::Xz(xz::Plan::parse(&mut fields)?)),
             id::ZSTD => Ok(Self::Zstd(zstd_frame::Plan::parse(&mut fields)?)),
             id::BZIP2 => Ok(Self::Bzip2(bzip2_stream::Plan::parse(&mut fields)?)),
+            id::ZSTD_BLOCKS => fields.end().map(|()| Self::ZstdBlocks),
             id => Err(Error::UnknownEncoder { id }),
         }
     }
@@ -54,6 +57,7 @@ impl Encoder {
             Self::Xz(plan) => plan.write(&mut bytes),
             Self::Zstd(plan) => plan.write(&mut bytes),
             Self::Bzip2(plan) => plan.write(&mut bytes),
+            Self::ZstdBlocks => {}
         }
         bytes
     }
@@ -66,6 +70,7 @@ impl Encoder {
             Self::Xz(_) => id::XZ,
             Self::Zstd(_) => id::ZSTD,
             Self::Bzip2(_) => id::BZIP2,
+            Self::ZstdBlocks => id::ZSTD_BLOCKS,
         }
     }
 }
@@ -95,6 +100,7 @@ impl Recipe {
             Encoder::Xz(_) => Codec::Xz,
             Encoder::Zstd(_) => Codec::Zstd,
             Encoder::Bzip2(_) => Codec::Bzip2,
+            Encoder::ZstdBlocks => Codec::ZstdBlocks,
         }
     }
 
@@ -106,6 +112,7 @@ impl Recipe {
             id::CORRECTIONS => "corrections 1",
             id::XZ => "liblzma 5",
             id::ZSTD => "libzstd 1.5.7",
+            id::ZSTD_BLOCKS => "zstd blocks 1",
             _ => "bzip2 1.0",
         }
     }
@@ -117,6 +124,7 @@ impl Recipe {
             Encoder::Xz(plan) => plan.memory(),
             Encoder::Zstd(plan) => plan.memory(),
             Encoder::Bzip2(plan) => plan.memory(),
+            Encoder::ZstdBlocks => 16 << 20,
         }
     }
 
@@ -134,6 +142,8 @@ impl Recipe {
             Encoder::Xz(plan) => plan.encoding_work(),
             Encoder::Zstd(plan) => plan.encoding_work(plain_size),
             Encoder::Bzip2(plan) => plan.encoding_work(),
+            // Each block charges its tables itself.
+            Encoder::ZstdBlocks => EncodingWork { setup: 1 << 20, byte: 8 },
         }
     }
 }

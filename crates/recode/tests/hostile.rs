@@ -214,9 +214,10 @@ fn plain_bytes_of_another_size_are_an_error() {
 
 #[test]
 fn recipes_for_other_encoders_are_told_apart() {
-    for id in [6, 7, 100, 255] {
+    for id in [7, 8, 100, 255] {
         assert!(matches!(Recipe::parse(&[id, 1, 2]), Err(Error::UnknownEncoder { id: told }) if told == id));
     }
+    assert!(matches!(Recipe::parse(&[6, 1, 2]), Err(Error::BadRecipe { .. })));
     assert!(matches!(Recipe::parse(&[]), Err(Error::BadRecipe { .. })));
     let large = vec![1; recode::MAX_RECIPE_SIZE + 1];
     assert!(matches!(Recipe::parse(&large), Err(Error::BadRecipe { .. })));
