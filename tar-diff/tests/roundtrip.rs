@@ -284,6 +284,35 @@ fn a_program_that_is_compressed_is_predicted_too() {
 }
 
 #[test]
+fn a_kernel_with_a_payload_that_is_slow_to_make_is_seen_through() {
+    let image = |payload: &[u8]| {
+        let mut image = vec![0; 1024];
+        image[0x1f1] = 1;
+        image[0x202..0x206].copy_from_slice(b"HdrS");
+        image[0x24c..0x250].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
+        [&image[..], payload].concat()
+    };
+    // Words of a few letters, and a version in some of the blocks of the payload.
+    let content = |version: &str| -> Vec<u8> {
+        let mut state = 1u64;
+        let mut words = String::new();
+        while words.len() < 700_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            words.push_str(&format!("{:x} ", state >> 48));
+            if state >> 53 == 0 {
+                words.push_str(version);
+            }
+        }
+        words.into_bytes()
+    };
+    let [old, new] = ["6.12.1", "6.12.2"]
+        .map(|version| image(&fixtures::filter("zstd", &["-qc", "--ultra", "-22"], &content(version))));
+    let (plain, seen, stats) = of_files("boot/vmlinuz", &old, &new);
+    assert_eq!((stats.seen_through.count, stats.streams), (1, 1));
+    assert!(seen * 4 < plain, "{seen} of {plain}");
+}
+
+#[test]
 fn a_program_in_place_is_no_relocated_op() {
     let [old, _] = versions_of_a_program();
     let mut new = old.clone();

@@ -2,6 +2,10 @@
 
 mod elf;
 mod go;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
 
 use crate::encode::{Encoded, encode_scanned};
 use crate::error::Result;
@@ -21,6 +25,8 @@ pub struct Layouts {
     new: Scanned,
     old_overlays: Vec<Overlay>,
     new_overlays: Vec<Overlay>,
+    old_names: Vec<Range<u32>>,
+    new_names: Vec<Range<u32>>,
 }
 
 /// A payload, and what was learned to make it.
@@ -40,6 +46,8 @@ struct Described {
     names: Vec<String>,
     rules: Vec<Rule>,
     overlays: Vec<Overlay>,
+    /// The names of dynamic symbols.
+    loaded_names: Vec<Range<u32>>,
 }
 
 impl Described {
@@ -73,13 +81,15 @@ impl Layouts {
             new.bases.get(index).copied()
         };
         let bases = before.names.iter().map(|name| same(name).unwrap_or(Rules::MAPPED)).collect();
-        let overlays = std::mem::take(&mut before.overlays);
+        let old_overlays = std::mem::take(&mut before.overlays);
+        let old_names = std::mem::take(&mut before.loaded_names);
         let rules = Rules {
             old: before.side,
             new: Side { segments: after.side.segments, bases },
             rules: before.rules,
         };
-        Some(Self { rules, old, new, old_overlays: overlays, new_overlays: after.overlays })
+        let (new_overlays, new_names) = (after.overlays, after.loaded_names);
+        Some(Self { rules, old, new, old_overlays, new_overlays, old_names, new_names })
     }
 
     /// Makes a payload of blocks that cover the new file.
@@ -99,12 +109,18 @@ impl Layouts {
             Overlay { place: place.unwrap_or_else(|| draft.map.get(overlay.place).0), ..*overlay }
         };
         let space = Space(&self.rules.new.segments);
-        normalise(old, draft.predictor.found(), self.old_overlays.iter().map(moved), space)
+        normalise(old, draft.predictor.found(), self.old_overlays.iter().map(moved), &self.old_names, space)
     }
 
     /// Returns the new file with each field written as [`normalised_old`](Self::normalised_old) writes it.
     pub fn normalised_new(&self, new: &[u8]) -> Vec<u8> {
         let space = Space(&self.rules.new.segments);
-        normalise(new, self.new.fields.iter().copied(), self.new_overlays.iter().copied(), space)
+        normalise(
+            new,
+            self.new.fields.iter().copied(),
+            self.new_overlays.iter().copied(),
+            &self.new_names,
+            space,
+        )
     }
 }

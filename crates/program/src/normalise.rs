@@ -1,5 +1,7 @@
 //! Copies of both files in which what moved looks the same, so that better blocks are found in them.
 
+use std::ops::Range;
+
 use crate::form::{Field, Kind, low_scale, word32};
 use crate::space::Space;
 
@@ -14,15 +16,24 @@ pub(crate) struct Overlay {
     pub(crate) place: u32,
 }
 
+/// What the bytes of names that are loaded are changed by. A program that is not stripped has most of them once more, for
+/// debuggers; names of one table that are made of those of the other would move away from the symbols that have them.
+const LOADED_NAME: u8 = 0x80;
+
 /// Returns a copy in which each field holds the address that it means in the new file, and a sorted column nothing. The
 /// places are those of the new file.
 pub(crate) fn normalise(
     bytes: &[u8],
     fields: impl Iterator<Item = Field>,
     overlays: impl Iterator<Item = Overlay>,
+    loaded_names: &[Range<u32>],
     space: Space<'_>,
 ) -> Vec<u8> {
     let mut normal = bytes.to_vec();
+    for names in loaded_names {
+        let names = normal.get_mut(names.start as usize..names.end as usize);
+        names.into_iter().flatten().for_each(|byte| *byte ^= LOADED_NAME);
+    }
     for Overlay { position, width, place } in overlays {
         put(&mut normal, position as usize, width, space.address(place));
     }

@@ -30,6 +30,8 @@ impl Codec {
             Self::Xz => (16 << 10, 48, 2),
             Self::Zstd => (16 << 10, 8, 2),
             Self::Bzip2 => (256 << 10, 64, 24),
+            // Also blocks of a few bytes may have tables.
+            Self::ZstdBlocks => (16 << 10, 64, 8),
         };
         DecodingWork { setup, encoded_byte, plain_byte }
     }

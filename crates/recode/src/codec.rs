@@ -11,14 +11,23 @@ pub enum Codec {
     Zstd,
     /// A bzip2 stream.
     Bzip2,
+    /// A zstd frame, of which only the entropy coder is undone: its literals and sequences lie as they are.
+    ZstdBlocks,
 }
 
 /// Bytes that [`is_compressed`] looks at.
-pub const HEAD_SIZE: usize = 6;
+pub const HEAD_SIZE: usize = KERNEL_PAYLOAD_OFFSET + 8;
+
+/// Where the header of an image of an x86 kernel has its magic, the number of its first sectors less one, and offset and size
+/// of its payload (Documentation/arch/x86/boot.rst).
+const KERNEL_MAGIC_OFFSET: usize = 0x202;
+const KERNEL_SECTORS_OFFSET: usize = 0x1f1;
+const KERNEL_PAYLOAD_OFFSET: usize = 0x248;
+const SECTOR_SIZE: usize = 512;
 
 impl Codec {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 4] = [Self::Deflate, Self::Xz, Self::Zstd, Self::Bzip2];
+    pub const ALL: [Self; 5] = [Self::Deflate, Self::Xz, Self::Zstd, Self::Bzip2, Self::ZstdBlocks];
 
     /// Its number on the wire.
     pub const fn code(self) -> u8 {
@@ -27,6 +36,7 @@ impl Codec {
             Self::Xz => 1,
             Self::Zstd => 2,
             Self::Bzip2 => 3,
+            Self::ZstdBlocks => 4,
         }
     }
 
@@ -35,13 +45,14 @@ impl Codec {
         Self::ALL.into_iter().find(|codec| codec.code() == code)
     }
 
-    /// The usual name: `deflate`, `xz`, `zstd` or `bzip2`.
+    /// The usual name: `deflate`, `xz`, `zstd`, `bzip2` or `zstd-blocks`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Deflate => "deflate",
             Self::Xz => "xz",
             Self::Zstd => "zstd",
             Self::Bzip2 => "bzip2",
+            Self::ZstdBlocks => "zstd-blocks",
         }
     }
 }
@@ -54,6 +65,26 @@ pub(crate) enum Container {
     Xz,
     Zstd,
     Bzip2,
+    /// The image of a kernel, with the payload that it unpacks when it starts.
+    Kernel,
+}
+
+/// Returns where the payload of an image of a kernel lies, by its first [`HEAD_SIZE`] bytes: one for x86, or one of those
+/// that firmware unpacks (`zimg`).
+pub(crate) fn kernel_payload(head: &[u8]) -> Option<std::ops::Range<usize>> {
+    let word = |at: usize| {
+        let bytes = head.get(at..at + 4)?.first_chunk().copied()?;
+        usize::try_from(u32::from_le_bytes(bytes)).ok()
+    };
+    let (start, size) = if head.get(KERNEL_MAGIC_OFFSET..)?.starts_with(b"HdrS") {
+        let sectors = usize::from(*head.get(KERNEL_SECTORS_OFFSET)?) + 1;
+        (sectors * SECTOR_SIZE + word(KERNEL_PAYLOAD_OFFSET)?, word(KERNEL_PAYLOAD_OFFSET + 4)?)
+    } else if head.starts_with(b"MZ") && head[4..].starts_with(b"zimg") {
+        (word(8)?, word(12)?)
+    } else {
+        return None;
+    };
+    Some(start..start.checked_add(size)?)
 }
 
 impl Container {
@@ -66,7 +97,7 @@ impl Container {
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
             // Then the magic of a block, or of the end of an empty stream.
             [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => Some(Self::Bzip2),
-            _ => None,
+            _ => kernel_payload(head).map(|_| Self::Kernel),
         }
     }
 }
@@ -85,7 +116,7 @@ mod tests {
     fn codes_are_their_own_inverse() {
         for code in 0..=u8::MAX {
             let codec = Codec::from_code(code);
-            assert_eq!(codec.map(Codec::code), (code < 4).then_some(code));
+            assert_eq!(codec.map(Codec::code), (code < 5).then_some(code));
         }
     }
 }

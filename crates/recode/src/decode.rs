@@ -7,7 +7,7 @@ use liblzma::stream as lzma;
 use zstd::stream::raw::Operation;
 
 use crate::charge::{Charge, Charged};
-use crate::{Codec, Error, Result};
+use crate::{Codec, Error, Result, zstd_blocks};
 
 /// Most memory that an xz stream may ask of the decoder, in bytes: `xz -9` asks for 65 MiB.
 const MAX_XZ_MEMORY: u64 = 128 << 20;
@@ -40,7 +40,9 @@ pub fn decode(
     max_plain: u64,
     plain: &mut dyn Write,
 ) -> Result<Decoded> {
-    let mut decoder = Decoder::new(codec)?;
+    let Some(mut decoder) = Decoder::new(codec)? else {
+        return zstd_blocks::decode(encoded, max_plain, plain);
+    };
     let mut input = vec![0; BUFFER_SIZE];
     let mut output = vec![0; BUFFER_SIZE];
     let (mut start, mut end, mut is_at_end) = (0, 0, false);
@@ -94,9 +96,11 @@ enum Decoder {
 }
 
 impl Decoder {
-    fn new(codec: Codec) -> Result<Self> {
+    /// `None` if the codec has none that goes step by step.
+    fn new(codec: Codec) -> Result<Option<Self>> {
         let failed = |reason: String| Error::Corrupt { codec, reason };
-        Ok(match codec {
+        Ok(Some(match codec {
+            Codec::ZstdBlocks => return Ok(None),
             Codec::Deflate => Self::Deflate(flate2::Decompress::new(false)),
             Codec::Xz => Self::Xz(
                 lzma::Stream::new_stream_decoder(MAX_XZ_MEMORY, 0)
@@ -111,7 +115,7 @@ impl Decoder {
                 Self::Zstd(decoder)
             }
             Codec::Bzip2 => Self::Bzip2(bzip2::Decompress::new(false)),
-        })
+        }))
     }
 
     fn codec(&self) -> Codec {

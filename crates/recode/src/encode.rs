@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use crate::charge::{Charge, Charged};
 use crate::compare::Plain;
 use crate::recipe::Encoder;
-use crate::{Recipe, Result};
+use crate::{Recipe, Result, zstd_blocks};
 
 /// Makes the stream of a recipe and of `plain_size` bytes that are read from `plain`.
 ///
@@ -41,5 +41,6 @@ fn encode_plain(recipe: &Recipe, mut plain: Plain<'_>, output: &mut dyn Write) -
         Encoder::Xz(plan) => plan.encode(&mut plain, output),
         Encoder::Zstd(plan) => plan.encode(&mut plain, output),
         Encoder::Bzip2(plan) => plan.encode(&mut plain, output),
+        Encoder::ZstdBlocks => zstd_blocks::encode(&mut plain, output),
     }
 }

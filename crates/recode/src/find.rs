@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::codec::Container;
+use crate::codec::{Container, kernel_payload};
 use crate::{Budget, Codec, decode_charged, zip};
 
 /// Longest name or comment in the header of a gzip member, in bytes: longer ones are no names of files, and
@@ -25,6 +25,8 @@ pub struct Found {
 /// - gzip: the deflate stream of each member;
 /// - zip (jar, wheel, apk): the deflate stream of each member that the central directory lists, if
 ///   it ends where the directory says;
+/// - an image of a kernel: its payload, if that is gzip, xz, bzip2 or zstd; zstd as [`Codec::ZstdBlocks`], since kernels
+///   have it at a level that takes too long to be made again;
 /// - xz: each stream; zstd: each frame that is not skippable; bzip2: each stream.
 ///
 /// The bytes between and after them are left alone. `max_plain` is the most plain bytes of all
@@ -46,6 +48,7 @@ pub fn find_within(file: &[u8], max_plain: usize, budget: &Budget) -> Vec<Found>
         Some(Container::Xz) => finder.streams(Codec::Xz),
         Some(Container::Zstd) => finder.streams(Codec::Zstd),
         Some(Container::Bzip2) => finder.streams(Codec::Bzip2),
+        Some(Container::Kernel) => finder.kernel(),
         None => {}
     }
     finder.found
@@ -107,6 +110,19 @@ impl Finder<'_> {
         }
     }
 
+    fn kernel(&mut self) {
+        let Some(payload) = kernel_payload(self.file) else { return };
+        let bytes = self.file.get(payload.clone()).unwrap_or(&[]);
+        let (codec, header) = match Container::detect(bytes) {
+            Some(Container::Zstd) => (Codec::ZstdBlocks, 0),
+            Some(Container::Xz) => (Codec::Xz, 0),
+            Some(Container::Bzip2) => (Codec::Bzip2, 0),
+            Some(Container::Gzip) => (Codec::Deflate, gzip_header_size(bytes).unwrap_or(0)),
+            _ => return,
+        };
+        self.take(codec, payload.start + header, None, usize::MAX);
+    }
+
     fn streams(&mut self, codec: Codec) {
         let mut at = 0;
         loop {
@@ -149,7 +165,7 @@ fn padding(codec: Codec, bytes: &[u8], budget: &Budget) -> usize {
             }
             at
         }
-        Codec::Deflate | Codec::Bzip2 => 0,
+        Codec::Deflate | Codec::Bzip2 | Codec::ZstdBlocks => 0,
     }
 }
 

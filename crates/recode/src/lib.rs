@@ -1,7 +1,7 @@
 //! A compressed stream: its plain bytes, and the recipe that makes the same stream from them
 //! again, bit for bit.
 //!
-//! - [`find`] finds the streams of a file by its content: gzip, zip, xz, zstd, bzip2.
+//! - [`find`] finds the streams of a file by its content: gzip, zip, xz, zstd, bzip2, and images of kernels.
 //! - [`decode`] turns one stream into its plain bytes, within bounds.
 //! - [`recipe`] says how the stream is made of them, and proves it; a stream that cannot be made
 //!   again is [`Refused`] with the reason. [`recipe_of_files`] does it for streams as large as layers.
@@ -50,6 +50,7 @@ mod recipe;
 mod wire;
 mod xz;
 pub mod zip;
+mod zstd_blocks;
 mod zstd_frame;
 
 pub use budget::Budget;

@@ -109,6 +109,9 @@ impl Search<'_> {
                 let matches = |plan| self.matched(&Encoder::Zstd(plan));
                 Encoder::Zstd(zstd_frame::find(&start, encoded_size, plain_size, matches)?)
             }
+            Codec::ZstdBlocks => {
+                Some(Encoder::ZstdBlocks).filter(|encoder| self.makes(encoder)).ok_or(Refused::NoEncoder)?
+            }
             Codec::Bzip2 => {
                 let encoder = Encoder::Bzip2(bzip2_stream::find(&start)?);
                 Some(encoder).filter(|encoder| self.makes(encoder)).ok_or(Refused::NoEncoder)?

@@ -21,6 +21,7 @@ pub(crate) enum Encoder {
     Xz(xz::Plan),
     Zstd(zstd_frame::Plan),
     Bzip2(bzip2_stream::Plan),
+    ZstdBlocks,
 }
 
 /// The first byte of a recipe. RECIPES.md has the table; a number keeps its meaning for ever.
@@ -32,6 +33,7 @@ mod id {
     pub(super) const BZIP2: u8 = 4;
     pub(super) const GNU_GZIP: u8 = 5;
     pub(super) const PIECES: u8 = 6;
+    pub(super) const ZSTD_BLOCKS: u8 = 7;
 }
 
 impl Encoder {
@@ -49,6 +51,7 @@ impl Encoder {
             id::XZ => Ok(Self::Xz(xz::Plan::parse(&mut fields)?)),
             id::ZSTD => Ok(Self::Zstd(zstd_frame::Plan::parse(&mut fields)?)),
             id::BZIP2 => Ok(Self::Bzip2(bzip2_stream::Plan::parse(&mut fields)?)),
+            id::ZSTD_BLOCKS => fields.end().map(|()| Self::ZstdBlocks),
             id => Err(Error::UnknownEncoder { id }),
         }
     }
@@ -60,6 +63,7 @@ impl Encoder {
             Self::Xz(plan) => plan.write(&mut bytes),
             Self::Zstd(plan) => plan.write(&mut bytes),
             Self::Bzip2(plan) => plan.write(&mut bytes),
+            Self::ZstdBlocks => {}
         }
         bytes
     }
@@ -73,6 +77,7 @@ impl Encoder {
             Self::Xz(_) => id::XZ,
             Self::Zstd(_) => id::ZSTD,
             Self::Bzip2(_) => id::BZIP2,
+            Self::ZstdBlocks => id::ZSTD_BLOCKS,
         }
     }
 }
@@ -102,6 +107,7 @@ impl Recipe {
             Encoder::Xz(_) => Codec::Xz,
             Encoder::Zstd(_) => Codec::Zstd,
             Encoder::Bzip2(_) => Codec::Bzip2,
+            Encoder::ZstdBlocks => Codec::ZstdBlocks,
         }
     }
 
@@ -114,6 +120,7 @@ impl Recipe {
             id::PIECES => self.name_of_pieces(),
             id::XZ => "liblzma 5",
             id::ZSTD => "libzstd 1.5.7",
+            id::ZSTD_BLOCKS => "zstd blocks 1",
             _ => "bzip2 1.0",
         }
     }
@@ -134,6 +141,7 @@ impl Recipe {
             Encoder::Xz(plan) => plan.memory(),
             Encoder::Zstd(plan) => plan.memory(),
             Encoder::Bzip2(plan) => plan.memory(),
+            Encoder::ZstdBlocks => 16 << 20,
         }
     }
 
@@ -151,6 +159,8 @@ impl Recipe {
             Encoder::Xz(plan) => plan.encoding_work(),
             Encoder::Zstd(plan) => plan.encoding_work(plain_size),
             Encoder::Bzip2(plan) => plan.encoding_work(),
+            // Each block charges its tables itself.
+            Encoder::ZstdBlocks => EncodingWork { setup: 1 << 20, byte: 8 },
         }
     }
 }

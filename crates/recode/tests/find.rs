@@ -25,7 +25,7 @@ fn each_stream_of_a_file_is_found() {
         for (name, content) in support::contents() {
             let first = pipe(program, arguments, &content);
             let file = [first.clone(), pipe(program, arguments, b"second"), b"behind".to_vec()].concat();
-            assert!(is_compressed(&file[..recode::HEAD_SIZE]), "{program} {name}");
+            assert!(is_compressed(&file[..file.len().min(recode::HEAD_SIZE)]), "{program} {name}");
             let found = find(&file, MAX);
             assert_eq!(found.len(), 2, "{program} {name}");
             assert_eq!((found[0].codec, &found[0].plain), (codec, &content), "{program} {name}");
@@ -52,6 +52,42 @@ fn what_lies_between_streams_is_left_alone() {
     let fields =
         [&[0x1f, 0x8b, 8, 30, 0, 0, 0, 0, 0, 3, 2, 0, 9, 9][..], b"name\0comment\0", &[1, 2]].concat();
     assert_eq!(plains(&[&fields[..], &gzip[10..], &gzip].concat()), [b"some text", b"some text"]);
+}
+
+#[test]
+fn payloads_of_kernels_are_found() {
+    let (_, content) = support::contents().remove(0);
+    for (program, codec, arguments, size_of_header) in [
+        ("gzip", Codec::Deflate, &["-nc"][..], 10),
+        ("xz", Codec::Xz, &["-c"], 0),
+        ("zstd", Codec::ZstdBlocks, &["-qc"], 0),
+        ("bzip2", Codec::Bzip2, &["-c"], 0),
+    ] {
+        let payload = pipe(program, arguments, &content);
+        let size = u32::try_from(payload.len()).unwrap().to_le_bytes();
+        let mut of_x86 = vec![0; 4 * 512 + 100];
+        of_x86[0x1f1] = 3;
+        of_x86[0x202..0x206].copy_from_slice(b"HdrS");
+        of_x86[0x248..0x250].copy_from_slice(&[&100u32.to_le_bytes()[..], &size].concat());
+        let mut of_firmware = [&b"MZ\0\0zimg"[..], &700u32.to_le_bytes(), &size].concat();
+        of_firmware.resize(700, 0);
+        for mut file in [of_x86, of_firmware] {
+            let start = file.len() + size_of_header;
+            file.extend([&payload[..], b"behind"].concat());
+            assert!(is_compressed(&file[..recode::HEAD_SIZE]), "{program}");
+            let found = find(&file, MAX);
+            assert_eq!(found.len(), 1, "{program}");
+            assert_eq!((found[0].codec, found[0].encoded.start), (codec, start), "{program}");
+            assert!(codec == Codec::ZstdBlocks || found[0].plain == content, "{program}");
+            let Found { encoded, plain, .. } = &found[0];
+            let recipe = recode::recipe(codec, &file[encoded.clone()], plain).unwrap();
+            let mut made = Vec::new();
+            recode::encode(&recipe, &mut plain.as_slice(), plain.len() as u64, &mut made).unwrap();
+            assert_eq!(made, file[encoded.clone()], "{program}");
+            file.truncate(0x24f);
+            assert!(find(&file, MAX).is_empty(), "{program}: cut off");
+        }
+    }
 }
 
 const ZIP: &str = r#"

@@ -229,6 +229,7 @@ fn recipes_for_other_encoders_are_told_apart() {
     for id in [7, 8, 100, 255] {
         assert!(matches!(Recipe::parse(&[id, 1, 2]), Err(Error::UnknownEncoder { id: told }) if told == id));
     }
+    assert!(matches!(Recipe::parse(&[7, 1, 2]), Err(Error::BadRecipe { .. })));
     assert!(matches!(Recipe::parse(&[]), Err(Error::BadRecipe { .. })));
     let large = vec![1; recode::MAX_RECIPE_SIZE + 1];
     assert!(matches!(Recipe::parse(&large), Err(Error::BadRecipe { .. })));

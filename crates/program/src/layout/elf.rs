@@ -50,6 +50,11 @@ impl Section {
         self.kind == kind && self.flags & flags == flags && self.flags & without == 0
     }
 
+    /// The address that stands for its first byte: of what is not loaded, one that nothing else has.
+    fn base(&self) -> u64 {
+        if self.flags & u64::from(SHF_ALLOC) != 0 { self.address } else { UNLOADED + self.start }
+    }
+
     fn range(&self) -> std::ops::Range<u32> {
         narrow(self.start)..narrow(self.start + self.size)
     }
@@ -219,7 +224,6 @@ fn describe_program(
     is_x86: bool,
     code: Vec<std::ops::Range<u32>>,
 ) {
-    let unloaded = |start: u64| UNLOADED + start;
     let sections = std::mem::take(&mut program.sections);
     for range in code {
         described.rules.push(if is_x86 { Rule::X86_64(range) } else { Rule::Aarch64(range) });
@@ -235,10 +239,10 @@ fn describe_program(
     let procedures = sections.iter().find(|section| section.name == ".plt");
     let relocations = sections.iter().find(|section| section.name == ".rela.plt");
     if let (true, Some(procedures), Some(relocations)) = (is_x86, procedures, relocations) {
-        describe_procedures(described, program.bytes, procedures, relocations, unloaded(relocations.start));
+        describe_procedures(described, program.bytes, procedures, relocations);
     }
     for section in sections.iter().filter(|section| section.is(SHT_RELA, SHF_ALLOC, 0)) {
-        let symbols = sections.get(section.link).map_or(0, |symbols| symbols.start);
+        let symbols = sections.get(section.link).filter(|symbols| symbols.kind == SHT_DYNSYM);
         describe_relocations(described, program, section, symbols);
     }
     for section in &sections {
@@ -253,13 +257,7 @@ fn describe_program(
 }
 
 /// Each entry of the procedure table pushes the number of its relocation.
-fn describe_procedures(
-    described: &mut Described,
-    bytes: &[u8],
-    section: &Section,
-    relocations: &Section,
-    base: u64,
-) {
+fn describe_procedures(described: &mut Described, bytes: &[u8], section: &Section, relocations: &Section) {
     let second = index(section.start + 16);
     let offset = match (bytes.get(second + 6), bytes.get(second + 4)) {
         (Some(0x68), _) => 7,
@@ -268,7 +266,7 @@ fn describe_procedures(
     };
     let count = narrow((section.size / 16).saturating_sub(1));
     if count > 0 && relocations.size > 0 {
-        let base = Some(described.base("procedures", base));
+        let base = Some(described.base("procedures", relocations.base()));
         let table = section.table(16 + offset, 16, false);
         described.rules.push(Rule::Strided(Strided { count, base, scale: 24, ..table }));
     }
@@ -278,7 +276,7 @@ fn describe_relocations(
     described: &mut Described,
     program: &mut Program<'_>,
     section: &Section,
-    symbols: u64,
+    symbols: Option<&Section>,
 ) {
     let bytes = program.bytes;
     if section.size < RECORD_SIZE {
@@ -286,8 +284,8 @@ fn describe_relocations(
     }
     let place = section.table(0, RECORD_SIZE, true);
     described.rules.push(Rule::Strided(Strided { is_column: true, ..place }));
-    if symbols != 0 {
-        let base = Some(described.base("dynamic symbols", UNLOADED + symbols));
+    if let Some(symbols) = symbols {
+        let base = Some(described.base("dynamic symbols", symbols.base()));
         let table = section.table(12, RECORD_SIZE, false);
         described.rules.push(Rule::Strided(Strided { base, scale: 24, ..table }));
     }
@@ -301,10 +299,9 @@ fn describe_relocations(
         if RELATIVE.contains(&kind) {
             program.relocated.insert(place, addend);
         }
-        let target = if symbol != 0 {
-            Some(narrow(symbols + u64::from(symbol) * RECORD_SIZE))
-        } else {
-            space.place(addend)
+        let target = match symbols {
+            Some(symbols) if symbol != 0 => Some(narrow(symbols.start + u64::from(symbol) * RECORD_SIZE)),
+            _ => space.place(addend),
         };
         let position = space.place(place).filter(|position| (*position as usize) < bytes.len());
         if let (Some(position), Some(place)) = (position, target) {
@@ -315,7 +312,7 @@ fn describe_relocations(
 
 fn describe_section(described: &mut Described, program: &Program<'_>, section: &Section, all: &[Section]) {
     let bytes = program.bytes;
-    let linked = all.get(section.link).map_or(0, |linked| linked.start);
+    let linked = all.get(section.link).map_or(UNLOADED, Section::base);
     let holds_pointers = matches!(section.kind, SHT_PROGBITS | SHT_INIT_ARRAY | SHT_FINI_ARRAY | SHT_DYNAMIC)
         && section.flags & u64::from(SHF_ALLOC | SHF_EXECINSTR) == u64::from(SHF_ALLOC);
     match section.name.as_str() {
@@ -355,17 +352,19 @@ fn describe_section(described: &mut Described, program: &Program<'_>, section: &
     match section.kind {
         SHT_SYMTAB | SHT_DYNSYM if section.size >= RECORD_SIZE => {
             let name = if section.kind == SHT_SYMTAB { "names" } else { "dynamic names" };
-            let base = Some(described.base(name, UNLOADED + linked));
+            let base = Some(described.base(name, linked));
             let names = section.table(0, RECORD_SIZE, false);
             described.rules.push(Rule::Strided(Strided { base, ..names }));
             described.rules.push(Rule::Strided(section.table(8, RECORD_SIZE, true)));
+            let names = all.get(section.link).filter(|_| section.kind == SHT_DYNSYM);
+            described.loaded_names.extend(names.map(Section::range));
         }
         SHT_GNU_HASH if section.size > 16 => {
             let start = index(section.start);
             let (count, words) = (word32(bytes, start), word32(bytes, start + 8));
             let offset = 16 + 8 * u64::from(words);
             if count > 0 && offset + 4 * u64::from(count) <= section.size {
-                let base = Some(described.base("dynamic symbols", UNLOADED + linked));
+                let base = Some(described.base("dynamic symbols", linked));
                 let table = section.table(offset, 4, false);
                 described.rules.push(Rule::Strided(Strided { count, base, scale: 24, ..table }));
             }

@@ -1,0 +1,119 @@
+//! Layouts of files that are put together by hand.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use crate::form::Kind;
+use crate::{Block, Layouts};
+
+/// Where the first byte of the files is loaded: not at the offset that it has.
+const LOADED_AT: u64 = 0x40_0000;
+const SECTIONS: usize = 6;
+
+fn text(names: &[String]) -> (Vec<u8>, Vec<u32>) {
+    let (mut bytes, mut offsets) = (vec![0], Vec::new());
+    for name in names {
+        offsets.push(u32::try_from(bytes.len()).unwrap());
+        bytes.extend(name.bytes().chain([0]));
+    }
+    (bytes, offsets)
+}
+
+/// A program that has nothing but dynamic symbols, a relocation for each, and their names: once loaded, and once for
+/// debuggers.
+fn program(names: &[String]) -> Vec<u8> {
+    let (of_names, offsets) = text(names);
+    let mut symbols = vec![0; 24];
+    let mut relocations = Vec::new();
+    for (offset, index) in offsets.iter().zip(1u32..) {
+        symbols.extend(offset.to_le_bytes());
+        symbols.extend([0; 20]);
+        relocations.extend((0x70_0000u64 + u64::from(index) * 8).to_le_bytes());
+        relocations.extend([6u32, index].map(u32::to_le_bytes).concat());
+        relocations.extend([0; 8]);
+    }
+    let section_names = b"\0.dynsym\0.dynstr\0.rela.dyn\0.strtab\0.shstrtab\0";
+    let parts = [&symbols[..], &of_names, &relocations, &of_names, section_names];
+    // Kind, flags, link and size of a record of each; name by offset.
+    let kinds = [
+        (1u32, 11u32, 2u64, 2u32, 24u64),
+        (9, 3, 2, 0, 0),
+        (17, 4, 2, 1, 24),
+        (27, 3, 0, 0, 0),
+        (35, 3, 0, 0, 0),
+    ];
+    let mut file = vec![0; 64 + 56];
+    let mut headers = vec![0; 64];
+    for (part, (name, kind, flags, link, record)) in parts.into_iter().zip(kinds) {
+        let start = file.len() as u64;
+        let address = if flags == 2 { LOADED_AT + start } else { 0 };
+        headers.extend([name, kind].map(u32::to_le_bytes).concat());
+        headers.extend([flags, address, start, part.len() as u64].map(u64::to_le_bytes).concat());
+        headers.extend([link, 0].map(u32::to_le_bytes).concat());
+        headers.extend([8, record].map(u64::to_le_bytes).concat());
+        file.extend(part);
+    }
+    file.resize(file.len().next_multiple_of(8), 0);
+    let at = file.len() as u64;
+    file.extend(headers);
+    let mut header = [&[0x7f, b'E', b'L', b'F', 2, 1, 1][..], &[0; 9], &[2, 0, 62, 0, 1, 0, 0, 0]].concat();
+    header.extend([LOADED_AT, 64, at].map(u64::to_le_bytes).concat());
+    header.extend([0; 4]);
+    header.extend([64u16, 56, 1, 64, u16::try_from(SECTIONS).unwrap(), 5].map(u16::to_le_bytes).concat());
+    header.extend([1u32, 4].map(u32::to_le_bytes).concat());
+    header.extend([0, LOADED_AT, LOADED_AT, at, at, 4096].map(u64::to_le_bytes).concat());
+    file[..120].copy_from_slice(&header);
+    file
+}
+
+fn names(first: usize) -> Vec<String> {
+    (first..400).map(|index| format!("name{}", index * index)).collect()
+}
+
+/// The block of each part: all but the first names and what belongs to them.
+fn blocks(old: &[u8], new: &[u8], left_out: usize) -> Vec<Block> {
+    let (of_old, of_new) = (text(&names(0)).0.len(), text(&names(left_out)).0.len());
+    let sizes = |names: usize, text: usize| [120 + 24, 24 * names, 1, text - 1, 24 * names, 1, text - 1];
+    let (before, after) = (sizes(400, of_old), sizes(400 - left_out, of_new));
+    let (mut end, mut made, mut blocks) = (0, 0, Vec::new());
+    for (before, after) in before.into_iter().zip(after) {
+        end += before;
+        made += after;
+        let [source, add] = [end - after, after].map(|number| u32::try_from(number).unwrap());
+        blocks.push(Block { source, add, literal: 0 });
+    }
+    let rest = u32::try_from(new.len() - made).unwrap();
+    let source = u32::try_from(old.len()).unwrap() - rest;
+    blocks.push(Block { source, add: rest, literal: 0 });
+    blocks
+}
+
+#[test]
+fn names_and_numbers_of_symbols_are_predicted_where_the_program_is_loaded_elsewhere_than_its_offset() {
+    let (old, new) = (program(&names(0)), program(&names(7)));
+    let layouts = Layouts::of(&old, &new).unwrap();
+    let draft = layouts.encode(&old, &new, &blocks(&old, &new, 7)).unwrap();
+    let (_, based) = draft.encoded.outcomes.iter().find(|(kind, _)| *kind == Kind::Based).unwrap();
+    assert!(based.fields >= 2 * 393 && based.changed >= 2 * 393, "{based:?}");
+    assert_eq!(based.missed, 0, "{based:?}");
+}
+
+#[test]
+fn names_that_are_loaded_are_normalised_unlike_those_for_debuggers() {
+    let file = program(&names(0));
+    let layouts = Layouts::of(&file, &file).unwrap();
+    let draft = layouts
+        .encode(&file, &file, &[Block { source: 0, add: u32::try_from(file.len()).unwrap(), literal: 0 }])
+        .unwrap();
+    let places = |bytes: &[u8], name: &[u8]| -> Vec<usize> {
+        bytes
+            .windows(name.len())
+            .enumerate()
+            .filter(|(_, found)| *found == name)
+            .map(|(place, _)| place)
+            .collect()
+    };
+    assert_eq!(places(&file, b"name961\0").len(), 2);
+    let (normal_old, normal_new) = (layouts.normalised_old(&file, &draft), layouts.normalised_new(&file));
+    assert_eq!(normal_old, normal_new);
+    assert_eq!(places(&normal_new, b"name961\0"), places(&file, b"name961\0")[1..]);
+}

@@ -1,0 +1,169 @@
+//! The sequences of a block: literals that are taken, and matches (RFC 8878, 3.1.1.3.2).
+
+use super::bits::{Reader, Writer};
+use super::fse::{Frequencies, Table};
+
+/// A sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sequence {
+    /// Literals before the match.
+    pub(super) literals: u32,
+    /// Bytes of the match.
+    pub(super) size: u32,
+    /// The distance and 3, or the number of a distance that was used before.
+    pub(super) offset: u32,
+}
+
+/// Bits that follow a code of 16 and more, for literals, and of 32 and more, for matches.
+const LITERAL_BITS: [u8; 20] = [1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+const SIZE_BITS: [u8; 21] = [1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+const LEAST_SIZE: u32 = 3;
+/// Largest code of an offset: their bits.
+const MAX_OFFSET_CODE: u8 = 31;
+
+const LITERALS: [i16; 36] = [
+    4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 2, 1, 1, 1, 1, 1, -1, -1,
+    -1, -1,
+];
+const OFFSETS: [i16; 29] =
+    [1, 1, 1, 1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1];
+const SIZES: [i16; 53] = [
+    1, 4, 3, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1,
+];
+
+/// The tables of one block; the next may have the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tables {
+    literals: Option<Table>,
+    offsets: Option<Table>,
+    sizes: Option<Table>,
+}
+
+impl Tables {
+    /// Reads the modes and the descriptions of the tables. Gives their size in bytes.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<usize> {
+        let (modes, _) = bytes.split_first()?;
+        if modes & 3 != 0 {
+            return None;
+        }
+        let mut at = 1;
+        let kinds = [
+            (&mut self.literals, modes >> 6, 9, (6, &LITERALS[..]), LITERALS.len()),
+            (&mut self.offsets, modes >> 4 & 3, 8, (5, &OFFSETS[..]), usize::from(MAX_OFFSET_CODE) + 1),
+            (&mut self.sizes, modes >> 2 & 3, 9, (6, &SIZES[..]), SIZES.len()),
+        ];
+        for (table, mode, max_log, (log, counts), symbols) in kinds {
+            match mode {
+                0 => *table = Some(Table::new(&Frequencies::fixed(log, counts))),
+                1 => {
+                    let symbol = *bytes.get(at).filter(|symbol| usize::from(**symbol) < symbols)?;
+                    *table = Some(Table::of_one(symbol));
+                    at += 1;
+                }
+                2 => {
+                    let (frequencies, size) = Frequencies::read(bytes.get(at..)?, max_log, symbols)?;
+                    *table = Some(Table::new(&frequencies));
+                    at += size;
+                }
+                _ => table.as_ref().map(|_| ())?,
+            }
+        }
+        Some(at)
+    }
+
+    /// Reads all sequences.
+    pub(super) fn decode(&self, stream: &[u8], count: usize) -> Option<Vec<Sequence>> {
+        let Self { literals, offsets, sizes } = self;
+        let (literals, offsets, sizes) = (literals.as_ref()?, offsets.as_ref()?, sizes.as_ref()?);
+        let mut bits = Reader::new(stream)?;
+        let mut states = [literals.start(&mut bits), offsets.start(&mut bits), sizes.start(&mut bits)];
+        let mut sequences = Vec::with_capacity(count);
+        for index in 0..count {
+            let codes = [literals.symbol(states[0]), offsets.symbol(states[1]), sizes.symbol(states[2])];
+            let offset = (1 << codes[1]) | bits.take(codes[1].into());
+            let (base, more) = size_of(codes[2])?;
+            let size = base + bits.take(more);
+            let (base, more) = literals_of(codes[0])?;
+            sequences.push(Sequence { literals: base + bits.take(more), size, offset });
+            if index + 1 < count {
+                states[0] = literals.follow(states[0], &mut bits);
+                states[2] = sizes.follow(states[2], &mut bits);
+                states[1] = offsets.follow(states[1], &mut bits);
+            }
+            if bits.left() < 0 {
+                return None;
+            }
+        }
+        (bits.left() == 0).then_some(sequences)
+    }
+
+    /// Makes the stream of sequences; `None` if the tables lack a symbol of them.
+    pub(super) fn encode(&self, sequences: &[Sequence]) -> Option<Vec<u8>> {
+        let Self { literals, offsets, sizes } = self;
+        let (literals, offsets, sizes) = (literals.as_ref()?, offsets.as_ref()?, sizes.as_ref()?);
+        let mut bits = Writer::default();
+        let mut states: Option<[u32; 3]> = None;
+        for sequence in sequences.iter().rev() {
+            let (of_literals, of_size) = (code_of_literals(sequence.literals)?, code_of_size(sequence.size)?);
+            let of_offset = u8::try_from(sequence.offset.checked_ilog2()?).ok()?;
+            states = Some(match states {
+                None => [literals.last(of_literals)?, offsets.last(of_offset)?, sizes.last(of_size)?],
+                Some([of_literal, of, of_sizes]) => {
+                    let of = offsets.write(of, of_offset, &mut bits)?;
+                    let of_sizes = sizes.write(of_sizes, of_size, &mut bits)?;
+                    [literals.write(of_literal, of_literals, &mut bits)?, of, of_sizes]
+                }
+            });
+            let (base, more) = literals_of(of_literals)?;
+            bits.put(sequence.literals - base, more);
+            let (base, more) = size_of(of_size)?;
+            bits.put(sequence.size - base, more);
+            bits.put(sequence.offset, of_offset.into());
+        }
+        let [of_literals, of_offsets, of_sizes] = states?;
+        sizes.end(of_sizes, &mut bits);
+        offsets.end(of_offsets, &mut bits);
+        literals.end(of_literals, &mut bits);
+        Some(bits.finish())
+    }
+}
+
+/// The least number that a code stands for, and the bits that follow it. Codes below `plain` stand for one number.
+fn range(code: u8, plain: u8, least: u32, bits: &[u8]) -> Option<(u32, u32)> {
+    let Some(above) = code.checked_sub(plain) else { return Some((least + u32::from(code), 0)) };
+    let before = bits.get(..usize::from(above))?;
+    let base = before.iter().map(|bits| 1u32 << bits).sum::<u32>();
+    Some((least + u32::from(plain) + base, u32::from(*bits.get(usize::from(above))?)))
+}
+
+fn code(number: u32, plain: u8, least: u32, bits: &[u8]) -> Option<u8> {
+    let mut rest = number.checked_sub(least)?;
+    if rest < u32::from(plain) {
+        return u8::try_from(rest).ok();
+    }
+    rest -= u32::from(plain);
+    for (above, bits) in (plain..).zip(bits) {
+        match rest.checked_sub(1 << bits) {
+            Some(less) => rest = less,
+            None => return Some(above),
+        }
+    }
+    None
+}
+
+fn literals_of(code: u8) -> Option<(u32, u32)> {
+    range(code, 16, 0, &LITERAL_BITS)
+}
+
+fn size_of(code: u8) -> Option<(u32, u32)> {
+    range(code, 32, LEAST_SIZE, &SIZE_BITS)
+}
+
+fn code_of_literals(number: u32) -> Option<u8> {
+    code(number, 16, 0, &LITERAL_BITS)
+}
+
+fn code_of_size(number: u32) -> Option<u8> {
+    code(number, 32, LEAST_SIZE, &SIZE_BITS)
+}
