@@ -28,6 +28,7 @@ pub use error::{CorruptKind, Error, Result};
 pub use headers::{Content, EntryDraft, HeaderList, HeaderLists, HeaderReader, TarEntry};
 pub use op::{Op, Version};
 pub use reader::{FrameHeader, OpReader};
+pub use relocated::Relocation;
 pub use source_path::{PathError, SourcePath};
 pub use target::Sink;
 pub use text::{escape, escape_path, is_printable};
