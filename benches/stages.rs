@@ -95,7 +95,12 @@ fn calls(delta: &[u8]) -> Vec<Call> {
                 calls.push(Call::Add(source.clone().unwrap(), position, payload));
                 position += size;
             }
-            Op::ZstdDict { .. } | Op::OpenView { .. } | Op::Reencode(_) | Op::Relocated { .. } => {
+            Op::ZstdDict { .. }
+            | Op::OpenView { .. }
+            | Op::Reencode(_)
+            | Op::Relocated { .. }
+            | Op::Headers { .. }
+            | Op::Entries { .. } => {
                 unreachable!("the presets write tardf1")
             }
         }

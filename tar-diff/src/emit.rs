@@ -1,5 +1,6 @@
 //! Writes the ops of a plan in target order.
 
+mod framing;
 mod relocations;
 mod segments;
 
@@ -7,7 +8,9 @@ use std::cell::Cell;
 use std::io::Write;
 
 use delta_format::{Encoding, LesserEffort, OpWriter, Version};
-use relocations::Relocations;
+use framing::Framing;
+use layer::Entry;
+use relocations::{Relocations, TRIAL_LEVEL, Trials};
 use segments::Made;
 
 use crate::edit::{Edit, Viewed};
@@ -41,12 +44,14 @@ const MAX_LESSENED_LEVEL: i32 = 19;
 const LONG_WINDOW_LOG: u32 = 25;
 /// The least window that zstd takes at these levels for small inputs.
 const MIN_WINDOW_LOG: u32 = 17;
+/// Trials of a delta that may be a tardf3, most often.
+const EXPECTED_TRIALS: u64 = 2;
 /// The op stream has each byte of the layer once at most, and less than that again of ops and paths.
 const MAX_STREAM_RATIO: u64 = 2;
 
-/// Writes the delta: every segment in order, made by its edit.
+/// Writes the delta: every segment in order, made by its edit. The entries are those of the new tar.
 pub(crate) fn write<W: Write>(
-    plan: &Plan,
+    (plan, entries): (&Plan, &[Entry]),
     edits: Edits,
     layers: Layers<'_>,
     options: &DiffOptions,
@@ -54,17 +59,38 @@ pub(crate) fn write<W: Write>(
     meter: &Meter<'_>,
 ) -> Result<(W, Stats)> {
     let Edits { by_segment, decoded, refusals, reduced } = edits;
-    let made = Made { plan, edits: &by_segment, decoded: decoded.as_ref(), layers, skims: options.skims };
+    let framing = match options.sees_through {
+        true => Framing::new(plan, &by_segment, entries, layers.new)?,
+        false => Framing::default(),
+    };
+    let made = Made {
+        plan,
+        edits: &by_segment,
+        decoded: decoded.as_ref(),
+        framing: &framing,
+        layers,
+        skims: options.skims,
+    };
     let (level, threads) = budget::compression(options);
-    let relocations = relocations::choose(&made, level, window_log(layers.new.size()))?;
-    let is_ours = by_segment.iter().flatten().any(|edit| relocations.is_tardf3(edit));
+    let per_byte = compression_cost(level);
+    let cost_of = |relocations, per_byte| {
+        layers.new.size() * WRITE_COST + expected_stream(plan, &by_segment, relocations) * per_byte
+    };
+    let trials = Trials {
+        level: level.min(TRIAL_LEVEL),
+        window_log: window_log(layers.new.size()),
+        cost: cost_of(Relocations::None, compression_cost(level.min(TRIAL_LEVEL))),
+        later: cost_of(Relocations::All, per_byte),
+        meter,
+    };
+    let form = trials.choose(&made)?;
     // The oldest version that has all ops: more clients read it.
     let version = match options.method {
-        _ if is_ours => Version::V3,
+        _ if form.is_tardf3 => Version::V3,
         Method::Bsdiff => Version::V1,
         Method::Zstd | Method::Auto => Version::V2,
     };
-    let stream = expected_stream(plan, &by_segment, relocations);
+    let stream = expected_stream(plan, &by_segment, form.relocations);
     let is_lessened = (LESSER_EFFORT.level..=MAX_LESSENED_LEVEL).contains(&level);
     let encoding = Encoding {
         level,
@@ -79,7 +105,6 @@ pub(crate) fn write<W: Write>(
         long_distance: level >= MIN_LONG_LEVEL,
     };
     let mut writer = OpWriter::new(output, version, encoding)?;
-    let per_byte = compression_cost(level);
     let tail = stream.min(QUEUED_JOBS * u64::from(COMPRESSION_JOB_SIZE)) * per_byte;
     meter.start(layers.new.size() * WRITE_COST + stream * per_byte - tail, tail);
     let mut stats = Stats {
@@ -90,7 +115,7 @@ pub(crate) fn write<W: Write>(
         ..Stats::default()
     };
     let mut compressed = 0;
-    segments::write(&mut writer, &made, relocations, &mut stats, |writer, size| {
+    segments::write(&mut writer, &made, form, &mut stats, |writer, size| {
         let (_, now) = writer.progress();
         meter.advance(size * WRITE_COST + now.saturating_sub(compressed) * per_byte);
         compressed = now;
@@ -108,10 +133,12 @@ pub(crate) fn write<W: Write>(
 
 /// Returns the cost of writing the delta of a plan whose edits are not made yet, as the meter counts it.
 pub(crate) fn expected_cost(plan: &Plan, options: &DiffOptions) -> u64 {
-    let per_byte = compression_cost(budget::compression(options).0);
+    let level = budget::compression(options).0;
+    let trials = if options.sees_through { EXPECTED_TRIALS } else { 0 };
+    let per_byte = compression_cost(level) + trials * compression_cost(level.min(TRIAL_LEVEL));
     let costs = plan.segments.iter().map(|segment| {
         let size = segment.target.end - segment.target.start;
-        size * WRITE_COST
+        (1 + trials) * size * WRITE_COST
             + match segment.kind {
                 SegmentKind::Same(_) => 0,
                 SegmentKind::Similar(_) => size / COMMON_IN_STREAM * per_byte,

@@ -106,7 +106,7 @@ pub fn diff<W: Write>(
     let matching = edits::expected_cost(&plan);
     meter.start(matching, emit::expected_cost(&plan, options));
     let edits = edits::edits(&plan, layers, options, &meter)?;
-    let (output, mut stats) = emit::write(&plan, edits, layers, options, output, &meter)?;
+    let (output, mut stats) = emit::write((&plan, &of_new), edits, layers, options, output, &meter)?;
     stats.reduced.entries = over_budget;
     if stats.reduced.is_any() {
         stats.reduced.wanted_memory += listing.memory();

@@ -232,7 +232,7 @@ fn what_streams_hold_is_compared() {
 fn what_cannot_be_made_again_stays_as_it_is() {
     for name in ["gzip-cut-off", "zip-cut-off", "magic-alone", "identical"] {
         let (plain, seen, stats) = both_ways(name);
-        assert_eq!((seen, stats.seen_through.count), (plain, 0), "{name}");
+        assert!(seen <= plain && stats.seen_through.count == 0, "{name}: {seen} of {plain}");
     }
 }
 
@@ -318,7 +318,7 @@ fn a_program_in_place_is_no_relocated_op() {
     let mut new = old.clone();
     new[5000..5020].copy_from_slice(b"other twenty bytes !");
     let (plain, seen, stats) = of_files("bin/program", &old, &new);
-    assert_eq!((seen, stats.relocated.count), (plain, 0));
+    assert!(seen <= plain && stats.relocated.count == 0, "{seen} of {plain}");
 }
 
 #[test]
@@ -331,4 +331,42 @@ fn relocated_ops_that_cost_more_in_a_whole_layer_are_not_written() {
     });
     // Its files changed alike, so that the steps of one are nearly those of another.
     assert!(seen * 1000 <= plain * 1001, "{seen} of {plain}");
+}
+
+#[test]
+fn headers_of_a_tardf3_stand_in_lists() {
+    use fixtures::HeaderFormat;
+    // Half of the files changed and all are new, so that each header is; names of every length.
+    let layer = |time: u64, format| {
+        let mut tar = LayerBuilder::new();
+        tar.format(format).mtime(time);
+        for number in 0..200usize {
+            let directory = format!("usr/lib/{}/{}", number / 20, "deep/".repeat(number % 20));
+            let content =
+                fixtures::contents::text(&mut fixtures::Rng::new(number as u64), 900 + 7 * (number % 90));
+            let content =
+                if number % 2 == 0 { [&content[..], &time.to_be_bytes()].concat() } else { content };
+            tar.dir(&*directory).file(format!("{directory}file-{number}.txt"), content);
+            tar.symlink(format!("usr/lib/link-{number}"), format!("file-{number}.txt"));
+        }
+        tar.finish(Ending::Normal)
+    };
+    for format in [HeaderFormat::Gnu, HeaderFormat::Pax, HeaderFormat::Ustar] {
+        let scenario = Scenario {
+            name: "headers",
+            old: vec![layer(1_700_000_000, format)],
+            new: layer(1_750_000_000, format),
+            apply_whiteouts: false,
+            tolerance: Tolerance::Strict,
+        };
+        let options = |sees_through| DiffOptions { sees_through, ..DiffOptions::default() };
+        let (plain, listed) = (delta(&scenario, &options(false)), delta(&scenario, &options(true)));
+        assert!(listed.len() * 10 < plain.len() * 6, "{format:?}: {} of {} bytes", listed.len(), plain.len());
+        let summary = explain::Summary::read(listed.as_slice()).unwrap();
+        assert_eq!((summary.version, summary.headers.ops), ("tardf3", 1));
+        assert_eq!(summary.whole_sources, 100, "{format:?}");
+        let tree = tempfile::tempdir().unwrap();
+        scenario.extract_old(tree.path());
+        assert!(apply_to(&listed, tree.path()) == scenario.new, "{format:?}: the result differs");
+    }
 }

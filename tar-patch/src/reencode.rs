@@ -1,4 +1,5 @@
-//! Encodes stretches of the target on several threads and writes them in their order (tardf3).
+//! Encodes stretches of the target, and makes relocated files of it, on several threads, and writes them in their order
+//! (tardf3).
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::Scope;
 
 use delta_format::wire::MAX_ENCODER_MEMORY;
-use delta_format::{Budget, Error, Exhausted, Reencoding, Result, Sink, StreamWork};
+use delta_format::{Budget, Error, Exhausted, Reencoding, Relocation, Result, Sink, StreamWork};
 use recode::{Codec, Recipe};
 
 /// Bytes that wait to be encoded or written, at most, beside the stretch that comes next.
@@ -20,9 +21,13 @@ const MAX_ENCODERS_MEMORY: u64 = 1 << 30;
 /// the bytes that ops emit for it, all together.
 const MAX_GROWTH: u64 = 1 << 20;
 
+/// Most bytes of a relocated file, of its source and of its payload together that a worker makes: what comes after a larger
+/// one would wait for it anyway, and its memory is better not held twice.
+const MAX_RELOCATED: usize = MAX_WAITING / 2;
+
 /// A [`Sink`] that encodes.
 ///
-/// Stretches go to the workers of a thread scope; what comes after them waits in memory.
+/// Stretches and relocated files go to the workers of a thread scope; what comes after them waits in memory.
 pub(crate) struct Reencoder<'s, 'e, 'o> {
     scope: &'s Scope<'s, 'e>,
     output: &'o mut dyn Write,
@@ -47,9 +52,9 @@ pub(crate) struct Reencoder<'s, 'e, 'o> {
 /// A piece of the target.
 enum Piece {
     Bytes(Vec<u8>),
-    /// To be encoded of so many bytes.
-    Stretch {
-        plain_size: usize,
+    /// To be made by a worker, which takes so many bytes and so much memory of an encoder.
+    Ordered {
+        held: usize,
         memory: u64,
         made: Receiver<Result<Made>>,
     },
@@ -57,15 +62,41 @@ enum Piece {
 
 /// A piece of work for a worker.
 struct Job<'e> {
-    stretch: Stretch,
-    work: StreamWork<'e>,
-    plain: Vec<u8>,
+    task: Task<'e>,
     made: Sender<Result<Made>>,
 }
 
-/// A stream, and the work that it took over what its bytes are granted.
+/// The bytes that a worker makes.
+enum Task<'e> {
+    /// A stream of these plain bytes.
+    Encode { stretch: Stretch, work: StreamWork<'e>, plain: Vec<u8> },
+    /// A file of a source.
+    Relocate(Relocation),
+}
+
+impl Task<'_> {
+    fn run(self, max_output: u64) -> Result<Made> {
+        match self {
+            Self::Encode { stretch, work, plain } => {
+                let bytes = stretch.encode(plain, max_output, &work)?;
+                Ok(Made { encoded: bytes.len() as u64, bytes, overdraft: work.overdraft() })
+            }
+            Self::Relocate(relocation) => {
+                let mut bytes = Vec::with_capacity(relocation.size());
+                relocation.make(|piece| {
+                    bytes.extend_from_slice(piece);
+                    Ok(())
+                })?;
+                Ok(Made { bytes, encoded: 0, overdraft: 0 })
+            }
+        }
+    }
+}
+
+/// A stream or a file. Of a stream its size, too, and the work that it took over what its bytes are granted.
 struct Made {
     bytes: Vec<u8>,
+    encoded: u64,
     overdraft: u64,
 }
 
@@ -112,13 +143,25 @@ impl<'s, 'e, 'o> Reencoder<'s, 'e, 'o> {
         self.scope.spawn(move || {
             // The lock is held while waiting for a job, not while one is done.
             let next = || queue.lock().ok()?.recv().ok();
-            while let Some(Job { stretch, work, plain, made }) = next() {
-                let encoded = stretch.encode(plain, max_output, &work);
-                let encoded = encoded.map(|bytes| Made { bytes, overdraft: work.overdraft() });
+            while let Some(Job { task, made }) = next() {
                 // Nobody waits for it if the delta turned out to be broken.
-                let _ = made.send(encoded);
+                let _ = made.send(task.run(max_output));
             }
         });
+    }
+
+    /// Gives a task to the workers. It holds so many bytes, and so much memory of an encoder.
+    fn order(&mut self, task: Task<'e>, held: usize, memory: u64) -> Result<()> {
+        // First, so that what waits and this one together are bounded.
+        let max_memory = MAX_ENCODERS_MEMORY.saturating_sub(memory);
+        self.drain(MAX_WAITING.saturating_sub(held).max(1), max_memory)?;
+        self.start_worker();
+        let (made, result) = channel();
+        self.jobs.send(Job { task, made }).expect("the queue lives as long as this sink");
+        self.waiting.push_back(Piece::Ordered { held, memory, made: result });
+        self.waiting_size += held;
+        self.waiting_memory += memory;
+        Ok(())
     }
 
     fn write_out(&mut self, bytes: &[u8]) -> Result<()> {
@@ -141,13 +184,13 @@ impl<'s, 'e, 'o> Reencoder<'s, 'e, 'o> {
                     self.waiting_size -= bytes.len();
                     self.write_out(&bytes)?;
                 }
-                Some(Piece::Stretch { plain_size, memory, made }) => {
-                    self.waiting_size -= plain_size;
+                Some(Piece::Ordered { held, memory, made }) => {
+                    self.waiting_size -= held;
                     self.waiting_memory -= memory;
-                    let Made { bytes, overdraft } =
+                    let Made { bytes, encoded, overdraft } =
                         made.recv().expect("a worker answers each job, and outlives the queue")?;
                     self.budget.settle(overdraft)?;
-                    self.encoded += bytes.len() as u64;
+                    self.encoded += encoded;
                     self.write_out(&bytes)?;
                 }
             }
@@ -172,17 +215,16 @@ impl Sink for Reencoder<'_, '_, '_> {
     fn reencode(&mut self, stretch: Reencoding, plain: Vec<u8>) -> Result<()> {
         let work = self.budget.stream();
         let stretch = Stretch::new(stretch, &work)?;
-        let (plain_size, memory) = (plain.len(), stretch.memory());
-        // First, so that what waits and this one together are bounded.
-        let max_memory = MAX_ENCODERS_MEMORY.saturating_sub(memory);
-        self.drain(MAX_WAITING.saturating_sub(plain_size).max(1), max_memory)?;
-        self.start_worker();
-        let (made, result) = channel();
-        self.jobs.send(Job { stretch, work, plain, made }).expect("the queue lives as long as this sink");
-        self.waiting.push_back(Piece::Stretch { plain_size, memory, made: result });
-        self.waiting_size += plain_size;
-        self.waiting_memory += memory;
-        Ok(())
+        let (held, memory) = (plain.len(), stretch.memory());
+        self.order(Task::Encode { stretch, work, plain }, held, memory)
+    }
+
+    fn relocate(&mut self, relocation: Relocation) -> Result<()> {
+        let held = relocation.held() + relocation.size();
+        if held > MAX_RELOCATED {
+            return relocation.make(|piece| self.write(piece));
+        }
+        self.order(Task::Relocate(relocation), held, 0)
     }
 
     fn finish(&mut self) -> Result<u64> {

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use crate::budget::{Budget, cost};
 use crate::cursor::{Cursor, SourceFiles};
+use crate::entries::{Entries, Sides};
 use crate::relocated::relocate;
 use crate::target::{Sink, Target};
 use crate::wire::{MAX_DICT_SIZE, MAX_WINDOW_LOG};
@@ -47,6 +48,7 @@ pub fn apply<S: SourceFiles>(
 ) -> Result<u64> {
     let mut target = Target::new(output, limits);
     let mut source = Cursor::<S::File>::default();
+    let mut entries = Entries::default();
     let mut work = 0;
     while let Some(op) = delta.next_op()? {
         target.meter().charge(cost::OP + delta.work() - work)?;
@@ -81,6 +83,15 @@ pub fn apply<S: SourceFiles>(
                 relocate(&source, size, &mut target, &mut delta)?;
                 source.move_to_end();
             }
+            Op::Headers { size } => {
+                target.meter().charge(cost::HEADERS_BYTE * size)?;
+                let list = delta.read_whole_payload(size)?;
+                entries.list.start(list).map_err(|kind| delta.corrupt_here(kind))?;
+            }
+            Op::Entries { count } => {
+                let (source, target) = (&mut source, &mut target);
+                entries.emit(count, &mut Sides { sources, source, target, budget: limits.budget }, &delta)?;
+            }
             Op::OpenView { path, view } => {
                 target.meter().charge(open_work(&path))?;
                 source.open(sources.open_view(&path, &view, limits.budget)?, path);
@@ -90,10 +101,11 @@ pub fn apply<S: SourceFiles>(
             }
         }
     }
+    entries.list.end().map_err(|kind| delta.corrupt_here(kind))?;
     target.finish()?.map_err(|kind| delta.corrupt_here(kind))
 }
 
-fn open_work(path: &SourcePath) -> u64 {
+pub(crate) fn open_work(path: &SourcePath) -> u64 {
     cost::OPEN + cost::PATH_BYTE * path.as_bytes().len() as u64
 }
 

@@ -246,6 +246,10 @@ pub(crate) mod cost {
     pub(crate) const RELOCATED: u64 = 8 << 10;
     /// A byte of the payload of a relocated op: a block takes three.
     pub(crate) const RELOCATED_PAYLOAD: u64 = 8;
+    /// To make the header of an entry.
+    pub(crate) const HEADER: u64 = 1 << 10;
+    /// A byte of a list of headers.
+    pub(crate) const HEADERS_BYTE: u64 = 4;
 }
 
 /// Charges the reading of one apply. The budget is asked after some work, not for each op.

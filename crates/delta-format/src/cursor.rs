@@ -80,6 +80,12 @@ impl<F: SourceFile> Cursor<F> {
         self.pages.forget();
     }
 
+    /// Leaves no source open.
+    pub(crate) fn close(&mut self) {
+        self.open = None;
+        self.pages.forget();
+    }
+
     pub(crate) fn seek(&mut self, position: u64, delta: &OpReader<'_>) -> Result<()> {
         self.opened(delta)?;
         self.position = position;

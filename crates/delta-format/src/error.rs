@@ -133,6 +133,9 @@ pub enum CorruptKind {
     /// The delta ends before the stretches of the last `Reencode` op are complete.
     #[error("a stretch to encode is incomplete")]
     IncompleteStretch,
+    /// The list of a `Headers` op is not allowed, or does not fit the `Entries` ops.
+    #[error("bad list of headers: {0}")]
+    Headers(&'static str),
     /// A `ZstdDict` payload is no valid frame.
     #[error("the zstd frame of a zstd_dict op is broken: {0}")]
     Frame(String),

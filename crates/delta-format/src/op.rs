@@ -11,7 +11,7 @@ pub enum Version {
     V1,
     /// tardf2: tardf1 and [`Op::ZstdDict`].
     V2,
-    /// tardf3: tardf2, [`Op::OpenView`], [`Op::Reencode`] and [`Op::Relocated`].
+    /// tardf3: tardf2, [`Op::OpenView`], [`Op::Reencode`], [`Op::Relocated`], [`Op::Headers`] and [`Op::Entries`].
     V3,
 }
 
@@ -84,6 +84,16 @@ pub enum Op {
         /// Bytes of payload.
         size: u64,
     },
+    /// Gives the list of headers that `Entries` ops emit.
+    Headers {
+        /// Bytes of payload.
+        size: u64,
+    },
+    /// Emits the padding of the entry before and the next entries of the list.
+    Entries {
+        /// The number of entries.
+        count: u64,
+    },
 }
 
 impl Op {
@@ -93,10 +103,12 @@ impl Op {
             Self::Data { size }
             | Self::AddData { size }
             | Self::ZstdDict { size }
-            | Self::Relocated { size } => size,
+            | Self::Relocated { size }
+            | Self::Headers { size } => size,
             Self::Open(_)
             | Self::Copy { .. }
             | Self::Seek { .. }
+            | Self::Entries { .. }
             | Self::OpenView { .. }
             | Self::Reencode(_) => 0,
         }
@@ -114,6 +126,8 @@ impl Op {
             Self::OpenView { .. } => "open_view",
             Self::Reencode(_) => "reencode",
             Self::Relocated { .. } => "relocated",
+            Self::Headers { .. } => "headers",
+            Self::Entries { .. } => "entries",
         }
     }
 }

@@ -107,6 +107,11 @@ impl<'a> OpReader<'a> {
                 check_limit("the payload of a relocated op", size, MAX_RELOCATED_PAYLOAD)?;
                 Op::Relocated { size }
             }
+            wire::OP_HEADERS if self.version >= Version::V3 => {
+                check_limit("a headers op", size, MAX_VIEW_PAYLOAD)?;
+                Op::Headers { size }
+            }
+            wire::OP_ENTRIES if self.version >= Version::V3 => Op::Entries { count: size },
             other => return Err(self.corrupt(CorruptKind::UnknownOp(other))),
         };
         self.count_idle(&op)?;
@@ -248,12 +253,15 @@ impl<'a> OpReader<'a> {
 
     fn count_idle(&mut self, op: &Op) -> Result<()> {
         let emits = match *op {
-            Op::Data { size } | Op::Copy { size } | Op::AddData { size } => size > 0,
+            Op::Data { size } | Op::Copy { size } | Op::AddData { size } | Op::Entries { count: size } => {
+                size > 0
+            }
             Op::Open(_)
             | Op::Seek { .. }
             | Op::ZstdDict { .. }
             | Op::OpenView { .. }
             | Op::Reencode(_)
+            | Op::Headers { .. }
             | Op::Relocated { .. } => false,
         };
         self.idle_ops = if emits { 0 } else { self.idle_ops + 1 };

@@ -8,6 +8,44 @@ use crate::target::Target;
 use crate::wire::MAX_RELOCATED_SIZE;
 use crate::{CorruptKind, Error, OpReader, Result};
 
+/// A file that is to be made of a whole source. Its work is charged already.
+#[derive(Debug)]
+pub struct Relocation {
+    old: Vec<u8>,
+    payload: Vec<u8>,
+    size: usize,
+    op_index: u64,
+}
+
+impl Relocation {
+    /// Bytes of the file.
+    pub const fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Bytes that are held until it is made.
+    pub const fn held(&self) -> usize {
+        self.old.len() + self.payload.len()
+    }
+
+    /// Makes the file piece by piece.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the payload is broken, and those of `write`.
+    pub fn make(&self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let broken = |error| broken(self.op_index, error);
+        let mut decoder = Prepared::new(&self.payload, &self.old).map_err(broken)?.start().map_err(broken)?;
+        while let Some(piece) = decoder.next_piece().map_err(broken)? {
+            write(piece)?;
+        }
+        Ok(())
+    }
+}
+
+const fn broken(op_index: u64, error: program::Error) -> Error {
+    Error::Corrupt { op_index, kind: CorruptKind::Relocated(error) }
+}
+
 /// Emits what the payload of the last op, of `size` bytes, makes of the whole source.
 pub(crate) fn relocate<F: SourceFile>(
     source: &Cursor<F>,
@@ -20,13 +58,9 @@ pub(crate) fn relocate<F: SourceFile>(
     let old = source.read_whole(delta, "the source of a relocated op", MAX_RELOCATED_SIZE)?;
     let payload = delta.read_whole_payload(size)?;
     let op_index = delta.op_index();
-    let broken = |error| Error::Corrupt { op_index, kind: CorruptKind::Relocated(error) };
-    let prepared = Prepared::new(&payload, &old).map_err(broken)?;
-    target.reserve(prepared.size() as u64)?;
+    let prepared = Prepared::new(&payload, &old).map_err(|error| broken(op_index, error))?;
+    let size = prepared.size();
+    target.reserve(size as u64)?;
     target.meter().charge(prepared.work())?;
-    let mut decoder = prepared.start().map_err(broken)?;
-    while let Some(piece) = decoder.next_piece().map_err(broken)? {
-        target.write(piece)?;
-    }
-    Ok(())
+    target.relocate(Relocation { old, payload, size, op_index })
 }

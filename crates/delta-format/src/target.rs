@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::Write;
 
 use crate::budget::Meter;
+use crate::relocated::Relocation;
 use crate::{CorruptKind, Error, Limits, Reencoding, Result};
 
 /// Takes the target as it is rebuilt. Every [`Write`] is one that encodes nothing.
@@ -21,6 +22,15 @@ pub trait Sink {
     /// # Errors
     /// [`Error::NoCodecs`], [`Error::Reencode`], [`Error::Output`].
     fn reencode(&mut self, stretch: Reencoding, plain: Vec<u8>) -> Result<()>;
+
+    /// Takes the next bytes of the target as the file that they are. It may be made later, and is written in the order of
+    /// the calls. The default makes it at once.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Output`].
+    fn relocate(&mut self, relocation: Relocation) -> Result<()> {
+        relocation.make(|piece| self.write(piece))
+    }
 
     /// Waits until everything is written. Gives the bytes of the target that were encoded.
     ///
@@ -116,6 +126,24 @@ impl<'o> Target<'o> {
             bytes = later;
         }
         Ok(())
+    }
+
+    /// Emits a file, whole where no stretch that is encoded has a part of it.
+    pub(crate) fn relocate(&mut self, relocation: Relocation) -> Result<()> {
+        self.turn()?;
+        let size = relocation.size() as u64;
+        let is_whole = self.gathered.is_none() && self.ahead.front().is_none_or(|next| next.gap >= size);
+        if !is_whole {
+            return relocation.make(|piece| self.write(piece));
+        }
+        self.check_size(size)?;
+        self.flush()?;
+        if let Some(next) = self.ahead.front_mut() {
+            next.gap -= size;
+        }
+        self.size += size;
+        self.meter.emit(size)?;
+        self.output.relocate(relocation)
     }
 
     /// Room for 1 to `wanted` bytes where the next ones go, to be filled and counted as emitted.

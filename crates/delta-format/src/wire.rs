@@ -30,9 +30,13 @@ pub const OP_ZSTD_DICT: u8 = 5;
 pub const OP_OPEN_VIEW: u8 = 6;
 /// Op code (tardf3): the payload is a list of stretches that are encoded once they are emitted.
 pub const OP_REENCODE: u8 = 7;
-
 /// Op code (tardf3): the payload makes a file of the whole source, with what moved in it predicted.
 pub const OP_RELOCATED: u8 = 8;
+
+/// Op code (tardf3): the payload is a list of tar headers.
+pub const OP_HEADERS: u8 = 9;
+/// Op code (tardf3): the next headers of the list are emitted, with the content of some.
+pub const OP_ENTRIES: u8 = 10;
 
 /// Longest source path, in bytes: the Go tar-patch refuses more.
 pub const MAX_PATH_SIZE: u64 = 4096;
@@ -50,7 +54,7 @@ pub const MAX_WRITTEN_WINDOW_LOG: u32 = 27;
 pub const MAX_WINDOW_LOG: u32 = 29;
 /// Largest source of a `ZstdDict` op, in bytes: the applier holds it in memory.
 pub const MAX_DICT_SIZE: u64 = 1 << 29;
-/// Largest payload of an `OpenView` or `Reencode` op, in bytes: the applier holds it in memory.
+/// Largest payload of an `OpenView`, `Reencode` or `Headers` op, in bytes: the applier holds it in memory.
 pub const MAX_VIEW_PAYLOAD: u64 = 16 << 20;
 /// Most streams, or stretches, of one op: a file of the archives in the field has fewer.
 pub const MAX_VIEW_STREAMS: usize = 1 << 17;

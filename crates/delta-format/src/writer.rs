@@ -10,7 +10,7 @@ use crate::wire::{
     self, MAX_DICT_SIZE, MAX_RELOCATED_PAYLOAD, MAX_VIEW_PAYLOAD, MAX_WRITTEN_ADD_SIZE,
     MAX_WRITTEN_DATA_SIZE, put_uvarint,
 };
-use crate::{Error, Reencoding, Result, SourcePath, Version, View};
+use crate::{Error, HeaderList, Reencoding, Result, SourcePath, Version, View};
 
 /// The amount that a writer wrote, in bytes and ops.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct WriterStats {
     pub relocated_size: u64,
     /// Payload bytes of `Reencode` ops.
     pub reencode_size: u64,
+    /// Payload bytes of `Headers` ops.
+    pub headers_size: u64,
 }
 
 /// A source as ops read it: a file, and the streams of it that are decoded.
@@ -257,6 +259,36 @@ impl<W: Write> OpWriter<W> {
         self.write_listed(wire::OP_REENCODE, "a reencode op", &payload)
     }
 
+    /// Gives the next list of headers. The list before must be used up.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if the list is over the limit, [`Error::Output`].
+    ///
+    /// # Panics
+    /// If the delta's version is below [`Version::V3`].
+    pub fn headers(&mut self, list: &HeaderList) -> Result<()> {
+        self.flush_pending()?;
+        self.stats.headers_size += list.payload.len() as u64;
+        self.write_listed(wire::OP_HEADERS, "a headers op", &list.payload)
+    }
+
+    /// Adds the padding of the entry before and the next `count` entries of the list. `opened` is the source that the
+    /// last of them opens for the ops that follow, if it opens one.
+    ///
+    /// # Errors
+    /// [`Error::Output`].
+    ///
+    /// # Panics
+    /// If the delta's version is below [`Version::V3`].
+    pub fn entries(&mut self, count: u64, opened: Option<&SourcePath>) -> Result<()> {
+        assert!(self.version >= Version::V3, "entries is an op of tardf3");
+        self.flush_pending()?;
+        self.write_op(wire::OP_ENTRIES, count)?;
+        self.open = opened.map(|path| Opened { path: path.clone(), view: None });
+        self.position = opened.map(|_| 0);
+        Ok(())
+    }
+
     /// Bytes of the op stream so far, and how many of them are compressed: of the others, threads hold
     /// some and the writer holds some.
     pub fn progress(&self) -> (u64, u64) {
@@ -328,7 +360,7 @@ impl<W: Write> OpWriter<W> {
 
     /// Writes an op of tardf3 that carries a list.
     fn write_listed(&mut self, code: u8, what: &'static str, payload: &[u8]) -> Result<()> {
-        assert!(self.version >= Version::V3, "views are ops of tardf3");
+        assert!(self.version >= Version::V3, "views and headers are ops of tardf3");
         let size = payload.len() as u64;
         if size > MAX_VIEW_PAYLOAD {
             return Err(Error::TooLarge { what, size, max: MAX_VIEW_PAYLOAD });

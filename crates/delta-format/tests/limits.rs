@@ -139,13 +139,42 @@ fn positions() {
 }
 
 #[test]
+fn lists_of_headers_are_bounded() {
+    // One entry of the whole of `f`, whose header is 512 zeros but for its name, its size and its checksum.
+    let list = [&[1, 1, 1, 0, 2][..], b"f\0", &[0, 0, 0, 0]].concat();
+    let headers = |list: &[u8]| op(wire::OP_HEADERS, list.len() as u64, list);
+    let entries = |count| op(wire::OP_ENTRIES, count, b"");
+    let refused = |ops: &[Vec<u8>]| match kind(run(3, ops, 100)) {
+        CorruptKind::Headers(why) => why,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(run(3, &[headers(&list), entries(1)], 100).unwrap(), 612);
+    assert_eq!(run(3, &[headers(&list), entries(1), entries(0)], 100).unwrap(), 1024, "with its padding");
+    let endless = run(3, &[headers(&list), entries(1)], 1 << 40);
+    assert!(matches!(endless, Err(Error::TooLarge { what: "the output", .. })));
+    assert_eq!(refused(&[entries(1)]), "it ends early");
+    assert_eq!(refused(&[headers(&list), entries(u64::MAX)]), "it ends early");
+    assert_eq!(refused(&[headers(&list)]), "it is not used up");
+    assert_eq!(refused(&[headers(&list), headers(&list)]), "it is not used up");
+    assert_eq!(refused(&[headers(&list[..list.len() - 1])]), "it ends early");
+    assert_eq!(refused(&[headers(&[&list[..], b"x"].concat())]), "bytes after its end");
+    let copy = op(wire::OP_COPY, 1, b"");
+    assert_eq!(kind(run(3, &[headers(&list), entries(1), copy], 100)), CorruptKind::NoSource);
+    let huge = op(wire::OP_HEADERS, wire::MAX_VIEW_PAYLOAD + 1, b"");
+    assert!(matches!(run(3, &[huge], 100), Err(Error::TooLarge { what: "a headers op", .. })));
+}
+
+#[test]
 fn op_codes() {
     assert_eq!(kind(run(1, &[op(wire::OP_ZSTD_DICT, 0, b"")], 0)), CorruptKind::UnknownOp(5));
+    for code in [wire::OP_RELOCATED, wire::OP_HEADERS, wire::OP_ENTRIES] {
+        assert_eq!(kind(run(2, &[op(code, 0, b"")], 0)), CorruptKind::UnknownOp(code));
+    }
     for code in [wire::OP_OPEN_VIEW, wire::OP_REENCODE] {
         assert_eq!(kind(run(2, &[op(code, 0, b"")], 0)), CorruptKind::UnknownOp(code));
         assert_eq!(kind(run(3, &[op(code, 0, b"")], 0)), CorruptKind::Truncated);
     }
-    assert_eq!(kind(run(3, &[op(9, 0, b"")], 0)), CorruptKind::UnknownOp(9));
+    assert_eq!(kind(run(3, &[op(11, 0, b"")], 0)), CorruptKind::UnknownOp(11));
     let bad_frame = run(2, &[open(b"f"), op(wire::OP_ZSTD_DICT, 4, b"none")], 10);
     assert!(matches!(kind(bad_frame), CorruptKind::Frame(_)));
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
-use delta_format::{Op, OpReader, SourcePath};
+use delta_format::{Content, HeaderReader, Op, OpReader, SourcePath};
 
 use crate::Result;
 
@@ -24,7 +24,7 @@ pub struct Summary {
     /// The op stream before compression.
     pub stream_size: u64,
     /// The layer that it makes. Where it has `zstd_dict` ops: what their frames announce; where it
-    /// has `reencode` ops: what is encoded counts as it is before.
+    /// has `reencode` ops: what is encoded counts as it is before. Without the files that `entries` ops take whole.
     pub output_size: u64,
     /// `data` ops: bytes that the delta carries.
     pub data: OpTotals,
@@ -48,6 +48,13 @@ pub struct Summary {
     pub open_view: OpTotals,
     /// `reencode` ops: their output is what stretches of the output of other ops are encoded from.
     pub reencode: OpTotals,
+    /// `headers` ops: lists of tar headers.
+    pub headers: OpTotals,
+    /// `entries` ops. Their output is headers, long names and nothing else: files that are whole sources are not counted, as
+    /// their sizes stand nowhere in the delta.
+    pub entries: OpTotals,
+    /// Entries whose content is a whole source.
+    pub whole_sources: u64,
     /// The source files, most payload first, then most bytes read.
     pub sources: Vec<SourceUse>,
     /// `open` ops of files that are not in `sources` because it is full (2^18 files, 64 MiB of paths).
@@ -128,11 +135,12 @@ impl Summary {
         let mut reader = OpReader::new(Counted { inner: delta, size: &delta_size })?;
         let mut summary = Self { version: reader.version().name(), ..Self::default() };
         let mut sources = Sources::default();
+        let mut headers = HeaderReader::default();
         loop {
             let before = reader.position();
             let Some(op) = reader.next_op()? else { break };
             summary.count_list(&op, reader.position() - before);
-            summary.count(&op, &mut reader, &mut sources)?;
+            summary.count(&op, &mut reader, &mut sources, &mut headers)?;
         }
         summary.stream_size = reader.position();
         drop(reader);
@@ -146,7 +154,7 @@ impl Summary {
     }
 
     /// The totals of each kind of op, by its name.
-    pub fn by_kind(&self) -> [(&'static str, OpTotals); 9] {
+    pub fn by_kind(&self) -> [(&'static str, OpTotals); 11] {
         [
             ("data", self.data),
             ("open", self.open),
@@ -157,10 +165,18 @@ impl Summary {
             ("open_view", self.open_view),
             ("reencode", self.reencode),
             ("relocated", self.relocated),
+            ("headers", self.headers),
+            ("entries", self.entries),
         ]
     }
 
-    fn count(&mut self, op: &Op, reader: &mut OpReader<'_>, sources: &mut Sources) -> Result<()> {
+    fn count(
+        &mut self,
+        op: &Op,
+        reader: &mut OpReader<'_>,
+        sources: &mut Sources,
+        headers: &mut HeaderReader,
+    ) -> Result<()> {
         let payload = match op {
             Op::Open(path) => path.as_bytes().len() as u64,
             other => other.payload_size(),
@@ -213,6 +229,35 @@ impl Summary {
                     file.payload += size;
                 });
                 (&mut self.relocated, output)
+            }
+            Op::Headers { .. } => {
+                let mut payload = Vec::new();
+                let read = reader.payload().read_to_end(&mut payload);
+                read.map_err(|error| stream_error(reader, error))?;
+                // As above: what is broken is told when it is applied.
+                if headers.start(payload).is_err() {
+                    *headers = HeaderReader::default();
+                }
+                (&mut self.headers, 0)
+            }
+            Op::Entries { count } => {
+                let mut output = 0;
+                let mut made = Vec::new();
+                sources.open = None;
+                for _ in 0..count {
+                    let Ok(draft) = headers.next() else { break };
+                    sources.open = None;
+                    if let Some(path) = draft.path() {
+                        sources.open(path);
+                    }
+                    self.whole_sources += u64::from(draft.content() == Content::Whole);
+                    made.clear();
+                    if headers.finish(&draft, draft.size(), &mut made).is_err() {
+                        break;
+                    }
+                    output += made.len() as u64;
+                }
+                (&mut self.entries, output)
             }
         };
         totals.ops += 1;

@@ -165,7 +165,11 @@ impl<R: Read> Walk<'_, R> {
                 Ok(())
             }
             Op::ZstdDict { size } => self.frame(size, reader),
-            Op::OpenView { .. } | Op::Reencode(_) | Op::Relocated { .. } => {
+            Op::OpenView { .. }
+            | Op::Reencode(_)
+            | Op::Relocated { .. }
+            | Op::Headers { .. }
+            | Op::Entries { .. } => {
                 unreachable!("ops of tardf3 alone")
             }
         }

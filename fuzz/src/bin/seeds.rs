@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::Path;
 
 use delta_format::wire::{self, put_uvarint};
+use delta_format::{Content, HeaderLists, SourcePath, TarEntry};
 use fixtures::{
     Ending, HeaderFormat, LayerBuilder, Rng, Scenario, Sparse, SparseFormat, golden_dir, scenarios,
 };
@@ -67,8 +68,10 @@ fn main() -> std::io::Result<()> {
         put("recode", name, &Fields::new().byte(0).byte(0).byte(0).rest(trimmed(file)).finish())?;
     }
     for (name, bytes) in programs() {
-        for target in ["apply", "differential"] {
-            put(target, name, &bytes)?;
+        put("apply", name, &bytes)?;
+        // The other applier knows no tardf3.
+        if name != "headers" {
+            put("differential", name, &bytes)?;
         }
     }
     for (name, bytes) in relocated() {
@@ -201,17 +204,49 @@ fn programs() -> Vec<(&'static str, Vec<u8>)> {
     let open = op(wire::OP_OPEN, 4, b"file");
     let prefix = zstd::bulk::compress(&source, 3).expect("a frame");
     let frame = op(wire::OP_ZSTD_DICT, prefix.len() as u64, &prefix);
-    let programs: [(&str, u8, Vec<Vec<u8>>); 4] = [
+    let list = headers(&source);
+    let entries = |count| op(wire::OP_ENTRIES, count, b"");
+    let programs: [(&str, u8, Vec<Vec<u8>>); 5] = [
+        (
+            "headers",
+            2,
+            vec![
+                op(wire::OP_HEADERS, list.len() as u64, &list),
+                entries(2),
+                op(wire::OP_DATA, 5, b"hello"),
+                entries(0),
+            ],
+        ),
         ("data", 0, vec![op(wire::OP_DATA, 5, b"hello")]),
         ("copy", 0, vec![open.clone(), op(wire::OP_SEEK, 10, b""), op(wire::OP_COPY, 100, b"")]),
         ("add", 0, vec![open.clone(), op(wire::OP_ADD_DATA, 4, &[1, 0, 255, 7]), op(wire::OP_COPY, 3, b"")]),
         ("frame", 1, vec![open, frame.clone(), frame, op(wire::OP_SEEK, 0, b""), op(wire::OP_COPY, 9, b"")]),
     ];
     let fields = |version, ops: &[Vec<u8>]| {
-        let fields = Fields::new().byte(version).word(2000).byte(1).sized(b"file").sized(&source);
+        let max_output = if version == 2 { 4000 } else { 2000 };
+        let fields = Fields::new().byte(version).word(max_output).byte(1).sized(b"file").sized(&source);
         fields.rest(&ops.concat()).finish()
     };
     programs.iter().map(|(name, version, ops)| (*name, fields(*version, ops))).collect()
+}
+
+/// A list of two headers: of a whole source, and of content that ops make, with a name that is too long for it.
+fn headers(source: &[u8]) -> Vec<u8> {
+    let mut tar = LayerBuilder::new();
+    tar.format(HeaderFormat::Gnu).file("file", source).file("d/".repeat(60) + "made", "hello");
+    let tar = tar.finish(Ending::Normal);
+    let path = SourcePath::new(b"file").expect("a path");
+    let mut lists = HeaderLists::default();
+    let whole = TarEntry {
+        blocks: &tar[..512],
+        content: Content::Whole,
+        size: source.len() as u64,
+        source: Some(&path),
+    };
+    // Header and content of the first take two blocks; the second has a header for its name, the name, and its own.
+    let made = TarEntry { blocks: &tar[1024..2560], content: Content::Ops, size: 5, source: None };
+    assert!(lists.push(&whole) && lists.push(&made), "headers as GNU tar has them");
+    lists.finish().remove(0).payload
 }
 
 /// Two versions of a program, with their payload or with rules for any block.

@@ -1,4 +1,4 @@
-//! Chooses which relocated ops a delta has.
+//! Chooses which relocated ops a delta has, and if it is a tardf3.
 //!
 //! A payload that is smaller than steps alone may cost more than they do in a delta of many files: steps of files that changed
 //! in the same way are the same bytes, which a compressor finds again. So whole deltas are compared.
@@ -8,13 +8,18 @@ use delta_format::{Encoding, OpWriter, Version};
 use super::segments::{self, Made};
 use crate::counter::Counter;
 use crate::edit::Edit;
+use crate::meter::Meter;
 use crate::{Result, Stats};
 
-/// zstd level of the trial: quick, and it finds what repeats.
-const TRIAL_LEVEL: i32 = 9;
-/// Percent of the delta without relocated ops that the trial must be below: the level of the delta itself finds more
-/// repeats, and a delta that every client reads is worth something.
+/// zstd level of the trials, or that of the delta if it is lower: quick, and it finds what repeats.
+pub(super) const TRIAL_LEVEL: i32 = 9;
+/// Percent of a delta that every client reads that a tardf3 must be below in the trial: the level of the delta itself finds
+/// more repeats, and such a delta is worth something.
 const MIN_GAIN: u64 = 97;
+/// Bytes that each of many headers in a list saves at least: most save 10 to 20.
+const SAVED_BY_HEADER: u64 = 6;
+/// Headers that are many. With fewer a delta without a list is tried: the first headers save nothing.
+const MANY_HEADERS: u64 = 256;
 
 /// The relocated ops that a delta has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,48 +47,101 @@ impl Relocations {
         };
         payload.filter(|payload| is_taken(payload.saves_much)).map(|payload| payload.bytes.as_slice())
     }
-
-    /// Returns true if only a tardf3 can hold the edit.
-    pub(super) fn is_tardf3(self, edit: &Edit) -> bool {
-        matches!(edit, Edit::Viewed(_)) || self.of(edit).is_some()
-    }
 }
 
-/// Returns the relocated ops by which the delta is smallest. The trial takes the level of the delta, if that is quicker, and
-/// its window.
-///
-/// # Errors
-/// If a layer cannot be read.
-pub(super) fn choose(made: &Made<'_>, level: i32, window_log: u32) -> Result<Relocations> {
-    let count = |relocations: Relocations| {
-        made.edits.iter().flatten().filter(|edit| relocations.of(edit).is_some()).count()
-    };
-    let (all, large) = (count(Relocations::All), count(Relocations::Large));
-    if all == 0 {
-        return Ok(Relocations::None);
-    }
-    let size = |relocations| trial_size(made, relocations, level.min(TRIAL_LEVEL), window_log);
-    let (mut best, mut least) = (Relocations::None, size(Relocations::None)? * MIN_GAIN / 100);
-    let some = (0 < large && large < all).then_some(Relocations::Large);
-    for relocations in [Relocations::All].into_iter().chain(some) {
-        let size = size(relocations)?;
-        if size < least {
-            (best, least) = (relocations, size);
+/// The form of a delta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) relocations: Relocations,
+    /// True if it has ops of tardf3: then its headers stand in lists.
+    pub(super) is_tardf3: bool,
+}
+
+/// The way in which deltas are tried.
+pub(super) struct Trials<'m, 'p> {
+    pub(super) level: i32,
+    pub(super) window_log: u32,
+    /// The cost of a trial, and of all that comes after the trials, as the meter counts it.
+    pub(super) cost: u64,
+    pub(super) later: u64,
+    pub(super) meter: &'m Meter<'p>,
+}
+
+impl Trials<'_, '_> {
+    /// Returns the form in which the delta is smallest.
+    ///
+    /// # Errors
+    /// If a layer cannot be read.
+    pub(super) fn choose(&self, made: &Made<'_>) -> Result<Form> {
+        let edits = || made.edits.iter().flatten();
+        let has_views = edits().any(|edit| matches!(edit, Edit::Viewed(_)));
+        let count = |relocations: Relocations| edits().filter(|edit| relocations.of(edit).is_some()).count();
+        let (all, large) = (count(Relocations::All), count(Relocations::Large));
+        let mut forms = vec![Relocations::None];
+        forms.extend((all > 0).then_some(Relocations::All));
+        forms.extend((0 < large && large < all).then_some(Relocations::Large));
+        let headers = made.framing.len() as u64;
+        if forms.len() == 1 && (has_views || headers == 0) {
+            return Ok(Form { relocations: Relocations::None, is_tardf3: has_views });
         }
+        let tries_plain = !has_views && headers < MANY_HEADERS;
+        self.meter.start((forms.len() as u64 + u64::from(tries_plain)) * self.cost, self.later);
+        let size = |relocations, is_tardf3| {
+            let size = self.size(made, Form { relocations, is_tardf3 })?;
+            self.meter.advance(self.cost);
+            Ok::<_, crate::Error>(size)
+        };
+        let mut sizes = Vec::new();
+        for relocations in forms {
+            sizes.push((relocations, size(relocations, true)?));
+        }
+        let without_list = || sizes.first().map_or(0, |(_, size)| size + headers * SAVED_BY_HEADER);
+        let plain = match tries_plain {
+            true => size(Relocations::None, false)?,
+            false => without_list(),
+        };
+        Ok(smallest(&sizes, (!has_views).then_some(plain)))
     }
-    Ok(best)
+
+    /// Bytes of the delta in a trial.
+    fn size(&self, made: &Made<'_>, form: Form) -> Result<u64> {
+        let encoding = Encoding {
+            level: self.level,
+            skip_incompressible: true,
+            window_log: Some(self.window_log),
+            long_distance: true,
+            ..Encoding::default()
+        };
+        let mut writer = OpWriter::new(Counter::default(), Version::V3, encoding)?;
+        segments::write(&mut writer, made, form, &mut Stats::default(), |_, _| ())?;
+        Ok(writer.finish()?.0.bytes())
+    }
 }
 
-/// Bytes of the delta in the trial.
-fn trial_size(made: &Made<'_>, relocations: Relocations, level: i32, window_log: u32) -> Result<u64> {
-    let encoding = Encoding {
-        level,
-        skip_incompressible: true,
-        window_log: Some(window_log),
-        long_distance: true,
-        ..Encoding::default()
-    };
-    let mut writer = OpWriter::new(Counter::default(), Version::V3, encoding)?;
-    segments::write(&mut writer, made, relocations, &mut Stats::default(), |_, _| ())?;
-    Ok(writer.finish()?.0.bytes())
+/// Returns the form of the smallest delta of some that were tried. `plain` is the size of the one that has no op of tardf3; `None`
+/// if a delta is a tardf3 anyway, so that any gain counts.
+fn smallest(sizes: &[(Relocations, u64)], plain: Option<u64>) -> Form {
+    let best = sizes.iter().copied().min_by_key(|(_, size)| *size);
+    match best.filter(|(_, size)| plain.is_none_or(|plain| size * 100 < plain * MIN_GAIN)) {
+        Some((relocations, _)) => Form { relocations, is_tardf3: true },
+        None => Form { relocations: Relocations::None, is_tardf3: plain.is_none() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_gain_counts_in_a_tardf3_and_three_percent_elsewhere() {
+        let form = |relocations, is_tardf3| Form { relocations, is_tardf3 };
+        let sizes = [(Relocations::None, 1000), (Relocations::All, 999), (Relocations::Large, 1001)];
+        assert_eq!(smallest(&sizes, None), form(Relocations::All, true));
+        assert_eq!(smallest(&sizes, Some(1020)), form(Relocations::None, false));
+        let sizes = [(Relocations::None, 1000), (Relocations::All, 980), (Relocations::Large, 969)];
+        assert_eq!(smallest(&sizes, Some(1000)), form(Relocations::Large, true));
+        let sizes = [(Relocations::None, 1000), (Relocations::All, 1001)];
+        assert_eq!(smallest(&sizes, None), form(Relocations::None, true));
+        assert_eq!(smallest(&sizes, Some(1240)), form(Relocations::None, true), "headers alone are worth it");
+    }
 }

@@ -6,7 +6,8 @@ use std::num::NonZeroUsize;
 use delta_format::{OpWriter, SourceRef};
 use layer::Spool;
 
-use super::relocations::Relocations;
+use super::framing::{Frames, Framing, Piece};
+use super::relocations::Form;
 use crate::edit::{Edit, Step, Viewed};
 use crate::plan::{Plan, SegmentKind};
 use crate::sides::{Layers, Pair};
@@ -25,6 +26,8 @@ pub(super) struct Made<'m> {
     pub(super) edits: &'m [Option<Edit>],
     /// The files that edits through views lie in, if any was looked for.
     pub(super) decoded: Option<&'m Spool>,
+    /// The entries whose headers lists can hold.
+    pub(super) framing: &'m Framing,
     pub(super) layers: Layers<'m>,
     /// True if not all literals are remembered.
     pub(super) skims: bool,
@@ -34,23 +37,28 @@ pub(super) struct Made<'m> {
 pub(super) fn write<W: Write>(
     writer: &mut OpWriter<W>,
     made: &Made<'_>,
-    relocations: Relocations,
+    form: Form,
     stats: &mut Stats,
     mut advance: impl FnMut(&OpWriter<W>, u64),
 ) -> Result<()> {
     let Made { plan, edits, layers, .. } = *made;
+    let no_headers = Framing::default();
+    let mut frames = Frames::new(if form.is_tardf3 { made.framing } else { &no_headers });
     let mut weigher = Weigher::new(if made.skims { SKIMMED_LITERALS } else { NonZeroUsize::MIN });
     for (segment, edit) in plan.segments.iter().zip(edits) {
         let size = segment.target.end - segment.target.start;
-        let payload = edit.as_ref().and_then(|edit| relocations.of(edit));
+        let payload = edit.as_ref().and_then(|edit| form.relocations.of(edit));
+        let start = segment.target.start;
         match (&segment.kind, edit) {
             (SegmentKind::Similar(source), Some(Edit::ZstdFrame(frame))) => {
+                frames.flush(writer, start)?;
                 writer.zstd_dict(&source.path, frame)?;
                 stats.similar.count(size);
                 stats.zstd_dict_files += 1;
             }
             (SegmentKind::Similar(source), Some(Edit::Steps(steps) | Edit::Relocated(steps, _))) => {
                 let pair = Pair::of(segment, source, layers);
+                frames.flush(writer, start)?;
                 write_edit(writer, &mut weigher, payload, steps, pair, stats)?;
                 stats.similar.count(size);
             }
@@ -59,6 +67,7 @@ pub(super) fn write<W: Write>(
                 let Viewed { steps, source: from, view, target, stretches, .. } = viewed;
                 let name = SourceRef { path: &source.path, view: view.as_ref() };
                 let pair = Pair { name, source: (decoded, from), target: (decoded, target) };
+                frames.flush(writer, start)?;
                 writer.reencode(stretches)?;
                 write_edit(writer, &mut weigher, payload, steps, pair, stats)?;
                 stats.similar.count(size);
@@ -66,11 +75,15 @@ pub(super) fn write<W: Write>(
                 stats.streams += stretches.len() as u64;
             }
             (SegmentKind::Same(source), _) => {
-                writer.copy(&source.path, 0, size)?;
+                if !frames.has_content(start) {
+                    frames.flush(writer, start)?;
+                    writer.copy(&source.path, 0, size)?;
+                }
                 stats.same.count(size);
             }
             (SegmentKind::Compressed, Some(Edit::Viewed(viewed))) => {
                 let decoded = made.decoded.expect(DECODED);
+                frames.flush(writer, start)?;
                 writer.reencode(&viewed.stretches)?;
                 write_literal(writer, Some(&mut weigher), decoded, viewed.target.clone())?;
                 stats.literal.count(size);
@@ -78,7 +91,17 @@ pub(super) fn write<W: Write>(
                 stats.streams += viewed.stretches.len() as u64;
             }
             _ => {
-                write_literal(writer, Some(&mut weigher), layers.new, segment.target.clone())?;
+                let mut rest = segment.target.clone();
+                while !rest.is_empty() {
+                    rest.start = match frames.piece(rest.clone()) {
+                        Piece::Framed(end) => end,
+                        Piece::Literal(piece) => {
+                            frames.flush(writer, piece.start)?;
+                            write_literal(writer, Some(&mut weigher), layers.new, piece.clone())?;
+                            piece.end
+                        }
+                    };
+                }
                 stats.literal.count(size);
             }
         }
@@ -87,7 +110,7 @@ pub(super) fn write<W: Write>(
         }
         advance(writer, size);
     }
-    Ok(())
+    frames.flush(writer, layers.new.size())
 }
 
 /// Writes one file: by the payload of a relocated op, or else by steps.

@@ -38,6 +38,12 @@ fn text(summary: &Summary, files: usize) -> Text {
         text.line(format_args!("{} of the add_data bytes are zero", summary.add_zeros));
     }
 
+    if summary.entries.ops > 0 {
+        text.line(format_args!(
+            "{} entries are whole sources, whose sizes are not in the delta: they are not in the output",
+            summary.whole_sources
+        ));
+    }
     let parts = summary.relocated_parts;
     if summary.relocated.ops > 0 {
         text.line(format_args!(
