@@ -268,9 +268,16 @@ fn golden_deltas_over_both_kinds_of_source() {
 
 #[test]
 fn go_spelling_works() {
-    let version = format!("tar-patch v{}\n", env!("CARGO_PKG_VERSION"));
+    let first_line = format!("tar-patch v{}\n", env!("CARGO_PKG_VERSION"));
+    tar_patch(&["-V"]).assert().success().stdout(first_line.clone());
     for option in ["-version", "--version"] {
-        tar_patch(&[option]).assert().success().stdout(version.clone());
+        let shown = tar_patch(&[option]).assert().success();
+        let shown = String::from_utf8_lossy(&shown.get_output().stdout).into_owned();
+        assert!(shown.starts_with(&first_line), "{shown}");
+        assert!(
+            shown.contains("\ncommit: ") && shown.ends_with("\nformats: tardf1, tardf2, tardf3\n"),
+            "{shown}"
+        );
     }
     let scene = Scene::new();
     scene.run(&[&format!("-diff-id={}", scene.diff_id()), "-max-size", "1000"]).success();

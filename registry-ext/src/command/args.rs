@@ -51,6 +51,7 @@ Exit status:
 #[command(
     name = "registry-ext",
     version = concat!("v", env!("CARGO_PKG_VERSION")),
+    long_version = cli::version::long(),
     after_help = AFTER_HELP,
     disable_help_subcommand = true,
     subcommand_required = false
