@@ -1,5 +1,7 @@
 //! The command: its exit codes, what it leaves behind, what it prints.
 
+#[path = "../../registry-ext/tests/support/documented.rs"]
+mod documented;
 mod support;
 
 use std::ffi::OsStr;
@@ -231,6 +233,7 @@ fn json_tells_what_the_run_took() {
     let json: serde_json::Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
     assert_eq!(json["diff_id"], scene.diff_id());
     assert_eq!(json["size"], scene.target.len());
+    documented::check("tar-patch", &json);
     assert!(json["seconds"].as_f64().unwrap() > 0.0 && json["cpu_seconds"].as_f64().unwrap() > 0.0);
 }
 

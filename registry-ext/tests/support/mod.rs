@@ -6,6 +6,7 @@ pub(crate) mod bench;
 pub(crate) mod containerd;
 pub(crate) mod daemons;
 pub(crate) mod docker_registry;
+pub(crate) mod documented;
 pub(crate) mod images;
 #[path = "../../../crates/rootfs/tests/support/kinds.rs"]
 pub(crate) mod kinds;
