@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod bench;
+pub(crate) mod ci;
 pub(crate) mod containerd;
 pub(crate) mod daemons;
 pub(crate) mod docker_registry;
