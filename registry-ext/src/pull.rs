@@ -101,6 +101,9 @@ impl<'p> Puller<'p> {
         match store {
             StoreRef::Layout(dir, _) => self.layouts.push(OciLayout::open(dir)?),
             StoreRef::Archive(file, _) => self.layouts.push(OciLayout::unpack(file, &self.temp_dir)?),
+            StoreRef::DockerArchive(file) => {
+                self.layouts.push(OciLayout::unpack_docker(file, &self.temp_dir)?);
+            }
             other => self.others.push(other.open(&self.temp_dir)?),
         }
         Ok(self)

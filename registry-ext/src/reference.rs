@@ -9,6 +9,7 @@ use oci_spec::distribution::Reference;
 
 use crate::Error;
 use crate::oci::Name;
+use crate::store::full_name;
 
 /// The place of an image.
 ///
@@ -16,6 +17,8 @@ use crate::oci::Name;
 ///   tag is `latest`. `docker://` in front is allowed.
 /// - `oci:DIR[:TAG]`, in an OCI image layout. Without a tag, the only image that is there.
 /// - `oci-archive:FILE[:TAG]`, in a tar of such a layout.
+/// - `docker-archive:FILE[:NAME[:TAG]]`, in a tar that `docker save` wrote, to be read. Without a name, the only image that
+///   is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImageRef {
@@ -25,14 +28,17 @@ pub enum ImageRef {
     Layout(LayoutRef),
     /// In a tar of an OCI image layout.
     Archive(LayoutRef),
+    /// In a tar of `docker save`.
+    DockerArchive(LayoutRef),
 }
 
-/// An image in an OCI image layout or in a tar of one.
+/// An image in an OCI image layout, in a tar of one, or in a tar of `docker save`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayoutRef {
     /// The directory, or the tar. Its name holds no colon.
     pub path: PathBuf,
-    /// The image's name in it (annotation `org.opencontainers.image.ref.name`), or a digest.
+    /// The image's name in it (annotation `org.opencontainers.image.ref.name`; in a tar of `docker save` the whole
+    /// name, with registry and tag), or a digest.
     pub name: Option<Name>,
 }
 
@@ -44,7 +50,7 @@ impl ImageRef {
                 let digest = reference.digest().and_then(|digest| digest.parse().ok()).map(Name::Digest);
                 digest.or_else(|| Some(Name::Tag(reference.tag().unwrap_or("latest").to_owned())))
             }
-            Self::Layout(layout) | Self::Archive(layout) => layout.name.clone(),
+            Self::Layout(layout) | Self::Archive(layout) | Self::DockerArchive(layout) => layout.name.clone(),
         }
     }
 
@@ -52,7 +58,7 @@ impl ImageRef {
     pub fn registry(&self) -> Option<&str> {
         match self {
             Self::Registry(reference) => Some(reference.registry()),
-            Self::Layout(_) | Self::Archive(_) => None,
+            Self::Layout(_) | Self::Archive(_) | Self::DockerArchive(_) => None,
         }
     }
 }
@@ -69,6 +75,13 @@ impl FromStr for ImageRef {
         }
         if let Some(layout) = text.strip_prefix("oci-archive:") {
             return LayoutRef::parse(layout).map(Self::Archive).ok_or_else(|| wrong("the file is missing"));
+        }
+        if let Some(layout) = text.strip_prefix("docker-archive:") {
+            let mut layout = LayoutRef::parse(layout).ok_or_else(|| wrong("the file is missing"))?;
+            if let Some(Name::Tag(name)) = &mut layout.name {
+                *name = full_name(name).ok_or_else(|| wrong("the form is docker-archive:FILE:NAME:TAG"))?;
+            }
+            return Ok(Self::DockerArchive(layout));
         }
         let name = text.strip_prefix("docker://").unwrap_or(text);
         let reference: Reference =
@@ -101,6 +114,7 @@ impl fmt::Display for ImageRef {
             Self::Registry(reference) => write!(out, "{reference}"),
             Self::Layout(layout) => write!(out, "oci:{layout}"),
             Self::Archive(layout) => write!(out, "oci-archive:{layout}"),
+            Self::DockerArchive(layout) => write!(out, "docker-archive:{layout}"),
         }
     }
 }
@@ -139,7 +153,13 @@ mod tests {
 
     #[test]
     fn they_are_written_as_they_are_read() {
-        for text in ["127.0.0.1:5000/a/b:v2", "oci:dir", "oci:/a/dir:v1", "oci-archive:x.tar:v1"] {
+        for text in [
+            "127.0.0.1:5000/a/b:v2",
+            "oci:dir",
+            "oci:/a/dir:v1",
+            "oci-archive:x.tar:v1",
+            "docker-archive:x.tar:docker.io/library/a:v1",
+        ] {
             assert_eq!(text.parse::<ImageRef>().unwrap().to_string(), text);
         }
     }

@@ -36,6 +36,9 @@ impl Repository {
             }
             ImageRef::Layout(layout) => Self::Layout(OciLayout::open(&layout.path)?),
             ImageRef::Archive(layout) => Self::Layout(OciLayout::unpack(&layout.path, temp_dir)?),
+            ImageRef::DockerArchive(layout) => {
+                Self::Layout(OciLayout::unpack_docker(&layout.path, temp_dir)?)
+            }
         })
     }
 

@@ -1,6 +1,6 @@
 //! Stores, where images are installed: they have the files that a delta reads, and take a rebuilt image.
 //!
-//! - [`OciLayout`]: layers are blobs; sources are read through them.
+//! - [`OciLayout`]: layers are blobs; sources are read through them. Archives are unpacked to one.
 //! - [`ContainersStorage`]: what podman, buildah and cri-o have, with the drivers overlay and vfs.
 //!   It is read directly, and written by the tools that own it.
 //! - [`DockerStore`] and [`ContainerdStore`]: the directories of these daemons, to read from. A daemon writes
@@ -11,6 +11,7 @@ mod bolt;
 mod containerd;
 mod containers_storage;
 mod docker;
+mod docker_archive;
 mod layer_dirs;
 mod layout_blobs;
 mod layout_images;
@@ -19,6 +20,7 @@ mod merged_dirs;
 mod oci_archive;
 mod oci_layout;
 mod sources;
+mod spelling;
 mod store_ref;
 mod target;
 mod tree;
@@ -30,10 +32,12 @@ use layer::{DiffId, Digest, Spool, SpoolOptions};
 pub use containerd::ContainerdStore;
 pub use containers_storage::{ContainersStorage, StorageRef, copy_to_storage};
 pub use docker::DockerStore;
+pub(crate) use docker_archive::full_name;
 pub use layout_images::LayoutImage;
 pub use merged_dirs::MergedDirs;
 pub use oci_layout::OciLayout;
 pub use sources::Sources;
+pub use spelling::GivenPath;
 pub use store_ref::StoreRef;
 pub use target::PullTarget;
 pub use tree::{TreeLayer, TreeRecord, TreeStore, TreeTarget};

@@ -162,6 +162,59 @@ fn archives_carry_deltas_across_an_air_gap() {
 }
 
 #[test]
+fn archives_of_docker_save_are_images_and_sources() {
+    let dir = TempDir::new().unwrap();
+    let mut images = pair();
+    // Images of docker have no layers compressed by zstd.
+    for image in [&mut images.0, &mut images.1] {
+        image.layers.truncate(2);
+    }
+    let layout = layout(dir.path(), &images);
+    let from = layout.dir().display();
+    let saved = |tag: &str| {
+        let file = dir.path().join(format!("{tag}.tar")).display().to_string();
+        skopeo(&["copy", "-q", &format!("oci:{from}:{tag}"), &format!("docker-archive:{file}:app:{tag}")]);
+        file
+    };
+    let (old, new) = (saved("v1"), saved("v2"));
+    let compressed = format!("{old}.gz");
+    std::fs::write(&compressed, gzip(&std::fs::read(&old).unwrap())).unwrap();
+
+    let measured = &json(&format!("measure docker-archive:{old} docker-archive:{new}:app:v2"))[0];
+    assert!(measured["with_deltas"].as_u64() < measured["plain"].as_u64(), "{measured}");
+    json(&format!("publish oci:{from}:v2 --from docker-archive:{compressed}:docker.io/library/app:v1"));
+    let store = dir.path().join("store");
+    let pull =
+        format!("pull oci:{from}:v2 --into oci:{} --source docker-archive:{compressed}", store.display());
+    let report = json(&pull);
+    assert!(report["layers"][1]["from"]["delta"].is_string(), "{report}");
+    assert_eq!(stored_layers(&store, "v2"), images.1.layers);
+    let deltas = dir.path().join("deltas");
+    json(&format!("publish docker-archive:{new} --from docker-archive:{old} --to oci:{}", deltas.display()));
+    let whole = dir.path().join("whole");
+    json(&format!("pull docker-archive:{new} --into oci:{}:v2", whole.display()));
+    assert_eq!(stored_layers(&whole, "v2"), images.1.layers);
+
+    for (line, wanted) in [
+        (format!("list {new}"), "write docker-archive:"),
+        (format!("list {from}"), "write oci:"),
+        (format!("list {compressed}"), "docker-archive:"),
+        (format!("pull oci:{from}:v2 --into {new}"), "write docker-archive:"),
+        (format!("pull oci:{from}:v2 --into docker-archive:{new}"), "oci-archive:FILE"),
+        (format!("publish docker-archive:{new} --from docker-archive:{old}"), "--to"),
+        (
+            format!("publish docker-archive:{new} --from docker-archive:{old} --to h.example/app"),
+            "push the image",
+        ),
+        (format!("measure {old} {new}"), "docker-archive:FILE"),
+    ] {
+        let run = registry_ext(&line).assert().failure();
+        let text = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+        assert!(text.contains(wanted), "{line}: {text}");
+    }
+}
+
+#[test]
 fn skopeo_carries_the_artifacts_and_pulls_the_image_as_before() {
     let (here, there) = (DockerRegistry::start(Setup::default()), DockerRegistry::start(Setup::default()));
     let dir = TempDir::new().unwrap();

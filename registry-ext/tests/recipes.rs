@@ -1,199 +1,211 @@
-//! The recipes for GitHub Actions and GitLab in the guide for CI: their scripts as they stand there, in a git
-//! repository with tags, against a real registry.
+//! The recipes for GitHub Actions and GitLab, their scripts as they stand, in a git repository with tags, against a real
+//! registry: those in the guide for CI, the action and the component.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
+use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 
-use fixtures::{Ending, LayerBuilder, Rng};
-use support::docker_registry::{DockerRegistry, Setup, run};
-use support::images::{TestImage, write_images};
-use support::registry_ext;
-use tempfile::TempDir;
+use serde_json::Value;
+use support::ci::{Scene, succeeds};
+use support::docker_registry::run;
 
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/publish-from-ci.md");
+const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What GitHub and GitLab give the shell (GitHub, "Workflow syntax", jobs.<id>.steps[*].shell; GitLab Runner,
+/// shells/bash.go).
+const SHELL_OF_GITHUB: &[&str] = &["--noprofile", "--norc", "-e", "-o", "pipefail"];
+const SHELL_OF_GITLAB: &[&str] = &["-e", "-o", "pipefail"];
 
-/// A system that runs scripts.
-#[derive(Debug, Clone, Copy)]
-enum Ci {
-    GitHub,
-    GitLab,
+/// Returns the lines of a script in the guide, between the line before and the end of the block.
+fn script_of_guide(before: &str) -> String {
+    let guide = fs::read_to_string(GUIDE).unwrap();
+    let (_, script) = guide.split_once(before).unwrap();
+    let (script, _) = script.split_once("```").unwrap();
+    assert!(script.contains("registry-ext publish"), "{script}");
+    script.to_owned()
 }
 
-impl Ci {
-    /// Returns the lines of the script in the guide.
-    fn script(self) -> String {
-        let guide = fs::read_to_string(GUIDE).unwrap();
-        let (start, end) = match self {
-            Self::GitHub => ("  run: |\n", "```"),
-            Self::GitLab => ("  script:\n    - |\n", "```"),
-        };
-        let (_, script) = guide.split_once(start).unwrap();
-        let (script, _) = script.split_once(end).unwrap();
-        assert!(script.contains("registry-ext publish"), "{script}");
-        script.to_owned()
-    }
-
-    /// The variables that the system and the recipe set.
-    fn variables(self, app: &str, tag: &str) -> Vec<(&'static str, String)> {
-        match self {
-            Self::GitHub => vec![
-                ("IMAGE", app.to_owned()),
-                ("TOKEN", "secret".to_owned()),
-                ("GITHUB_REF_NAME", tag.to_owned()),
-            ],
-            Self::GitLab => vec![
-                ("CI_REGISTRY_IMAGE", app.to_owned()),
-                ("CI_REGISTRY_USER", "ci".to_owned()),
-                ("CI_REGISTRY_PASSWORD", "secret".to_owned()),
-                ("CI_COMMIT_TAG", tag.to_owned()),
-            ],
-        }
-    }
+fn github_guide(scene: &Scene, tag: &str) -> Output {
+    let variables = [("IMAGE", scene.app()), ("TOKEN", "secret".into()), ("GITHUB_REF_NAME", tag.to_owned())];
+    scene.run(&script_of_guide("  run: |\n"), SHELL_OF_GITHUB, &variables)
 }
 
-/// A registry that wants a password, a git repository, and what finds the command.
-struct Scene {
-    dir: TempDir,
-    registry: DockerRegistry,
+fn gitlab_variables(scene: &Scene, tag: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("CI_REGISTRY_IMAGE", scene.app()),
+        ("CI_REGISTRY_USER", "ci".into()),
+        ("CI_REGISTRY_PASSWORD", "secret".into()),
+        ("CI_COMMIT_TAG", tag.to_owned()),
+    ]
 }
 
-/// The image of a release: a program that stays the same, and the number of the release.
-fn release(tag: &str) -> TestImage {
-    let mut layer = LayerBuilder::new();
-    layer.file("usr/bin/app", Rng::new(1).bytes(200_000)).file("etc/version", tag);
-    TestImage::new(&[&layer.finish(Ending::Normal)])
+fn gitlab_guide(scene: &Scene, tag: &str) -> Output {
+    scene.run(&script_of_guide("  script:\n    - |\n"), SHELL_OF_GITLAB, &gitlab_variables(scene, tag))
 }
 
-impl Scene {
-    fn new() -> Self {
-        let scene = Self {
-            dir: TempDir::new().unwrap(),
-            registry: DockerRegistry::start(Setup { user: Some(("ci", "secret")), ..Setup::default() }),
-        };
-        let login =
-            r#"{"auths":{"ADDRESS":{"auth":"Y2k6c2VjcmV0"}}}"#.replace("ADDRESS", &scene.registry.address());
-        fs::write(scene.authfile(), login).unwrap();
-        let bin = scene.dir.path().join("bin");
-        fs::create_dir(&bin).unwrap();
+/// Makes a release of the tools for this machine, and returns its checksum.
+fn tools(scene: &Scene) -> String {
+    let path = |name: &str| scene.dir.path().join(name);
+    let name = format!("tar-diff-{VERSION}-{}-unknown-linux-musl", std::env::consts::ARCH);
+    let bin = path(&name).join("bin");
+    if !bin.exists() {
+        // The test of the recipes in the guide has the command in the path; here, the tarball brings it.
+        fs::remove_file(path("bin").join("registry-ext")).unwrap();
+        fs::create_dir_all(&bin).unwrap();
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_registry-ext"), bin.join("registry-ext")).unwrap();
-        scene.git("origin.git", &["init", "--quiet", "--bare"]);
-        scene.git("work", &["init", "--quiet"]);
-        scene.git("work", &["remote", "add", "origin", "../origin.git"]);
-        scene.git("work", &["commit", "--quiet", "--allow-empty", "--message", "first"]);
-        scene
+        fs::copy(format!("{PACKAGING}/ci/publish-deltas"), bin.join("publish-deltas")).unwrap();
+        let releases = path("releases").join(format!("v{VERSION}"));
+        fs::create_dir_all(&releases).unwrap();
+        let tarball = releases.join(format!("{name}.tar.gz"));
+        let dir = scene.dir.path().to_str().unwrap();
+        run("tar", &["-C", dir, "-czf", tarball.to_str().unwrap(), &name]);
     }
-
-    fn authfile(&self) -> PathBuf {
-        self.dir.path().join("auth.json")
-    }
-
-    fn app(&self) -> String {
-        format!("{}/app", self.registry.address())
-    }
-
-    fn git(&self, repository: &str, args: &[&str]) {
-        let directory = self.dir.path().join(repository);
-        fs::create_dir_all(&directory).unwrap();
-        let who = ["-c", "user.name=ci", "-c", "user.email=ci@localhost"];
-        let mut command = Command::new("git");
-        command.current_dir(directory).args(who).args(args).env("HOME", self.dir.path());
-        let output = command.output().expect("git has to be installed for this test");
-        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    /// Gives the commit a tag that only `origin` has, as where a CI system fetches one commit.
-    fn tag(&self, tag: &str) {
-        self.git("work", &["tag", tag]);
-        self.git("work", &["push", "--quiet", "origin", tag]);
-        self.git("work", &["tag", "--delete", tag]);
-    }
-
-    fn push_image(&self, tag: &str) {
-        let layout = write_images(&self.dir.path().join(tag), &[(&release(tag), tag)]);
-        let from = format!("oci:{}:{tag}", layout.dir().display());
-        let (to, authfile) =
-            (format!("docker://{}:{tag}", self.app()), self.authfile().display().to_string());
-        run("skopeo", &["copy", "-q", "--dest-tls-verify=false", "--dest-authfile", &authfile, &from, &to]);
-    }
-
-    /// Runs the script as the system does for a tag.
-    fn run(&self, ci: Ci, tag: &str) -> Output {
-        let script = self.dir.path().join("script");
-        fs::write(&script, ci.script()).unwrap();
-        // What the systems give the shell (GitHub, "Workflow syntax", jobs.<id>.steps[*].shell; GitLab Runner,
-        // shells/bash.go).
-        let options: &[&str] = match ci {
-            Ci::GitHub => &["--noprofile", "--norc", "-e", "-o", "pipefail"],
-            Ci::GitLab => &["-e", "-o", "pipefail"],
-        };
-        let path = format!("{}:{}", self.dir.path().join("bin").display(), std::env::var("PATH").unwrap());
-        Command::new("bash")
-            .args(options)
-            .arg(script)
-            .current_dir(self.dir.path().join("work"))
-            .env("PATH", path)
-            .env("HOME", self.dir.path())
-            .env("REGISTRY_AUTH_FILE", "/nonexistent")
-            .envs(ci.variables(&self.app(), tag))
-            .output()
-            .unwrap()
-    }
-
-    /// The old images that a tag has deltas from.
-    fn sources(&self, tag: &str) -> Vec<String> {
-        let line = format!("list {}:{tag} --json --authfile {}", self.app(), self.authfile().display());
-        let output = registry_ext(&line).assert().success().get_output().stdout.clone();
-        let listed: serde_json::Value = serde_json::from_slice(&output).unwrap();
-        let images = listed.as_array().unwrap().iter().filter(|delta| delta["from_kind"] == "image");
-        let mut tags: Vec<String> = images
-            .flat_map(|delta| delta["from_tags"].as_array().unwrap())
-            .map(|tag| tag.as_str().unwrap().to_owned())
-            .collect();
-        tags.sort();
-        tags.dedup();
-        tags
-    }
+    let tarball = path("releases").join(format!("v{VERSION}/{name}.tar.gz"));
+    layer::Digest::of(&fs::read(tarball).unwrap()).to_string().split_off("sha256:".len())
 }
 
-fn succeeds(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stdout));
+/// Returns the inputs of the action or of the component that the user gives.
+fn inputs(scene: &Scene, sha256: &str) -> HashMap<String, String> {
+    let releases = format!("file://{}", scene.dir.path().join("releases").display());
+    [
+        ("version", VERSION),
+        ("sha256", sha256),
+        ("releases", &releases),
+        ("image", &scene.app()),
+        ("keep", "2"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// Puts the inputs into a text: those that are given, or else their defaults.
+fn filled(text: &str, marks: (&str, &str), given: &HashMap<String, String>, declared: &Value) -> String {
+    let mut text = text.to_owned();
+    for (name, input) in declared.as_object().unwrap() {
+        let default =
+            || input["default"].as_str().unwrap_or_else(|| panic!("{name} has to be given")).to_owned();
+        let value = given.get(name).cloned().unwrap_or_else(default);
+        text = text.replace(&format!("{} inputs.{name} {}", marks.0, marks.1), &value);
+    }
     text
 }
 
-fn a_project_from_its_first_release_on(ci: Ci) {
+/// Runs the steps of the action, each with the path that the steps before it have made.
+fn github_action(scene: &Scene, tag: &str) -> Output {
+    github_action_with(scene, tag, &tools(scene))
+}
+
+fn github_action_with(scene: &Scene, tag: &str, sha256: &str) -> Output {
+    let text = fs::read_to_string(format!("{PACKAGING}/github-action/action.yml")).unwrap();
+    let action: Value = serde_saphyr::from_str(&text).unwrap();
+    let path = |name: &str| scene.dir.path().join(name).display().to_string();
+    for file in ["github-path", "summary"] {
+        fs::write(path(file), "").unwrap();
+    }
+    let mut given = inputs(scene, sha256);
+    for (name, value) in [("tag", tag), ("username", "ci"), ("password", "secret")] {
+        given.insert(name.into(), value.into());
+    }
+    let mut last = None;
+    for step in action["runs"]["steps"].as_array().unwrap() {
+        let mut variables: Vec<(&str, String)> = vec![
+            ("RUNNER_TEMP", path("")),
+            ("GITHUB_PATH", path("github-path")),
+            ("GITHUB_STEP_SUMMARY", path("summary")),
+        ];
+        for (name, value) in step["env"].as_object().unwrap() {
+            let value = filled(value.as_str().unwrap(), ("${{", "}}"), &given, &action["inputs"]);
+            variables.push((name, value));
+        }
+        let added = fs::read_to_string(path("github-path")).unwrap().lines().collect::<Vec<_>>().join(":");
+        let script = format!("PATH={added}:$PATH\n{}", step["run"].as_str().unwrap());
+        let output = scene.run(&script, SHELL_OF_GITHUB, &variables);
+        if !output.status.success() {
+            return output;
+        }
+        last = Some(output);
+    }
+    last.unwrap()
+}
+
+/// Runs the job of the component.
+fn gitlab_component(scene: &Scene, tag: &str) -> Output {
+    let text = fs::read_to_string(format!("{PACKAGING}/gitlab/deltas.yml")).unwrap();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let given = inputs(scene, &tools(scene));
+    let fill =
+        |text: &Value| filled(text.as_str().unwrap(), ("$[[", "]]"), &given, &documents[0]["spec"]["inputs"]);
+    let job = &documents[1]["deltas"];
+    let mut variables = gitlab_variables(scene, tag);
+    for (name, value) in job["variables"].as_object().unwrap() {
+        variables.push((name, fill(value)));
+    }
+    let script: Vec<String> = job["script"].as_array().unwrap().iter().map(fill).collect();
+    scene.run(&script.join("\n"), SHELL_OF_GITLAB, &variables)
+}
+
+fn a_project_from_its_first_release_on(publish: fn(&Scene, &str) -> Output) -> Scene {
     let scene = Scene::new();
     scene.tag("v1");
     scene.push_image("v1");
-    let said = succeeds(&scene.run(ci, "v1"));
-    assert!(said.contains("nothing is published"), "{said}");
+    succeeds(&publish(&scene, "v1"));
     assert!(scene.sources("v1").is_empty());
 
     scene.tag("v2");
     scene.push_image("v2");
-    succeeds(&scene.run(ci, "v2"));
+    succeeds(&publish(&scene, "v2"));
     assert_eq!(scene.sources("v2"), ["v1"]);
 
     // A release whose image was never pushed.
     scene.tag("v2.5");
     scene.tag("v3");
     scene.push_image("v3");
-    let said = succeeds(&scene.run(ci, "v3"));
+    let said = succeeds(&publish(&scene, "v3"));
     assert!(said.contains("v2.5"), "{said}");
     assert_eq!(scene.sources("v3"), ["v1", "v2"]);
+    scene
 }
 
 #[test]
 fn github_actions() {
-    a_project_from_its_first_release_on(Ci::GitHub);
+    a_project_from_its_first_release_on(github_guide);
 }
 
 #[test]
 fn gitlab() {
-    a_project_from_its_first_release_on(Ci::GitLab);
+    a_project_from_its_first_release_on(gitlab_guide);
+}
+
+#[test]
+fn the_action_shows_what_each_update_costs() {
+    let scene = a_project_from_its_first_release_on(github_action);
+    let shown = fs::read_to_string(scene.dir.path().join("summary")).unwrap();
+    for update in ["| v1 → v3 |", "| v2 → v3 |"] {
+        let line = shown.lines().find(|line| line.starts_with(update)).unwrap_or_else(|| panic!("{shown}"));
+        let numbers: Vec<u64> = line.split('|').filter_map(|cell| cell.trim().parse().ok()).collect();
+        assert!(numbers.len() == 2 && numbers[1] * 10 < numbers[0], "{shown}");
+    }
+    // The older releases are no longer among the last two.
+    scene.tag("v4");
+    scene.push_image("v4");
+    succeeds(&github_action(&scene, "v4"));
+    assert_eq!(scene.sources("v4"), ["v2", "v3"]);
+    let wrong = github_action_with(&scene, "v4", &"0".repeat(64));
+    assert!(!wrong.status.success(), "a tarball with another checksum is not installed");
+    let missing = github_action(&scene, "v5");
+    assert!(!missing.status.success(), "the new image is not there");
+}
+
+#[test]
+fn the_component_publishes_deltas() {
+    let scene = a_project_from_its_first_release_on(gitlab_component);
+    let again = gitlab_component(&scene, "v3");
+    succeeds(&again);
+    let shown = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert!(shown.contains("| v2 → v3 | ") && shown.contains("published before"), "{shown}");
 }

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
 
+#[path = "../../registry-ext/tests/support/documented.rs"]
+mod documented;
+
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -82,7 +85,8 @@ fn the_go_spelling_of_flags_works() {
     }
     let version = pair.tar_diff().arg("-version").assert().success();
     let version = String::from_utf8(version.get_output().stdout.clone()).unwrap();
-    assert_eq!(version, format!("tar-diff v{}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(version.lines().next(), Some(concat!("tar-diff v", env!("CARGO_PKG_VERSION"))));
+    assert!(version.ends_with("\nformats: tardf1, tardf2, tardf3\n"), "{version}");
 }
 
 #[test]
@@ -103,6 +107,7 @@ fn figures_are_json() {
     let json: serde_json::Value = serde_json::from_slice(&run.get_output().stdout).unwrap();
     assert_eq!(json["delta_size"], fs::metadata(pair.path("delta")).unwrap().len());
     assert_eq!(json["segments"]["target_size"], pair.new.len());
+    documented::check("tar-diff", &json);
     for key in ["ratio", "seconds", "cpu_seconds", "peak_memory"] {
         assert!(json[key].as_f64().is_some_and(|figure| figure > 0.0), "{key}");
     }

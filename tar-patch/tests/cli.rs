@@ -1,5 +1,7 @@
 //! The command: its exit codes, what it leaves behind, what it prints.
 
+#[path = "../../registry-ext/tests/support/documented.rs"]
+mod documented;
 mod support;
 
 use std::ffi::OsStr;
@@ -231,6 +233,7 @@ fn json_tells_what_the_run_took() {
     let json: serde_json::Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
     assert_eq!(json["diff_id"], scene.diff_id());
     assert_eq!(json["size"], scene.target.len());
+    documented::check("tar-patch", &json);
     assert!(json["seconds"].as_f64().unwrap() > 0.0 && json["cpu_seconds"].as_f64().unwrap() > 0.0);
 }
 
@@ -268,9 +271,16 @@ fn golden_deltas_over_both_kinds_of_source() {
 
 #[test]
 fn go_spelling_works() {
-    let version = format!("tar-patch v{}\n", env!("CARGO_PKG_VERSION"));
+    let first_line = format!("tar-patch v{}\n", env!("CARGO_PKG_VERSION"));
+    tar_patch(&["-V"]).assert().success().stdout(first_line.clone());
     for option in ["-version", "--version"] {
-        tar_patch(&[option]).assert().success().stdout(version.clone());
+        let shown = tar_patch(&[option]).assert().success();
+        let shown = String::from_utf8_lossy(&shown.get_output().stdout).into_owned();
+        assert!(shown.starts_with(&first_line), "{shown}");
+        assert!(
+            shown.contains("\ncommit: ") && shown.ends_with("\nformats: tardf1, tardf2, tardf3\n"),
+            "{shown}"
+        );
     }
     let scene = Scene::new();
     scene.run(&[&format!("-diff-id={}", scene.diff_id()), "-max-size", "1000"]).success();

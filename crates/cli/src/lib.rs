@@ -9,6 +9,7 @@
 //! - [`generate`]: shell completions and the manual page.
 //! - [`interrupt`]: what Ctrl-C does.
 //! - [`resources`]: what the process has used.
+//! - [`version`]: what `--version` shows.
 //!
 //! Only the `main.rs` side of a command uses this crate; the libraries do not know that there is a
 //! terminal.
@@ -22,6 +23,7 @@ pub mod progress;
 pub mod report;
 pub mod resources;
 pub mod text;
+pub mod version;
 
 pub use args::{go_style, parse};
 pub use interrupt::on_interrupt;

@@ -24,9 +24,8 @@ impl fmt::Display for ImageArchive {
                  it as oci-archive:FILE, and its layers are files in its directory blobs/sha256"
             }
             Self::Docker => {
-                "an archive of images as `docker save` writes it; its layers are the tars in it, and \
-                 `skopeo copy docker-archive:FILE oci-archive:OTHER` makes of it what `registry-ext measure` and \
-                 `registry-ext publish` take as oci-archive:OTHER"
+                "an archive of images as `docker save` writes it; `registry-ext measure` and `registry-ext publish` \
+                 take it as docker-archive:FILE, and its layers are the tars in it"
             }
         })
     }

@@ -115,12 +115,10 @@ fn an_archive_of_images_is_no_layer() {
         let checked = check_is_layer(&spool(&archive(&names)));
         match (checked, wanted) {
             (Ok(()), None) => {}
-            (Err(error @ Error::ImageArchive { .. }), Some(_)) => {
+            (Err(error @ Error::ImageArchive { .. }), Some(kind)) => {
+                let spelling = if kind == ImageArchive::Oci { "oci-archive:" } else { "docker-archive:" };
                 let text = error.to_string();
-                assert!(
-                    text.starts_with("given is no layer, but") && text.contains("oci-archive:"),
-                    "{text}"
-                );
+                assert!(text.starts_with("given is no layer, but") && text.contains(spelling), "{text}");
             }
             (checked, wanted) => panic!("{names:?}: {checked:?}, wanted was {wanted:?}"),
         }

@@ -26,8 +26,9 @@ use readers::ReadersArgs;
 
 const AFTER_HELP: &str = "\
 Images:  HOST[:PORT]/NAME[:TAG][@DIGEST]   oci:DIR[:TAG]   oci-archive:FILE[:TAG]
-Stores:  oci:DIR[:TAG]   containers-storage:[[DRIVER@ROOT+RUNROOT]]NAME   tree:DIR[@sha256:HEX]
-         docker:[ROOT]   containerd:[ROOT] (sources only)
+         docker-archive:FILE[:NAME[:TAG]], which docker save writes (to read from)
+Stores:  oci:DIR[:TAG]   oci-archive:FILE[:TAG]   containers-storage:[[DRIVER@ROOT+RUNROOT]]NAME   tree:DIR[@sha256:HEX]
+         docker-archive:FILE   docker:[ROOT]   containerd:[ROOT] (sources only)
 
 Examples:
   registry-ext publish registry.example/app:v2 --from registry.example/app:v1
@@ -54,6 +55,7 @@ Exit status:
 #[command(
     name = "registry-ext",
     version = concat!("v", env!("CARGO_PKG_VERSION")),
+    long_version = cli::version::long(),
     after_help = AFTER_HELP,
     disable_help_subcommand = true,
     subcommand_required = false
@@ -230,7 +232,8 @@ pub(crate) struct PullArgs {
     #[arg(long, value_name = "STORE")]
     pub(crate) into: StoreRef,
     /// A store that has old images, besides the one that takes the new; may be given several times.
-    /// docker: and containerd: are the directories of these daemons, which only root may read
+    /// docker: and containerd: are the directories of these daemons, which only root may read;
+    /// docker-archive: is a file of docker save
     #[arg(long, value_name = "STORE")]
     pub(crate) source: Vec<StoreRef>,
     /// The platform of an index [default: this machine's]
@@ -330,6 +333,8 @@ mod tests {
             "list h/a:v2 --plain-http=false --platform linux/arm64/v8",
             "pull h/a:v2 --into oci:x --exact --prefer size --line 100 --verify-key cosign.pub",
             "pull h/a:v2 --into tree:x --source tree:/ --source containers-storage: --source docker: --source containerd:/srv/c",
+            "measure docker-archive:old.tar docker-archive:new.tar:app:v2",
+            "pull h/a:v2 --into oci:x --source docker-archive:old.tar",
             "verify h/a:v2 --from h/a:v1",
             "prune h/a:v2 --keep h/a:v1 --all --dry-run",
             "prune h/a:v2 --yes",

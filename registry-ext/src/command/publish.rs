@@ -21,6 +21,8 @@ use super::table::{Table, percent};
 
 pub(super) async fn run(context: &Context, args: &PublishArgs) -> Result<()> {
     let Some(name) = &args.new else { anyhow::bail!("there is no new image") };
+    let target = args.to.as_ref().unwrap_or(name);
+    check_target(name, target)?;
     let new = context.images(name, args.platform.as_ref()).await?;
     let mut old = Vec::new();
     for from in &args.from {
@@ -37,7 +39,6 @@ pub(super) async fn run(context: &Context, args: &PublishArgs) -> Result<()> {
             "there is no old image, so nothing is published: name the images that hosts run with --from",
         );
     }
-    let target = args.to.as_ref().unwrap_or(name);
     let report = match target {
         ImageRef::Registry(_) => publish(context, args, &old, &new, &context.open(target)?).await?,
         ImageRef::Layout(layout) => {
@@ -61,6 +62,22 @@ pub(super) async fn run(context: &Context, args: &PublishArgs) -> Result<()> {
         _ => anyhow::bail!("cannot publish to {target}"),
     };
     show(context, &report)
+}
+
+/// Checks that the deltas to an image can be published at `target`. Hosts look for deltas by the manifest of the image,
+/// which an archive of `docker save` does not have.
+fn check_target(new: &ImageRef, target: &ImageRef) -> registry_ext::Result<()> {
+    let reason = match (new, target) {
+        (_, ImageRef::DockerArchive(_)) => {
+            "an archive of docker save takes no deltas: give another place with --to, such as oci:DIR"
+        }
+        (ImageRef::DockerArchive(_), ImageRef::Registry(_)) => {
+            "hosts would not find deltas to an image in an archive of docker save, since its manifest in the registry is \
+             another one: push the image, and name it by its place in the registry"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Reference { text: new.to_string(), reason: reason.into() })
 }
 
 async fn publish(

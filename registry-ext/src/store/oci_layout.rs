@@ -157,8 +157,10 @@ impl OciLayout {
             images => Err(Error::Reference {
                 text: self.name.clone(),
                 reason: format!(
-                    "there are {} images; say which: oci:DIR:TAG or oci:DIR@sha256:HEX",
-                    images.len()
+                    "there are {} images; say which: {}:NAME or {}@sha256:HEX",
+                    images.len(),
+                    self.name,
+                    self.name
                 ),
             }),
         }
@@ -276,7 +278,7 @@ impl OciLayout {
         Ok(tags.map(str::to_owned).collect())
     }
 
-    fn change_index(&self, change: impl FnOnce(&mut Vec<Descriptor>)) -> Result<()> {
+    pub(super) fn change_index(&self, change: impl FnOnce(&mut Vec<Descriptor>)) -> Result<()> {
         let _lock = self.lock()?;
         let mut index = self.index()?;
         let mut manifests = index.manifests().clone();
@@ -301,7 +303,7 @@ impl OciLayout {
         Ok(file)
     }
 
-    fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+    pub(super) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = self.temporary()?;
         file.write_all(bytes).map_err(Error::io("write", path))?;
         self.persist(file, path)

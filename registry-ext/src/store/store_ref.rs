@@ -7,13 +7,20 @@ use std::sync::Arc;
 
 use layer::Digest;
 
-use super::{ContainerdStore, ContainersStorage, DockerStore, LayerStore, OciLayout, StorageRef, TreeStore};
+use super::{
+    ContainerdStore, ContainersStorage, DockerStore, GivenPath, LayerStore, OciLayout, StorageRef, TreeStore,
+};
 use crate::{Error, Result};
+
+/// The forms of a store.
+const KINDS: &str = "oci:DIR, oci-archive:FILE, docker-archive:FILE, containers-storage:[NAME], docker:[ROOT], \
+                     containerd:[ROOT] or tree:DIR";
 
 /// A store, as the command line has it.
 ///
 /// - `oci:DIR[:TAG]`: an OCI image layout.
 /// - `oci-archive:FILE[:TAG]`: a tar of one.
+/// - `docker-archive:FILE`: a tar that `docker save` wrote, to read from it; what follows FILE and a colon is not looked at.
 /// - `containers-storage:[[DRIVER@ROOT[+RUNROOT]]]NAME`: what podman has, in its usual place if none
 ///   is given.
 /// - `docker:[ROOT]`, `containerd:[ROOT]`: the directory of a daemon, in its usual place if none is given.
@@ -26,6 +33,8 @@ pub enum StoreRef {
     Layout(PathBuf, Option<String>),
     /// A tar of an OCI image layout, and the name of an image in it.
     Archive(PathBuf, Option<String>),
+    /// A tar of `docker save`.
+    DockerArchive(PathBuf),
     /// The storage of podman, buildah and cri-o.
     Storage(StorageRef),
     /// The directory of a docker daemon.
@@ -45,6 +54,7 @@ impl StoreRef {
         Ok(match self {
             Self::Layout(dir, _) => Arc::new(OciLayout::open(dir)?),
             Self::Archive(file, _) => Arc::new(OciLayout::unpack(file, temp_dir)?),
+            Self::DockerArchive(file) => Arc::new(OciLayout::unpack_docker(file, temp_dir)?),
             Self::Storage(storage) => Arc::new(ContainersStorage::of(storage)?),
             Self::Docker(root) => Arc::new(DockerStore::open(root)?),
             Self::Containerd(root) => Arc::new(ContainerdStore::open(root)?),
@@ -59,7 +69,10 @@ impl FromStr for StoreRef {
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |reason: &str| Error::Reference { text: text.into(), reason: reason.into() };
         let (kind, rest) = text.split_once(':').ok_or_else(|| {
-            wrong("a store is oci:DIR, oci-archive:FILE, containers-storage:[NAME], docker:[ROOT], containerd:[ROOT] or tree:DIR")
+            wrong(&match GivenPath::of(Path::new(text)) {
+                Some(given) => given.to_string(),
+                None => format!("a store is {KINDS}"),
+            })
         })?;
         let root_or = |default: &str| PathBuf::from(if rest.is_empty() { default } else { rest });
         let with_tag = || match rest.split_once(':') {
@@ -78,6 +91,7 @@ impl FromStr for StoreRef {
                 let (path, tag) = with_tag();
                 Ok(Self::Archive(path, tag))
             }
+            "docker-archive" => Ok(Self::DockerArchive(with_tag().0)),
             "containers-storage" => StorageRef::parse(rest)
                 .map(Self::Storage)
                 .ok_or_else(|| wrong("the form is containers-storage:[DRIVER@ROOT+RUNROOT]NAME")),
@@ -94,9 +108,10 @@ impl FromStr for StoreRef {
                 }
                 None => Ok(Self::Tree(rest.into(), None)),
             },
-            _ => Err(wrong(
-                "there is no such kind of store: oci, oci-archive, containers-storage, docker, containerd, tree",
-            )),
+            _ => Err(wrong(&match GivenPath::of(Path::new(text)) {
+                Some(given) => given.to_string(),
+                None => format!("there is no such kind of store; a store is {KINDS}"),
+            })),
         }
     }
 }
@@ -106,6 +121,7 @@ impl fmt::Display for StoreRef {
         let (kind, path, tag) = match self {
             Self::Layout(path, tag) => ("oci", path, tag),
             Self::Archive(path, tag) => ("oci-archive", path, tag),
+            Self::DockerArchive(path) => return write!(out, "docker-archive:{}", path.display()),
             Self::Storage(storage) => return storage.fmt(out),
             Self::Docker(root) => return write!(out, "docker:{}", root.display()),
             Self::Containerd(root) => return write!(out, "containerd:{}", root.display()),

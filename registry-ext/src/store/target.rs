@@ -70,6 +70,12 @@ impl PullTarget {
                 let present = ContainersStorage::of(to).ok();
                 (passing()?, Kind::Storage { to: to.clone(), present })
             }
+            StoreRef::DockerArchive(_) => {
+                return Err(wrong(
+                    "an archive of docker save is a source; write oci-archive:FILE, which docker load reads since \
+                     version 25 and podman load in every version",
+                ));
+            }
             StoreRef::Docker(_) | StoreRef::Containerd(_) => {
                 return Err(wrong(
                     "only the daemon writes to its store, so this one is a source; let the daemon pull the image, \

@@ -15,6 +15,8 @@ fn stores_are_read() {
         ("oci:dir", StoreRef::Layout("dir".into(), None)),
         ("oci:dir:v1", StoreRef::Layout("dir".into(), Some("v1".into()))),
         ("oci-archive:a.tar:v1", StoreRef::Archive("a.tar".into(), Some("v1".into()))),
+        ("docker-archive:a.tar", StoreRef::DockerArchive("a.tar".into())),
+        ("docker-archive:a.tar:app:v1", StoreRef::DockerArchive("a.tar".into())),
         ("containers-storage:", StoreRef::Storage(StorageRef::default())),
         ("containers-storage:[vfs@/r+/run]localhost/a:v1", StoreRef::Storage(storage)),
         ("docker:", StoreRef::Docker("/var/lib/docker".into())),
@@ -35,7 +37,13 @@ fn stores_are_read() {
 
 #[test]
 fn stores_are_written_as_they_are_read() {
-    for text in ["docker:/var/lib/docker", "containerd:/srv/c", "tree:/srv/root", "oci:dir:v1"] {
+    for text in [
+        "docker:/var/lib/docker",
+        "containerd:/srv/c",
+        "tree:/srv/root",
+        "oci:dir:v1",
+        "docker-archive:a.tar",
+    ] {
         assert_eq!(text.parse::<StoreRef>().unwrap().to_string(), text);
     }
 }

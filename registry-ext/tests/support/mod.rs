@@ -3,9 +3,11 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod bench;
+pub(crate) mod ci;
 pub(crate) mod containerd;
 pub(crate) mod daemons;
 pub(crate) mod docker_registry;
+pub(crate) mod documented;
 pub(crate) mod images;
 #[path = "../../../crates/rootfs/tests/support/kinds.rs"]
 pub(crate) mod kinds;

@@ -41,6 +41,7 @@ layers, or exists and is no delta.";
 #[command(
     name = "tar-diff",
     version = concat!("v", env!("CARGO_PKG_VERSION")),
+    long_version = cli::version::long(),
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     disable_help_subcommand = true,

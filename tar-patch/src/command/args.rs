@@ -10,6 +10,7 @@ use tar_patch::DiffId;
 #[command(
     name = "tar-patch",
     version = concat!("v", env!("CARGO_PKG_VERSION")),
+    long_version = cli::version::long(),
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     disable_help_subcommand = true,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use registry_ext::Error;
 use registry_ext::reference::ImageRef;
+use registry_ext::store::GivenPath;
 
 /// An operand of `measure`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,16 +31,13 @@ pub(super) fn image(text: &str) -> Result<ImageRef, Error> {
     if !names_file(text) {
         return text.parse();
     }
-    let path = Path::new(text);
-    let what = match () {
-        () if path.is_dir() => "a directory",
-        () if path.exists() => "a file",
-        () => "the name of a file, and there is none",
+    let reason = match GivenPath::of(Path::new(text)) {
+        Some(given) => format!("{given}. An image of docker.io with this name is docker.io/{text}"),
+        None => format!(
+            "this is the name of a file, and there is none. Images in files are oci:DIR, oci-archive:FILE and \
+             docker-archive:FILE; an image of docker.io with this name is docker.io/{text}"
+        ),
     };
-    let reason = format!(
-        "this is {what}. Write oci:{text} for an OCI layout, oci-archive:{text} for a tar of one, and \
-         docker.io/NAME for an image of that name; layers in files are for `measure` and tar-diff"
-    );
     Err(Error::Reference { text: text.into(), reason })
 }
 
@@ -50,7 +48,8 @@ const FILE_ENDS: [&str; 8] =
 /// Tells whether somebody who writes this means a file: by how it starts or ends, or as it is there. Where a
 /// registry is named, it means an image.
 fn names_file(text: &str) -> bool {
-    if ["oci:", "oci-archive:", "docker://"].iter().any(|prefix| text.starts_with(prefix)) {
+    if ["oci:", "oci-archive:", "docker-archive:", "docker://"].iter().any(|prefix| text.starts_with(prefix))
+    {
         return false;
     }
     if ["/", "./", "../", "~"].iter().any(|start| text.starts_with(start)) {
@@ -67,13 +66,24 @@ mod tests {
 
     #[test]
     fn files_are_not_taken_for_images_of_docker_io() {
-        for text in ["./app", "/srv/app.tar", "app.tar.gz", "Cargo.toml", "src"] {
+        for (text, wanted) in [
+            ("./app", "there is none"),
+            ("/srv/app.tar", "there is none"),
+            ("app.tar.gz", "docker-archive:FILE"),
+            ("Cargo.toml", "this is a file, and no archive of images"),
+            ("src", "this is a directory, and no OCI layout"),
+        ] {
             let error = image(text).unwrap_err().to_string();
-            assert!(error.contains(text) && error.contains("oci-archive:"), "{error}");
+            assert!(error.contains(text) && error.contains(wanted), "{error}");
         }
-        for text in
-            ["debian:12", "registry.example/app.tar", "localhost:5000/Cargo", "docker.io/src", "oci:src"]
-        {
+        for text in [
+            "debian:12",
+            "registry.example/app.tar",
+            "localhost:5000/Cargo",
+            "docker.io/src",
+            "oci:src",
+            "docker-archive:src",
+        ] {
             assert!(!names_file(text), "{text}");
         }
         let measured = |text: &str| text.parse::<Measured>().unwrap();
