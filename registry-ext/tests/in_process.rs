@@ -384,19 +384,3 @@ async fn a_wrong_delta_is_found_and_replaced() {
     assert_eq!(checked.len(), 2);
     assert!(checked.iter().all(|checked| checked.verdict == Verdict::Right));
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_blob_may_be_elsewhere() {
-    let bench = Bench::new(Switches::default()).await;
-    let image = bench.images("v1").await.images.remove(0);
-    let blob = &image.layers[1].blob;
-    let mut elsewhere = blob.clone();
-    let url = format!("http://{}/v2/app/blobs/{}", bench.registry.address(), blob.digest());
-    elsewhere.set_urls(Some(vec!["ftp://127.0.0.1/x".into(), url]));
-    let options = RegistryOptions { foreign_urls: true, ..bench.options.clone() };
-    let other = open(&format!("{}/other", bench.registry.address()), &options, bench.dir.path());
-    let found = other.blob(&elsewhere, bench.dir.path(), &|_| ()).await.unwrap();
-    assert_eq!(std::fs::metadata(found).unwrap().len(), blob.size());
-    let missing = other.blob(blob, bench.dir.path(), &|_| ()).await.unwrap_err();
-    assert!(matches!(missing, Error::NotFound { .. }), "{missing}");
-}

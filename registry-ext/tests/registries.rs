@@ -12,18 +12,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode, header};
 use layer::Digest;
-use registry_ext::Pruner;
 use registry_ext::artifact::DELTA_INDEX_TAG;
 use registry_ext::discover::{Published, discover};
 use registry_ext::oci::{Manifest, Name, parse_index, referrers_tag};
 use registry_ext::publish::{Outcome, Publisher, Recipes};
 use registry_ext::pull::Origin;
+use registry_ext::registry::RegistryOptions;
 use registry_ext::watch::Watch;
+use registry_ext::{Error, Pruner};
 use serde_json::{Value, json};
 use support::bench::{Bench, warnings};
 use support::images::stored_layers;
-use support::registry_ext;
 use support::server::{Call, Registry, Switches, error, respond, status};
+use support::{open, registry_ext};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
@@ -326,4 +327,20 @@ async fn an_old_image_that_is_missing_is_a_warning_unless_it_must_not_be() {
     let report = bench.pull("v2", &store, &Watch::nothing()).await.unwrap();
     assert_eq!(report.layers[1].from, Origin::Delta(Published::Artifact));
     assert_eq!(stored_layers(&store, "v2"), bench.images.1.layers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_may_be_elsewhere() {
+    let bench = Bench::new(Switches::default()).await;
+    let image = bench.images("v1").await.images.remove(0);
+    let blob = &image.layers[1].blob;
+    let mut elsewhere = blob.clone();
+    let url = format!("http://{}/v2/app/blobs/{}", bench.registry.address(), blob.digest());
+    elsewhere.set_urls(Some(vec!["ftp://127.0.0.1/x".into(), url]));
+    let options = RegistryOptions { foreign_urls: true, ..bench.options.clone() };
+    let other = open(&format!("{}/other", bench.registry.address()), &options, bench.dir.path());
+    let found = other.blob(&elsewhere, bench.dir.path(), &|_| ()).await.unwrap();
+    assert_eq!(std::fs::metadata(found).unwrap().len(), blob.size());
+    let missing = other.blob(blob, bench.dir.path(), &|_| ()).await.unwrap_err();
+    assert!(matches!(missing, Error::NotFound { .. }), "{missing}");
 }

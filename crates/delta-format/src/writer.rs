@@ -1,15 +1,14 @@
 //! Writes a delta op by op.
 
+mod encode;
+
 use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
 
 use crate::compressor::{Compressor, Encoding};
-use crate::view::{put_reencodings, put_view};
-use crate::wire::{
-    self, MAX_DICT_SIZE, MAX_RELOCATED_PAYLOAD, MAX_VIEW_PAYLOAD, MAX_WRITTEN_ADD_SIZE,
-    MAX_WRITTEN_DATA_SIZE, put_uvarint,
-};
+use crate::view::put_reencodings;
+use crate::wire::{self, MAX_DICT_SIZE, MAX_RELOCATED_PAYLOAD, MAX_WRITTEN_ADD_SIZE, MAX_WRITTEN_DATA_SIZE};
 use crate::{Error, HeaderList, Reencoding, Result, SourcePath, Version, View};
 
 /// The amount that a writer wrote, in bytes and ops.
@@ -315,98 +314,6 @@ impl<W: Write> OpWriter<W> {
         self.stats.full_effort_size = self.stream.full_effort();
         let output = self.stream.finish(progress).map_err(Error::Output)?;
         Ok((output, self.stats))
-    }
-
-    fn has_open(&self, source: SourceRef<'_>) -> bool {
-        self.open.as_ref().is_some_and(|open| open.is(source))
-    }
-
-    fn is_at(&self, source: SourceRef<'_>, offset: u64) -> bool {
-        self.position == Some(offset) && self.has_open(source)
-    }
-
-    /// Brings the applier to `offset` in `source`.
-    fn move_to(&mut self, source: SourceRef<'_>, offset: u64) -> Result<()> {
-        if !self.has_open(source) {
-            self.write_open(source)?;
-        }
-        if self.position != Some(offset) {
-            self.write_op(wire::OP_SEEK, offset)?;
-            self.position = Some(offset);
-        }
-        Ok(())
-    }
-
-    fn write_open(&mut self, source: SourceRef<'_>) -> Result<()> {
-        let path = source.path.as_bytes();
-        match source.view {
-            None => {
-                self.write_op(wire::OP_OPEN, path.len() as u64)?;
-                self.write_bytes(path)?;
-            }
-            Some(view) => {
-                let mut payload = Vec::new();
-                put_uvarint(&mut payload, path.len() as u64);
-                payload.extend_from_slice(path);
-                put_view(&mut payload, view);
-                self.write_listed(wire::OP_OPEN_VIEW, "an open_view op", &payload)?;
-                self.stats.view_size += payload.len() as u64;
-            }
-        }
-        self.open = Some(Opened { path: source.path.clone(), view: source.view.cloned() });
-        self.position = Some(0);
-        Ok(())
-    }
-
-    /// Writes an op of tardf3 that carries a list.
-    fn write_listed(&mut self, code: u8, what: &'static str, payload: &[u8]) -> Result<()> {
-        assert!(self.version >= Version::V3, "views and headers are ops of tardf3");
-        let size = payload.len() as u64;
-        if size > MAX_VIEW_PAYLOAD {
-            return Err(Error::TooLarge { what, size, max: MAX_VIEW_PAYLOAD });
-        }
-        self.write_op(code, size)?;
-        self.write_bytes(payload)
-    }
-
-    fn flush_pending(&mut self) -> Result<()> {
-        match std::mem::replace(&mut self.pending, Pending::None) {
-            Pending::None => Ok(()),
-            Pending::Data(bytes) => {
-                self.stats.data_size += bytes.len() as u64;
-                self.write_op(wire::OP_DATA, bytes.len() as u64)?;
-                self.write_bytes(&bytes)
-            }
-            Pending::Copy(size) => self.write_op(wire::OP_COPY, size),
-            Pending::Add(bytes) => {
-                self.write_op(wire::OP_ADD_DATA, bytes.len() as u64)?;
-                self.write_bytes(&bytes)
-            }
-        }
-    }
-
-    fn write_op(&mut self, code: u8, size: u64) -> Result<()> {
-        self.buffer.push(code);
-        put_uvarint(&mut self.buffer, size);
-        self.stats.ops += 1;
-        if self.buffer.len() >= BUFFER_SIZE { self.flush_buffer() } else { Ok(()) }
-    }
-
-    fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        if bytes.len() < BUFFER_SIZE {
-            self.buffer.extend_from_slice(bytes);
-            return if self.buffer.len() >= BUFFER_SIZE { self.flush_buffer() } else { Ok(()) };
-        }
-        self.flush_buffer()?;
-        self.stats.stream_size += bytes.len() as u64;
-        self.stream.write_all(bytes).map_err(Error::Output)
-    }
-
-    fn flush_buffer(&mut self) -> Result<()> {
-        self.stats.stream_size += self.buffer.len() as u64;
-        self.stream.write_all(&self.buffer).map_err(Error::Output)?;
-        self.buffer.clear();
-        Ok(())
     }
 }
 

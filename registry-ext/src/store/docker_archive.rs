@@ -35,7 +35,8 @@ struct SavedImage {
 
 impl OciLayout {
     /// Unpacks an archive of `docker save`, of any compression, below `temp_dir`. The files go away with the last
-    /// clone of the layout. Its images have the names that the archive gives them, as [`full_name`] writes them.
+    /// clone of the layout. Its images have the names that the archive gives them, whole: `app` is
+    /// `docker.io/library/app:latest`.
     ///
     /// # Errors
     /// [`Error::Layer`] if it is no tar, [`Error::Reference`] if it is another one, [`Error::Malformed`] if it is

@@ -4,31 +4,26 @@
 //!
 //! The window is that of the encoder, since what it forgets, and when, shows in the stream.
 
+mod chains;
+
 use super::super::go_codes::lengths;
 use super::super::token::{MAX_MATCH, Token, distance_extra};
 use super::super::trees::MAX_BITS;
 use super::history::common;
 
 const WINDOW_SIZE: usize = 1 << 15;
-const MASK: usize = WINDOW_SIZE - 1;
 const HASH_BITS: u32 = 17;
 /// Bytes of the strings in the chains.
 const STRING_SIZE: usize = 4;
-/// A reference of the least size over a longer distance costs more than its literals.
-const TOO_FAR: usize = 4096;
 /// Bytes that are wanted ahead, but at the end.
 const LOOKAHEAD: usize = STRING_SIZE + MAX_MATCH;
 /// Bytes at the start that a better match need not share.
 const MAY_DIFFER: usize = 2;
 /// Bytes ahead whose codes tell what a match saves, what it must save, and what a reference costs.
 const SAMPLE_SIZE: usize = 1 << 15;
-const MIN_GAIN: usize = 4;
 const REFERENCE_COST: usize = 3;
 /// The offset of places in the tables over which they are moved back.
 const MAX_OFFSET: usize = 1 << 30;
-/// Work to look at a string of a chain, and to compare it, in units of about a nanosecond.
-const STRING_WORK: u64 = 3;
-const COMPARE_WORK: u64 = 12;
 
 /// The effort of a level.
 #[derive(Debug, Clone, Copy)]
@@ -347,75 +342,5 @@ impl Lazy {
         let tokens = std::mem::take(&mut self.tokens);
         self.blocks.push(Block { tokens, is_final: self.is_end, is_known });
         self.block_start = Some(end);
-    }
-
-    fn hash(&self, at: usize) -> usize {
-        let bytes = self.window[at..].first_chunk::<4>().copied().unwrap_or_default();
-        let product = if self.effort.is_new {
-            u32::from_le_bytes(bytes).wrapping_mul(2_654_435_761)
-        } else {
-            u32::from_be_bytes(bytes).wrapping_mul(0x1e35_a7bd)
-        };
-        (product >> (32 - HASH_BITS)) as usize
-    }
-
-    /// Enters the string at a place into its chain; gives the one before.
-    fn enter(&mut self, at: usize) -> u32 {
-        let hash = self.hash(at);
-        let place = u32::try_from(at + self.offset).unwrap_or(0);
-        let before = std::mem::replace(&mut self.head[hash], place);
-        self.previous[at & MASK] = before;
-        before
-    }
-
-    /// Enters the strings behind the next place up to `end`.
-    fn enter_until(&mut self, end: usize) {
-        for at in self.index + 1..end.min((self.end + 1).saturating_sub(STRING_SIZE)) {
-            self.enter(at);
-        }
-    }
-
-    /// The longest match in the chain that was looked up last.
-    fn search(&mut self, ahead: usize) -> Match {
-        let at = self.index;
-        let max = ahead.min(MAX_MATCH);
-        let nice = self.effort.nice.min(max);
-        let least = at.saturating_sub(WINDOW_SIZE);
-        let place = |entry: u32| (entry as usize).checked_sub(self.offset).filter(|place| *place >= least);
-        let mut found = Match { size: STRING_SIZE - 1, distance: 0 };
-        let mut next = place(self.found);
-        let (mut work, mut gain) = (0, MIN_GAIN);
-        for _ in 0..self.effort.chain {
-            let Some(source) = next.filter(|source| *source < at) else { break };
-            work += STRING_WORK;
-            if self.window[source + found.size] == self.window[at + found.size] {
-                work += COMPARE_WORK;
-                let size = common(&self.window, source, at, max);
-                let longer = Match { size, distance: at - source };
-                let pays = if !self.effort.is_new {
-                    size > STRING_SIZE || longer.distance <= TOO_FAR
-                } else if self.effort.chain > 100 && size > found.size {
-                    work += size as u64;
-                    let (before, now) = (gain, self.gain(longer));
-                    gain = before.max(now);
-                    now > before
-                } else {
-                    true
-                };
-                if size > found.size && pays {
-                    found = longer;
-                    if size >= nice {
-                        break;
-                    }
-                }
-            }
-            if source + WINDOW_SIZE == at || (self.effort.is_new && source == 0) {
-                // What was before it is overwritten.
-                break;
-            }
-            next = place(self.previous[source & MASK]);
-        }
-        self.work += work;
-        if found.distance == 0 { Match::default() } else { found }
     }
 }
