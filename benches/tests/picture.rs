@@ -36,6 +36,8 @@ fn the_picture_of_the_readme_shows_the_report_of_the_pairs() {
 fn the_table_and_the_picture_of_the_mirror_show_the_pulls_that_were_measured() {
     let (table, picture) = shown("pull-times", "pulls.json", "pull-times.svg");
     assert_eq!(picture.matches("class=\"pair\"").count(), table.lines().count() - 2);
-    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/mirror.md")).unwrap();
-    assert!(guide.contains(&table), "docs/mirror.md has another table than:\n{table}");
+    for document in ["docs/mirror.md", "README.md"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document)).unwrap();
+        assert!(text.contains(&table), "{document} has another table than:\n{table}");
+    }
 }

@@ -19,6 +19,9 @@ fn the_reference_lists_what_is_printed() {
     check("registry-ext measure", &json(&format!("measure {app}:v1 {app}:v2")));
     check("registry-ext publish", &json(&format!("publish {app}:v2 --from {app}:v1 --exact")));
     check("registry-ext publish", &json(&format!("publish {app}:v2 --from {app}:v1 --exact")));
+    let plan = dir.path().join("plan.json").display().to_string();
+    check("registry-ext plan", &json(&format!("plan {app} --output {plan}")));
+    check("registry-ext publish --plan", &json(&format!("publish --plan {plan} --force")));
     check("registry-ext list", &json(&format!("list {app}:v2")));
     check("registry-ext verify", &json(&format!("verify {app}:v2")));
     check("registry-ext pull", &json(&format!("pull {app}:v1 --into oci:{store}")));

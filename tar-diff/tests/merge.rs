@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
 
+#[path = "../../registry-ext/tests/support/documented.rs"]
+mod documented;
+
 use std::num::NonZeroUsize;
 
 use assert_cmd::Command;
@@ -148,6 +151,7 @@ fn the_command_merges_files() {
     };
     let json = run("merge 12.tardiff 23.tardiff 13.tardiff --json --level 3").success();
     let figures: serde_json::Value = serde_json::from_slice(&json.get_output().stdout).unwrap();
+    documented::check("tar-diff merge", &figures);
     let made = std::fs::read(dir.path().join("13.tardiff")).unwrap();
     assert_eq!(figures["delta_size"].as_u64(), Some(made.len() as u64));
     assert_eq!(figures["target_size"].as_u64(), Some(v3.len() as u64));
