@@ -1,7 +1,7 @@
 //! Removes deltas whose source nobody runs any more.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use layer::{DiffId, Digest};
 use oci_spec::image::{Descriptor, MediaType};
@@ -44,6 +44,10 @@ pub struct PruneReport {
     pub tags: Vec<String>,
     /// Deltas and artifacts that stay.
     pub kept: usize,
+    /// Bytes of the deltas that stay, each blob counted once.
+    pub kept_bytes: u64,
+    /// Bytes of the deltas that are listed no more, without those that something else lists that stays.
+    pub freed_bytes: u64,
     /// Artifacts that refer to the image and were not read, as there are too many: they stay.
     pub unread: usize,
     /// True if the registry deleted the manifests. If not, nothing lists them any more, and the
@@ -142,11 +146,20 @@ impl<'p> Pruner<'p> {
         let nothing = Keep::default();
         let keep = if is_gone { &nothing } else { &self.keep };
         let report = PruneReport { deleted: true, ..PruneReport::default() };
-        let mut of_target = TargetPruner { repository, target, keep, dry_run: self.dry_run, report };
+        let mut of_target = TargetPruner {
+            repository,
+            target,
+            keep,
+            dry_run: self.dry_run,
+            report,
+            kept: HashMap::new(),
+            gone: HashMap::new(),
+        };
         let recipes = of_target.prune_artifacts().await?;
         of_target.prune_index().await?;
         of_target.prune_tag().await?;
         of_target.prune_recipes(recipes).await?;
+        of_target.weigh();
         Ok(of_target.report)
     }
 }
@@ -158,9 +171,20 @@ struct TargetPruner<'p> {
     keep: &'p Keep,
     dry_run: bool,
     report: PruneReport,
+    /// The sizes of the blobs of deltas that stay, by their digests.
+    kept: HashMap<String, u64>,
+    /// The same of those that go.
+    gone: HashMap<String, u64>,
 }
 
 impl TargetPruner<'_> {
+    /// Sums up the bytes of deltas.
+    fn weigh(&mut self) {
+        self.report.kept_bytes = self.kept.values().sum();
+        let gone = self.gone.iter().filter(|(digest, _)| !self.kept.contains_key(*digest));
+        self.report.freed_bytes = gone.map(|(_, size)| size).sum();
+    }
+
     /// Removes artifacts with deltas. Returns those with recipes.
     async fn prune_artifacts(&mut self) -> Result<Vec<Digest>> {
         let mut entries = self.repository.referrers(self.target).await?;
@@ -181,10 +205,14 @@ impl TargetPruner<'_> {
             size += read;
             match kind {
                 Some(Referrer::Recipes) => recipes.push(digest_of(entry)?),
-                Some(Referrer::DeltasFrom(config)) if self.keep.configs.contains(&config) => {
+                Some(Referrer::Deltas { from, blobs }) if self.keep.configs.contains(&from) => {
                     self.report.kept += 1;
+                    self.kept.extend(blobs);
                 }
-                Some(Referrer::DeltasFrom(_)) => self.report.artifacts.push(digest_of(entry)?),
+                Some(Referrer::Deltas { blobs, .. }) => {
+                    self.report.artifacts.push(digest_of(entry)?);
+                    self.gone.extend(blobs);
+                }
                 None => {}
             }
         }
@@ -211,6 +239,7 @@ impl TargetPruner<'_> {
     async fn prune_index(&mut self) -> Result<()> {
         let (repository, target, dry_run) = (self.repository, self.target, self.dry_run);
         let (mut unlisted, mut pruned, mut kept_count) = (BTreeSet::new(), BTreeSet::new(), 0);
+        let (mut kept_blobs, mut gone_blobs) = (HashMap::new(), HashMap::new());
         shared_index::update(repository, DELTA_INDEX_TAG, async |current| {
             let mut deltas = Vec::new();
             let entries = delta_index::entries_for(current, target);
@@ -222,6 +251,9 @@ impl TargetPruner<'_> {
             let (kept, gone) = self.split(deltas);
             pruned.extend(gone.iter().map(|delta| PrunedDelta { from: delta.from, to: delta.to }));
             kept_count = kept.len();
+            let blob = |delta: &LayerDelta| (delta.blob.digest().to_string(), delta.blob.size());
+            kept_blobs.extend(kept.iter().map(blob));
+            gone_blobs.extend(gone.iter().map(blob));
             // An entry without any delta is of no use to anybody.
             if dry_run || (gone.is_empty() && (entries.is_empty() || !kept.is_empty())) {
                 return Ok(None);
@@ -243,6 +275,8 @@ impl TargetPruner<'_> {
         }
         self.report.deltas.extend(pruned);
         self.report.kept += kept_count;
+        self.kept.extend(kept_blobs);
+        self.gone.extend(gone_blobs);
         Ok(())
     }
 
@@ -276,8 +310,11 @@ fn is_ours(artifact_type: Option<&MediaType>) -> bool {
 
 /// An artifact that refers to an image.
 enum Referrer {
-    /// Deltas from the image with this config.
-    DeltasFrom(Digest),
+    /// Deltas from the image with this config, and the sizes of their blobs.
+    Deltas {
+        from: Digest,
+        blobs: Vec<(String, u64)>,
+    },
     Recipes,
 }
 
@@ -299,8 +336,12 @@ async fn kind_of(repository: &Repository, entry: &Descriptor) -> Result<(u64, Op
     if is_blob_recipes(artifact_type_of(&parsed)) {
         return Ok((size, Some(Referrer::Recipes)));
     }
-    let deltas = OciDelta::parse(&parsed).ok();
-    Ok((size, deltas.map(|artifact| Referrer::DeltasFrom(artifact.source_config))))
+    let deltas = OciDelta::parse(&parsed).ok().map(|artifact| {
+        let deltas = artifact.layers.iter().filter(|layer| layer.is_delta());
+        let blobs = deltas.map(|layer| (layer.blob.digest().to_string(), layer.blob.size())).collect();
+        Referrer::Deltas { from: artifact.source_config, blobs }
+    });
+    Ok((size, deltas))
 }
 
 /// Removes artifacts that refer to `target`, from the tag that stands in for a list of referrers

@@ -134,12 +134,14 @@ fn show(context: &Context, args: &PruneArgs, pruned: &[Pruned], looked_at: usize
     let mut text = Text::new();
     for Pruned { target, report, .. } in pruned {
         text.line(format_args!(
-            "{}: {verb} {} and {} of _deltaindex; {} {}",
+            "{}: {verb} {} and {} of _deltaindex ({} bytes); {} {} ({} bytes)",
             short(target),
             counted(report.artifacts.len() + report.recipe_artifacts.len(), "artifact", "artifacts"),
             counted(report.deltas.len(), "entry", "entries"),
+            report.freed_bytes,
             counted(report.kept, "delta", "deltas"),
             if report.kept == 1 { "stays" } else { "stay" },
+            report.kept_bytes,
         ));
     }
     if pruned.is_empty() {
