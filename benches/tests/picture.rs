@@ -37,7 +37,8 @@ fn the_table_and_the_picture_of_the_mirror_show_the_pulls_that_were_measured() {
     let (table, picture) = shown("pull-times", "pulls.json", "pull-times.svg");
     assert_eq!(picture.matches("class=\"pair\"").count(), table.lines().count() - 2);
     for document in ["docs/mirror.md", "README.md"] {
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document)).unwrap();
+        let text =
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document)).unwrap();
         assert!(text.contains(&table), "{document} has another table than:\n{table}");
     }
 }

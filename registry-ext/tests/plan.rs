@@ -184,7 +184,8 @@ fn what_is_out_of_the_policy_is_removed() {
     let pruned = json(&format!("prune {app} --policy {few}"));
     let kept: u64 = pruned.as_array().unwrap().iter().map(|of| of["kept"].as_u64().unwrap()).sum();
     assert!(kept >= 1, "{pruned}");
-    let bytes = |name: &str| pruned.as_array().unwrap().iter().map(|of| of[name].as_u64().unwrap()).sum::<u64>();
+    let bytes =
+        |name: &str| pruned.as_array().unwrap().iter().map(|of| of[name].as_u64().unwrap()).sum::<u64>();
     assert!(bytes("kept_bytes") > 0 && bytes("freed_bytes") > bytes("kept_bytes"), "{pruned}");
     let plan = json(&format!("plan {app} --policy {all}"));
     let made = verdicts(&plan);
