@@ -52,6 +52,10 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
 fn links_between_documents_lead_to_files_and_headings() {
     let mut seen = 0;
     for (path, text) in documents() {
+        // Its links are those of the site, which docs/build checks.
+        if path.ends_with("docs/SUMMARY.md") {
+            continue;
+        }
         for link in links(&text).filter(|link| !link.contains("://") && !link.contains(' ')) {
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
             let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
