@@ -62,7 +62,10 @@ pub(crate) fn run(args: Args) -> Result<u8> {
         match &command {
             Command::Publish(args) => match &args.job.plan {
                 Some(plan) => plan::publish(&context, args, plan).await,
-                None => publish::run(&context, args).await.map(|()| 0),
+                None => {
+                    args.job.job()?;
+                    publish::run(&context, args).await.map(|()| 0)
+                }
             },
             Command::Plan(args) => plan::run(&context, args).await,
             Command::List(args) => list::run(&context, args).await.map(|()| 0),

@@ -105,6 +105,15 @@ pub(crate) const fn saves_enough(size: u64, other: u64) -> bool {
     size.saturating_mul(100) <= other.saturating_mul(100 - MIN_SAVING)
 }
 
+/// The bytes that an artifact with tardf3 deltas saves at least: its manifest has a few kilobytes, which hosts fetch too.
+const MIN_ARTIFACT_SAVING: u64 = 4096;
+
+/// Returns true if deltas of `size` bytes save enough against others of `other` bytes to be published in an artifact of
+/// their own.
+pub(crate) const fn deserves_artifact(size: u64, other: u64) -> bool {
+    saves_enough(size, other) && other - size >= MIN_ARTIFACT_SAVING
+}
+
 /// A way to have a layer without its blob: a delta, and the recipe that makes the blob if that is wanted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Way<'w> {

@@ -7,7 +7,7 @@ use layer::{DiffId, Spool, SpoolOptions};
 use serde::Serialize;
 
 use crate::Result;
-use crate::cost::saves_enough;
+use crate::cost::deserves_artifact;
 use crate::delta::{Delta, DeltaCache, LayerOf, LayersOf, MakeOptions, UnpackedLayer};
 use crate::error::blocking;
 use crate::image::{ImageIn, ImageLayer, Images, Platform, no_shared_platform};
@@ -67,7 +67,7 @@ impl MeasuredLayer {
 fn fetched(layers: &[MeasuredLayer]) -> u64 {
     let sum = |has_tardf3| layers.iter().map(|layer| layer.fetched(has_tardf3)).sum();
     let (with, without) = (sum(true), sum(false));
-    if saves_enough(with, without) { with } else { without }
+    if deserves_artifact(with, without) { with } else { without }
 }
 
 /// The measuring of what deltas save, with its options. [`images`](Self::images) and [`layers`](Self::layers)

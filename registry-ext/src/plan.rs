@@ -7,6 +7,7 @@
 
 mod budget;
 mod job;
+mod judge;
 mod policy;
 mod publish;
 mod release;
@@ -45,6 +46,9 @@ pub struct Plan {
 pub struct RepositoryPlan {
     /// Its name: `HOST[:PORT]/NAME`, or `oci:DIR`.
     pub repository: String,
+    /// The number of its tags that count.
+    #[serde(default)]
+    pub tags: usize,
     /// The tags that move, as the policy names them, and the images that each named, the newest first: the next plan has
     /// deltas from those.
     #[serde(default)]

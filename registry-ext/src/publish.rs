@@ -93,7 +93,7 @@ impl<'p> Publisher<'p> {
     }
 
     /// Sets the options for making deltas. With [`sees_through`](tar_diff::DiffOptions::sees_through), registry-ext is
-    /// one of the readers: an artifact with tardf3 deltas is written where it is at least 10% smaller than the oci-delta
+    /// one of the readers: an artifact with tardf3 deltas is written where it is at least 10%, and 4 kB, smaller than the oci-delta
     /// artifact, beside that one if it is [asked for](Self::artifact), and in its place otherwise.
     #[must_use]
     pub fn options(mut self, options: MakeOptions) -> Self {

@@ -235,7 +235,8 @@ fn faults_are_said_and_nothing_is_half_published() {
         assert!(stderr.contains(message), "{line}: {stderr}");
     };
     let nothing = write(dir.path(), "nothing.toml", "tags = ['x*']");
-    fails(&format!("plan {app} --policy {nothing}"), 4, "a tag that the policy takes, among the 6 of");
+    fails(&format!("plan {app} --policy {nothing}"), 4, "a tag that the policy takes does not exist");
+    fails(&format!("publish {app}:v1.2.0 --job 1/2"), 2, "--job is for a plan");
     let wrong = write(dir.path(), "wrong.toml", "lasst = 3");
     fails(&format!("plan {app} --policy {wrong}"), 1, "unknown field `lasst`");
     fails(&format!("plan {app}-that-is-not-there"), 4, "app-that-is-not-there");
@@ -273,4 +274,50 @@ fn faults_are_said_and_nothing_is_half_published() {
     fails(&format!("publish --plan {file} --level 3"), 1, "there is no delta from sha256:");
     let made = verdicts(&json(&format!("plan {app}")));
     assert!(made.iter().any(|verdict| verdict == "v1.1.1 v1.2.1 published"), "{made:?}");
+}
+
+#[test]
+fn nothing_is_removed_where_the_policy_cannot_be_judged() {
+    let registry = DockerRegistry::start(Setup::default());
+    let dir = TempDir::new().unwrap();
+    push_releases(&registry, dir.path(), &["app"]);
+    let app = format!("{}/app", registry.address());
+    let file = dir.path().join("plan.json").display().to_string();
+    let policy = write(
+        dir.path(),
+        "policy.toml",
+        "last = 1\neach-minor = false\n[[in-use]]\nimage = 'v1.0.0'\nhosts = 9",
+    );
+    json(&format!("plan {app} --policy {policy} --output {file}"));
+    json(&format!("publish --plan {file} --level 3"));
+    let expected = ["v1.0.0 v1.2.1 published", "v1.2.0 v1.2.1 published"];
+    assert_eq!(verdicts(&json(&format!("plan {app} --policy {policy}"))), expected);
+    // The newest tag is no image: the release before it stays the newest one.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let repository = open(&app, &options(), dir.path());
+        let image = repository.manifest(&Name::Tag("v1.2.1".into())).await.unwrap().unwrap();
+        let mut parsed: Value = serde_json::from_slice(&image.bytes).unwrap();
+        let layer = parsed["layers"][0].clone();
+        parsed["config"] = layer;
+        let manifest = registry_ext::oci::Manifest::new(parsed.to_string().into_bytes(), None);
+        repository.put_manifest(&manifest, Some("v1.3.0")).await.unwrap();
+    });
+    let before = state(&registry, &["app"]);
+    assert_eq!(verdicts(&json(&format!("plan {app} --policy {policy}"))), expected);
+    let refused = registry_ext(&format!("prune {app} --policy {policy}")).assert().code(1);
+    let stderr = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+    assert!(stderr.contains("v1.3.0") && stderr.contains("Nothing is removed"), "{stderr}");
+    let floating = write(dir.path(), "floating.toml", "floating = ['latest']");
+    let refused = registry_ext(&format!("prune {app} --policy {floating}")).assert().code(2);
+    let stderr = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+    assert!(stderr.contains("--previous"), "{stderr}");
+    assert_eq!(state(&registry, &["app"]), before);
+    let ignoring = write(
+        dir.path(),
+        "ignoring.toml",
+        "last = 1\neach-minor = false\nignore = ['v1.3.0']\n[[in-use]]\nimage = 'v1.0.0'\nhosts = 9",
+    );
+    json(&format!("prune {app} --policy {ignoring}"));
+    assert_eq!(verdicts(&json(&format!("plan {app} --policy {ignoring}"))), expected);
 }

@@ -93,7 +93,7 @@ fn beside_the_others_and_pulled_where_smaller() {
         .map(|delta| (delta["layout"].as_str().unwrap(), delta["outcome"].as_str().unwrap()))
         .filter(|(layout, _)| *layout == "tardf3")
         .collect();
-    assert_eq!(outcomes, [("tardf3", "published"), ("tardf3", "no-gain")]);
+    assert_eq!(outcomes, [("tardf3", "published"), ("tardf3", "published")]);
     let again = json(&format!("publish {app}:v2 --from {app}:v1"));
     assert!(column(&again["deltas"], "outcome").iter().all(|outcome| *outcome == "already-there"), "{again}");
     // An artifact without is no reason not to publish one with, nor the other way round.
@@ -159,7 +159,7 @@ async fn the_crate_oci_delta_sees_its_own_artifact_alone() {
         assert_eq!(to.len(), 2);
         let is_theirs = oci_delta::is_delta_artifact(&manifest);
         assert_eq!(types.contains(&TAR_DIFF_V3), !is_theirs, "{types:?}");
-        assert!(types.contains(&TAR_DIFF), "{types:?}");
+        assert_eq!(types.contains(&TAR_DIFF), is_theirs, "{types:?}");
         seen.push(is_theirs);
     }
     seen.sort_unstable();
@@ -302,5 +302,5 @@ async fn verify_finds_formats_where_they_must_not_be() {
     let checked: Value = serde_json::from_slice(&output.await.unwrap()).unwrap();
     let reasons: Vec<&str> =
         checked.as_array().unwrap().iter().filter_map(|delta| delta["verdict"]["wrong"].as_str()).collect();
-    assert_eq!(reasons, ["its media type is that of another format"], "{checked}");
+    assert_eq!(reasons, ["its media type is that of another format"; 2], "{checked}");
 }

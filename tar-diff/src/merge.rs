@@ -5,7 +5,8 @@
 //! the old layer: a copy of a copy is a copy, a copy of a literal is a literal, and differences add up. The headers of
 //! the middle tar, which say where its files lie, are literals of the first delta.
 //!
-//! The time is linear in the two deltas and in the middle layer's literals, with a search among its pieces for each op.
+//! The time is linear in the first delta, and in the pieces of the middle layer that the second one reads, with a search
+//! among them for each op.
 //! The result is larger than a delta that is made of the layers: it carries what the middle layer had and the new one
 //! changed again.
 
@@ -23,6 +24,8 @@ use layer::{MergeOptions, MergedTree, Spool, clean_path, entries};
 use crate::{Error, Result};
 use pieces::{Origin, Pieces};
 
+/// Most pieces of the middle layer that are written: a layer of 64 GiB has a million of them.
+const MAX_PIECES: u64 = 1 << 24;
 /// Bytes that are read of literals and differences at one time.
 const BUFFER_SIZE: usize = 256 << 10;
 const CHUNK: u64 = BUFFER_SIZE as u64;
@@ -39,7 +42,7 @@ pub struct DeltaMergeOptions {
     pub apply_whiteouts: bool,
     /// The directory for the literals of the middle layer.
     pub temp_dir: PathBuf,
-    /// Most bytes of the middle layer: a delta of some hundred bytes can stand for any number.
+    /// Most bytes of the middle layer, and of the new one: a delta of some hundred bytes can stand for any number.
     pub max_size: u64,
     /// Most bytes of memory for the origins of its bytes.
     pub memory: u64,
@@ -88,7 +91,13 @@ pub fn merge<W: Write>(
         ..Encoding::default()
     };
     let writer = OpWriter::new(output, Version::V1, encoding)?;
-    let mut merger = Merger { middle: &middle, writer, stats: MergeStats::default() };
+    let mut merger = Merger {
+        middle: &middle,
+        writer,
+        stats: MergeStats::default(),
+        max_size: options.max_size,
+        written: 0,
+    };
     merger.merge(second)?;
     let Merger { writer, mut stats, .. } = merger;
     let (output, written) = writer.finish()?;
@@ -172,6 +181,10 @@ struct Merger<'m, W: Write> {
     middle: &'m Middle,
     writer: OpWriter<W>,
     stats: MergeStats,
+    /// Most bytes of the new layer.
+    max_size: u64,
+    /// Pieces that were written so far.
+    written: u64,
 }
 
 impl<W: Write> Merger<'_, W> {
@@ -181,6 +194,10 @@ impl<W: Write> Merger<'_, W> {
         let mut buffer = vec![0; BUFFER_SIZE];
         while let Some(op) = reader.next_op()? {
             self.stats.target_size = self.stats.target_size.saturating_add(output_size(&op));
+            if self.stats.target_size > self.max_size {
+                let reason = format!("the new layer has over {} bytes", self.max_size);
+                return Err(Error::CannotMerge { delta: "second", reason });
+            }
             match op {
                 Op::Open(path) => (source, position) = (Some(self.find(&path)?), 0),
                 Op::Seek { offset } => position = offset,
@@ -238,6 +255,11 @@ impl<W: Write> Merger<'_, W> {
         };
         let mut at = start;
         for piece in self.middle.pieces.of(start..end) {
+            self.written += 1;
+            if self.written > MAX_PIECES {
+                let reason = format!("it reads over {MAX_PIECES} pieces of the middle layer");
+                return Err(Error::CannotMerge { delta: "second", reason });
+            }
             let mut left = piece.size;
             while left > 0 {
                 let part = left.min(CHUNK);

@@ -278,6 +278,9 @@ pub(crate) struct PruneArgs {
     /// Keep the deltas that the policy in FILE wants, and remove all others of the repository
     #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "all"])]
     pub(crate) policy: Option<PathBuf>,
+    /// The plan that was made last, for a policy with tags that move: it says what they named before
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    pub(crate) previous: Option<PathBuf>,
     /// Look at the deltas to every image of the repository, also to images that are gone
     #[arg(long)]
     pub(crate) all: bool,

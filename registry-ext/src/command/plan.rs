@@ -1,14 +1,16 @@
 //! `registry-ext plan`, and `publish --plan`
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use cli::{Output, Text};
-use registry_ext::Planner;
+use cli::{Misuse, Output, Text};
 use registry_ext::plan::{Pair, Plan, PlanPublisher, PlannedImage, Policy, RepositoryPlan, Verdict};
 use registry_ext::publish::Outcome;
+use registry_ext::reference::ImageRef;
+use registry_ext::{Error, Planner};
 use serde::Serialize;
 
 use super::args::{PlanArgs, PublishArgs, short};
@@ -28,7 +30,7 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-fn read_plan(path: &Path) -> Result<Plan> {
+pub(super) fn read_plan(path: &Path) -> Result<Plan> {
     Plan::parse(&read(path)?).with_context(|| format!("cannot use {}", path.display()))
 }
 
@@ -43,23 +45,35 @@ pub(super) async fn run(context: &Context, args: &PlanArgs) -> Result<u8> {
     let previous = args.previous.as_ref().map(|path| read_plan(path)).transpose()?;
     let planner = previous.iter().fold(planner(context, &policy), Planner::previous);
     let (mut repositories, mut pruned, mut code) = (Vec::new(), Vec::new(), 0);
+    let mut seen = HashSet::new();
     for name in &args.repositories {
+        if matches!(name, ImageRef::Archive(_) | ImageRef::DockerArchive(_)) {
+            return Err(
+                Misuse(format!("{name} is an archive, and deltas are published in repositories")).into()
+            );
+        }
         let planned = async {
             let repository = context.open(name)?;
+            if !seen.insert(repository.name()) {
+                return Ok(None);
+            }
             let planned = planner.survey(&repository).await?;
             if args.dry_run {
                 pruned.extend(by_policy(&planner, &repository, true).await?);
             }
-            Ok::<_, anyhow::Error>(planned)
+            Ok::<_, anyhow::Error>(Some(planned))
         };
         match planned.await {
-            Ok(planned) => repositories.push(planned),
+            Ok(planned) => repositories.extend(planned),
             Err(error) if args.repositories.len() == 1 => return Err(error),
             Err(error) => {
                 context.warn(&format!("{name} is not planned: {}", cli::report::one_line(error.as_ref())));
                 code = if code == 0 { exit_code(&error) } else { code };
             }
         }
+    }
+    if !repositories.is_empty() && repositories.iter().all(|planned: &RepositoryPlan| planned.tags == 0) {
+        return Err(Error::NotFound { what: "a tag that the policy takes".into() }.into());
     }
     let plan = Plan::new(repositories, &policy);
     if let Some(path) = &args.output {
@@ -95,15 +109,16 @@ fn show(plan: &Plan, pruned: &[Pruned], only_differences: bool) -> Result<()> {
     }
     for Pruned { target, report, .. } in pruned.iter().filter(|pruned| pruned.report.removes()) {
         text.line(format_args!(
-            "out of the policy: {} artifacts and {} entries of _deltaindex to {}",
+            "out of the policy, artifacts: {}, entries of _deltaindex: {}, to {}",
             report.artifacts.len() + report.recipe_artifacts.len(),
             report.deltas.len(),
             short(target),
         ));
     }
-    let (mut count, mut bytes, mut blobs, mut seconds) = (0, 0, 0, 0.0);
+    let (mut count, mut bytes, mut blobs, mut seconds) = (0, 0_u64, 0_u64, 0.0);
     for (_, pair) in plan.wanted() {
-        (count, bytes, blobs) = (count + 1, bytes + pair.delta_bytes, blobs + pair.blob_bytes);
+        count += 1;
+        (bytes, blobs) = (pair.delta_bytes.saturating_add(bytes), pair.blob_bytes.saturating_add(blobs));
         seconds += pair.cpu_seconds;
     }
     text.line(format_args!(
@@ -161,7 +176,7 @@ pub(super) async fn publish(context: &Context, args: &PublishArgs, plan: &Path) 
         },
         |target| {
             failed |= !target.failures.is_empty();
-            for failure in &target.failures {
+            for failure in target.failures.iter().filter(|_| target.report.is_none()) {
                 context.warn(&format!("{}: {failure}", target.repository));
             }
             if is_shown && print.is_ok() {

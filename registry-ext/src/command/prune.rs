@@ -26,7 +26,14 @@ pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     let repository = context.open(&args.image)?;
     if let Some(policy) = &args.policy {
         let policy = super::plan::policy(Some(policy))?;
+        let previous = args.previous.as_ref().map(|path| super::plan::read_plan(path)).transpose()?;
+        if previous.is_none() && !policy.floating.is_empty() {
+            let text = "the policy has tags that move: give the plan that was made last with --previous, which says \
+                        what they named before, so that the deltas from there stay";
+            return Err(Misuse(text.into()).into());
+        }
         let planner = super::plan::planner(context, &policy);
+        let planner = previous.iter().fold(planner, Planner::previous);
         let pruned = by_policy(&planner, &repository, args.dry_run).await?;
         return finish(context, args, pruned);
     }
@@ -57,9 +64,11 @@ pub(super) async fn by_policy(
     repository: &Repository,
     dry_run: bool,
 ) -> Result<Vec<Pruned>> {
+    // First, so that deltas that are published meanwhile to new images stay.
+    let targets = targets(repository).await?;
     let wanted = planner.retention(repository).await?;
     let mut pruned = Vec::new();
-    for target in targets(repository).await? {
+    for target in targets {
         let kept = wanted.get(&target).into_iter().flatten();
         let pruner = kept.fold(Pruner::new(repository).dry_run(dry_run), Pruner::keep);
         let report = pruner.prune(target).await?;

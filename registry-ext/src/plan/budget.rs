@@ -21,7 +21,7 @@ pub(super) fn apply(repositories: &mut [RepositoryPlan], budget: &Budget) {
         if is_over {
             pair.verdict = Verdict::OverBudget;
         } else {
-            bytes += pair.delta_bytes;
+            bytes = bytes.saturating_add(pair.delta_bytes);
             seconds += pair.cpu_seconds;
         }
     }
@@ -65,6 +65,7 @@ mod tests {
     fn made(pairs: Vec<Pair>, budget: &Budget) -> Vec<u8> {
         let mut plans = [RepositoryPlan {
             repository: "h/app".into(),
+            tags: 0,
             floating: Default::default(),
             expected_ratio: 0.2,
             ratio_is_measured: false,

@@ -108,6 +108,7 @@ mod tests {
         };
         let repository = |name: &str| RepositoryPlan {
             repository: name.into(),
+            tags: 0,
             floating: BTreeMap::new(),
             expected_ratio: 0.2,
             ratio_is_measured: false,

@@ -105,6 +105,15 @@ impl Policy {
                 return Err(wrong(&format!("{name} is {ratio}, and has to be from 0 to 1")));
             }
         }
+        for of in &policy.in_use {
+            let is_digest = of.image.contains(':');
+            if of.image.is_empty() || (is_digest && of.image.parse::<Digest>().is_err()) {
+                return Err(wrong(&format!(
+                    "in-use names `{}`, which is neither a tag nor a digest",
+                    of.image
+                )));
+            }
+        }
         if policy.targets == 0 {
             return Err(wrong(&"targets is 0, so that there would be no delta at all"));
         }
@@ -155,6 +164,7 @@ mod tests {
             ("targets = 0", "no delta at all"),
             ("[budget]\ncpu-seconds = nan", "no time"),
             ("= 3", "the policy"),
+            ("[[in-use]]\nimage = 'sha256:zz'", "neither a tag nor a digest"),
         ] {
             let message = Policy::parse(text).unwrap_err().to_string();
             assert!(message.contains(reason), "{text}: {message}");

@@ -17,6 +17,8 @@ pub struct Series {
     pub prefix: String,
     /// The text behind them: `-slim`.
     pub suffix: String,
+    /// True if the version is a date without separators: `20261129`.
+    pub is_date: bool,
 }
 
 /// A tag that names a release.
@@ -55,14 +57,21 @@ impl Release {
         if suffix.starts_with(|letter: char| letter.is_ascii_alphabetic()) && !is_pre_release(suffix) {
             return None;
         }
+        let is_date = is_date(&rest[..end]);
+        // `4821973` may be the name of a commit, too.
+        if numbers.len() == 1 && end > 5 && !is_date {
+            return None;
+        }
         let (pre_release, suffix) = split_pre_release(suffix);
-        let series = Series { prefix: prefix.to_owned(), suffix: suffix.to_owned() };
+        let series = Series { prefix: prefix.to_owned(), suffix: suffix.to_owned(), is_date };
         Some(Self { tag: tag.to_owned(), series, numbers, pre_release })
     }
 
-    /// Returns true if this tag moves along with the other one: `1.2` with `1.2.3`.
+    /// Returns true if this tag moves along with the other one: `1.2` with `1.2.3`. One of three numbers does not: in
+    /// `1.2.3-1` the last one is that of a build.
     pub fn is_part_of(&self, other: &Self) -> bool {
         self.series == other.series
+            && self.numbers.len() < 3
             && self.numbers.len() < other.numbers.len()
             && other.numbers.starts_with(&self.numbers)
     }
@@ -86,6 +95,15 @@ impl Ord for Release {
         let versions = self.numbers.cmp(&other.numbers).then_with(|| stage(self).cmp(&stage(other)));
         self.series.cmp(&other.series).then(versions).then_with(|| self.tag.cmp(&other.tag))
     }
+}
+
+/// Returns true if digits are a date, with or without a time: `20261129`, `202611291530`.
+fn is_date(digits: &str) -> bool {
+    let number = |range: std::ops::Range<usize>| digits.get(range).and_then(|part| part.parse::<u32>().ok());
+    matches!(digits.len(), 8 | 10 | 12 | 14)
+        && matches!(number(0..4), Some(1970..=2199))
+        && matches!(number(4..6), Some(1..=12))
+        && matches!(number(6..8), Some(1..=31))
 }
 
 fn is_pre_release(suffix: &str) -> bool {
@@ -147,13 +165,18 @@ mod tests {
         assert!(release("1.2").is_part_of(&release("1.2.3")));
         assert!(!release("1.2").is_part_of(&release("1.20.3")));
         assert!(!release("1.2-slim").is_part_of(&release("1.2.3")));
+        assert!(!release("v1.2.3").is_part_of(&release("v1.2.3-1")), "the number of a build");
+        assert!(!release("2026-11-29").is_part_of(&release("2026-11-29-2")));
+        assert_ne!(release("20261129").series, release("1.2.3").series);
         assert_eq!(release("v1.2.3").minor(), [1, 2]);
         assert_eq!(release("v7").minor(), [0; 0]);
     }
 
     #[test]
     fn what_has_no_version_is_no_release() {
-        for tag in ["latest", "3f2a9c1", "main", "", "99999999999999999999999999", "sha-12ab"] {
+        for tag in
+            ["latest", "3f2a9c1", "main", "", "99999999999999999999999999", "sha-12ab", "4821973", "20269929"]
+        {
             assert_eq!(Release::parse(tag), None, "{tag}");
         }
     }

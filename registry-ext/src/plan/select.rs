@@ -30,6 +30,11 @@ pub(super) fn select(tags: &[String], policy: &Policy) -> Vec<WantedPair> {
     pairs
 }
 
+/// Returns the newest release of each series.
+pub(super) fn newest(tags: &[String], policy: &Policy) -> Vec<String> {
+    series(tags, policy).into_values().filter_map(|releases| Some(releases.last()?.tag.clone())).collect()
+}
+
 /// The releases of each series, the oldest first. Tags that move along with a release are left out.
 fn series(tags: &[String], policy: &Policy) -> BTreeMap<Series, Vec<Release>> {
     let releases = tags.iter().filter(|tag| policy.takes(tag) && !policy.floating.contains(tag));

@@ -1,4 +1,4 @@
-//! Reads what a repository has, and judges the updates that a policy wants.
+//! Reads what a repository has of the images that a policy is about.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -7,27 +7,22 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use layer::Digest;
 
 use super::policy::Policy;
-use super::select::{in_use, select};
-use super::{Pair, Plan, PlannedImage, RepositoryPlan, Verdict};
-use crate::discover::{Discovery, discover};
+use super::select::{WantedPair, in_use, newest, select};
+use super::{Plan, RepositoryPlan};
 use crate::image::{Image, resolve_all};
 use crate::oci::Name;
 use crate::repository::Repository;
 use crate::source_tags::is_of_image;
-use crate::store::Base;
 use crate::watch::Watch;
 use crate::{Error, Result};
 
 /// Images that are read at one time.
-const CONCURRENCY: usize = 8;
-/// Seconds of CPU for a byte of the blobs that a delta stands for: the mean over the pairs of `benches/pairs.json`, for a
-/// tardf1 and a tardf3 together.
-const CPU_PER_BYTE: f64 = 0.3e-6;
+pub(super) const CONCURRENCY: usize = 8;
 
 /// The planning of repositories, with its options. [`survey`](Self::survey) reads one of them.
 #[derive(Debug, Clone)]
 pub struct Planner<'p> {
-    policy: &'p Policy,
+    pub(super) policy: &'p Policy,
     previous: Option<&'p Plan>,
     temp_dir: PathBuf,
     watch: Watch,
@@ -42,22 +37,32 @@ struct Resolved {
 
 /// The reasons for an update.
 #[derive(Debug, Default)]
-struct Wanted {
-    reasons: Vec<String>,
-    behind: usize,
+pub(super) struct Wanted {
+    pub(super) reasons: Vec<String>,
+    pub(super) behind: usize,
 }
 
 /// The updates that a policy wants, by the digests of the old and the new image.
-type WantedUpdates = BTreeMap<(Digest, Digest), Wanted>;
+pub(super) type WantedUpdates = BTreeMap<(Digest, Digest), Wanted>;
 /// The images that each tag that moves named, the newest first.
-type Floating = BTreeMap<String, Vec<Digest>>;
+pub(super) type Floating = BTreeMap<String, Vec<Digest>>;
+
+/// The updates that a policy wants of a repository.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// The number of tags that count.
+    pub(super) tags: usize,
+    pub(super) floating: Floating,
+    pub(super) seen: Seen,
+    pub(super) wanted: WantedUpdates,
+}
 
 /// The images of a repository that were looked at.
 #[derive(Debug, Default)]
-struct Seen {
-    images: BTreeMap<Digest, Vec<Image>>,
-    tags: BTreeMap<Digest, BTreeSet<String>>,
-    warnings: Vec<String>,
+pub(super) struct Seen {
+    pub(super) images: BTreeMap<Digest, Vec<Image>>,
+    pub(super) tags: BTreeMap<Digest, BTreeSet<String>>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl<'p> Planner<'p> {
@@ -91,19 +96,26 @@ impl<'p> Planner<'p> {
     /// wants. A tag that is gone by then, or an image that cannot be read, costs a warning and its updates.
     ///
     /// # Errors
-    /// Those of the repository. [`Error::NotFound`] if the policy takes none of its tags.
+    /// Those of the repository. [`Error::NotFound`] if it has no tags.
     pub async fn survey(&self, repository: &Repository) -> Result<RepositoryPlan> {
-        let (floating, seen, wanted) = self.look(repository).await?;
-        self.judge(repository, floating, seen, wanted).await
+        let looked = self.look(repository).await?;
+        Ok(self.judge(repository, looked).await)
     }
 
     /// Returns the images from which the policy wants deltas, by the digest of the image that those are to: the manifest
     /// of one platform. Deltas to other images, and from other images, are out of the policy.
     ///
     /// # Errors
-    /// As [`survey`](Self::survey).
+    /// As [`survey`](Self::survey). [`Error::Malformed`] if the policy takes no tag, or something that it names cannot be
+    /// read: deltas that are wanted may then look as if nobody wanted them.
     pub async fn retention(&self, repository: &Repository) -> Result<BTreeMap<Digest, Vec<Image>>> {
-        let (_, seen, wanted) = self.look(repository).await?;
+        let Looked { seen, wanted, .. } = self.look(repository).await?;
+        if let Some(warning) = seen.warnings.first() {
+            let reason = format!(
+                "{warning}. Nothing is removed: mend that, or change the policy so that it does not name it"
+            );
+            return Err(Error::malformed(format!("the policy for {}", repository.name()), reason));
+        }
         let mut kept = BTreeMap::<Digest, Vec<Image>>::new();
         for (from, to) in wanted.keys() {
             for target in &seen.images[to] {
@@ -115,30 +127,58 @@ impl<'p> Planner<'p> {
     }
 
     /// Reads what the policy is about.
-    async fn look(&self, repository: &Repository) -> Result<(Floating, Seen, WantedUpdates)> {
-        let name = repository.name();
+    async fn look(&self, repository: &Repository) -> Result<Looked> {
         let mut tags = repository.tags().await?;
-        tags.retain(|tag| is_of_image(tag));
-        let counts = |tag: &String| self.policy.takes(tag) || self.policy.floating.contains(tag);
-        if !tags.iter().any(counts) {
-            let what = format!("a tag that the policy takes, among the {} of {name},", tags.len());
-            return Err(Error::NotFound { what });
+        tags.retain(|tag| is_of_image(tag) && is_tag(tag));
+        if tags.is_empty() {
+            return Err(Error::NotFound { what: format!("{} has no tags: it", repository.name()) });
         }
-        let (mut seen, mut wanted, mut newest) = (Seen::default(), WantedUpdates::new(), Vec::new());
-        let selected = select(&tags, self.policy);
-        let names: BTreeSet<&String> = selected.iter().flat_map(|pair| [&pair.from, &pair.to]).collect();
-        let by_tag = self.resolve_tags(repository, names, &mut seen).await?;
+        let mut looked = Looked::default();
+        let counts = |tag: &&String| self.policy.takes(tag) || self.policy.floating.contains(tag);
+        looked.tags = tags.iter().filter(counts).count();
+        if looked.tags == 0 {
+            let count = tags.len();
+            looked
+                .seen
+                .warnings
+                .push(format!("the policy takes none of the {count} tags of {}", repository.name()));
+        }
+        let (selected, by_tag) = self.select(repository, &mut tags, &mut looked.seen).await?;
         for pair in selected {
             let (Some(from), Some(to)) = (by_tag.get(&pair.from), by_tag.get(&pair.to)) else { continue };
-            if pair.behind == 1 {
-                newest.push(*to);
-            }
-            want(&mut wanted, (*from, *to), pair.behind, pair.reasons);
+            want(&mut looked.wanted, (*from, *to), pair.behind, pair.reasons);
         }
-        let floating = self.floating(repository, &tags, &mut seen, &mut wanted).await?;
-        newest.extend(floating.values().filter_map(|digests| digests.first().copied()));
-        self.digests_in_use(repository, &newest, &mut seen, &mut wanted).await?;
-        Ok((floating, seen, wanted))
+        looked.floating = self.floating(repository, &tags, &mut looked).await?;
+        let mut targets: Vec<Digest> =
+            newest(&tags, self.policy).iter().filter_map(|tag| by_tag.get(tag)).copied().collect();
+        targets.extend(looked.floating.values().filter_map(|digests| digests.first().copied()));
+        self.in_use(repository, &tags, &targets, &mut looked).await?;
+        Ok(looked)
+    }
+
+    /// Selects the updates that the policy wants, and resolves their tags. A tag that cannot be read does not take the
+    /// place of a release: it is taken out of `tags`, and the others are selected anew.
+    async fn select(
+        &self,
+        repository: &Repository,
+        tags: &mut Vec<String>,
+        seen: &mut Seen,
+    ) -> Result<(Vec<WantedPair>, HashMap<String, Digest>)> {
+        let mut by_tag = HashMap::new();
+        loop {
+            let selected = select(tags, self.policy);
+            let newest = newest(tags, self.policy);
+            let names = selected.iter().flat_map(|pair| [&pair.from, &pair.to]).chain(&newest);
+            let names: BTreeSet<&String> = names.filter(|tag| !by_tag.contains_key(*tag)).collect();
+            if names.is_empty() {
+                return Ok((selected, by_tag));
+            }
+            let found = self.resolve_tags(repository, names.clone(), seen).await?;
+            let lost: BTreeSet<String> =
+                names.into_iter().filter(|tag| !found.contains_key(*tag)).cloned().collect();
+            by_tag.extend(found);
+            tags.retain(|tag| !lost.contains(tag));
+        }
     }
 
     /// Resolves tags. Those that are gone or cannot be read are left out, with a warning.
@@ -200,9 +240,9 @@ impl<'p> Planner<'p> {
         &self,
         repository: &Repository,
         tags: &[String],
-        seen: &mut Seen,
-        wanted: &mut WantedUpdates,
+        looked: &mut Looked,
     ) -> Result<Floating> {
+        let Looked { seen, wanted, .. } = looked;
         let name = repository.name();
         let previous =
             self.previous.and_then(|plan| plan.repositories.iter().find(|of| of.repository == name));
@@ -222,77 +262,50 @@ impl<'p> Planner<'p> {
             }
             floating.insert(tag, named);
         }
+        // A tag that is missing for once is not forgotten.
+        for (tag, named) in previous.iter().flat_map(|plan| &plan.floating) {
+            if self.policy.floating.contains(tag) {
+                floating.entry(tag.clone()).or_insert_with(|| named.clone());
+            }
+        }
         Ok(floating)
     }
 
-    /// Wants the updates of images in use that the policy names by a digest: to the newest image that has most of their
-    /// bytes, as their tags are not known.
-    async fn digests_in_use(
+    /// Wants the updates of images in use that have none yet: those that the policy names by a digest, and by a tag of no
+    /// series. They lead to the newest image that has most of their bytes.
+    async fn in_use(
         &self,
         repository: &Repository,
+        tags: &[String],
         newest: &[Digest],
-        seen: &mut Seen,
-        wanted: &mut WantedUpdates,
+        looked: &mut Looked,
     ) -> Result<()> {
         for of in &self.policy.in_use {
-            let Ok(digest) = of.image.parse::<Digest>() else { continue };
-            if !seen.images.contains_key(&digest) {
-                let found = self.resolve(repository, Name::Digest(digest)).await?;
-                if self.see(found, seen).is_none() {
-                    continue;
-                }
+            let (name, tag) = match of.image.parse::<Digest>() {
+                Ok(digest) => (Name::Digest(digest), None),
+                // A policy may be for several repositories.
+                Err(_) if !tags.contains(&of.image) => continue,
+                Err(_) => (Name::Tag(of.image.clone()), Some(of.image.clone())),
+            };
+            let is_known = |seen: &Seen| {
+                tag.as_ref().is_some_and(|tag| seen.tags.values().any(|tags| tags.contains(tag)))
+            };
+            if is_known(&looked.seen) {
+                continue;
             }
-            let bytes = |to: &&Digest| shared_bytes(&seen.images[&digest], &seen.images[*to]);
-            let nearest = newest.iter().filter(|to| seen.images.contains_key(*to)).max_by_key(bytes);
-            if let Some(to) = nearest.copied().filter(|to| *to != digest) {
-                want(wanted, (digest, to), 1, vec![in_use(of.hosts)]);
+            let found = self.resolve(repository, name).await?;
+            let Some(digest) = self.see(found, &mut looked.seen) else { continue };
+            if let Some(tag) = tag {
+                looked.seen.tags.entry(digest).or_default().insert(tag);
+            }
+            let images = &looked.seen.images;
+            let bytes = |to: &&Digest| shared_bytes(&images[&digest], &images[*to]);
+            let nearest = newest.iter().filter(|to| images.contains_key(*to)).max_by_key(bytes);
+            if let Some(to) = nearest.copied() {
+                want(&mut looked.wanted, (digest, to), 1, vec![in_use(of.hosts)]);
             }
         }
         Ok(())
-    }
-
-    /// Judges the updates by what is published, and estimates their costs.
-    async fn judge(
-        &self,
-        repository: &Repository,
-        floating: Floating,
-        seen: Seen,
-        wanted: WantedUpdates,
-    ) -> Result<RepositoryPlan> {
-        let targets: BTreeSet<Digest> = wanted.keys().map(|(_, to)| *to).collect();
-        let images = targets.iter().flat_map(|to| &seen.images[to]);
-        let looks = images.map(async |image| (image.manifest.digest, discover(repository, image).await));
-        let published: HashMap<Digest, Discovery> = stream::iter(looks).buffered(CONCURRENCY).collect().await;
-        let measured = ratio(targets.iter().flat_map(|to| &seen.images[to]), &published);
-        let expected_ratio = measured.unwrap_or(self.policy.expected_ratio);
-        let planned = |digest: Digest| PlannedImage {
-            tags: seen.tags.get(&digest).into_iter().flatten().cloned().collect(),
-            digest,
-        };
-        let pairs = wanted.into_iter().map(|((from, to), wanted)| {
-            let (verdict, blob_bytes) = verdict(&seen.images[&from], &seen.images[&to], &published);
-            let is_large = expected_ratio > self.policy.max_ratio;
-            let (from, to) = (planned(from), planned(to));
-            Pair {
-                verdict: if verdict == Verdict::Make && is_large { Verdict::NotSmaller } else { verdict },
-                blob_bytes,
-                delta_bytes: share(blob_bytes, expected_ratio),
-                cpu_seconds: blob_bytes as f64 * CPU_PER_BYTE,
-                behind: wanted.behind,
-                hosts: self.policy.hosts(&from.tags, from.digest),
-                reasons: wanted.reasons,
-                from,
-                to,
-            }
-        });
-        Ok(RepositoryPlan {
-            repository: repository.name(),
-            floating,
-            expected_ratio,
-            ratio_is_measured: measured.is_some(),
-            pairs: pairs.collect(),
-            warnings: seen.warnings,
-        })
     }
 }
 
@@ -310,65 +323,16 @@ fn want(wanted: &mut WantedUpdates, (from, to): (Digest, Digest), behind: usize,
     }
 }
 
+/// Returns true if a registry may take a text for a tag (OCI distribution specification, "Pulling manifests").
+fn is_tag(text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=128).contains(&text.len())
+        && text.bytes().enumerate().all(|(at, byte)| is_word(byte) || at > 0 && matches!(byte, b'.' | b'-'))
+}
+
 /// Bytes of the layers that images have in common.
 fn shared_bytes(old: &[Image], new: &[Image]) -> u64 {
     let is_old = |diff_id| old.iter().any(|image| image.layer(diff_id).is_some());
     let layers = new.iter().flat_map(|image| &image.layers).filter(|layer| is_old(layer.diff_id));
-    layers.map(|layer| layer.blob.size()).sum()
-}
-
-/// Returns the verdict on an update, and the bytes of the blobs that a host with the old image fetches.
-fn verdict(old: &[Image], new: &[Image], published: &HashMap<Digest, Discovery>) -> (Verdict, u64) {
-    let (mut bytes, mut has_platform, mut is_published) = (0_u64, false, true);
-    for target in new {
-        let Some(source) = target.platform.counterpart(old, |image| &image.platform) else { continue };
-        has_platform = true;
-        let lacking = target.layers_not_in(source);
-        if lacking.is_empty() {
-            continue;
-        }
-        bytes = lacking.iter().map(|layer| layer.blob.size()).fold(bytes, u64::saturating_add);
-        is_published &= published.get(&target.manifest.digest).is_some_and(|found| {
-            let last = source.layers.last().map(|layer| Base::Layer(layer.diff_id));
-            let is_indexed = |layer: &crate::image::ImageLayer| {
-                let is_delta =
-                    |of: &crate::discover::Candidate| of.to == layer.diff_id && Some(of.base) == last;
-                found.candidates.iter().any(is_delta)
-            };
-            let has_artifact =
-                found.artifacts.iter().any(|(_, artifact)| artifact.source_config == source.config_digest);
-            has_artifact || lacking.iter().all(|layer| is_indexed(layer))
-        });
-    }
-    let verdict = match () {
-        () if !has_platform => Verdict::NoPlatform,
-        () if bytes == 0 => Verdict::Shared,
-        () if is_published => Verdict::Published,
-        () => Verdict::Make,
-    };
-    (verdict, bytes)
-}
-
-/// A share of a number of bytes.
-#[expect(clippy::cast_possible_truncation, reason = "a cast from a float ends at the largest number")]
-fn share(bytes: u64, ratio: f64) -> u64 {
-    (bytes as f64 * ratio).round() as u64
-}
-
-/// Returns the share of the blobs that published deltas of these images have; `None` if there are none.
-fn ratio<'i>(images: impl Iterator<Item = &'i Image>, published: &HashMap<Digest, Discovery>) -> Option<f64> {
-    let mut best = HashMap::new();
-    for image in images {
-        let candidates =
-            published.get(&image.manifest.digest).into_iter().flat_map(|found| &found.candidates);
-        for candidate in candidates {
-            let Some(layer) = image.layer(candidate.to) else { continue };
-            let entry = best.entry((candidate.base, candidate.to)).or_insert((u64::MAX, layer.blob.size()));
-            entry.0 = entry.0.min(candidate.blob.size());
-        }
-    }
-    let (deltas, blobs) = best
-        .values()
-        .fold((0.0, 0.0), |(deltas, blobs), (delta, blob)| (deltas + *delta as f64, blobs + *blob as f64));
-    (blobs > 0.0).then(|| deltas / blobs)
+    layers.map(|layer| layer.blob.size()).fold(0, u64::saturating_add)
 }

@@ -8,7 +8,7 @@ use super::Outcome;
 use super::image::ImagePublisher;
 use crate::Result;
 use crate::artifact::oci_delta::{ArtifactLayer, Kind, OciDelta};
-use crate::cost::saves_enough;
+use crate::cost::deserves_artifact;
 use crate::delta::Delta;
 use crate::discover::{Published, discover};
 use crate::image::{Image, ImageIn, ImageLayer};
@@ -236,7 +236,7 @@ fn are_worth_it(planned: &[PlannedLayer<'_>], others: &[ArtifactLayer]) -> bool 
     let is_new = |layer: &PlannedLayer<'_>| layer.has_own_delta() && layer.sees_through();
     let size = planned.iter().map(|layer| layer.blob.blob.size()).sum();
     let other = others.iter().map(|layer| layer.blob.size()).sum();
-    planned.iter().any(is_new) && saves_enough(size, other)
+    planned.iter().any(is_new) && deserves_artifact(size, other)
 }
 
 /// Returns true if one artifact takes the place of the other.

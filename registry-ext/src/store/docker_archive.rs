@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::OciLayout;
 use super::oci_layout::ANNOTATION_REF_NAME;
+use crate::delta::MAX_LAYER_SIZE;
 use crate::oci::{Manifest, annotated, descriptor, parse_json, to_json};
 use crate::registry::MAX_MANIFEST_SIZE;
 use crate::scratch::ScratchDir;
@@ -42,7 +43,7 @@ impl OciLayout {
     /// [`Error::Layer`] if it is no tar, [`Error::Reference`] if it is another one, [`Error::Malformed`] if it is
     /// broken, [`Error::TooLarge`], [`Error::Io`].
     pub fn unpack_docker(archive: &Path, temp_dir: &Path) -> Result<Self> {
-        let options = SpoolOptions { temp_dir: temp_dir.to_owned(), ..SpoolOptions::default() };
+        let options = SpoolOptions { temp_dir: temp_dir.to_owned(), max_size: MAX_LAYER_SIZE };
         let spool = Spool::open(archive, &options)?;
         let dir = ScratchDir::new_in(temp_dir)?;
         let name = format!("docker-archive:{}", archive.display());

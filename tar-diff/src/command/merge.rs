@@ -33,7 +33,7 @@ pub(crate) struct MergeArgs {
     apply_whiteouts: bool,
     #[command(flatten)]
     effort: DiffArgs,
-    /// Most bytes of v2
+    /// Most bytes of v2, and of v3 [default: 64 GiB]
     #[arg(long, value_name = "BYTES")]
     max_size: Option<u64>,
     /// Directory for the parts of v2 that FIRST carries

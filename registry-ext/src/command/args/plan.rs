@@ -46,6 +46,9 @@ pub(crate) struct JobArgs {
 impl JobArgs {
     /// The share that is published: the whole plan unless one was asked for.
     pub(crate) fn job(&self) -> Result<Job, Misuse> {
+        if self.plan.is_none() && self.job.is_some() {
+            return Err(Misuse("--job is for a plan: give --plan FILE".into()));
+        }
         let first = usize::from(!self.job_from_zero);
         let job = self.job.as_ref().map(|text| Job::parse(text, first)).transpose();
         job.map(|job| job.unwrap_or(Job::ALONE)).map_err(|error| Misuse(error.to_string()))

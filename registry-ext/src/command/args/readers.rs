@@ -10,7 +10,7 @@ enum Reader {
     Flatpak,
     /// oci-delta, cfsctl and bootc: an artifact that refers to the image
     OciDelta,
-    /// registry-ext: the same artifact, one with tardf3 deltas where these save at least 10%, and recipes for its mirror;
+    /// registry-ext: the same artifact, one with tardf3 deltas where these save at least 10% and 4 kB, and recipes for its mirror;
     /// the last two to a layout only if they are asked for
     RegistryExt,
 }
