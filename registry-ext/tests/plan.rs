@@ -178,7 +178,10 @@ fn what_is_out_of_the_policy_is_removed() {
     let before = state(&registry, &["app"]);
     let shown = registry_ext(&format!("plan {app} --policy {few} --dry-run")).assert().success();
     let shown = String::from_utf8(shown.get_output().stdout.clone()).unwrap();
-    assert!(shown.contains("nothing is to be made") && shown.contains("out of the policy: "), "{shown}");
+    assert!(
+        shown.contains("nothing is to be made") && shown.contains("out of the policy, artifacts: "),
+        "{shown}"
+    );
     json(&format!("prune {app} --policy {few} --dry-run"));
     assert_eq!(state(&registry, &["app"]), before, "nothing was changed");
     let pruned = json(&format!("prune {app} --policy {few}"));
