@@ -37,15 +37,13 @@ pub(crate) fn run(args: Args) -> Result<u8> {
         Args::command().print_help()?;
         return Ok(2);
     };
-    if matches!(command, Command::Mirror(_)) && args.common.username.is_some() {
-        let message = "a mirror is for many registries: give their credentials with --authfile";
-        return Err(Misuse(message.into()).into());
-    }
-    if matches!(&command, Command::Publish(publish) if publish.job.plan.is_some())
-        && args.common.username.is_some()
-    {
-        let message = "a plan is for many repositories: give their credentials with --authfile";
-        return Err(Misuse(message.into()).into());
+    let of_many = match &command {
+        Command::Mirror(_) => Some("a mirror is for many registries"),
+        Command::Publish(publish) if publish.job.plan.is_some() => Some("a plan is for many repositories"),
+        _ => None,
+    };
+    if let Some(reason) = of_many.filter(|_| args.common.username.is_some()) {
+        return Err(Misuse(format!("{reason}: give their credentials with --authfile")).into());
     }
     let context = Context::new(&args.common, command.first_image())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -12,10 +12,8 @@
 
 mod pieces;
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use delta_format::{Encoding, Op, OpReader, OpWriter, SourcePath, Version};
@@ -138,7 +136,8 @@ impl Middle {
                 Op::Open(path) => (source, position) = (Some(pieces.source(path)), 0),
                 Op::Seek { offset } => position = offset,
                 Op::Data { size } => {
-                    io::copy(&mut reader.payload(), &mut At { file: &mut tar, offset: at })
+                    tar.seek(SeekFrom::Start(at))
+                        .and_then(|_| io::copy(&mut reader.payload(), &mut tar))
                         .map_err(|error| stored(error, "write"))?;
                     pieces.push(size, Origin::Literal);
                 }
@@ -341,22 +340,4 @@ fn sum(mut bytes: Vec<u8>, more: Option<&[u8]>) -> Vec<u8> {
         *byte = byte.wrapping_add(*more);
     }
     bytes
-}
-
-/// Writes at an offset of a file.
-struct At<'f> {
-    file: &'f mut File,
-    offset: u64,
-}
-
-impl Write for At<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write_at(bytes, self.offset)?;
-        self.offset += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -16,8 +16,9 @@ pub(crate) struct Overlay {
     pub(crate) place: u32,
 }
 
-/// What the bytes of names that are loaded are changed by. A program that is not stripped has most of them once more, for
-/// debuggers; names of one table that are made of those of the other would move away from the symbols that have them.
+/// The bits that are changed in the bytes of names that are loaded. A program that is not stripped has most of them
+/// once more, for debuggers; names of one table that are made of those of the other would move away from the symbols
+/// that have them.
 const LOADED_NAME: u8 = 0x80;
 
 /// Returns a copy in which each field holds the address that it means in the new file, and a sorted column nothing. The

@@ -18,8 +18,8 @@ pub enum Codec {
 /// Bytes that [`is_compressed`] looks at.
 pub const HEAD_SIZE: usize = KERNEL_PAYLOAD_OFFSET + 8;
 
-/// Where the header of an image of an x86 kernel has its magic, the number of its first sectors less one, and offset and size
-/// of its payload (Documentation/arch/x86/boot.rst).
+/// The offsets in the header of an image of an x86 kernel: of its magic, of the number of its first sectors less one,
+/// and of the offset and the size of its payload (Documentation/arch/x86/boot.rst).
 const KERNEL_MAGIC_OFFSET: usize = 0x202;
 const KERNEL_SECTORS_OFFSET: usize = 0x1f1;
 const KERNEL_PAYLOAD_OFFSET: usize = 0x248;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use layer::Digest;
 
-use super::{Pair, Plan};
+use super::{Pair, Plan, PlannedImage};
 use crate::Error;
 
 /// One of several jobs.
@@ -45,7 +45,9 @@ impl Job {
 pub struct Share<'p> {
     /// The name of the repository.
     pub repository: &'p str,
-    /// The updates: all to the same image.
+    /// The new image.
+    pub to: &'p PlannedImage,
+    /// The updates to it: at least one.
     pub pairs: Vec<&'p Pair>,
 }
 
@@ -66,7 +68,9 @@ impl Plan {
         for (repository, pair) in self.wanted() {
             groups.entry((&repository.repository, pair.to.digest)).or_default().push(pair);
         }
-        let groups = groups.into_iter().map(|((repository, _), pairs)| Share { repository, pairs });
+        let groups = groups
+            .into_iter()
+            .filter_map(|((repository, _), pairs)| Some(Share { repository, to: &pairs.first()?.to, pairs }));
         let mut groups: Vec<Share<'_>> = groups.collect();
         // Stable: of equals, those of a repository stay together.
         groups.sort_by(|one, other| other.cpu_seconds().total_cmp(&one.cpu_seconds()));
@@ -90,7 +94,7 @@ impl Plan {
 mod tests {
     use std::collections::HashSet;
 
-    use super::super::{PlannedImage, Policy, RepositoryPlan, Verdict};
+    use super::super::{Policy, RepositoryPlan, Verdict};
     use super::*;
 
     fn plan(targets: u8, sources: u8) -> Plan {
@@ -126,7 +130,7 @@ mod tests {
             for number in 1..=count {
                 let job = Job::parse(&format!("{number}/{count}"), 1).unwrap();
                 for share in plan.share(job) {
-                    let to = share.pairs[0].to.digest;
+                    let to = share.to.digest;
                     assert!(share.pairs.iter().all(|pair| pair.to.digest == to));
                     assert!(writers.insert((share.repository, to)), "{number}/{count}");
                     seen.extend(share.pairs.iter().map(|pair| (share.repository, to, pair.from.digest)));

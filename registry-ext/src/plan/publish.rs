@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use layer::{DiffId, Digest};
+use layer::DiffId;
 use serde::Serialize;
 
 use super::job::{Job, Share};
+use super::survey::is_of_one_image;
 use super::{Plan, PlannedImage};
 use crate::delta::{DeltaCache, MakeOptions};
 use crate::image::{Image, Images, resolve_all};
@@ -174,15 +175,12 @@ impl<'p> PlanPublisher<'p> {
 
     /// Reads the images of updates again. An old image that is gone costs a warning; there are no deltas from it.
     async fn read(&self, repository: &Repository, share: &Share<'p>) -> Result<Work<'p>> {
-        let Some(first) = share.pairs.first() else {
-            return Err(Error::malformed("a share of the plan", "it is empty"));
-        };
-        let to = self.resolve(repository, &first.to).await?;
+        let to = self.resolve(repository, share.to).await?;
         let (mut from, mut failures) = (Vec::new(), Vec::new());
         for pair in &share.pairs {
             match self.resolve(repository, &pair.from).await {
                 Ok(old) => from.push(old),
-                Err(error) if is_of_image(&error) => {
+                Err(error) if is_of_one_image(&error) => {
                     let reason = format!("there is no delta from {}: {}", pair.from.digest, error.one_line());
                     self.watch.warn(&reason);
                     failures.push(reason);
@@ -200,13 +198,13 @@ impl<'p> PlanPublisher<'p> {
     }
 }
 
-fn is_of_image(error: &Error) -> bool {
-    matches!(error, Error::NotFound { .. } | Error::Malformed { .. } | Error::TooLarge { .. })
-}
-
 fn failed(share: &Share<'_>, failure: String) -> TargetReport {
     let (repository, from) = (share.repository.to_owned(), share.pairs.iter().map(|pair| pair.from.clone()));
-    let to = share.pairs.first().map(|pair| pair.to.clone());
-    let to = to.unwrap_or(PlannedImage { tags: Vec::new(), digest: Digest::of(&[]) });
-    TargetReport { repository, to, from: from.collect(), report: None, failures: vec![failure] }
+    TargetReport {
+        repository,
+        to: share.to.clone(),
+        from: from.collect(),
+        report: None,
+        failures: vec![failure],
+    }
 }

@@ -228,7 +228,7 @@ impl<'p> Planner<'p> {
                     |digest| Ok(Resolved { digest, images }),
                 ))
             }
-            Err(error @ (Error::NotFound { .. } | Error::Malformed { .. } | Error::TooLarge { .. })) => {
+            Err(error) if is_of_one_image(&error) => {
                 Ok(Err(format!("{name} of {} is left out: {}", repository.name(), error.one_line())))
             }
             Err(error) => Err(error),
@@ -307,6 +307,11 @@ impl<'p> Planner<'p> {
         }
         Ok(())
     }
+}
+
+/// Returns true if an error is about one image alone, so that others can be read.
+pub(super) const fn is_of_one_image(error: &Error) -> bool {
+    matches!(error, Error::NotFound { .. } | Error::Malformed { .. } | Error::TooLarge { .. })
 }
 
 /// Notes that an update is wanted. One of an image to itself is not: two tags name it.

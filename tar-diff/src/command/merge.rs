@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use cli::{Misuse, Output, Text};
+use layer::DigestWriter;
 use serde::Serialize;
 use tar_diff::{DeltaMergeOptions, DiffArgs, MergeStats};
 
@@ -89,10 +90,9 @@ pub(super) fn run(args: &MergeArgs) -> Result<()> {
     let output = Output::create(&args.out)?;
     let to_stdout = output.is_stdout();
     let sizes = [&first, &second].map(|file| file.metadata().map_or(0, |metadata| metadata.len()));
-    let mut counted = Counted { output, size: 0 };
-    let (_, stats) = tar_diff::merge(first, second, &options, &mut counted)?;
-    let delta_size = counted.size;
-    counted.output.commit()?;
+    let (written, stats) = tar_diff::merge(first, second, &options, DigestWriter::new(output))?;
+    let (output, _, delta_size) = written.finish();
+    output.commit()?;
     let seconds = started.elapsed().as_secs_f64();
     let figures = Figures { stats, first_size: sizes[0], second_size: sizes[1], delta_size, seconds };
     if args.json {
@@ -121,22 +121,4 @@ fn summary(figures: &Figures) -> Text {
         figures.stats.literal,
         figures.seconds,
     ))
-}
-
-/// Counts what is written.
-struct Counted {
-    output: Output,
-    size: u64,
-}
-
-impl std::io::Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.output.write(bytes)?;
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.output.flush()
-    }
 }

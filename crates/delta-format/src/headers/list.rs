@@ -43,7 +43,7 @@ pub struct EntryDraft {
 }
 
 impl EntryDraft {
-    /// What its content is made of.
+    /// The origin of its content.
     pub const fn content(&self) -> Content {
         Content::of_bits(self.kind)
     }

@@ -5,7 +5,7 @@
 use crate::form::Kind;
 use crate::{Block, Layouts};
 
-/// Where the first byte of the files is loaded: not at the offset that it has.
+/// The address at which the first byte of the files is loaded: another one than its offset.
 const LOADED_AT: u64 = 0x40_0000;
 const SECTIONS: usize = 6;
 

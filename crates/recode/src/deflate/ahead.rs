@@ -1,8 +1,8 @@
 //! The encoders whose choices do not depend on how the stream was written, but on the plain bytes alone: they run
 //! ahead of the walk, chunk by chunk, and say which tokens come next, in which kind of block, and with which codes.
 //!
-//! Where the stream was made otherwise, because another version made it, the walk goes its own way, and what the
-//! encoder makes of the rest of its chunk, and of the next, is of use again.
+//! A stream of another version differs in places. There the walk goes its own way; the tokens that the encoder makes of
+//! the rest of its chunk, and of the next one, are of use again.
 
 mod double;
 mod history;
@@ -66,7 +66,7 @@ enum Finder {
     Lazy(Box<Lazy>),
 }
 
-/// What the encoder makes of the next plain bytes.
+/// The part of the stream that the encoder makes of the next plain bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Piece {
     /// The block that begins with it; none if it goes on with the one that is open.
@@ -199,7 +199,7 @@ impl Ahead {
         0
     }
 
-    /// Whether a chunk without references is stored or coded.
+    /// The contents of the block of a chunk without references: stored or coded.
     const fn without_references(&self, chunk: &[u8], is_nothing_found: bool) -> Contents {
         let is_stored = match (&self.finder, self.manner) {
             (Finder::Literals, _) => false,
@@ -220,7 +220,7 @@ impl Ahead {
         self.queue.left()
     }
 
-    /// What comes next, if a token begins where the walk is.
+    /// The piece that comes next, if a token begins at the place of the walk.
     pub(super) fn piece(&self) -> Option<Piece> {
         let tokens = self.queue.rest()?;
         if tokens.is_empty() {
