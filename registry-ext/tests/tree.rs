@@ -296,10 +296,11 @@ fn a_killed_pull_leaves_the_old_tree_or_the_new() {
     bench.assert_tidy("tree");
 }
 
-/// A pull as a process of its own.
+/// A pull as a process of its own. What it leaves if it is killed goes away with the bench.
 fn pull_process(bench: &Bench, tag: &str, tree: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_registry-ext"));
     let line = bench.line(&bench.image(tag), tree);
+    command.env("TMPDIR", bench.dir.path());
     command.args(line.split_whitespace()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
