@@ -2,18 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::fs;
 use std::net::TcpListener;
 
+use crate::support::docker_registry::{DockerRegistry, Setup, push_images};
+use crate::support::images::{pair, push, stored_layers, write_images};
+use crate::support::{json, open, options, registry_ext};
 use assert_cmd::assert::Assert;
 use registry_ext::repository::Repository;
 use registry_ext::store::OciLayout;
 use serde_json::Value;
-use support::docker_registry::{DockerRegistry, Setup, push_images};
-use support::images::{pair, push, stored_layers, write_images};
-use support::{json, open, options, registry_ext};
 use tempfile::TempDir;
 
 fn stderr(assert: &Assert) -> String {
@@ -61,9 +59,9 @@ async fn prune_finds_images_by_their_tags_where_the_registry_keeps_the_lists() {
     let dir = TempDir::new().unwrap();
     let (old, new) = pair();
     let images = write_images(dir.path(), &[(&old, "v1"), (&new, "v2")]);
-    let registry = support::server::Registry::start(
+    let registry = crate::support::server::Registry::start(
         "127.0.0.1:0",
-        support::server::Switches { referrers: true, ..Default::default() },
+        crate::support::server::Switches { referrers: true, ..Default::default() },
     );
     let registry = registry.await.unwrap();
     let app = format!("{}/app", registry.address());
@@ -166,7 +164,7 @@ fn sources_have_their_tags() {
 fn layers_in_files_are_measured() {
     let dir = TempDir::new().unwrap();
     let (old, new) = pair();
-    let gzip = support::images::gzip(&new.layers[1]);
+    let gzip = crate::support::images::gzip(&new.layers[1]);
     fs::write(dir.path().join("old.tar"), &old.layers[1]).unwrap();
     fs::write(dir.path().join("new.tar.gz"), &gzip).unwrap();
     let run = |line: &str| registry_ext(line).current_dir(dir.path()).assert();

@@ -2,20 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::support::docker_registry::{DockerRegistry, Setup, run};
+use crate::support::images::{TestImage, gzip, pair, stored_layers};
+use crate::support::{json, registry_ext};
 use anyhow::{Context, Result};
 use oci_delta::{DeltaBlobReader, DeltaDataSource};
 use registry_ext::oci::{Name, digest_of, parse_manifest};
 use registry_ext::store::OciLayout;
-use support::docker_registry::{DockerRegistry, Setup, run};
-use support::images::{TestImage, gzip, pair, stored_layers};
-use support::{json, registry_ext};
 use tempfile::TempDir;
 
 fn skopeo(args: &[&str]) -> String {

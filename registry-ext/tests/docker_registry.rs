@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support::docker_registry::{DockerRegistry, Setup, push_images, run};
+use crate::support::images::{TestImage, pair, pair_of, stored_layers, write_images};
+use crate::support::{json, registry_ext, sum};
 use registry_ext::store::OciLayout;
 use serde_json::Value;
-use support::docker_registry::{DockerRegistry, Setup, push_images, run};
-use support::images::{TestImage, pair, pair_of, stored_layers, write_images};
-use support::{json, registry_ext, sum};
 use tempfile::TempDir;
 
 /// Puts a pair into a repository as v1 and v2.

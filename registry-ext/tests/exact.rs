@@ -2,19 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::support::docker_registry::{DockerRegistry, Setup, run};
+use crate::support::images::{push, stored_layers, write_blobs};
+use crate::support::server::{Registry, Switches};
+use crate::support::{json, open, options, registry_ext};
 use fixtures::{Corpus, Ending, LayerBuilder, filter};
 use layer::Digest;
 use registry_ext::store::OciLayout;
 use serde_json::{Value, json as json_of};
-use support::docker_registry::{DockerRegistry, Setup, run};
-use support::images::{push, stored_layers, write_blobs};
-use support::server::{Registry, Switches};
-use support::{json, open, options, registry_ext};
 use tempfile::TempDir;
 
 /// The compression of a layer.

@@ -3,19 +3,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::docker_registry::{DockerRegistry, Setup, push_images};
+use crate::support::images::TestImage;
+use crate::support::json as registry_ext;
 use fixtures::{Ending, LayerBuilder, Rng};
 use k8s_openapi::api::batch::v1::Job;
 use registry_ext::plan::Policy;
 use serde_json::{Value, json};
-use support::docker_registry::{DockerRegistry, Setup, push_images};
-use support::images::TestImage;
-use support::json as registry_ext;
 use tempfile::TempDir;
 
 fn fleet(file: &str) -> PathBuf {

@@ -2,17 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::path::{Path, PathBuf};
 
+use crate::support::images::{push, stored_layers};
+use crate::support::server::{Registry, Switches};
+use crate::support::{json, open, options};
 use layer::Digest;
 use registry_ext::oci::{Name, digest_of, parse_manifest};
 use registry_ext::repository::Repository;
 use registry_ext::store::OciLayout;
-use support::images::{push, stored_layers};
-use support::server::{Registry, Switches};
-use support::{json, open, options};
 use tempfile::TempDir;
 
 fn fixture(name: &str) -> PathBuf {

@@ -3,8 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support::bench::{Bench, warnings};
+use crate::support::images::stored_layers;
+use crate::support::server::{Switches, respond};
 use axum::http::StatusCode;
 use delta_format::{Encoding, OpWriter, Version};
 use layer::Digest;
@@ -17,9 +18,6 @@ use registry_ext::pull::Origin;
 use registry_ext::watch::Watch;
 use registry_ext::{Error, Pruner};
 use serde_json::json;
-use support::bench::{Bench, warnings};
-use support::images::stored_layers;
-use support::server::{Switches, respond};
 
 /// Publishes an artifact for the only layer of v2 that has a delta, with these deltas.
 async fn add_artifact(bench: &Bench, deltas: &[Descriptor]) {

@@ -3,14 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::bench::{Bench, warnings};
+use crate::support::images::stored_layers;
+use crate::support::server::{Registry, Switches, error, respond};
+use crate::support::{open, options};
 use axum::body::{Body, Bytes};
 use axum::http::{Method, StatusCode, header};
 use futures_util::stream;
@@ -24,10 +26,6 @@ use registry_ext::registry::RegistryOptions;
 use registry_ext::repository::Repository;
 use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
-use support::bench::{Bench, warnings};
-use support::images::stored_layers;
-use support::server::{Registry, Switches, error, respond};
-use support::{open, options};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -94,7 +92,7 @@ async fn credentials_do_not_follow_a_redirect() {
     let address = bench.registry.address().to_string();
     let explicit = Explicit { registry: address, username: "user".into(), password: "secret".into() };
     let credentials = Credentials { explicit: Some(explicit), files: Vec::new() };
-    let options = RegistryOptions { credentials, ..options() };
+    let options = options().credentials(credentials);
     let repository = open(&bench.name(), &options, bench.dir.path());
     let path = repository.blob(&blob, bench.dir.path(), &|_| ()).await.unwrap();
     assert_eq!(std::fs::read(path).unwrap(), b"elsewhere");
@@ -312,7 +310,7 @@ async fn what_is_collected_under_us_costs_a_warning_or_an_error() {
     // The layers' blobs: nothing can be done, nothing is changed.
     let layers: Vec<String> = image.layers.iter().map(|layer| layer.blob.digest().to_string()).collect();
     let gone = |gone: Vec<String>| {
-        move |call: &support::server::Call| {
+        move |call: &crate::support::server::Call| {
             let is_gone =
                 call.method == Method::GET && gone.iter().any(|gone| call.uri.path().ends_with(gone));
             is_gone.then(|| error(StatusCode::NOT_FOUND, "BLOB_UNKNOWN"))
@@ -344,7 +342,7 @@ async fn documents_that_drip_are_given_up() {
         let body = if call.uri.path() == "/v2/" { Body::empty() } else { Body::from_stream(drips) };
         Some(respond(StatusCode::OK, &[], body))
     });
-    let options = RegistryOptions { patience: Duration::from_secs(1), ..options() };
+    let options = options().patience(Duration::from_secs(1));
     let repository = app(&registry, &dir, &options);
     let name = Name::Tag("v1".into());
     // This only guards against hanging: the drops would never end.
@@ -361,7 +359,7 @@ async fn urls_of_a_descriptor_are_asked_only_if_wanted_a_few_and_once() {
     let place = format!("http://{}/latest", elsewhere.address());
     blob.set_urls(Some((0..400).map(|name| format!("{place}/{name}")).collect()));
     for (foreign_urls, asked) in [(false, 0), (true, 3)] {
-        let options = RegistryOptions { foreign_urls, ..options() };
+        let options = options().foreign_urls(foreign_urls);
         let repository = open(&bench.name(), &options, bench.dir.path());
         let error = repository.blob(&blob, bench.dir.path(), &|_| ()).await.unwrap_err();
         assert!(matches!(error, Error::NotFound { .. }), "{error}");
@@ -373,7 +371,7 @@ async fn urls_of_a_descriptor_are_asked_only_if_wanted_a_few_and_once() {
 async fn a_registry_that_takes_connections_and_says_nothing_is_given_up() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let dir = TempDir::new().unwrap();
-    let options = RegistryOptions { patience: Duration::from_millis(50), ..options() };
+    let options = options().patience(Duration::from_millis(50));
     let repository = open(&format!("{}/app", silent.local_addr().unwrap()), &options, dir.path());
     let error = repository.manifest(&Name::Tag("v1".into())).await.unwrap_err();
     let error = format!("{:#}", anyhow::Error::from(error));

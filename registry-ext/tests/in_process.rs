@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::bench::{Bench, warnings};
+use crate::support::images::{TestImage, images_of, pair, push, stored_layers, write_index};
+use crate::support::server::{Registry, Switches, error};
+use crate::support::{open, options};
 use axum::http::{Method, StatusCode};
 use registry_ext::Error;
 use registry_ext::credentials::{Credential, Credentials, Explicit};
@@ -20,10 +22,6 @@ use registry_ext::registry::{RegistryOptions, Retry};
 use registry_ext::store::{OciLayout, PullTarget};
 use registry_ext::watch::Watch;
 use registry_ext::{Prefer, Pruner, Verifier};
-use support::bench::{Bench, warnings};
-use support::images::{TestImage, images_of, pair, push, stored_layers, write_index};
-use support::server::{Registry, Switches, error};
-use support::{open, options};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -180,7 +178,7 @@ async fn downloads_go_on_where_they_broke() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_drips_or_breaks_off_for_ever_is_given_up() {
     let second = Duration::from_secs(1);
-    let bench = Bench::with(Switches::default(), RegistryOptions { patience: second, ..options() }).await;
+    let bench = Bench::with(Switches::default(), options().patience(second)).await;
     let give_up = async |change: &dyn Fn(&mut Switches)| {
         bench.registry.switch(change);
         let (store, nothing) = (TempDir::new_in(bench.dir.path()).unwrap(), Watch::nothing());
@@ -241,7 +239,7 @@ async fn a_registry_may_take_an_upload_slowly_but_not_stop() {
     let put = async |pause: Duration, patience: Duration| {
         bench.registry.switch(|switches| switches.sips = Some(pause));
         let retry = Retry { attempts: 1, ..options().retry };
-        let options = RegistryOptions { patience, retry, ..options() };
+        let options = options().patience(patience).retry(retry);
         let began = Instant::now();
         let put = open(&bench.name(), &options, bench.dir.path()).put_blob(&blob, &path).await;
         (put, began.elapsed())
@@ -258,7 +256,7 @@ async fn a_registry_may_take_an_upload_slowly_but_not_stop() {
 
 fn with_credential(registry: &str, user: &str, password: &str) -> RegistryOptions {
     let explicit = Explicit { registry: registry.into(), username: user.into(), password: password.into() };
-    RegistryOptions { credentials: Credentials { explicit: Some(explicit), files: Vec::new() }, ..options() }
+    options().credentials(Credentials { explicit: Some(explicit), files: Vec::new() })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,7 +281,7 @@ async fn tokens_are_got_renewed_and_enough_to_delete() {
     std::fs::write(&file, format!(r#"{{"auths": {{"{address}": {{"identitytoken": "secret"}}}}}}"#)).unwrap();
     let credentials = Credentials { explicit: None, files: vec![file] };
     assert!(credentials.find(&address, "app").unwrap() == Credential::Identity("secret".into()));
-    let by_identity = open(&name, &RegistryOptions { credentials, ..options() }, dir.path());
+    let by_identity = open(&name, &options().credentials(credentials), dir.path());
     assert!(by_identity.manifest(&Name::Digest(digest)).await.unwrap().is_some());
     push(&layout, "v1", &by_identity).await;
 
@@ -300,7 +298,8 @@ async fn each_platform_has_its_own_deltas() {
     let registry = Registry::start("127.0.0.1:0", Switches::default()).await.unwrap();
     let dir = TempDir::new().unwrap();
     let layout = OciLayout::create(&dir.path().join("images")).unwrap();
-    let pairs = [("amd64", support::images::pair_of(1)), ("arm64", support::images::pair_of(2))];
+    let pairs =
+        [("amd64", crate::support::images::pair_of(1)), ("arm64", crate::support::images::pair_of(2))];
     let of = |new: bool| -> Vec<TestImage> {
         let image = |(architecture, pair): &(&'static str, (TestImage, TestImage))| TestImage {
             architecture,

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support::bench::{Bench, warnings};
+use crate::support::images::{TestImage, images_of, pair_of, push, write_index};
+use crate::support::server::{Registry, Switches, respond};
+use crate::support::{open, options};
 use axum::http::{StatusCode, header};
 use layer::Digest;
 use registry_ext::artifact::DELTA_INDEX_TAG;
@@ -18,10 +20,6 @@ use registry_ext::repository::Repository;
 use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
 use serde_json::{Value, json};
-use support::bench::{Bench, warnings};
-use support::images::{TestImage, images_of, pair_of, push, write_index};
-use support::server::{Registry, Switches, respond};
-use support::{open, options};
 use tempfile::TempDir;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
-use support::documented::check;
-use support::images::{pair, write_images};
-use support::json;
+use crate::support::documented::check;
+use crate::support::images::{pair, write_images};
+use crate::support::json;
 use tempfile::TempDir;
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -120,4 +120,23 @@ fn one_module_knows_the_oci_client() {
             }
         }
     }
+}
+
+#[test]
+fn every_file_of_tests_is_part_of_a_test() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let names = |line: &str, start: &str, end: &str| {
+        line.strip_prefix(start).and_then(|rest| rest.strip_suffix(end)).map(str::to_owned)
+    };
+    let listed = manifest.split("[[test]]").skip(1).filter_map(|entry| entry.trim().lines().next());
+    let roots: BTreeSet<String> = listed.filter_map(|line| names(line, "name = \"", "\"")).collect();
+    let mut parts = roots.clone();
+    for root in &roots {
+        let text = fs::read_to_string(tests.join(format!("{root}.rs"))).unwrap();
+        parts.extend(text.lines().filter_map(|line| names(line, "mod ", ";")));
+    }
+    let files = fs::read_dir(tests).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let files: BTreeSet<String> = files.filter_map(|name| names(&name, "", ".rs")).collect();
+    assert!(files.len() > 30 && files.is_subset(&parts), "{:?}", files.difference(&parts));
 }

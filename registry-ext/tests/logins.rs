@@ -2,20 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::support::bench::Bench;
+use crate::support::server::{Call, Registry, Switches, error, respond};
+use crate::support::{open, options};
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
 use registry_ext::credentials::{Credentials, Explicit};
 use registry_ext::oci::Name;
 use registry_ext::registry::RegistryOptions;
 use serde_json::{Value, json};
-use support::bench::Bench;
-use support::server::{Call, Registry, Switches, error, respond};
-use support::{open, options};
 use tempfile::TempDir;
 
 /// `user:secret` in base64.
@@ -23,7 +21,7 @@ const BASIC: &str = "Basic dXNlcjpzZWNyZXQ=";
 
 fn with_password(registry: &str) -> RegistryOptions {
     let explicit = Explicit { registry: registry.into(), username: "user".into(), password: "secret".into() };
-    RegistryOptions { credentials: Credentials { explicit: Some(explicit), files: Vec::new() }, ..options() }
+    options().credentials(Credentials { explicit: Some(explicit), files: Vec::new() })
 }
 
 fn unauthorized(challenges: &[String]) -> Response<Body> {
@@ -215,7 +213,7 @@ async fn no_credential_follows_a_redirect_to_another_server() {
     {
         std::fs::write(&file, json!({"auths": {&host: auth}}).to_string()).unwrap();
         let credentials = Credentials { explicit: None, files: vec![file.clone()] };
-        let options = RegistryOptions { credentials, ..options() };
+        let options = options().credentials(credentials);
         for code in [301, 302, 303, 307, 308] {
             for at in ["/token", "/v2/", "/v2/app/manifests/v1"] {
                 let to = format!("http://{}/{code}", elsewhere.address());
@@ -250,7 +248,7 @@ async fn who_has_no_credential_hears_why() {
     let config: Value = json!({"auths": {&host: {}}, "credHelpers": {&host: "of-nobody"}});
     std::fs::write(&file, config.to_string()).unwrap();
     let credentials = Credentials { explicit: None, files: vec![file] };
-    let options = RegistryOptions { credentials, ..options() };
+    let options = options().credentials(credentials);
     let get = async || {
         let repository = open(&bench.name(), &options, bench.dir.path());
         repository.manifest(&Name::Tag("v1".into())).await

@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::bench::Bench;
+use crate::support::mirror::{TestMirror, asked_for, bench, delta_and_recipe, mirror, updated};
+use crate::support::server::{Switches, error};
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use futures_util::StreamExt;
@@ -13,9 +14,6 @@ use registry_ext::Prefer;
 use registry_ext::mirror::{Mirror, MirrorOptions};
 use registry_ext::store::{OciLayout, StoreRef};
 use registry_ext::watch::Watch;
-use support::bench::Bench;
-use support::mirror::{TestMirror, asked_for, bench, delta_and_recipe, mirror, updated};
-use support::server::{Switches, error};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_is_made_of_its_delta_bit_for_bit() {

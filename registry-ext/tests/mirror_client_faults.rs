@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::collections::HashSet;
 use std::fs;
 use std::net::SocketAddr;
@@ -12,12 +10,12 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use support::containerd::Containerd;
-use support::docker_registry::{DockerRegistry, Setup, push_images};
-use support::images::pair;
-use support::json as report_of;
-use support::mirror_process::MirrorProcess;
-use support::storage::Storage;
+use crate::support::containerd::Containerd;
+use crate::support::docker_registry::{DockerRegistry, Setup, push_images};
+use crate::support::images::pair;
+use crate::support::json as report_of;
+use crate::support::mirror_process::MirrorProcess;
+use crate::support::storage::Storage;
 use tempfile::TempDir;
 
 /// The longest time for which a client is waited for.

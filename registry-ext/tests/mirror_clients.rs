@@ -3,21 +3,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::containerd::Containerd;
+use crate::support::daemons::{DOCKER_CONFIG, Daemon};
+use crate::support::docker_registry::{DockerRegistry, Setup, push_images, run};
+use crate::support::images::{TestImage, pair, write_index};
+use crate::support::kubelet::Kubelet;
+use crate::support::mirror_process::{MirrorProcess, free_address};
+use crate::support::storage::{Storage, list_files};
+use crate::support::{json, registry_ext};
 use registry_ext::oci::{Name, digest_of, parse_index, parse_manifest};
 use registry_ext::store::OciLayout;
-use support::containerd::Containerd;
-use support::daemons::{DOCKER_CONFIG, Daemon};
-use support::docker_registry::{DockerRegistry, Setup, push_images, run};
-use support::images::{TestImage, pair, write_index};
-use support::kubelet::Kubelet;
-use support::mirror_process::{MirrorProcess, free_address};
-use support::storage::{Storage, list_files};
-use support::{json, registry_ext};
 use tempfile::TempDir;
 
 /// A registry with two versions of an image, and the deltas and recipes between them.

@@ -2,18 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::bench::Bench;
+use crate::support::mirror::{TestMirror, asked_for, bench, delta_and_recipe, mirror, updated};
+use crate::support::server::{Switches, error, status};
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use fixtures::Rng;
 use layer::Digest;
 use registry_ext::store::{OciLayout, StoreRef};
-use support::bench::Bench;
-use support::mirror::{TestMirror, asked_for, bench, delta_and_recipe, mirror, updated};
-use support::server::{Switches, error, status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -2,20 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::fs;
 
+use crate::support::bench::Bench as TokenBench;
+use crate::support::docker_registry::{DockerRegistry, Setup};
+use crate::support::images::pair;
+use crate::support::mirror_process::MirrorProcess;
+use crate::support::registry_ext;
+use crate::support::server::Switches;
+use crate::support::storage::Storage;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use registry_ext::publish::Recipes;
 use serde_json::json;
-use support::bench::Bench as TokenBench;
-use support::docker_registry::{DockerRegistry, Setup};
-use support::images::pair;
-use support::mirror_process::MirrorProcess;
-use support::registry_ext;
-use support::server::Switches;
-use support::storage::Storage;
 use tempfile::TempDir;
 
 const USER: &str = "a-user";
@@ -53,13 +51,13 @@ fn log_has_no_secret(address: &str, dir: &TempDir) {
 fn the_log_has_no_password() {
     let registry = DockerRegistry::start(Setup { user: Some((USER, PASSWORD)), ..Setup::default() });
     let (address, dir, images) = (registry.address(), TempDir::new().unwrap(), pair());
-    let layout = support::images::write_images(dir.path(), &[(&images.0, "v1"), (&images.1, "v2")]);
+    let layout = crate::support::images::write_images(dir.path(), &[(&images.0, "v1"), (&images.1, "v2")]);
     let credentials = format!("--dest-creds={USER}:{PASSWORD}");
     for tag in ["v1", "v2"] {
         let (from, to) =
             (format!("oci:{}:{tag}", layout.dir().display()), format!("docker://{address}/app:{tag}"));
         let line = ["copy", "-q", "--dest-tls-verify=false", &credentials, &from, &to];
-        support::docker_registry::run("skopeo", &line);
+        crate::support::docker_registry::run("skopeo", &line);
     }
     let line = format!(
         "publish {address}/app:v2 --from {address}/app:v1 --exact --username {USER} --password-stdin"

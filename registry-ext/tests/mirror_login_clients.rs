@@ -2,23 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::fs;
 use std::path::PathBuf;
 
+use crate::support::bench::Bench;
+use crate::support::containerd::Containerd;
+use crate::support::docker_registry::{DockerRegistry, Setup, run};
+use crate::support::images::{pair, write_images};
+use crate::support::mirror_process::MirrorProcess;
+use crate::support::registry_ext;
+use crate::support::server::{Switches, error};
+use crate::support::storage::Storage;
 use axum::http::StatusCode;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use registry_ext::publish::Recipes;
 use serde_json::json;
-use support::bench::Bench;
-use support::containerd::Containerd;
-use support::docker_registry::{DockerRegistry, Setup, run};
-use support::images::{pair, write_images};
-use support::mirror_process::MirrorProcess;
-use support::registry_ext;
-use support::server::{Switches, error};
-use support::storage::Storage;
 use tempfile::TempDir;
 
 const USER: &str = "a-user";

@@ -6,16 +6,14 @@
 
 #[path = "../../benches/tests/support/browser.rs"]
 mod browser;
-mod support;
-
 use std::path::Path;
 use std::time::Duration;
 
+use crate::support::mirror::{TestMirror, bench, delta_and_recipe};
 use axum::http::{Method, Response};
 use browser::{WIDTHS, assert_is_picture, is_left_out, open_in_browser};
 use registry_ext::store::StoreRef;
 use serde_json::Value;
-use support::mirror::{TestMirror, bench, delta_and_recipe};
 
 /// Asserts that a page is whole and readable in a browser.
 fn is_readable(page: &str, dir: &Path) {

@@ -2,24 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::bench::Bench;
+use crate::support::docker_registry::{DockerRegistry, Setup, push_images};
+use crate::support::images::pair;
+use crate::support::json;
+use crate::support::mirror::{TestMirror, asked_for, bench, updated};
+use crate::support::mirror_process::{MirrorProcess, get};
+use crate::support::server::{error, status};
+use crate::support::storage::Storage;
 use axum::http::{Method, StatusCode};
 use layer::Digest;
 use registry_ext::image::Image;
 use registry_ext::mirror::MirrorOptions;
 use registry_ext::store::StoreRef;
-use support::bench::Bench;
-use support::docker_registry::{DockerRegistry, Setup, push_images};
-use support::images::pair;
-use support::json;
-use support::mirror::{TestMirror, asked_for, bench, updated};
-use support::mirror_process::{MirrorProcess, get};
-use support::server::{error, status};
-use support::storage::Storage;
 use tempfile::TempDir;
 
 /// Lets a mirror follow a tag of the bench, and look again at once.
@@ -99,7 +97,7 @@ async fn a_tag_that_moves_is_followed_and_one_that_vanishes_is_told() {
         match stage.load(std::sync::atomic::Ordering::Relaxed) {
             1 if is_tag => {
                 let headers = [(axum::http::header::LOCATION, location.clone())];
-                Some(support::server::respond(StatusCode::TEMPORARY_REDIRECT, &headers, ""))
+                Some(crate::support::server::respond(StatusCode::TEMPORARY_REDIRECT, &headers, ""))
             }
             2 if is_tag => Some(error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN")),
             _ => None,

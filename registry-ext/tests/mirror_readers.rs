@@ -2,22 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::bench::Bench;
+use crate::support::docker_registry::run;
+use crate::support::mirror::{TestMirror, asked_for, bench, updated};
+use crate::support::registry_ext;
+use crate::support::server::{Call, Switches, error, respond};
 use axum::http::StatusCode;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use registry_ext::mirror::Readers;
 use registry_ext::store::StoreRef;
 use reqwest::Response;
-use support::bench::Bench;
-use support::docker_registry::run;
-use support::mirror::{TestMirror, asked_for, bench, updated};
-use support::registry_ext;
-use support::server::{Call, Switches, error, respond};
 
 fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))

@@ -2,11 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::fs;
 use std::time::Duration;
 
+use crate::support::bench::Bench;
+use crate::support::containerd::Containerd;
+use crate::support::docker_registry::{DockerRegistry, Setup, push_images};
+use crate::support::images::{pair, push, write_index};
+use crate::support::json;
+use crate::support::mirror::{TestMirror, asked_for, bench, image_of, updated};
+use crate::support::mirror_process::MirrorProcess;
+use crate::support::server::{Switches, error};
+use crate::support::storage::Storage;
 use axum::http::StatusCode;
 use layer::Digest;
 use registry_ext::image::Image;
@@ -15,15 +22,6 @@ use registry_ext::oci::{Manifest, Name, digest_of, parse_index, parse_manifest};
 use registry_ext::publish::Recipes;
 use registry_ext::store::{OciLayout, StoreRef};
 use registry_ext::watch::Watch;
-use support::bench::Bench;
-use support::containerd::Containerd;
-use support::docker_registry::{DockerRegistry, Setup, push_images};
-use support::images::{pair, push, write_index};
-use support::json;
-use support::mirror::{TestMirror, asked_for, bench, image_of, updated};
-use support::mirror_process::MirrorProcess;
-use support::server::{Switches, error};
-use support::storage::Storage;
 use tempfile::TempDir;
 
 /// A bench with deltas, but without recipes, and the new image.

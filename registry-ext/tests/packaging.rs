@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::docker_registry::run;
+use crate::support::mirror::{asked_for, bench, image_of, updated};
+use crate::support::registry_ext;
+use crate::support::service::{Service, calls_of, packaging, setting, settings, traced};
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Response};
 use futures_util::{FutureExt, StreamExt, stream};
@@ -16,10 +18,6 @@ use k8s_openapi::api::core::v1::Namespace;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use support::docker_registry::run;
-use support::mirror::{asked_for, bench, image_of, updated};
-use support::registry_ext;
-use support::service::{Service, calls_of, packaging, setting, settings, traced};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 

@@ -2,21 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
+use crate::support::docker_registry::{DockerRegistry, Setup, push_images, run};
+use crate::support::images::TestImage;
+use crate::support::{json, open, options, registry_ext};
 use fixtures::{Ending, LayerBuilder};
 use layer::Digest;
 use registry_ext::oci::Name;
 use registry_ext::repository::Repository;
 use serde_json::Value;
-use support::docker_registry::{DockerRegistry, Setup, push_images, run};
-use support::images::TestImage;
-use support::{json, open, options, registry_ext};
 use tempfile::TempDir;
 
 /// A release of an application: its program changes a little, its base with each minor version.

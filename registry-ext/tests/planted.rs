@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::support::images::{TestImage, pair, write_images};
+use crate::support::{json, registry_ext};
 use layer::{DiffId, Digest, SpoolOptions};
 use registry_ext::Error;
 use registry_ext::oci::{Name, descriptor_of, parse_manifest};
@@ -17,8 +17,6 @@ use registry_ext::store::{Base, ContainersStorage, LayerStore, OciLayout, TreeRe
 use registry_ext::store::{TreeStore, TreeTarget};
 use registry_ext::watch::Watch;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use support::images::{TestImage, pair, write_images};
-use support::{json, registry_ext};
 use tempfile::TempDir;
 
 /// The things that are put in the place of a file.

@@ -2,23 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::env;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::bench::Bench;
+use crate::support::docker_registry::{DockerRegistry, Setup, run};
+use crate::support::images::{pair, write_images};
+use crate::support::proxy::{Conduct, Proxy, Tinyproxy};
+use crate::support::server::{Switches, respond};
+use crate::support::{open, options, registry_ext};
 use axum::http::{StatusCode, header};
 use registry_ext::Error;
 use registry_ext::oci::{Name, descriptor_of};
-use registry_ext::registry::RegistryOptions;
-use support::bench::Bench;
-use support::docker_registry::{DockerRegistry, Setup, run};
-use support::images::{pair, write_images};
-use support::proxy::{Conduct, Proxy, Tinyproxy};
-use support::server::{Switches, respond};
-use support::{open, options, registry_ext};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
 
@@ -244,7 +241,7 @@ fn a_proxy_that_stalls_anywhere_is_given_up() {
         let proxy = Proxy::start(nowhere, Conduct::Stall(answer));
         // The variables are those of a process.
         let mut child = Command::new(env::current_exe().unwrap());
-        child.args(["--exact", "asks_through_the_proxy_of_the_environment", "--ignored", "--nocapture"]);
+        child.args(["--exact", "proxies::asks_through_the_proxy_of_the_environment", "--ignored", "--nocapture"]);
         for name in VARIABLES {
             child.env_remove(name);
         }
@@ -267,7 +264,7 @@ async fn asks_through_the_proxy_of_the_environment() {
     let patience = Duration::from_millis(300);
     let plain_http = Some(!asks_for.starts_with("https"));
     let dir = TempDir::new().unwrap();
-    let options = RegistryOptions { plain_http, patience, ..options() };
+    let options = options().plain_http(plain_http).patience(patience);
     let repository = open("registry.test/app", &options, dir.path());
     let asks = async {
         if asks_for.ends_with("blob") {

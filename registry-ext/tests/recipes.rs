@@ -3,15 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::collections::HashMap;
 use std::fs;
 use std::process::Output;
 
+use crate::support::ci::{Scene, succeeds};
+use crate::support::docker_registry::run;
 use serde_json::Value;
-use support::ci::{Scene, succeeds};
-use support::docker_registry::run;
 
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/publish-from-ci.md");
 const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging");

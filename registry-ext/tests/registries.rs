@@ -3,12 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::bench::{Bench, warnings};
+use crate::support::images::stored_layers;
+use crate::support::server::{Call, Registry, Switches, error, respond, status};
+use crate::support::{open, registry_ext};
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode, header};
 use layer::Digest;
@@ -17,14 +19,9 @@ use registry_ext::discover::{Published, discover};
 use registry_ext::oci::{Manifest, Name, parse_index, referrers_tag};
 use registry_ext::publish::{Outcome, Publisher, Recipes};
 use registry_ext::pull::Origin;
-use registry_ext::registry::RegistryOptions;
 use registry_ext::watch::Watch;
 use registry_ext::{Error, Pruner};
 use serde_json::{Value, json};
-use support::bench::{Bench, warnings};
-use support::images::stored_layers;
-use support::server::{Call, Registry, Switches, error, respond, status};
-use support::{open, registry_ext};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
@@ -337,7 +334,7 @@ async fn a_blob_may_be_elsewhere() {
     let mut elsewhere = blob.clone();
     let url = format!("http://{}/v2/app/blobs/{}", bench.registry.address(), blob.digest());
     elsewhere.set_urls(Some(vec!["ftp://127.0.0.1/x".into(), url]));
-    let options = RegistryOptions { foreign_urls: true, ..bench.options.clone() };
+    let options = bench.options.clone().foreign_urls(true);
     let other = open(&format!("{}/other", bench.registry.address()), &options, bench.dir.path());
     let found = other.blob(&elsewhere, bench.dir.path(), &|_| ()).await.unwrap();
     assert_eq!(std::fs::metadata(found).unwrap().len(), blob.size());

@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::docker_registry::{DockerRegistry, Setup, run, skopeo_push};
+use crate::support::images::pair;
+use crate::support::registry_ext;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use layer::Digest;
@@ -17,9 +18,6 @@ use registry_ext::registry::RegistryOptions;
 use registry_ext::repository::Repository;
 use registry_ext::store::OciLayout;
 use serde_json::{Value, json};
-use support::docker_registry::{DockerRegistry, Setup, run, skopeo_push};
-use support::images::pair;
-use support::registry_ext;
 use tempfile::TempDir;
 
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";

@@ -3,18 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::images::TestImage;
 use fixtures::{Ending, LayerBuilder, Tangle, seeds, tangled_layers};
 use layer::{MergeOptions, MergedTree, Spool, SpoolOptions, entries};
 use registry_ext::store::{Base, ContainersStorage, LayerStore, OciLayout};
 use rootfs::Unpacker;
-use support::images::TestImage;
 use tar_diff::{DiffOptions, Method, diff, verify};
 use tar_patch::{ApplyOptions, DirSource, LayerSource, SourceFiles, apply};
 use tempfile::TempDir;
@@ -25,8 +23,9 @@ struct Image {
     merged: MergedTree,
 }
 
-const WITH_WHITEOUTS: MergeOptions =
-    MergeOptions { apply_whiteouts: true, source_prefixes: Vec::new(), ignored_prefixes: Vec::new() };
+fn with_whiteouts() -> MergeOptions {
+    MergeOptions::default().apply_whiteouts(true)
+}
 
 fn spool(bytes: &[u8]) -> Spool {
     Spool::read("layer".into(), bytes, &SpoolOptions::default()).unwrap()
@@ -36,7 +35,7 @@ impl Image {
     fn new(layers: &[Vec<u8>]) -> Self {
         let spools: Vec<Spool> = layers.iter().map(|layer| spool(layer)).collect();
         let entries: Vec<_> = spools.iter().map(|spool| entries(spool).unwrap()).collect();
-        let merged = MergedTree::merge(&entries, &WITH_WHITEOUTS);
+        let merged = MergedTree::merge(&entries, &with_whiteouts());
         Self { spools, merged }
     }
 
@@ -70,8 +69,7 @@ impl Image {
             new.file(format!("new/{number}"), content);
         }
         let new = new.finish(Ending::Normal);
-        let options =
-            DiffOptions { merge: WITH_WHITEOUTS, method: Method::Bsdiff, level: 1, ..DiffOptions::default() };
+        let options = DiffOptions::default().merge(with_whiteouts()).method(Method::Bsdiff).level(1);
         let (delta, _) = diff(&self.spools, &spool(&new), &options, Vec::new(), &|_| ()).unwrap();
         verify(delta.as_slice(), &self.spools, &spool(&new), &options.merge).unwrap();
         (delta, new)
@@ -114,7 +112,7 @@ fn try_run(program: &str, args: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
 }
 
-/// Takes seconds for each image: `SEEDS=0..500 cargo test -p registry-ext --test tangled -- --ignored`.
+/// Takes seconds for each image: `SEEDS=0..500 cargo test -p registry-ext --test library tangled -- --ignored`.
 #[test]
 #[ignore = "takes minutes, and needs podman, skopeo and root"]
 fn what_podman_has_is_what_is_merged() {

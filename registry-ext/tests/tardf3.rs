@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::path::Path;
 
+use crate::support::docker_registry::{DockerRegistry, Setup, run};
+use crate::support::images::{TestImage, push, stored_layers, write_images};
+use crate::support::server::{Registry, Switches};
+use crate::support::{json, open, options};
 use delta_format::{Encoding, OpWriter, Reencoding, Version};
 use fixtures::{Corpus, Ending, LayerBuilder, Rng, contents, filter};
 use layer::Digest;
@@ -19,10 +21,6 @@ use registry_ext::repository::Repository;
 use registry_ext::store::OciLayout;
 use registry_ext::watch::Watch;
 use serde_json::Value;
-use support::docker_registry::{DockerRegistry, Setup, run};
-use support::images::{TestImage, push, stored_layers, write_images};
-use support::server::{Registry, Switches};
-use support::{json, open, options};
 use tempfile::TempDir;
 
 /// A layer with compressed files, as distributions ship them. `changes` are made in each.
@@ -297,7 +295,7 @@ async fn verify_finds_formats_where_they_must_not_be() {
     bench.publish_instead(&delta, TAR_DIFF).await;
     let wrong = format!("verify {}:v2 --json", bench.app());
     let output = tokio::task::spawn_blocking(move || {
-        support::registry_ext(&wrong).assert().code(3).get_output().stdout.clone()
+        crate::support::registry_ext(&wrong).assert().code(3).get_output().stdout.clone()
     });
     let checked: Value = serde_json::from_slice(&output.await.unwrap()).unwrap();
     let reasons: Vec<&str> =

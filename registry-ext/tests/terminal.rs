@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
+use crate::support::registry_ext;
 use delta_format::is_printable;
 use serde_json::json;
-use support::registry_ext;
 use tempfile::TempDir;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,16 +11,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::support::docker_registry::run;
+use crate::support::images::{TestImage, pair, push, write_blobs};
+use crate::support::kinds::{self, IMPLIED};
+use crate::support::listing::{assert_same, listing, without_times};
+use crate::support::server::{Registry, Switches};
+use crate::support::{json, open, options, registry_ext};
 use fixtures::faults::behind;
 use fixtures::{Ending, LayerBuilder};
 use registry_ext::store::OciLayout;
 use serde_json::Value;
-use support::docker_registry::run;
-use support::images::{TestImage, pair, push, write_blobs};
-use support::kinds::{self, IMPLIED};
-use support::listing::{assert_same, listing, without_times};
-use support::server::{Registry, Switches};
-use support::{json, open, options, registry_ext};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
 
@@ -148,7 +146,7 @@ async fn an_update_in_place_fetches_deltas_alone() {
             assert_eq!(report["layers"][2]["from"], "blob", "{report}");
             assert_eq!(report["manifest"], report["stored_manifest"]);
             let (fetched, whole) =
-                (report["fetched"].as_u64().unwrap(), support::sum(&report["layers"], "blob_size"));
+                (report["fetched"].as_u64().unwrap(), crate::support::sum(&report["layers"], "blob_size"));
             assert!(fetched * 4 < whole, "{report}");
             // As a fresh pull has it.
             bench.pull(&new, "fresh");

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support::bench::warnings;
+use crate::support::images::{TestImage, images_of, pair, push, stored_layers, write_images};
+use crate::support::server::{Registry, Switches};
+use crate::support::{open, options};
 use layer::{DiffId, Digest};
 use registry_ext::delta::MakeOptions;
 use registry_ext::discover::discover;
@@ -16,10 +18,6 @@ use registry_ext::store::{OciLayout, PullTarget};
 use registry_ext::verify::Verdict;
 use registry_ext::watch::Watch;
 use registry_ext::{Measurer, Publisher, Verifier};
-use support::bench::warnings;
-use support::images::{TestImage, images_of, pair, push, stored_layers, write_images};
-use support::server::{Registry, Switches};
-use support::{open, options};
 use tempfile::TempDir;
 
 /// A registry with an old image `v1` and a new one `v2`.

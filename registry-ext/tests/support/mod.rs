@@ -48,7 +48,7 @@ pub(crate) fn json(line: &str) -> Value {
 pub(crate) fn options() -> RegistryOptions {
     let pause = std::time::Duration::from_millis(5);
     let retry = Retry { attempts: 4, first_pause: pause, longest_pause: pause, longest_wait: 200 * pause };
-    RegistryOptions { retry, ..RegistryOptions::default() }
+    RegistryOptions::default().retry(retry)
 }
 
 /// Opens the repository of a name.

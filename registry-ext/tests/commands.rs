@@ -1,0 +1,17 @@
+//! The tests that run the command, in one program (see `mirrors.rs`).
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod answers;
+mod clients;
+mod docker_registry;
+mod exact;
+mod fleet;
+mod json;
+mod packaging;
+mod plan;
+mod recipes;
+mod support;
+mod tardf3;
+mod terminal;
+mod tree;
