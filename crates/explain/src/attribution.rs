@@ -14,16 +14,25 @@ use crate::blocks::{Block, Blocks};
 pub(crate) enum Part {
     /// Codes, sizes and source paths of ops.
     Ops,
-    /// Payload of `data` ops.
+    /// Payload of `data` ops, and new bytes of `relocated` ops.
     Data,
-    /// Payload of `add_data` ops.
+    /// Payload of `add_data` ops, and differences to predicted bytes.
     Add,
     /// Payload of `zstd_dict` ops.
     Frames,
+    /// Payload of `relocated` ops but for the differences and the new bytes.
+    Relocated,
+    /// Lists of streams of sources that are decoded, and of stretches that are encoded, with their recipes.
+    Streams,
+    /// Lists of headers.
+    Headers,
 }
 
+/// The number of parts.
+const PARTS: usize = 7;
+
 /// Bytes of the delta, by part.
-pub(crate) type PartCosts = [u64; 4];
+pub(crate) type PartCosts = [u64; PARTS];
 
 pub(crate) struct Attribution<R> {
     blocks: Blocks<R>,
@@ -46,7 +55,7 @@ impl<R: Read> Attribution<R> {
     pub(crate) fn new(delta: R, items: usize) -> io::Result<Self> {
         let block = Block { size: 0, costs: Vec::new() };
         let blocks = Blocks::new(delta)?;
-        Ok(Self { blocks, block, charged: 0, shares: Vec::new(), costs: vec![[0; 4]; items] })
+        Ok(Self { blocks, block, charged: 0, shares: Vec::new(), costs: vec![[0; PARTS]; items] })
     }
 
     /// Charges the next `size` bytes of the op stream to a part of an item.

@@ -21,10 +21,4 @@ pub enum Error {
         /// Offset in the uncompressed layer, in bytes.
         offset: u64,
     },
-    /// The delta is of a version that cannot be explained.
-    #[error("a {version} delta cannot be explained: its files do not lie in the layer as they are written")]
-    NotExplained {
-        /// The version.
-        version: &'static str,
-    },
 }

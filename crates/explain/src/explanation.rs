@@ -11,7 +11,7 @@ use crate::{ContentKind, Group, Hint, Reason, html};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The version: `tardf1` or `tardf2`.
+    /// The version: `tardf1`, `tardf2` or `tardf3`.
     pub version: &'static str,
     /// The delta.
     pub delta_size: u64,
@@ -74,21 +74,31 @@ pub struct Cost {
     pub total: u64,
     /// Codes, sizes and source paths of ops.
     pub ops: u64,
-    /// Payload of `data` ops: bytes that the delta carries.
+    /// Payload of `data` ops, and new bytes of `relocated` ops: bytes that the delta carries.
     pub data: u64,
-    /// Payload of `add_data` ops: differences to source bytes.
+    /// Payload of `add_data` ops, and the like of `relocated` ops: differences to source bytes, or to what is predicted
+    /// of them.
     pub add: u64,
     /// Payload of `zstd_dict` ops.
     pub frames: u64,
+    /// The rest of `relocated` ops: the places of addresses, the stretches of sources, and the places of differences.
+    pub relocated: u64,
+    /// Streams of sources that are decoded, stretches that are encoded, and the recipes for that.
+    pub streams: u64,
+    /// Lists of headers.
+    pub headers: u64,
 }
 
 impl From<PartCosts> for Cost {
-    fn from([ops, data, add, frames]: PartCosts) -> Self {
-        Self { total: ops + data + add + frames, ops, data, add, frames }
+    fn from(parts: PartCosts) -> Self {
+        let [ops, data, add, frames, relocated, streams, headers] = parts;
+        Self { total: parts.iter().sum(), ops, data, add, frames, relocated, streams, headers }
     }
 }
 
 /// The parts that a file is made from, in bytes before compression.
+///
+/// Of a file that holds compressed streams which are made again (tardf3), these are parts of the plain bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -105,6 +115,13 @@ pub struct FileMade {
     pub framed: u64,
     /// Payload of these frames.
     pub frames: u64,
+    /// Bytes that `relocated` ops make: those that they carry are in `data`, the others in `added`, and those of them that
+    /// are not as predicted in `changed`.
+    pub relocated: u64,
+    /// Bytes that lists of headers make.
+    pub listed: u64,
+    /// Of all these, bytes that are compressed afterwards: the file holds what they are compressed to (tardf3).
+    pub encoded: u64,
     /// Ops.
     pub ops: u64,
     /// Of those, `open` ops.
@@ -116,6 +133,12 @@ pub struct FileMade {
 }
 
 impl FileMade {
+    /// Bytes of all parts: the size of the file, unless some are compressed afterwards.
+    pub const fn size(&self) -> u64 {
+        let of_sources = self.copied.saturating_add(self.added).saturating_add(self.framed);
+        self.data.saturating_add(of_sources).saturating_add(self.listed)
+    }
+
     /// Bytes that are not in the sources: carried, changed, or payload of frames.
     pub const fn carried(&self) -> u64 {
         self.data.saturating_add(self.changed).saturating_add(self.frames)

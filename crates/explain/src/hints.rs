@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use delta_format::Version;
+
 use crate::old::{Mtimes, NotLookedInto};
 use crate::{ContentKind, Explanation, Finding, Reason};
 
@@ -187,7 +189,8 @@ pub(crate) fn hints(explanation: &Explanation, skipped: &NotLookedInto, mtimes: 
     hints.retain(|(saved, _)| saved.saturating_mul(MIN_SHARE) >= explanation.delta_size);
     hints.sort_by_key(|(saved, _)| std::cmp::Reverse(*saved));
     let SeeThrough { files, cost, estimate } = seen;
-    if (cost - estimate).saturating_mul(MIN_SHARE) >= explanation.delta_size && files > 0 {
+    let sees_through = explanation.version == Version::V3.name();
+    if !sees_through && (cost - estimate).saturating_mul(MIN_SHARE) >= explanation.delta_size && files > 0 {
         hints.insert(0, (cost - estimate, Hint::SeeThrough { files, cost, estimate }));
     }
     hints.into_iter().map(|(_, hint)| hint).collect()

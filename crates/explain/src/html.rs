@@ -133,12 +133,16 @@ fn row(out: &mut String, file: &FileCost) -> fmt::Result {
     let cost = file.cost;
     write!(
         out,
-        "<tr><td class=\"n\" title=\"{} bytes: {} data, {} differences, {} frames, {} ops\">{}</td>\
+        "<tr><td class=\"n\" title=\"{} bytes: {} data, {} differences, {} frames, {} prediction, {} streams, {} lists of \
+         headers, {} ops\">{}</td>\
          <td class=\"n\">{:.1}%</td><td class=\"n wide\">{}</td><td class=\"f\">{}",
         cost.total,
         cost.data,
         cost.add,
         cost.frames,
+        cost.relocated,
+        cost.streams,
+        cost.headers,
         cost.ops,
         Bytes(cost.total),
         100.0 * file.share,

@@ -45,7 +45,8 @@ use walk::{Tally, Walked, walk};
 /// Explains what the bytes of `delta`, which makes `new`, go to.
 ///
 /// With the `old` layers, lowest first, it can say more: whether a path existed, what changed
-/// inside compressed files, and hints. `delta` is read twice, side by side, hence the `Clone`.
+/// inside compressed files, and hints. Of a stretch that is encoded (tardf3), all that ops emit for it is
+/// charged to the file that holds its beginning. `delta` is read twice, side by side, hence the `Clone`.
 /// Memory is bounded by the number of files, two zstd windows and a few files of 64 MiB.
 ///
 /// # Errors
@@ -105,20 +106,23 @@ fn file_cost(entry: &Entry, item: usize, walked: &Walked, new: &Spool, old: &Old
     let mut by_size: Vec<_> = tally.sources.iter().collect();
     by_size.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
     let main_source = by_size.first().map(|(index, _)| walked.sources[*index].as_bytes());
+    // A stream that is made again costs what changed inside it.
+    let is_compressed = kind.is_compressed() && made.encoded == 0;
     let facts = Facts {
-        size,
+        size: if made.encoded == 0 { size } else { made.size() },
         made: &made,
         is_in_place: path.is_some() && main_source == path.as_deref(),
         same_path: old.same_path(path.as_deref()),
-        is_compressed: kind.is_compressed(),
+        is_compressed,
     };
     let mut sample = Ok(Vec::new());
     let reason = reasons::choose(&facts, || {
-        kind.is_compressed() || {
-            sample =
-                new.read_range(entry.data.start..entry.data.end.min(entry.data.start + kind::SAMPLE_SIZE));
-            sample.as_ref().is_ok_and(|sample| kind::is_dense(sample))
-        }
+        is_compressed
+            || made.encoded == 0 && {
+                sample = new
+                    .read_range(entry.data.start..entry.data.end.min(entry.data.start + kind::SAMPLE_SIZE));
+                sample.as_ref().is_ok_and(|sample| kind::is_dense(sample))
+            }
     });
     sample?;
     let cost = Cost::from(walked.costs[item]);
@@ -152,7 +156,7 @@ fn headers_cost(walked: &Walked, new: &Spool, files: &[Entry]) -> FileCost {
 }
 
 fn made(tally: &Tally, walked: &Walked) -> FileMade {
-    let &Tally { data, copied, added, changed, framed, frames, ops, opens, more_sources, .. } = tally;
+    let &Tally { data, copied, added, changed, framed, frames, relocated, listed, encoded, .. } = tally;
     let share = |&(index, size): &(usize, u64)| SourceShare { path: walked.sources[index].to_string(), size };
     let mut sources: Vec<_> = tally.sources.iter().map(share).collect();
     sources.sort_by_key(|source| std::cmp::Reverse(source.size));
@@ -163,10 +167,13 @@ fn made(tally: &Tally, walked: &Walked) -> FileMade {
         changed,
         framed,
         frames,
-        ops,
-        opens,
+        relocated,
+        listed,
+        encoded,
+        ops: tally.ops,
+        opens: tally.opens,
         sources,
-        has_more_sources: more_sources,
+        has_more_sources: tally.more_sources,
     }
 }
 

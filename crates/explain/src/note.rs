@@ -13,8 +13,9 @@ impl FileCost {
         let source = made.sources.first();
         if let Some(source) = source {
             if self.reason.is_change() {
-                let percent = 100.0 * made.carried() as f64 / self.size.max(1) as f64;
-                let mut part = format!("{percent:.1}% carried or changed, {} ops", made.ops);
+                let percent = 100.0 * made.carried() as f64 / made.size().max(1) as f64;
+                let seen = if made.encoded > 0 { " of what it holds" } else { "" };
+                let mut part = format!("{percent:.1}%{seen} carried or changed, {} ops", made.ops);
                 if made.sources.len() > 1 || made.has_more_sources {
                     part.push_str(", several sources");
                 }
@@ -32,7 +33,7 @@ impl FileCost {
         if self.reason == Reason::Headers {
             let mut part = String::new();
             // A String takes everything.
-            let _ = write!(part, "{} bytes before compression", made.data);
+            let _ = write!(part, "{} bytes before compression", made.data + made.listed);
             parts.push(part);
         }
         parts.join("; ")

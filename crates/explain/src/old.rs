@@ -45,7 +45,7 @@ impl<'s> Old<'s> {
     pub(crate) fn new(spools: &'s [Spool]) -> Result<Self> {
         let layers = spools.iter().map(layer::entries).collect::<layer::Result<Vec<_>>>()?;
         let trees = [false, true].map(|apply_whiteouts| {
-            MergedTree::merge(&layers, &MergeOptions { apply_whiteouts, ..MergeOptions::default() })
+            MergedTree::merge(&layers, &MergeOptions::default().apply_whiteouts(apply_whiteouts))
         });
         let mut files = HashMap::new();
         for entry in layers.iter().flatten() {

@@ -107,7 +107,7 @@ pub(crate) struct Facts<'f> {
     /// True if its only source has its path.
     pub(crate) is_in_place: bool,
     pub(crate) same_path: SamePath,
-    /// True if its magic is that of a compressed file.
+    /// True if its magic is that of a compressed file, and the delta does not see through that.
     pub(crate) is_compressed: bool,
 }
 

@@ -1,14 +1,19 @@
 //! Walks the ops of a delta along the files of the layer that it makes.
 
+mod layout;
+mod tardf3;
+
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
 
-use delta_format::{CorruptKind, Error as DeltaError, Op, OpReader, SourcePath, Version};
+use delta_format::{CorruptKind, Error as DeltaError, Op, OpReader, SourcePath};
 use layer::Spool;
 
+use crate::Result;
 use crate::attribution::{Attribution, Part, PartCosts};
-use crate::{Error, Result};
+use layout::Layout;
+use tardf3::Entries;
 
 /// Most source files of one target that are remembered.
 const MAX_SOURCES: usize = 4;
@@ -27,6 +32,12 @@ pub(crate) struct Tally {
     pub(crate) framed: u64,
     /// Payload of frames.
     pub(crate) frames: u64,
+    /// Output of relocated ops. It is counted as data, added and changed, too.
+    pub(crate) relocated: u64,
+    /// Output of lists of headers.
+    pub(crate) listed: u64,
+    /// Output, of all kinds, that is encoded afterwards.
+    pub(crate) encoded: u64,
     pub(crate) ops: u64,
     pub(crate) opens: u64,
     /// Sources by index, and the bytes that come of each.
@@ -52,16 +63,14 @@ pub(crate) struct Walked {
 pub(crate) fn walk<R: Read + Clone>(delta: R, new: &Spool, files: &[Range<u64>]) -> Result<Walked> {
     let start_error = |source| DeltaError::Stream { op_index: 0, source };
     let mut reader = OpReader::new(delta.clone())?;
-    if reader.version() > Version::V2 {
-        return Err(Error::NotExplained { version: reader.version().name() });
-    }
     let attribution = Attribution::new(delta, files.len() + 1).map_err(start_error)?;
     let mut walk = Walk {
         new,
-        layout: Layout { files, next: 0, position: 0 },
+        layout: Layout::new(new, files),
         attribution,
         tallies: vec![Tally::default(); files.len() + 1],
         sources: Sources::default(),
+        entries: Entries::default(),
         chunk: Vec::new(),
     };
     let mut before = 0;
@@ -70,37 +79,14 @@ pub(crate) fn walk<R: Read + Clone>(delta: R, new: &Spool, files: &[Range<u64>])
         walk.op(&op, &mut reader)?;
         before = reader.position();
     }
-    if walk.layout.position != new.size() {
-        return Err(walk.other_layer(walk.layout.position));
+    if !walk.layout.is_complete() {
+        return Err(walk.layout.other_layer());
     }
     let op_index = reader.op_index();
     let version = reader.version().name();
     let (costs, delta_size) =
         walk.attribution.finish().map_err(|source| DeltaError::Stream { op_index, source })?;
     Ok(Walked { version, delta_size, tallies: walk.tallies, costs, sources: walk.sources.paths })
-}
-
-/// The position of the output among the files.
-struct Layout<'f> {
-    files: &'f [Range<u64>],
-    /// The first file that does not end before the position.
-    next: usize,
-    /// Bytes of output so far.
-    position: u64,
-}
-
-impl Layout<'_> {
-    /// The item at the position, and the bytes up to where it ends.
-    fn item(&mut self, end: u64) -> (usize, u64) {
-        while self.files.get(self.next).is_some_and(|file| file.end <= self.position) {
-            self.next += 1;
-        }
-        match self.files.get(self.next) {
-            Some(file) if file.start <= self.position => (self.next + 1, file.end - self.position),
-            Some(file) => (0, file.start - self.position),
-            None => (0, end - self.position),
-        }
-    }
 }
 
 #[derive(Default)]
@@ -123,6 +109,10 @@ impl Sources {
         }
         self.open = Some(index);
     }
+
+    const fn close(&mut self) {
+        self.open = None;
+    }
 }
 
 struct Walk<'f, R> {
@@ -131,47 +121,48 @@ struct Walk<'f, R> {
     attribution: Attribution<R>,
     tallies: Vec<Tally>,
     sources: Sources,
+    entries: Entries,
     chunk: Vec<u8>,
 }
 
 impl<R: Read> Walk<'_, R> {
     /// Counts an op, and its bytes before the payload, to the item that is being made.
     fn count_op(&mut self, op: &Op, size: u64) -> io::Result<()> {
-        let (item, _) = self.layout.item(self.new.size());
+        let (item, _) = self.layout.place();
         self.tallies[item].ops += 1;
-        self.tallies[item].opens += u64::from(matches!(op, Op::Open(_)));
-        self.attribution.charge(item, Part::Ops, size)
+        self.tallies[item].opens += u64::from(matches!(op, Op::Open(_) | Op::OpenView { .. }));
+        let is_of_streams = matches!(op, Op::OpenView { .. } | Op::Reencode(_));
+        self.attribution.charge(item, if is_of_streams { Part::Streams } else { Part::Ops }, size)
     }
 
     fn op(&mut self, op: &Op, reader: &mut OpReader<'_>) -> Result<()> {
-        let needs_source = !matches!(op, Op::Data { .. } | Op::Open(_));
+        let needs_source = matches!(
+            op,
+            Op::Copy { .. }
+                | Op::AddData { .. }
+                | Op::Seek { .. }
+                | Op::ZstdDict { .. }
+                | Op::Relocated { .. }
+        );
         if needs_source && self.sources.open.is_none() {
             let op_index = reader.op_index();
             return Err(DeltaError::Corrupt { op_index, kind: CorruptKind::NoSource }.into());
         }
         match *op {
             Op::Data { size } | Op::AddData { size } => {
-                self.check_room(size)?;
                 self.payload(matches!(op, Op::AddData { .. }), size, reader)
             }
-            Op::Open(ref path) => {
+            Op::Open(ref path) | Op::OpenView { ref path, .. } => {
                 self.sources.open(path);
                 Ok(())
             }
             Op::Seek { .. } => Ok(()),
-            Op::Copy { size } => {
-                self.check_room(size)?;
-                self.advance(size, |tally, size| tally.copied += size);
-                Ok(())
-            }
+            Op::Copy { size } => self.advance(size, |tally, size| tally.copied += size),
             Op::ZstdDict { size } => self.frame(size, reader),
-            Op::OpenView { .. }
-            | Op::Reencode(_)
-            | Op::Relocated { .. }
-            | Op::Headers { .. }
-            | Op::Entries { .. } => {
-                unreachable!("ops of tardf3 alone")
-            }
+            Op::Reencode(ref list) => self.layout.expect(list.clone()),
+            Op::Relocated { size } => self.relocated(size, reader),
+            Op::Headers { size } => self.headers(size, reader),
+            Op::Entries { count } => self.entries(count, reader),
         }
     }
 
@@ -181,7 +172,10 @@ impl<R: Read> Walk<'_, R> {
         let failed = |source| DeltaError::Stream { op_index, source };
         let mut left = size;
         while left > 0 {
-            let (item, room) = self.layout.item(self.new.size());
+            let (item, room) = self.layout.place();
+            if room == 0 {
+                return Err(self.layout.other_layer());
+            }
             let mut payload = reader.payload();
             let bytes = payload.fill_buf().map_err(failed)?;
             if bytes.is_empty() {
@@ -192,11 +186,12 @@ impl<R: Read> Walk<'_, R> {
             let tally = &mut self.tallies[item];
             if is_add {
                 tally.changed += bytes.iter().map(|byte| u64::from(*byte != 0)).sum::<u64>();
-            } else {
+            } else if self.layout.is_plain() {
+                let position = self.layout.position();
                 self.chunk.resize(taken, 0);
-                self.new.read_exact_at(&mut self.chunk, self.layout.position)?;
+                self.new.read_exact_at(&mut self.chunk, position)?;
                 if let Some(at) = self.chunk.iter().zip(bytes).position(|(new, made)| new != made) {
-                    return Err(self.other_layer(self.layout.position + at as u64));
+                    return Err(self.layout.other_layer_at(position + at as u64));
                 }
             }
             payload.consume(taken);
@@ -204,10 +199,12 @@ impl<R: Read> Walk<'_, R> {
             self.attribution.charge(item, part, taken as u64).map_err(failed)?;
             left -= taken as u64;
             if is_add {
-                self.advance(taken as u64, |tally, size| tally.added += size);
+                self.advance(taken as u64, |tally, size| tally.added += size)?;
             } else {
-                self.tallies[item].data += taken as u64;
-                self.layout.position += taken as u64;
+                let tally = &mut self.tallies[item];
+                tally.data += taken as u64;
+                tally.encoded += if self.layout.is_plain() { 0 } else { taken as u64 };
+                self.layout.advance(taken as u64)?;
             }
         }
         Ok(())
@@ -223,47 +220,43 @@ impl<R: Read> Walk<'_, R> {
         if header.bytes.len() as u64 + rest < size {
             return Err(DeltaError::Corrupt { op_index, kind: CorruptKind::Truncated }.into());
         }
-        let (item, room) = self.layout.item(self.new.size());
+        let (item, room) = self.layout.place();
         self.tallies[item].frames += size;
         self.attribution.charge(item, Part::Frames, size).map_err(failed)?;
         let output = header.content_size.unwrap_or(room);
-        self.check_room(output)?;
-        self.advance(output, |tally, size| tally.framed += size);
-        Ok(())
+        self.advance(output, |tally, size| tally.framed += size)
     }
 
     /// Moves on by output of the open source, of which `count` is told item by item.
-    fn advance(&mut self, mut size: u64, count: impl Fn(&mut Tally, u64)) {
-        let source = self.sources.open.flatten();
+    ///
+    /// # Errors
+    /// [`Error::OtherLayer`](crate::Error::OtherLayer) for output past the end of the layer.
+    fn advance(&mut self, mut size: u64, count: impl Fn(&mut Tally, u64)) -> Result<()> {
+        let open = self.sources.open;
         while size > 0 {
-            let (item, room) = self.layout.item(self.new.size());
+            let (item, room) = self.layout.place();
             let taken = room.min(size);
+            if taken == 0 {
+                return Err(self.layout.other_layer());
+            }
             let tally = &mut self.tallies[item];
             count(tally, taken);
-            match tally.sources.iter_mut().find(|(index, _)| Some(*index) == source) {
-                Some((_, used)) => *used += taken,
-                None => match source {
-                    Some(index) if tally.sources.len() < MAX_SOURCES => tally.sources.push((index, taken)),
-                    _ => tally.more_sources = true,
-                },
+            tally.encoded += if self.layout.is_plain() { 0 } else { taken };
+            if let Some(source) = open {
+                match tally.sources.iter_mut().find(|(index, _)| Some(*index) == source) {
+                    Some((_, used)) => *used += taken,
+                    None => match source {
+                        Some(index) if tally.sources.len() < MAX_SOURCES => {
+                            tally.sources.push((index, taken));
+                        }
+                        _ => tally.more_sources = true,
+                    },
+                }
             }
-            self.layout.position += taken;
+            self.layout.advance(taken)?;
             size -= taken;
         }
-    }
-
-    /// Refuses output past the end of the layer.
-    fn check_room(&self, size: u64) -> Result<()> {
-        let end = self.layout.position.checked_add(size);
-        if end.is_none_or(|end| end > self.new.size()) {
-            return Err(self.other_layer(self.new.size()));
-        }
         Ok(())
-    }
-
-    /// The error for a delta whose output differs from the layer at this offset.
-    fn other_layer(&self, offset: u64) -> Error {
-        Error::OtherLayer { name: self.new.name().to_owned(), offset }
     }
 }
 

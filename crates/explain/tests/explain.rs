@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
+
 use delta_format::{CorruptKind, Encoding, OpWriter, SourcePath, Version, wire};
 use explain::*;
 use fixtures::{Ending, LayerBuilder, Rng, contents};
 use layer::{Spool, SpoolOptions};
 
-use tar_diff::{DiffOptions, Method, diff};
+use tar_diff::{DiffOptions, Method, Stats, diff};
 
 fn spool(bytes: &[u8]) -> Spool {
     Spool::read("new.tar".into(), bytes, &SpoolOptions::default()).unwrap()
@@ -15,12 +17,7 @@ fn spool(bytes: &[u8]) -> Spool {
 
 /// Diffs and explains; checks what holds for all explanations.
 fn explained(old: &[Vec<u8>], new: &[u8], method: Method) -> Explanation {
-    let (old, new): (Vec<_>, _) = (old.iter().map(|layer| spool(layer)).collect(), spool(new));
-    let options = DiffOptions { method, ..DiffOptions::default() };
-    let (delta, stats) = diff(&old, &new, &options, Vec::new(), &|_| ()).unwrap();
-    let alone = check(&explain(delta.as_slice(), &new, &[]).unwrap(), delta.len());
-    assert!(alone.hints.is_empty() && !alone.has_old);
-    let explanation = check(&explain(delta.as_slice(), &new, &old).unwrap(), delta.len());
+    let (explanation, stats) = explained_with(old, new, &DiffOptions::default().method(method));
     let made = || explanation.files.iter().chain([&explanation.headers]).map(|file| &file.made);
     assert_eq!(made().map(|made| made.ops).sum::<u64>(), stats.written.ops);
     assert_eq!(made().map(|made| made.data).sum::<u64>(), stats.written.data_size);
@@ -28,6 +25,15 @@ fn explained(old: &[Vec<u8>], new: &[u8], method: Method) -> Explanation {
     assert_eq!(made().map(|made| made.added).sum::<u64>(), stats.written.add_size);
     assert_eq!(made().map(|made| made.frames).sum::<u64>(), stats.written.zstd_dict_size);
     explanation
+}
+
+/// Diffs and explains; checks what holds for all explanations of all versions.
+fn explained_with(old: &[Vec<u8>], new: &[u8], options: &DiffOptions) -> (Explanation, Stats) {
+    let (old, new): (Vec<_>, _) = (old.iter().map(|layer| spool(layer)).collect(), spool(new));
+    let (delta, stats) = diff(&old, &new, options, Vec::new(), &|_| ()).unwrap();
+    let alone = check(&explain(delta.as_slice(), &new, &[]).unwrap(), delta.len());
+    assert!(alone.hints.is_empty() && !alone.has_old);
+    (check(&explain(delta.as_slice(), &new, &old).unwrap(), delta.len()), stats)
 }
 
 fn check(explanation: &Explanation, delta_size: usize) -> Explanation {
@@ -40,8 +46,11 @@ fn check(explanation: &Explanation, delta_size: usize) -> Explanation {
     assert!((10..=8 + 18 + 3 + 4).contains(frame_size), "{frame_size}");
     assert_eq!(all().map(|file| file.size).sum::<u64>(), explanation.new_size);
     for file in all() {
-        let Cost { total, ops, data, add, frames } = file.cost;
-        assert_eq!(ops + data + add + frames, total);
+        let Cost { total, ops, data, add, frames, relocated, streams, headers } = file.cost;
+        assert_eq!(ops + data + add + frames + relocated + streams + headers, total);
+        if file.made.encoded == 0 {
+            assert_eq!(file.made.size(), file.size, "{}: {:?}", file.path, file.made);
+        }
     }
     for groups in [&explanation.reasons, &explanation.kinds, &explanation.directories] {
         assert_eq!(groups.iter().map(|group| group.cost).sum::<u64>(), spent);
@@ -55,11 +64,52 @@ fn check(explanation: &Explanation, delta_size: usize) -> Explanation {
 
 #[test]
 fn costs_add_up_to_the_delta_for_all_scenarios() {
+    let mut versions = BTreeSet::new();
     for scenario in fixtures::scenarios::all() {
         for method in [Method::Bsdiff, Method::Zstd] {
             explained(&scenario.old, &scenario.new, method);
         }
+        let seen = explained_with(&scenario.old, &scenario.new, &DiffOptions::default().sees_through(true));
+        versions.insert(seen.0.version);
     }
+    assert!(versions.contains("tardf3"));
+}
+
+#[test]
+fn a_file_that_a_delta_sees_through_costs_what_changed_inside() {
+    let (old, new) = layers();
+    let (explanation, _) = explained_with(&[old], &new, &DiffOptions::default().sees_through(true));
+    assert_eq!(explanation.version, "tardf3");
+    let file = |path: &str| explanation.files.iter().find(|file| file.path == path).unwrap();
+    let changelog = file("doc/changelog.gz");
+    assert_eq!(changelog.reason, Reason::ManySmallChanges);
+    assert!(changelog.made.encoded >= 60_000 && changelog.cost.total < 200, "{changelog:?}");
+    assert!(changelog.cost.streams > 0 && file("usr/bin/program").cost.streams == 0);
+    assert!(changelog.note().contains("of what it holds"), "{}", changelog.note());
+    // What is new costs as much as ever, and headers stand in lists.
+    assert!(file("new").cost.total.abs_diff(30_000) < 100);
+    assert!(explanation.headers.cost.headers > 0 && explanation.headers.made.listed > 4000);
+    assert!(!explanation.hints.iter().any(|hint| matches!(hint, Hint::SeeThrough { .. })));
+}
+
+#[test]
+fn the_parts_of_a_program_whose_addresses_moved_are_told() {
+    let functions: Vec<u32> = (0..400).collect();
+    let mut changed = functions.clone();
+    changed.splice(50..52, [1000, 1001, 1002]);
+    changed.swap(100, 300);
+    let [old, new] = [functions, changed].map(|functions| {
+        let program = fixtures::programs::program(&functions);
+        LayerBuilder::new().mode(0o755).file("usr/bin/program", program).finish(Ending::Normal)
+    });
+    let (explanation, stats) = explained_with(&[old], &new, &DiffOptions::default().sees_through(true));
+    assert!(stats.relocated.count > 0);
+    let program = &explanation.files[0];
+    let (cost, made) = (program.cost, &program.made);
+    assert_eq!((made.relocated, made.sources[0].path.as_str()), (program.size, "usr/bin/program"));
+    assert!(cost.relocated > 0 && cost.data + cost.add > 0, "{cost:?}");
+    assert!(made.changed < made.relocated / 20, "{made:?}");
+    assert_eq!(program.reason, Reason::ManySmallChanges);
 }
 
 #[test]

@@ -1,0 +1,132 @@
+//! The ops of tardf3 alone.
+
+use std::io::Read;
+
+use delta_format::{Content, Error as DeltaError, HeaderReader, OpReader};
+
+use super::{Walk, stream_error};
+use crate::Result;
+use crate::attribution::Part;
+
+/// Bytes of a header, which contents are padded to.
+const BLOCK: u64 = 512;
+
+/// The lists of headers so far.
+#[derive(Default)]
+pub(super) struct Entries {
+    list: HeaderReader,
+    /// Zeros that follow the content of the last entry.
+    padding: u64,
+    header: Vec<u8>,
+}
+
+impl<R: Read> Walk<'_, R> {
+    /// Takes a file that is made of the whole source.
+    pub(super) fn relocated(&mut self, size: u64, reader: &mut OpReader<'_>) -> Result<()> {
+        let payload = read_payload(reader)?;
+        let parsed = program::Payload::parse(&payload, None)
+            .map_err(|kind| DeltaError::Corrupt { op_index: reader.op_index(), kind: kind.into() })?;
+        let (made, sizes) = (parsed.size() as u64, parsed.sizes());
+        let (differences, new) = (sizes.differences as u64, sizes.new as u64);
+        // The differences and the new bytes are its last parts, each after its size.
+        let rest = size - new - uvarint_size(new) - differences;
+        let (item, _) = self.layout.place();
+        let charges = [
+            (Part::Relocated, rest),
+            (Part::Add, differences),
+            (Part::Relocated, uvarint_size(new)),
+            (Part::Data, new),
+        ];
+        for (part, size) in charges {
+            self.attribution.charge(item, part, size).map_err(|error| stream_error(reader, error))?;
+        }
+        let tally = &mut self.tallies[item];
+        tally.relocated += made;
+        tally.changed += differences;
+        tally.data += new;
+        tally.added += made.saturating_sub(new);
+        self.advance(made, |_, _| ())
+    }
+
+    /// Takes a list of headers.
+    pub(super) fn headers(&mut self, size: u64, reader: &mut OpReader<'_>) -> Result<()> {
+        let payload = read_payload(reader)?;
+        // They are for all headers together, wherever the op stands.
+        self.attribution.charge(0, Part::Headers, size).map_err(|error| stream_error(reader, error))?;
+        let started = self.entries.list.start(payload);
+        Ok(started.map_err(|kind| DeltaError::Corrupt { op_index: reader.op_index(), kind })?)
+    }
+
+    /// Takes entries: the padding of the one before, their headers, and the files that are whole sources.
+    pub(super) fn entries(&mut self, count: u64, reader: &OpReader<'_>) -> Result<()> {
+        self.sources.close();
+        self.pad()?;
+        for _ in 0..count {
+            self.sources.close();
+            self.pad()?;
+            self.entry(reader)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, reader: &OpReader<'_>) -> Result<()> {
+        let corrupt = |kind| DeltaError::Corrupt { op_index: reader.op_index(), kind };
+        let draft = self.entries.list.next().map_err(corrupt)?;
+        let is_whole = draft.content() == Content::Whole;
+        // The source alone says how large it is; the layer has as much of it.
+        let size = if is_whole { self.layout.next_file_size() } else { draft.size() };
+        let mut header = std::mem::take(&mut self.entries.header);
+        header.clear();
+        self.entries.list.finish(&draft, size, &mut header).map_err(corrupt)?;
+        self.check(&header)?;
+        self.advance(header.len() as u64, |tally, size| tally.listed += size)?;
+        self.entries.header = header;
+        self.entries.padding = size.wrapping_neg() % BLOCK;
+        if let Some(path) = draft.path() {
+            self.sources.open(path);
+            let (item, _) = self.layout.place();
+            self.tallies[item].opens += 1;
+        }
+        if is_whole {
+            self.advance(size, |tally, size| tally.copied += size)?;
+            self.sources.close();
+        }
+        Ok(())
+    }
+
+    /// Refuses bytes that are not those of the layer at the position, where they lie there as they are.
+    fn check(&self, bytes: &[u8]) -> Result<()> {
+        let position = self.layout.position();
+        let end = position.saturating_add(bytes.len() as u64);
+        if !self.layout.is_plain() {
+            return Ok(());
+        }
+        if end > self.new.size() {
+            return Err(self.layout.other_layer());
+        }
+        let there = self.new.read_range(position..end)?;
+        match there.iter().zip(bytes).position(|(there, made)| there != made) {
+            Some(at) => Err(self.layout.other_layer_at(position + at as u64)),
+            None => Ok(()),
+        }
+    }
+
+    fn pad(&mut self) -> Result<()> {
+        let padding = std::mem::take(&mut self.entries.padding);
+        self.advance(padding, |tally, size| tally.listed += size)
+    }
+}
+
+/// Reads the payload of an op, whose limit was checked.
+fn read_payload(reader: &mut OpReader<'_>) -> Result<Vec<u8>> {
+    let mut payload = Vec::new();
+    let read = reader.payload().read_to_end(&mut payload);
+    read.map_err(|error| stream_error(reader, error))?;
+    Ok(payload)
+}
+
+/// Bytes of a LEB128 integer.
+const fn uvarint_size(value: u64) -> u64 {
+    let bits = u64::BITS - value.leading_zeros();
+    if bits == 0 { 1 } else { bits.div_ceil(7) as u64 }
+}
