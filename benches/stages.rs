@@ -167,7 +167,7 @@ fn whole(criterion: &mut Criterion) {
         let mut sources = LayerSource::new(old.to_vec()).unwrap();
         group.bench_function(BenchmarkId::new("apply", preset), |bencher| {
             bencher.iter(|| {
-                let options = ApplyOptions { expected: None, max_output: new.size(), ..Default::default() };
+                let options = ApplyOptions::default().max_output(new.size());
                 let applied = tar_patch::apply(delta.as_slice(), &mut sources, options, &mut io::sink());
                 black_box(applied.unwrap())
             });

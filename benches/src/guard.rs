@@ -77,7 +77,7 @@ pub fn sizes() -> Result<String> {
         let read = |name: &str, layer: &[u8]| Spool::read(name.into(), layer, &SpoolOptions::default());
         let (old, new) = ([read("old", &old)?], read("new", &new)?);
         for (preset, options) in presets() {
-            let options = DiffOptions { sees_through: name == PROGRAM_IN_TARDF3, ..options };
+            let options = options.sees_through(name == PROGRAM_IN_TARDF3);
             let (delta, _) = tar_diff::diff(&old, &new, &options, Vec::new(), &|_| ())?;
             let _ = writeln!(table, "{name:<12} {preset:<8} {:>9}", delta.len());
         }
@@ -93,7 +93,7 @@ pub fn diff_once(preset: &str, old: &Path, new: &Path) -> Result<()> {
     let open = |path: &Path| Spool::open(path, &SpoolOptions::default());
     let (old, new) = ([open(old)?], open(new)?);
     for (_, options) in presets().into_iter().filter(|(name, _)| *name == preset) {
-        let options = DiffOptions { jobs: NonZeroUsize::MIN, ..options };
+        let options = options.jobs(NonZeroUsize::MIN);
         tar_diff::diff(&old, &new, &options, std::io::sink(), &|_| ())?;
     }
     Ok(())

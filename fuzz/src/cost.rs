@@ -94,12 +94,7 @@ fn of_delta(input: &mut Input<'_>, heap: Heap) {
     let before = cpu();
     let held = held_more(heap, || {
         let mut sources = Counted { inner: files, read: &read };
-        let options = ApplyOptions {
-            max_output,
-            budget: Some(&budget),
-            jobs: NonZeroUsize::MIN,
-            ..ApplyOptions::default()
-        };
+        let options = ApplyOptions::default().max_output(max_output).budget(&budget).jobs(NonZeroUsize::MIN);
         let _ = apply(delta.as_slice(), &mut sources, options, &mut CountedOutput(&written));
     });
     let (spent, max) = (budget.spent(), Work::of_layer(max_output));
@@ -176,7 +171,7 @@ fn of_layer(input: &mut Input<'_>, heap: Heap) {
         let mut listing = Listing::of([&layer]);
         let Ok(entries) = listing.entries(&layer) else { return };
         granted.set(listing.memory());
-        let options = MergeOptions { apply_whiteouts, ..MergeOptions::default() };
+        let options = MergeOptions::default().apply_whiteouts(apply_whiteouts);
         drop(MergedTree::merge(&[entries], &options));
     });
     let most = usize::try_from(granted.get()).unwrap_or(usize::MAX).saturating_add(BUFFERS);

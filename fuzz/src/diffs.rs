@@ -32,19 +32,17 @@ pub fn diff_apply(data: &[u8]) {
 
 pub(crate) fn options(input: &mut Input<'_>) -> DiffOptions {
     let flags = input.byte();
-    DiffOptions {
-        method: *input.pick(&[Method::Bsdiff, Method::Zstd, Method::Auto]),
-        sees_through: flags & 1 != 0,
-        skims: flags & 2 != 0,
-        stride: if flags & 4 == 0 { NonZeroUsize::MIN } else { NonZeroUsize::MIN.saturating_add(7) },
+    DiffOptions::default()
+        .method(*input.pick(&[Method::Bsdiff, Method::Zstd, Method::Auto]))
+        .sees_through(flags & 1 != 0)
+        .skims(flags & 2 != 0)
+        .stride(if flags & 4 == 0 { NonZeroUsize::MIN } else { NonZeroUsize::MIN.saturating_add(7) })
         // Files over it are matched in chunks.
-        max_bsdiff_size: if flags & 8 == 0 { u64::MAX } else { 2000 },
-        memory: if flags & 16 == 0 { 1 << 30 } else { 1 << 20 },
-        jobs: NonZeroUsize::MIN.saturating_add(usize::from(flags & 32 != 0)),
-        level: 1,
-        temp_dir: "/tmp".into(),
-        ..DiffOptions::default()
-    }
+        .max_bsdiff_size(if flags & 8 == 0 { u64::MAX } else { 2000 })
+        .memory(if flags & 16 == 0 { 1 << 30 } else { 1 << 20 })
+        .jobs(NonZeroUsize::MIN.saturating_add(usize::from(flags & 32 != 0)))
+        .level(1)
+        .temp_dir("/tmp")
 }
 
 /// Explaining a broken delta ends, with an error or with costs that add up.

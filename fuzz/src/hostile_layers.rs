@@ -35,7 +35,7 @@ const KEYS: [&str; 16] = [
 pub fn layers(data: &[u8]) {
     let mut input = Input::new(data);
     let flags = input.byte();
-    let mut options = DiffOptions { sees_through: false, ..options(&mut input) };
+    let mut options = options(&mut input).sees_through(false);
     options.merge.apply_whiteouts = flags & 1 != 0;
     let mut contents = Vec::new();
     let old: Vec<Spool> =

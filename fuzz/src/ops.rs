@@ -83,7 +83,7 @@ fn run(
     max_output: u64,
     expected: Option<DiffId>,
 ) -> (Result<Applied, Error>, Vec<u8>) {
-    let options = ApplyOptions { expected, max_output, jobs: NonZeroUsize::MIN, ..Default::default() };
+    let options = ApplyOptions::default().expected(expected).max_output(max_output).jobs(NonZeroUsize::MIN);
     let mut output = Vec::new();
     let applied = patch(delta, &mut files.clone(), options, &mut output);
     (applied, output)

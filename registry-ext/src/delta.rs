@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use delta_format::Version;
+use derive_setters::Setters;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use layer::{BlobDigest, DiffId, Digest, DigestWriter, MergeOptions, Spool, SpoolOptions};
 use oci_spec::image::Descriptor;
@@ -25,7 +26,8 @@ use crate::watch::Watch;
 use crate::{Error, Result};
 
 /// The options for making deltas.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Setters)]
+#[non_exhaustive]
 pub struct MakeOptions {
     /// The options of tar-diff. Which files may be sources is decided here: those of all layers of
     /// the old image, without what whiteouts hide and without the object store of ostree (as the Go
@@ -33,6 +35,7 @@ pub struct MakeOptions {
     /// tardf3 deltas are made beside those that other clients read.
     pub diff: DiffOptions,
     /// The directory for downloads, unpacked layers and deltas.
+    #[setters(into)]
     pub temp_dir: PathBuf,
     /// Downloads at one time.
     pub concurrency: usize,
@@ -217,8 +220,9 @@ impl DeltaCache {
     async fn fetch(&self, repository: &Repository, layer: &ImageLayer) -> Result<(DiffId, Spool)> {
         let task = self.watch.start(format!("fetch {}", short(layer.diff_id)), layer.blob.size());
         let path = repository.blob(&layer.blob, self.dir(), &|bytes| task.advance(bytes)).await?;
-        let options =
-            SpoolOptions { temp_dir: self.options.temp_dir.clone(), max_size: self.options.max_layer_size };
+        let options = SpoolOptions::default()
+            .temp_dir(self.options.temp_dir.clone())
+            .max_size(self.options.max_layer_size);
         let diff_id = layer.diff_id;
         let is_kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&diff_id);
         let is_passing = path.starts_with(self.dir()) && !is_kept;
@@ -300,11 +304,8 @@ impl DeltaCache {
             return Ok(made.clone());
         }
         let mut options = self.options.diff.clone();
-        options.merge = MergeOptions {
-            apply_whiteouts: true,
-            ignored_prefixes: vec![b"sysroot/ostree/".to_vec()],
-            ..MergeOptions::default()
-        };
+        options.merge =
+            MergeOptions::default().apply_whiteouts(true).ignored_prefixes(vec![b"sysroot/ostree/".to_vec()]);
         if newest == Version::V1 {
             options.method = Method::Bsdiff;
         }
@@ -363,7 +364,7 @@ fn make(
     file.as_file().rewind().map_err(Error::io("read a delta in", dir))?;
     let work = match tar_diff::verify(file.as_file(), old, new, &options.merge) {
         Err(error) if error.is_of_cost() && options.sees_through => {
-            let options = DiffOptions { sees_through: false, ..options.clone() };
+            let options = options.clone().sees_through(false);
             return make(old, new, to, &options, dir, &|_| ());
         }
         verified => verified?,

@@ -239,7 +239,8 @@ impl MeasuredLayer {
 
 /// Reads the layer in a file.
 async fn layer_of_file(path: &Path, options: &MakeOptions) -> Result<UnpackedLayer> {
-    let spool_options = SpoolOptions { temp_dir: options.temp_dir.clone(), max_size: options.max_layer_size };
+    let spool_options =
+        SpoolOptions::default().temp_dir(options.temp_dir.clone()).max_size(options.max_layer_size);
     let path = path.to_owned();
     blocking(move || {
         let spool = Spool::open(&path, &spool_options)?;

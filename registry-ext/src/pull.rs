@@ -195,7 +195,7 @@ impl<'p> Puller<'p> {
     }
 
     fn spool_options(&self) -> SpoolOptions {
-        SpoolOptions { temp_dir: self.temp_dir.clone(), max_size: self.max_layer_size }
+        SpoolOptions::default().temp_dir(self.temp_dir.clone()).max_size(self.max_layer_size)
     }
 
     /// Fetches the layers that are neither in the layout of the target nor `elsewhere`, and tags the image there.

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use derive_setters::Setters;
 use oci_distribution::Client as UploadClient;
 use oci_spec::distribution::Reference;
 use tokio::sync::{Mutex, OnceCell};
@@ -48,10 +49,12 @@ use access::{Access, Operation};
 use rate::Line;
 
 /// The options for reaching registries.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Setters)]
+#[non_exhaustive]
 pub struct RegistryOptions {
     /// True if to use http instead of https. `None` is http for loopback addresses if no
     /// certificates are given, https otherwise.
+    #[setters(into)]
     pub plain_http: Option<bool>,
     /// PEM certificates of CAs to trust on top of the system's. A file may hold several.
     pub ca_certificates: Vec<Vec<u8>>,

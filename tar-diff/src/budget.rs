@@ -41,7 +41,7 @@ const MIN_MEMORY: u64 = 16 << 20;
 /// The options with what is left of the memory beside the entries of the layers and their names.
 pub(crate) fn beside(options: &DiffOptions, listing: u64) -> DiffOptions {
     let least = MIN_MEMORY.min(options.memory);
-    DiffOptions { memory: options.memory.saturating_sub(listing).max(least), ..options.clone() }
+    options.clone().memory(options.memory.saturating_sub(listing).max(least))
 }
 
 /// Bytes of a source that are indexed in full for a target, for each byte of the target: of a source that
@@ -133,7 +133,7 @@ fn full_stride(source: u64, total: u64, options: &DiffOptions) -> usize {
 
 /// Returns the effects of the budget, for pairs of a source and a target, both sizes in bytes.
 pub(crate) fn reduced(pairs: impl Iterator<Item = (u64, u64)>, options: &DiffOptions) -> Reduced {
-    let unlimited = DiffOptions { memory: u64::MAX, ..options.clone() };
+    let unlimited = options.clone().memory(u64::MAX);
     let mut reduced = Reduced::default();
     for (source, target) in pairs {
         // What is over the size that the options allow is matched in chunks whatever the memory.
@@ -161,7 +161,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn options(preset: Preset, memory: u64) -> DiffOptions {
-        DiffOptions { memory, jobs: NonZeroUsize::new(8).unwrap(), ..DiffOptions::preset(preset) }
+        DiffOptions::preset(preset).memory(memory).jobs(NonZeroUsize::new(8).unwrap())
     }
 
     #[test]

@@ -35,16 +35,10 @@ impl DiffArgs {
     pub fn options(&self, memory: Option<u64>) -> DiffOptions {
         let preset = DiffOptions::preset(self.preset);
         let mebibytes = |count: u64| count.saturating_mul(MIB);
-        DiffOptions {
-            max_bsdiff_size: if self.max_bsdiff_size == 0 {
-                u64::MAX
-            } else {
-                mebibytes(self.max_bsdiff_size)
-            },
-            level: self.level.unwrap_or(preset.level),
-            jobs: self.jobs.unwrap_or(preset.jobs),
-            memory: self.memory.map(mebibytes).or(memory).unwrap_or(preset.memory),
-            ..preset
-        }
+        let (level, jobs) = (self.level.unwrap_or(preset.level), self.jobs.unwrap_or(preset.jobs));
+        let memory = self.memory.map(mebibytes).or(memory).unwrap_or(preset.memory);
+        let max_bsdiff_size =
+            if self.max_bsdiff_size == 0 { u64::MAX } else { mebibytes(self.max_bsdiff_size) };
+        preset.max_bsdiff_size(max_bsdiff_size).level(level).jobs(jobs).memory(memory)
     }
 }

@@ -13,10 +13,12 @@
 mod pieces;
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::PathBuf;
 
 use delta_format::{Encoding, Op, OpReader, OpWriter, SourcePath, Version};
+use derive_setters::Setters;
 use layer::{MergeOptions, MergedTree, Spool, clean_path, entries};
 
 use crate::{Error, Result};
@@ -29,16 +31,17 @@ const BUFFER_SIZE: usize = 256 << 10;
 const CHUNK: u64 = BUFFER_SIZE as u64;
 
 /// The options for merging deltas.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Setters)]
 #[non_exhaustive]
 pub struct DeltaMergeOptions {
     /// The zstd level of the delta.
     pub level: i32,
     /// The threads that compress it.
-    pub jobs: usize,
+    pub jobs: NonZeroUsize,
     /// True if whiteouts of the middle layer hide files of its own, as those of an image's layer do.
     pub apply_whiteouts: bool,
     /// The directory for the literals of the middle layer.
+    #[setters(into)]
     pub temp_dir: PathBuf,
     /// Most bytes of the middle layer, and of the new one: a delta of some hundred bytes can stand for any number.
     pub max_size: u64,
@@ -50,7 +53,14 @@ impl Default for DeltaMergeOptions {
     /// Level 19, one thread, a layer of at most 64 GiB, and 1 GiB of memory.
     fn default() -> Self {
         let temp_dir = std::env::temp_dir();
-        Self { level: 19, jobs: 1, apply_whiteouts: false, temp_dir, max_size: 64 << 30, memory: 1 << 30 }
+        Self {
+            level: 19,
+            jobs: NonZeroUsize::MIN,
+            apply_whiteouts: false,
+            temp_dir,
+            max_size: 64 << 30,
+            memory: 1 << 30,
+        }
     }
 }
 
@@ -84,7 +94,7 @@ pub fn merge<W: Write>(
     let middle = Middle::read(first, options)?;
     let encoding = Encoding {
         level: options.level,
-        workers: u32::try_from(options.jobs).unwrap_or(u32::MAX),
+        workers: u32::try_from(options.jobs.get()).unwrap_or(u32::MAX),
         long_distance: true,
         ..Encoding::default()
     };
@@ -169,7 +179,7 @@ impl Middle {
         if !pieces.are_literals(end..pieces.size()) {
             return Err(headers_are_copied());
         }
-        let merge = MergeOptions { apply_whiteouts: options.apply_whiteouts, ..MergeOptions::default() };
+        let merge = MergeOptions::default().apply_whiteouts(options.apply_whiteouts);
         let tree = MergedTree::merge(&[entries], &merge);
         Ok(Self { spool, pieces, tree })
     }

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use derive_setters::Setters;
 use layer::MergeOptions;
 
 /// The method by which deltas of similar files are made.
@@ -19,7 +20,8 @@ pub enum Method {
 }
 
 /// Options of [`diff`](crate::diff()).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Setters)]
+#[non_exhaustive]
 pub struct DiffOptions {
     /// The old files that may be sources, and their names. The default is all that an applier
     /// can read, without whiteouts, as the Go tool has it.
@@ -30,6 +32,7 @@ pub struct DiffOptions {
     /// helps any file, and this project alone reads it. The default is no.
     pub sees_through: bool,
     /// The directory for what compressed files hold. The default is the system's.
+    #[setters(into)]
     pub temp_dir: PathBuf,
     /// Largest source or target that bsdiff takes, in bytes: it is read whole, as
     /// its target is. The default is 192 MiB, as in the Go tool; `u64::MAX` is no limit.

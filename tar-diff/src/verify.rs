@@ -41,7 +41,7 @@ pub fn verify_watched(
     let mut comparison =
         Comparison { new, position: 0, differs_at: None, failed: None, buffer: Vec::new(), progress };
     let budget = Budget::of_layer(new.size());
-    let options = ApplyOptions { max_output: new.size(), budget: Some(&budget), ..Default::default() };
+    let options = ApplyOptions::default().max_output(new.size()).budget(&budget);
     let applied = tar_patch::rebuild(delta, &mut sources, options, &mut comparison);
     if let Some(error) = comparison.failed {
         return Err(Error::Layer(error));

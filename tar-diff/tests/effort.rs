@@ -55,12 +55,8 @@ fn targets_of_one_source_share_its_index_whatever_the_method_and_the_jobs() {
         (Method::Auto, u64::MAX),
         (Method::Zstd, u64::MAX),
     ] {
-        let options = |count| DiffOptions {
-            method,
-            max_bsdiff_size,
-            level: 3,
-            jobs: jobs(count),
-            ..DiffOptions::default()
+        let options = |count| {
+            DiffOptions::default().method(method).max_bsdiff_size(max_bsdiff_size).level(3).jobs(jobs(count))
         };
         let (one, stats) = delta(&old, &new, &options(1));
         assert_eq!(stats.similar.count, 12, "{method:?}");
@@ -74,7 +70,7 @@ fn targets_of_one_source_share_its_index_whatever_the_method_and_the_jobs() {
 fn small_targets_do_not_read_a_large_source_that_only_their_names_suggest() {
     let (old, new) = parts_of_one_source(50, 4000);
     for sees_through in [false, true] {
-        let options = DiffOptions { sees_through, level: 3, ..DiffOptions::default() };
+        let options = DiffOptions::default().sees_through(sees_through).level(3);
         let (_, stats) = delta(&old, &new, &options);
         assert_eq!((stats.similar.count, stats.written.copy_size), (0, 0));
     }
@@ -105,7 +101,7 @@ fn all_the_effort_is_spent_on_the_first_part_of_a_long_delta_alone() {
     let old = layer([("a".to_owned(), b"nothing in common".to_vec())]);
     let new = layer([("b".to_owned(), text(9 << 20, 4))]);
     let full_effort = |level| {
-        let options = DiffOptions { level, ..DiffOptions::default() };
+        let options = DiffOptions::default().level(level);
         let (_, stats) = delta(&old, &new, &options);
         assert!(stats.written.stream_size > 9 << 20);
         stats.written.full_effort_size
@@ -119,7 +115,7 @@ fn a_small_budget_is_told_of() {
     let old: Vec<u8> = Rng::new(3).bytes(9 << 20);
     let new = [&old[..4 << 20], b"new", &old[4 << 20..]].concat();
     let (old, new) = (layer([("big".to_owned(), old)]), layer([("big".to_owned(), new)]));
-    let with = |memory| DiffOptions { memory: memory << 20, level: 3, ..DiffOptions::default() };
+    let with = |memory| DiffOptions::default().memory(memory << 20).level(3);
     let (_, stats) = delta(&old, &new, &with(1024));
     assert_eq!(stats.reduced, Reduced::default());
     let (_, stats) = delta(&old, &new, &with(16));
@@ -155,11 +151,11 @@ fn a_small_budget_is_told_of() {
 fn names_that_take_more_than_the_budget_are_told_of() {
     let names = |end: &'static str| (0..25_000).map(move |index| (format!("{index}{end}"), Vec::new()));
     let (old, new) = (layer(names("")), layer(names(".new")));
-    let options = DiffOptions { memory: 16 << 20, level: 3, ..DiffOptions::default() };
+    let options = DiffOptions::default().memory(16 << 20).level(3);
     let (_, stats) = delta(&old, &new, &options);
     let entries = stats.reduced.entries.unwrap();
     assert!(entries > options.memory && stats.reduced.wanted_memory > entries, "{:?}", stats.reduced);
-    let enough = DiffOptions { memory: stats.reduced.wanted_memory, ..options };
+    let enough = options.memory(stats.reduced.wanted_memory);
     assert_eq!(delta(&old, &new, &enough).1.reduced, Reduced::default());
 }
 

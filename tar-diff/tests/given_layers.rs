@@ -95,8 +95,8 @@ fn same_size(old: &[u8], new: &[u8]) -> u64 {
     let (old, new) = ([spool(old)], spool(new));
     let mut sizes = Vec::new();
     for (apply_whiteouts, sees_through) in [(false, false), (true, false), (false, true)] {
-        let merge = MergeOptions { apply_whiteouts, ..MergeOptions::default() };
-        let options = DiffOptions { merge, sees_through, ..DiffOptions::default() };
+        let merge = MergeOptions::default().apply_whiteouts(apply_whiteouts);
+        let options = DiffOptions::default().merge(merge).sees_through(sees_through);
         let (delta, stats) = diff(&old, &new, &options, Vec::new(), &|_| ()).unwrap();
         verify(delta.as_slice(), &old, &new, &options.merge).unwrap();
         sizes.push(stats.same.size);

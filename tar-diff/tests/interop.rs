@@ -58,8 +58,8 @@ fn check(scenario: &Scenario) {
     let old: Vec<Spool> = scenario.old.iter().map(spool).collect();
     let new = spool(&scenario.new);
     for method in [Method::Bsdiff, Method::Zstd, Method::Auto] {
-        let merge = MergeOptions { apply_whiteouts: scenario.apply_whiteouts, ..MergeOptions::default() };
-        let options = DiffOptions { merge, method, ..DiffOptions::default() };
+        let merge = MergeOptions::default().apply_whiteouts(scenario.apply_whiteouts);
+        let options = DiffOptions::default().merge(merge).method(method);
         let (delta, _) = diff(&old, &new, &options, Vec::new(), &|_| ()).unwrap();
         let mut sources = Tree { root: tree.path().to_owned(), current: None };
         let mut rebuilt = Vec::new();

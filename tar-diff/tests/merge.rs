@@ -23,12 +23,11 @@ fn delta(old: &[u8], new: &[u8], options: &DiffOptions) -> Vec<u8> {
 }
 
 fn options() -> DiffOptions {
-    DiffOptions { level: 3, jobs: NonZeroUsize::MIN, ..DiffOptions::default() }
+    DiffOptions::default().level(3).jobs(NonZeroUsize::MIN)
 }
 
 fn merged(first: &[u8], second: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut options = DeltaMergeOptions::default();
-    options.level = 3;
+    let options = DeltaMergeOptions::default().level(3);
     merge(first, second, &options, Vec::new()).map(|(merged, stats)| {
         assert_eq!(stats.copied + stats.added + stats.literal, stats.target_size);
         merged
@@ -105,7 +104,7 @@ fn what_cannot_be_merged_is_said() {
     let first = delta(&layer("a"), &layer("b"), &options());
     let of_another = delta(&layer("a"), &layer("c"), &options());
     assert!(reason(&first, &of_another).starts_with("second: it reads `a`"));
-    let zstd = DiffOptions { method: tar_diff::Method::Zstd, ..options() };
+    let zstd = options().method(tar_diff::Method::Zstd);
     let mut near = layer("a");
     near[600] = 1;
     let tardf2 = delta(&layer("a"), &near, &zstd);
@@ -125,8 +124,7 @@ fn what_cannot_be_merged_is_said() {
     assert!(reason(&first, &beyond).contains("behind the end of a file"));
     let huge = handmade(&|writer| writer.copy(&path, 0, 1 << 40).unwrap());
     assert!(reason(&huge, &first).contains("the middle layer has over"));
-    let mut small = DeltaMergeOptions::default();
-    small.memory = 100;
+    let small = DeltaMergeOptions::default().memory(100);
     let refused = merge(first.as_slice(), first.as_slice(), &small, Vec::new()).unwrap_err();
     assert!(refused.to_string().contains("of memory"), "{refused}");
     assert!(merged(b"no delta", &first).is_err());

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::thread;
 
 use delta_format::{Budget, Limits, OpReader, SourceFiles, Version};
+use derive_setters::Setters;
 use layer::{DiffId, DigestWriter};
 
 use crate::reencode::Reencoder;
@@ -12,18 +13,22 @@ use crate::views::Views;
 use crate::{Error, Result};
 
 /// The caller's knowledge of the layer before it is rebuilt.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Setters)]
+#[non_exhaustive]
 pub struct ApplyOptions<'b> {
     /// The DiffId that the layer must have. `None` accepts what comes: the caller compares.
+    #[setters(into)]
     pub expected: Option<DiffId>,
     /// Most bytes of output. A delta of a few kilobytes can announce any size, so set it wherever
     /// the size of the layer is known.
     pub max_output: u64,
     /// The bytes that the layer has, where they are known exactly. A delta that makes more ends where it
     /// does, and one that makes fewer is told as such.
+    #[setters(into)]
     pub size: Option<u64>,
     /// The work that may be done, for several tries together or with a deadline. `None` is a budget of
     /// [`Budget::of_layer`] for as many bytes of output as are accepted.
+    #[setters(into)]
     pub budget: Option<&'b Budget>,
     /// Threads that encode compressed streams (tardf3). The default is all cores.
     pub jobs: NonZeroUsize,

@@ -66,7 +66,7 @@ impl LayerSource {
         let mut trees: Vec<MergedTree> = Vec::new();
         for &apply_whiteouts in ways {
             if trees.first().is_none_or(MergedTree::depends_on_whiteouts) {
-                let options = MergeOptions { apply_whiteouts, ..MergeOptions::default() };
+                let options = MergeOptions::default().apply_whiteouts(apply_whiteouts);
                 trees.push(MergedTree::merge(&layers, &options));
             }
         }

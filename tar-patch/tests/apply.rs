@@ -24,8 +24,7 @@ const GOLDEN: [(&str, &[&str]); 5] = [
 
 fn assert_makes(delta: &[u8], sources: &mut impl SourceFiles, target: &[u8], what: &str) {
     let expected = DiffId(Digest::of(target));
-    let options =
-        ApplyOptions { expected: Some(expected), max_output: target.len() as u64, ..Default::default() };
+    let options = ApplyOptions::default().expected(expected).max_output(target.len() as u64);
     let mut output = Vec::new();
     let applied = apply(delta, sources, options, &mut output).expect(what);
     assert_eq!(applied, Applied { diff_id: expected, size: target.len() as u64 }, "{what}");
@@ -133,7 +132,7 @@ fn another_result_than_expected_is_an_error() {
     let (delta, target) = small_delta();
     let actual = DiffId(Digest::of(&target));
     let expected = DiffId(Digest::of(b"another layer"));
-    let options = ApplyOptions { expected: Some(expected), ..ApplyOptions::default() };
+    let options = ApplyOptions::default().expected(expected);
     let mut sources = DirSource::open(tree.path()).unwrap();
     let error = apply(delta.as_slice(), &mut sources, options, &mut Vec::new()).unwrap_err();
     assert_eq!(error.fault(), Fault::Mismatch);

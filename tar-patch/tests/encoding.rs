@@ -30,7 +30,7 @@ fn delta(stretches: usize, inner: usize, recipe: &[u8], content: &[u8], times: u
 fn run(delta: &[u8], budget: &Budget, jobs: usize) -> Result<u64> {
     let source = tempfile::tempdir().unwrap();
     let jobs = NonZeroUsize::new(jobs).unwrap();
-    let options = ApplyOptions { max_output: 10_000_000, budget: Some(budget), jobs, ..Default::default() };
+    let options = ApplyOptions::default().max_output(10_000_000).budget(budget).jobs(jobs);
     apply(delta, &mut DirSource::open(source.path()).unwrap(), options, &mut std::io::sink())
         .map(|applied| applied.size)
 }

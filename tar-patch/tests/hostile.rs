@@ -24,7 +24,7 @@ fn failure(delta: &[u8], max_output: u64) -> (Error, Vec<u8>) {
     let tree = small_tree();
     let mut sources = DirSource::open(tree.path()).expect("a source tree");
     let mut output = Vec::new();
-    let options = ApplyOptions { expected: None, max_output, ..Default::default() };
+    let options = ApplyOptions::default().max_output(max_output);
     let error = apply(delta, &mut sources, options, &mut output).expect_err("a bad delta");
     (error, output)
 }
@@ -150,11 +150,8 @@ fn a_delta_that_is_cut_anywhere_is_an_error() {
 fn changed_bits_never_give_another_layer() {
     let tree = small_tree();
     let (delta, target) = small_delta();
-    let options = ApplyOptions {
-        expected: Some(DiffId(Digest::of(&target))),
-        max_output: target.len() as u64,
-        ..Default::default()
-    };
+    let options =
+        ApplyOptions::default().expected(DiffId(Digest::of(&target))).max_output(target.len() as u64);
     for bit in 0..8 * delta.len() {
         let mut changed = delta.clone();
         changed[bit / 8] ^= 1 << (bit % 8);
@@ -184,7 +181,7 @@ fn random_ops_stay_within_the_limits() {
         let delta = raw_delta(rng.pick(&[MAGIC_V1, MAGIC_V2]), &ops);
         let mut sources = DirSource::open(tree.path()).unwrap();
         let mut output = Vec::new();
-        let options = ApplyOptions { expected: None, max_output: 500, ..Default::default() };
+        let options = ApplyOptions::default().max_output(500);
         let _ = apply(delta.as_slice(), &mut sources, options, &mut output);
         assert!(output.len() <= 500);
         let _ = Summary::read(delta.as_slice());

@@ -89,7 +89,7 @@ fn a_file_that_changes_all_the_time_gives_the_layer_or_an_error() {
     let delta = copies();
     let run = |expected| {
         let mut sources = DirSource::open(tree.path()).unwrap();
-        let options = ApplyOptions { expected, max_output: 2 * SIZE as u64, ..Default::default() };
+        let options = ApplyOptions::default().expected(expected).max_output(2 * SIZE as u64);
         let mut output = Vec::new();
         apply(delta.as_slice(), &mut sources, options, &mut output).map(|_| output)
     };

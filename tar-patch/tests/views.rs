@@ -48,7 +48,7 @@ fn tree(content: &[u8]) -> TempDir {
 fn run(delta: &[u8], tree: &Path, jobs: usize, max_output: u64) -> Result<Vec<u8>> {
     let mut output = Vec::new();
     let jobs = NonZeroUsize::new(jobs).unwrap();
-    let options = ApplyOptions { max_output, jobs, ..Default::default() };
+    let options = ApplyOptions::default().max_output(max_output).jobs(jobs);
     apply(delta, &mut DirSource::open(tree).unwrap(), options, &mut output)?;
     Ok(output)
 }
@@ -302,7 +302,7 @@ fn one_budget_serves_several_tries_and_a_deadline_ends_one() {
         writer.literal(&content).unwrap();
     });
     let run = |budget: &Budget| {
-        let options = ApplyOptions { budget: Some(budget), ..Default::default() };
+        let options = ApplyOptions::default().budget(budget);
         let source = tree(b"");
         apply(delta.as_slice(), &mut DirSource::open(source.path()).unwrap(), options, &mut Vec::new())
     };
@@ -321,7 +321,7 @@ fn one_budget_serves_several_tries_and_a_deadline_ends_one() {
 fn a_delta_that_ends_short_of_a_known_size_says_so() {
     let delta = delta(|writer| writer.literal(b"12345").unwrap());
     let run = |size| {
-        let options = ApplyOptions { size: Some(size), ..Default::default() };
+        let options = ApplyOptions::default().size(size);
         let source = tree(b"");
         apply(delta.as_slice(), &mut DirSource::open(source.path()).unwrap(), options, &mut Vec::new())
     };

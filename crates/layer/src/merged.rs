@@ -21,11 +21,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use derive_setters::Setters;
+
 use crate::Entry;
 use tree::Tree;
 
 /// The way in which layers are merged, and the names of files that may be used.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Setters)]
+#[non_exhaustive]
 pub struct MergeOptions {
     /// True if whiteouts of a layer hide what lower layers have (OCI image specification, "layer",
     /// Whiteouts). Without it, layers are extracted over each other as plain tars.

@@ -8,6 +8,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use derive_setters::Setters;
+
 pub use read::SpoolReader;
 
 use crate::{Compression, Error, FileKind, Result, open_regular};
@@ -26,9 +28,11 @@ pub struct Spool {
 }
 
 /// The place and the amount that a [`Spool`] may write.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Setters)]
+#[non_exhaustive]
 pub struct SpoolOptions {
     /// The directory of the temporary file.
+    #[setters(into)]
     pub temp_dir: PathBuf,
     /// Most uncompressed bytes that are accepted.
     pub max_size: u64,

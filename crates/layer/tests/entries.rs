@@ -165,7 +165,7 @@ fn compressed_layers_are_spooled_and_hashed() {
     let read = spool(&compressed);
     assert_eq!((read.size(), read.blob_size()), (archive.len() as u64, compressed.len() as u64));
     assert_eq!(read.diff_id().unwrap().0, layer::Digest::of(&archive));
-    let bound = SpoolOptions { max_size: 10_000, ..SpoolOptions::default() };
+    let bound = SpoolOptions::default().max_size(10_000);
     let error = Spool::read("bomb".into(), compressed.as_slice(), &bound).unwrap_err();
     assert!(matches!(error, Error::TooLarge { max: 10_000, .. }), "{error}");
     let error = Spool::read("cut".into(), &compressed[..compressed.len() - 4], &SpoolOptions::default());

@@ -93,7 +93,7 @@ fn ops(scenario: &Scenario, method: Method, sees_through: bool) -> Vec<u8> {
     let spool = |bytes: &Vec<u8>| Spool::read("seed".into(), bytes.as_slice(), &SpoolOptions::default());
     let old: Result<Vec<_>, _> = scenario.old.iter().map(spool).collect();
     let new = spool(&scenario.new).expect("a layer");
-    let options = DiffOptions { method, sees_through, ..DiffOptions::default() };
+    let options = DiffOptions::default().method(method).sees_through(sees_through);
     let made = diff(&old.expect("layers"), &new, &options, Vec::new(), &|_| ());
     let (delta, _) = made.expect("whole layers");
     let mut ops = Vec::new();

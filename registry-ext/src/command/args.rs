@@ -167,11 +167,8 @@ pub(crate) struct MakeArgs {
 impl MakeArgs {
     /// The options of the diffs, whose temporary files lie in `temp_dir`.
     pub(crate) fn options(&self, temp_dir: &Path) -> DiffOptions {
-        let mut options = self.effort.options(cli::resources::memory_budget());
-        options.method = self.binary_diff;
-        options.sees_through = self.readers.registry_ext();
-        options.temp_dir = temp_dir.to_owned();
-        options
+        let options = self.effort.options(cli::resources::memory_budget());
+        options.method(self.binary_diff).sees_through(self.readers.registry_ext()).temp_dir(temp_dir)
     }
 }
 

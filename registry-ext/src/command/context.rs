@@ -50,13 +50,11 @@ impl Context {
         };
         let progress = Progress::new(args.quiet || args.json);
         Ok(Self {
-            registry: RegistryOptions {
-                plain_http: args.plain_http,
-                ca_certificates: args.ca_file.iter().map(read).collect::<Result<_>>()?,
-                credentials: Credentials { explicit, files },
-                foreign_urls: args.foreign_urls,
-                ..RegistryOptions::default()
-            },
+            registry: RegistryOptions::default()
+                .plain_http(args.plain_http)
+                .ca_certificates(args.ca_file.iter().map(read).collect::<Result<_>>()?)
+                .credentials(Credentials { explicit, files })
+                .foreign_urls(args.foreign_urls),
             temp_dir: args.temp_dir(),
             concurrency: args.concurrency.get(),
             json: args.json,
@@ -101,12 +99,7 @@ impl Context {
     }
 
     pub(crate) fn make_options(&self, diff: DiffOptions) -> MakeOptions {
-        MakeOptions {
-            diff,
-            temp_dir: self.temp_dir.clone(),
-            concurrency: self.concurrency,
-            ..MakeOptions::default()
-        }
+        MakeOptions::default().diff(diff).temp_dir(self.temp_dir.clone()).concurrency(self.concurrency)
     }
 }
 

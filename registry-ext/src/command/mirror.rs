@@ -41,17 +41,17 @@ async fn serve(context: &Context, args: &MirrorArgs) -> Result<()> {
     }
     log(context)?;
     raise_file_limit();
-    let mut options = MirrorOptions::new(args.cache.clone().map_or_else(default_cache, Ok)?);
-    options.registry = context.registry.clone();
     // Its other name, which references do not keep.
     let known = |host: &RegistryHost| host.to_string().replace("index.docker.io", "docker.io");
-    options.upstreams = args.upstream.iter().map(known).collect();
-    options.sources.clone_from(&args.source);
-    options.cache_size = args.cache_size << 20;
-    options.line = args.line.rate();
-    options.prefer = args.line.prefer();
-    options.rewrite = args.rewrite;
-    options.prefetch = prefetch::options(&args.prefetch)?;
+    let mut options = MirrorOptions::new(args.cache.clone().map_or_else(default_cache, Ok)?)
+        .registry(context.registry.clone())
+        .upstreams(args.upstream.iter().map(known).collect())
+        .sources(args.source.clone())
+        .cache_size(args.cache_size << 20)
+        .line(args.line.rate())
+        .prefer(args.line.prefer())
+        .rewrite(args.rewrite)
+        .prefetch(prefetch::options(&args.prefetch)?);
     let is_out_of_reach =
         |registry: &str| !options.upstreams.is_empty() && !options.upstreams.iter().any(|of| of == registry);
     if let Some(tag) = options.prefetch.tags.iter().find(|tag| is_out_of_reach(tag.registry())) {

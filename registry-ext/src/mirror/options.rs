@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use derive_setters::Setters;
+
 use super::prefetch::PrefetchOptions;
 use crate::cost::Prefer;
 use crate::registry::RegistryOptions;
@@ -12,7 +14,7 @@ use crate::store::StoreRef;
 const CACHE_SIZE: u64 = 10 << 30;
 
 /// The options of a mirror.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Setters)]
 #[non_exhaustive]
 pub struct MirrorOptions {
     /// The way to the registries, and the credentials for them. Whoever may connect to the mirror may read what they
@@ -24,6 +26,7 @@ pub struct MirrorOptions {
     /// The stores with old images, besides the cache.
     pub sources: Vec<StoreRef>,
     /// The directory of the cache. One mirror alone can use it.
+    #[setters(into)]
     pub cache_dir: PathBuf,
     /// Most bytes of the blobs in the cache.
     pub cache_size: u64,
@@ -34,6 +37,7 @@ pub struct MirrorOptions {
     /// The rate at which registries send, in bytes a second. It is measured if it is not given; that of a registry on
     /// this machine, which says nothing about a network, is taken for unknown. Over an unknown line every delta is
     /// used.
+    #[setters(into)]
     pub line: Option<u64>,
     /// The time for which a client waits for bytes of a blob that is being made, before it gets some from the
     /// registry. containerd gives up after minutes without any.
@@ -51,6 +55,7 @@ pub struct MirrorOptions {
     /// The clients that may read.
     pub readers: Readers,
     /// The certificate that the mirror shows; it speaks plain http without one.
+    #[setters(into)]
     pub tls: Option<TlsFiles>,
 }
 

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use derive_setters::Setters;
 use layer::{BlobDigest, Digest};
 use oci_spec::distribution::Reference;
 use tokio::time::timeout;
@@ -32,7 +33,7 @@ const WINDOW_PAUSE: Duration = Duration::from_secs(20);
 const CACHE_PAUSE: Duration = Duration::from_secs(5);
 
 /// The images that are fetched before anybody asks, and when and how fast.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Setters)]
 #[non_exhaustive]
 pub struct PrefetchOptions {
     /// The tags that are followed.
@@ -40,6 +41,7 @@ pub struct PrefetchOptions {
     /// The time after which the tags are looked at again.
     pub every: Duration,
     /// Most bytes a second of blobs and deltas that nobody waits for.
+    #[setters(into)]
     pub rate: Option<u64>,
     /// The times of the day at which something may be begun; always if there are none.
     pub windows: Vec<Window>,

@@ -110,7 +110,7 @@ pub(super) async fn rebuild_tar(
     let parent = shared.scratch_dir().await?;
     let scratch = blocking(move || ScratchDir::new_in(&parent)).await?;
     let dir = scratch.path().to_owned();
-    let spool = SpoolOptions { temp_dir: dir.clone(), max_size: shared.max_layer_size };
+    let spool = SpoolOptions::default().temp_dir(dir.clone()).max_size(shared.max_layer_size);
     let rebuilder = Rebuilder { repository: &upstream.repository, dir, spool, watch: &shared.watch };
     let rebuilt = rebuilder.rebuild(&plan.layer, plan.deltas.clone(), budget, spent).await;
     let rebuilt = rebuilt.ok_or_else(|| Error::malformed("deltas", spent.failures.join("; ")))?;

@@ -44,12 +44,8 @@ pub(crate) async fn apply<W: Write + Send + 'static>(
         let delta = open_regular(&delta).map_err(Error::io("open", &delta))?;
         let mut output = output()?;
         let work = budget.work();
-        let options = tar_patch::ApplyOptions {
-            expected: Some(expected),
-            max_output: budget.max_output,
-            budget: Some(&work),
-            ..Default::default()
-        };
+        let options =
+            tar_patch::ApplyOptions::default().expected(expected).max_output(budget.max_output).budget(&work);
         let applied = tar_patch::apply(delta, &mut files, options, &mut output)?;
         Ok((output, applied.size))
     })

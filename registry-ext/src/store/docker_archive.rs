@@ -43,7 +43,7 @@ impl OciLayout {
     /// [`Error::Layer`] if it is no tar, [`Error::Reference`] if it is another one, [`Error::Malformed`] if it is
     /// broken, [`Error::TooLarge`], [`Error::Io`].
     pub fn unpack_docker(archive: &Path, temp_dir: &Path) -> Result<Self> {
-        let options = SpoolOptions { temp_dir: temp_dir.to_owned(), max_size: MAX_LAYER_SIZE };
+        let options = SpoolOptions::default().temp_dir(temp_dir.to_owned()).max_size(MAX_LAYER_SIZE);
         let spool = Spool::open(archive, &options)?;
         let dir = ScratchDir::new_in(temp_dir)?;
         let name = format!("docker-archive:{}", archive.display());

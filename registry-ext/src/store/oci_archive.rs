@@ -20,7 +20,7 @@ impl OciLayout {
     /// # Errors
     /// [`Error::Layer`] if it is no tar, [`Error::NotFound`] if it holds no layout, [`Error::Io`].
     pub fn unpack(archive: &Path, temp_dir: &Path) -> Result<Self> {
-        let options = SpoolOptions { temp_dir: temp_dir.to_owned(), ..SpoolOptions::default() };
+        let options = SpoolOptions::default().temp_dir(temp_dir.to_owned());
         let spool = Spool::open(archive, &options)?;
         let dir = ScratchDir::new_in(temp_dir)?;
         let blobs = dir.path().join("blobs/sha256");

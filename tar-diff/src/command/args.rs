@@ -148,15 +148,12 @@ impl Args {
     pub(crate) fn diff_options(&self) -> DiffOptions {
         let prefixes =
             |prefixes: &[String]| prefixes.iter().map(|prefix| prefix.clone().into_bytes()).collect();
-        let mut options = self.effort.options(cli::resources::memory_budget());
-        options.merge = MergeOptions {
-            apply_whiteouts: self.apply_whiteouts,
-            source_prefixes: prefixes(&self.source_prefix),
-            ignored_prefixes: prefixes(&self.ignore_source_prefix),
-        };
-        options.method = self.binary_diff;
-        options.sees_through = self.format == Some(Format::Tardf3);
-        options.temp_dir = self.temp_dir();
-        options
+        let merge = MergeOptions::default()
+            .apply_whiteouts(self.apply_whiteouts)
+            .source_prefixes(prefixes(&self.source_prefix))
+            .ignored_prefixes(prefixes(&self.ignore_source_prefix));
+        let options = self.effort.options(cli::resources::memory_budget());
+        let sees_through = self.format == Some(Format::Tardf3);
+        options.merge(merge).method(self.binary_diff).sees_through(sees_through).temp_dir(self.temp_dir())
     }
 }

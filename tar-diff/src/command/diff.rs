@@ -26,7 +26,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         check::output(out, old.iter().chain([new]), ORDER)?;
     }
     let diff_id_file = diff_id_file(args, out)?;
-    let spool_options = SpoolOptions { temp_dir: args.temp_dir(), ..SpoolOptions::default() };
+    let spool_options = SpoolOptions::default().temp_dir(args.temp_dir());
     let temp_dir = &spool_options.temp_dir;
     let progress = Progress::new(args.quiet || args.json);
     // Opened first: a wrong path should not cost a diff.
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
                 if !args.quiet {
                     cli::warn("tar-diff", TOO_COSTLY);
                 }
-                let options = DiffOptions { sees_through: false, ..options.clone() };
+                let options = options.clone().sees_through(false);
                 delta.set_len(0)?;
                 delta.rewind()?;
                 stats = make(&options, &|_| ())?;

@@ -29,7 +29,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
         let text = format!("the page would replace `{}`: choose another name for --html", input.display());
         return Err(Misuse(text).into());
     }
-    let options = SpoolOptions { temp_dir: args.temp_dir(), ..SpoolOptions::default() };
+    let options = SpoolOptions::default().temp_dir(args.temp_dir());
     let delta = open_delta(&args.delta, &options.temp_dir)?;
     let mut page = args.html.as_deref().map(Output::create).transpose()?;
     let new = Spool::open(&args.new, &options)?;

@@ -81,11 +81,15 @@ pub(super) fn run(args: &MergeArgs) -> Result<()> {
         check::output(&args.out, [].iter(), ORDER)?;
     }
     let made = args.effort.options(cli::resources::memory_budget());
-    let mut options = DeltaMergeOptions::default();
-    (options.level, options.jobs, options.memory) = (made.level, made.jobs.get(), made.memory);
-    options.apply_whiteouts = args.apply_whiteouts;
-    options.temp_dir = args.temp_dir();
-    options.max_size = args.max_size.unwrap_or(options.max_size);
+    let options = DeltaMergeOptions::default();
+    let max_size = args.max_size.unwrap_or(options.max_size);
+    let options = options
+        .level(made.level)
+        .jobs(made.jobs)
+        .memory(made.memory)
+        .apply_whiteouts(args.apply_whiteouts)
+        .temp_dir(args.temp_dir())
+        .max_size(max_size);
     let (first, second) = (open(&args.first)?, open(&args.second)?);
     let output = Output::create(&args.out)?;
     let to_stdout = output.is_stdout();

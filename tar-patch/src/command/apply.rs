@@ -34,11 +34,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let (of_output, of_delta) = if args.max_size.is_some() { (Some(&bar), None) } else { (None, Some(&bar)) };
     let applied = source.apply(
         Advancing { inner: delta, bar: of_delta },
-        ApplyOptions {
-            expected: expected.diff_id(),
-            max_output: args.max_size.unwrap_or(u64::MAX),
-            ..Default::default()
-        },
+        ApplyOptions::default().expected(expected.diff_id()).max_output(args.max_size.unwrap_or(u64::MAX)),
         &mut Advancing { inner: &mut output, bar: of_output },
     );
     bar.finish();
@@ -148,7 +144,7 @@ impl Source {
                         format!("{} is a directory: no other SOURCE may be given", directory.display());
                     return Err(Misuse(text).into());
                 }
-                let options = SpoolOptions { temp_dir: temp_dir.to_owned(), ..SpoolOptions::default() };
+                let options = SpoolOptions::default().temp_dir(temp_dir.to_owned());
                 Ok(Self::Layers(LayerSource::open(paths, &options)?))
             }
         }

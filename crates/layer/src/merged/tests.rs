@@ -63,7 +63,7 @@ fn whiteouts_hide_lower_layers_only_when_asked() {
     let lower = vec![file("a/x"), file("a/y"), file("b/x"), file("c")];
     let upper = vec![file("a/z"), file("a/.wh.x"), file("b/new"), file("b/.wh..wh..opq"), file(".wh.c")];
     let layers = [lower, upper];
-    let applied = MergeOptions { apply_whiteouts: true, ..MergeOptions::default() };
+    let applied = MergeOptions::default().apply_whiteouts(true);
     assert_eq!(names(&layers, &applied), ["a/y@0", "a/z@1", "b/new@1"]);
     let plain = names(&layers, &MergeOptions::default());
     for name in ["a/x@0", "b/x@0", "c@0"] {
@@ -75,9 +75,9 @@ fn whiteouts_hide_lower_layers_only_when_asked() {
 fn hard_links_are_more_names_of_one_file() {
     let layer = vec![file("objects/1"), link("usr/bin/x", "objects/1"), link("early", "late"), file("late")];
     assert_eq!(names(std::slice::from_ref(&layer), &MergeOptions::default()), ["objects/1@0", "late@0"]);
-    let ignored = MergeOptions { ignored_prefixes: vec![b"objects/".to_vec()], ..MergeOptions::default() };
+    let ignored = MergeOptions::default().ignored_prefixes(vec![b"objects/".to_vec()]);
     assert_eq!(names(std::slice::from_ref(&layer), &ignored), ["usr/bin/x@0", "late@0"]);
-    let only = MergeOptions { source_prefixes: vec![b"usr/".to_vec()], ..MergeOptions::default() };
+    let only = MergeOptions::default().source_prefixes(vec![b"usr/".to_vec()]);
     assert_eq!(names(std::slice::from_ref(&layer), &only), ["usr/bin/x@0"]);
     let tree = MergedTree::merge(&[layer], &MergeOptions::default());
     assert_eq!(tree.find(b"usr/bin/x").map(|file| &*file.path), Some(&b"objects/1"[..]));
@@ -101,7 +101,7 @@ fn an_entry_behind_a_symlink_hides_both_names() {
 
 /// Names of the merged layers, whiteouts applied.
 fn applied(layers: &[Vec<Entry>]) -> Vec<String> {
-    names(layers, &MergeOptions { apply_whiteouts: true, ..MergeOptions::default() })
+    names(layers, &MergeOptions::default().apply_whiteouts(true))
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn with_and_without_whiteouts_names_mean_the_same() {
             .map(|spool| crate::entries(&spool.unwrap()).unwrap())
             .collect();
         let merge = |apply_whiteouts| {
-            MergedTree::merge(&layers, &MergeOptions { apply_whiteouts, ..MergeOptions::default() })
+            MergedTree::merge(&layers, &MergeOptions::default().apply_whiteouts(apply_whiteouts))
         };
         let (plain, applied) = (merge(false), merge(true));
         for (name, file) in applied.names() {
@@ -357,7 +357,7 @@ fn what_tools_read_differently_is_used_under_no_name() {
     assert_eq!(used(&[&lower, std::slice::from_ref(&everything)]), [""; 0]);
     // If it is a whiteout, a link that it would hide may still be there.
     let hidden = [vec![symlink("s", "d")], vec![names("x", ".wh.s"), file("s/y"), file("z")]];
-    let whiteouts = MergeOptions { apply_whiteouts: true, ..MergeOptions::default() };
+    let whiteouts = MergeOptions::default().apply_whiteouts(true);
     assert_eq!(super::tests::names(&hidden, &whiteouts), [""; 0]);
     let nothing = entry("a", EntryKind::Nothing, 0o644, 0);
     assert_eq!(used(&[&lower, &[nothing]]), ["a@0", "b@0", "c@0", "d/x@0"]);
@@ -373,7 +373,7 @@ fn a_name_with_a_nul_is_none() {
 
 #[test]
 fn what_replaces_a_directory_depends_on_whiteouts_without_one() {
-    let whiteouts = MergeOptions { apply_whiteouts: true, ..MergeOptions::default() };
+    let whiteouts = MergeOptions::default().apply_whiteouts(true);
     // GNU tar leaves the directory with the link in it.
     let layers = [vec![symlink("d/s", "t"), file("e")], vec![file("d")], vec![directory("d"), file("d/s/y")]];
     assert_eq!(names(&layers, &MergeOptions::default()), ["e@0"]);
@@ -392,7 +392,7 @@ fn a_hard_link_to_what_may_be_a_directory_leaves_what_it_would_replace() {
     assert_eq!(names(&[layer], &MergeOptions::default()), ["d@0"]);
     let layer = vec![file("d/x"), file("c"), link("b", "c"), file("d"), link("e", "d"), link("b", "e")];
     assert_eq!(names(&[layer], &MergeOptions::default()), ["d@0"]);
-    let whiteouts = MergeOptions { apply_whiteouts: true, ..MergeOptions::default() };
+    let whiteouts = MergeOptions::default().apply_whiteouts(true);
     let layers = [vec![file("d/x"), file("c")], vec![file("d"), link("b", "d")]];
     assert!(MergedTree::merge(&layers, &whiteouts).find(b"b").is_some(), "a reader of images links the file");
 }

@@ -32,10 +32,9 @@ pub(super) fn options(args: &PrefetchArgs) -> Result<PrefetchOptions> {
             }
         }
     }
-    options.every = Duration::from_secs(args.prefetch_every * 60);
-    options.rate = args.rate.map(|mbit| mbit * 125_000);
-    options.windows.clone_from(&args.prefetch_window);
-    Ok(options)
+    let every = Duration::from_secs(args.prefetch_every * 60);
+    let rate = args.rate.map(|mbit| mbit * 125_000);
+    Ok(options.every(every).rate(rate).windows(args.prefetch_window.clone()))
 }
 
 #[cfg(test)]

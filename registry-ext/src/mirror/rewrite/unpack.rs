@@ -55,7 +55,7 @@ async fn run(shared: &Shared, upstream: &Upstream, tar: &Tar, sender: &Sender) -
     let file = blocking({
         let cache = Arc::clone(&cache);
         move || {
-            let spool = Spool::open_blob(&path, &SpoolOptions { temp_dir: dir, max_size: size })?;
+            let spool = Spool::open_blob(&path, &SpoolOptions::default().temp_dir(dir).max_size(size))?;
             check_diff_id(spool.diff_id()?, DiffId(digest))?;
             let mut file = cache.temporary()?;
             io::copy(&mut spool.reader(0..spool.size()), file.as_file_mut())

@@ -122,7 +122,7 @@ impl TreeRecord {
     ) -> Result<()> {
         let dir = state.join(name_of(tree)?);
         fs::create_dir(&dir).map_err(Error::io("create", &dir))?;
-        let options = MergeOptions { apply_whiteouts: true, ..MergeOptions::default() };
+        let options = MergeOptions::default().apply_whiteouts(true);
         let merged = MergedTree::merge(entries, &options);
         for (index, (spool, layer)) in layers.iter().zip(&image.layers).enumerate() {
             write_delta(&delta_path(&dir, layer.diff_id), (index, spool), &merged)?;
@@ -161,7 +161,7 @@ impl TreeRecord {
             opened => opened.map_err(Error::io("open", &path))?,
         };
         let max_output = max_output.min(known.size);
-        let options = ApplyOptions { expected: Some(diff_id), max_output, ..Default::default() };
+        let options = ApplyOptions::default().expected(diff_id).max_output(max_output);
         Ok(apply(delta, &mut tree, options, output)?.size)
     }
 }
