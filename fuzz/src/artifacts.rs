@@ -7,7 +7,8 @@ use registry_ext::fuzzing;
 use registry_ext::oci::{Manifest, digest_of, parse_index, parse_manifest};
 use registry_ext::reference::ImageRef;
 
-use crate::Input;
+// A test of registry-ext takes this file, too.
+use super::Input;
 
 /// Whatever a registry answers is read or refused; what is read of an artifact is written and read
 /// again as the same, and an index takes and gives back an entry.

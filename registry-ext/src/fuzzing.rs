@@ -20,3 +20,6 @@ pub fn leads_away(link: &str) -> bool {
     let page = Url::parse("https://registry.example:5000/v2/a/referrers/sha256:0").expect("a URL");
     next_page(&page, link).is_some_and(|next| next.origin() != page.origin())
 }
+
+#[cfg(test)]
+mod tests;

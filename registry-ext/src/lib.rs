@@ -36,6 +36,10 @@
 
 #![cfg_attr(not(feature = "mirror"), allow(dead_code, unused_imports, reason = "some is for a mirror alone"))]
 
+// A fuzz target that is a test here, too, has the name of the crate.
+#[cfg(test)]
+extern crate self as registry_ext;
+
 pub mod artifact;
 pub mod blob_recipe;
 mod cost;
@@ -43,7 +47,7 @@ pub mod credentials;
 pub mod delta;
 pub mod discover;
 mod error;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod image;

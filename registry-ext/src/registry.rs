@@ -37,7 +37,7 @@ use tokio::sync::{Mutex, OnceCell};
 pub use challenge::Challenges;
 pub use error::RegistryError;
 pub(crate) use exchange::too_late;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use pages::next_page;
 pub(crate) use request::MAX_MANIFEST_SIZE;
 pub(crate) use stream::BlobStream;

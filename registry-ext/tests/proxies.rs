@@ -241,7 +241,12 @@ fn a_proxy_that_stalls_anywhere_is_given_up() {
         let proxy = Proxy::start(nowhere, Conduct::Stall(answer));
         // The variables are those of a process.
         let mut child = Command::new(env::current_exe().unwrap());
-        child.args(["--exact", "proxies::asks_through_the_proxy_of_the_environment", "--ignored", "--nocapture"]);
+        child.args([
+            "--exact",
+            "proxies::asks_through_the_proxy_of_the_environment",
+            "--ignored",
+            "--nocapture",
+        ]);
         for name in VARIABLES {
             child.env_remove(name);
         }
