@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Which tools' blobs `publish --exact` finds recipes for: exact.sh LAYER.tar...
 #
-# Each layer is compressed by each tool: gzip, pigz, zstd, Go's compress/gzip of two versions, and as skopeo, podman and
-# buildah write it when they push. One line per blob: bytes, bytes of the recipe, its share, and the verdict; then the share of layers that
+# Each layer is compressed by each tool: gzip, pigz, zstd, Go's compress/gzip of two versions, and as skopeo (as gzip and as
+# zstd), podman and buildah write it when they push. One line per blob: bytes, bytes of the recipe, its share, and the verdict; then the share of layers that
 # are restored, by tool. Takes minutes for each 100 MB. There is no PASS to this one: it measures.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -91,9 +91,13 @@ compress() {
 for tar in "$@"; do
     layer=$(basename "$(dirname "$(realpath "$tar")")")-$(basename "$tar" .tar)
     image "$tar"
-    skopeo --insecure-policy copy -q --dest-compress "oci:$work/image:v1" "dir:$work/copied"
-    mv "$work/copied/$(jq -r '.layers[0].digest' "$work/copied/manifest.json" | cut -d: -f2)" "$work/blobs/skopeo"
-    rm -rf "$work/copied"
+    for format in gzip zstd; do
+        skopeo --insecure-policy copy -q --dest-compress --dest-compress-format "$format" \
+            "oci:$work/image:v1" "dir:$work/copied"
+        mv "$work/copied/$(jq -r '.layers[0].digest' "$work/copied/manifest.json" | cut -d: -f2)" \
+            "$work/blobs/skopeo, $format"
+        rm -rf "$work/copied"
+    done
     skopeo --insecure-policy copy -q "oci:$work/image:v1" \
         "containers-storage:[vfs@$work/storage-vfs+$work/run-vfs]localhost/layer:v1"
     podman_in vfs push -q --remove-signatures localhost/layer:v1 "oci:$work/pushed:v1"

@@ -175,24 +175,29 @@ fn the_manifest_is_the_one_that_skopeo_gets() {
     assert!(!tags.contains("sha256-"), "{tags}");
 }
 
-/// Layers that Go compressed, with the name of what did it.
-const OF_GO: [(&str, &[u8]); 2] = [
-    ("1.27, default", include_bytes!("../../fixtures/encoders/go-1.27.0-default.tar.gz")),
-    ("1.26, level 1", include_bytes!("../../fixtures/encoders/go-1.26.0-level-1.tar.gz")),
+/// Layers that others compressed, with the name of what did it. Those of gzip have 20 files, those of zstd 40.
+const OF_OTHERS: [(&str, &[u8]); 4] = [
+    ("Go 1.27, default", include_bytes!("../../fixtures/encoders/go-1.27.0-default.tar.gz")),
+    ("Go 1.26, level 1", include_bytes!("../../fixtures/encoders/go-1.26.0-level-1.tar.gz")),
+    ("skopeo 1.9", include_bytes!("../../fixtures/encoders/skopeo-1.9.3.tar.zst")),
+    ("klauspost/compress 1.19", include_bytes!("../../fixtures/encoders/klauspost-1.19.0.tar.zst")),
 ];
 
 #[test]
-fn layers_of_go_come_as_deltas_and_are_the_blobs_of_the_registry() {
+fn layers_of_others_come_as_deltas_and_are_the_blobs_of_the_registry() {
     let registry = DockerRegistry::start(Setup::default());
     let dir = TempDir::new().unwrap();
-    let (old, _) = Corpus { seed: 40, files: 20, mean_size: 3 << 10, ..Corpus::default() }.pair();
-    for (index, (name, blob)) in OF_GO.into_iter().enumerate() {
+    for (index, (name, blob)) in OF_OTHERS.into_iter().enumerate() {
         let layout = OciLayout::create(&dir.path().join(format!("images{index}"))).unwrap();
         let app = format!("{}/app{index}", registry.address());
-        write_image(&layout, "v1", &[(By::Program("gzip", &["-6n"]), old.clone())]);
-        let tar = filter("gzip", &["-dc"], blob);
-        let media_type = By::Program("gzip", &[]).media_type();
-        let image = write_blobs(&layout, "amd64", &[tar], vec![(media_type, blob.to_vec())]);
+        let (program, by, files) = match blob {
+            [0x1f, 0x8b, ..] => ("gzip", By::Program("gzip", &[]), 20),
+            _ => ("zstd", By::Zstd(0), 40),
+        };
+        let (old, _) = Corpus { seed: 40, files, mean_size: 3 << 10, ..Corpus::default() }.pair();
+        write_image(&layout, "v1", &[(By::Program("gzip", &["-6n"]), old)]);
+        let tar = filter(program, &["-dc"], blob);
+        let image = write_blobs(&layout, "amd64", &[tar], vec![(by.media_type(), blob.to_vec())]);
         layout.put_manifest(&image, Some("v2")).unwrap();
         for tag in ["v1", "v2"] {
             let from = format!("oci:{}:{tag}", layout.dir().display());

@@ -45,6 +45,7 @@ mod deflate;
 mod encode;
 mod error;
 mod find;
+mod klauspost;
 mod proof;
 mod recipe;
 mod wire;

@@ -4,7 +4,7 @@ use std::io::{Read, Seek};
 
 use crate::compare::{Compare, Files, Slices, Source};
 use crate::recipe::{Encoder, Recipe};
-use crate::{Budget, Codec, Refused, bzip2_stream, deflate, encode_charged, xz, zstd_frame};
+use crate::{Budget, Codec, Refused, bzip2_stream, deflate, encode_charged, klauspost, xz, zstd_frame};
 
 /// Finds how `encoded` is made of `plain`, and proves it: the stream was made and compared.
 ///
@@ -83,6 +83,9 @@ fn find(codec: Codec, source: &mut dyn Source, budget: &Budget) -> Result<Measur
     )
 }
 
+/// Bytes of any frame that may be carried before other encoders are tried.
+const FEW_CARRIED: u64 = 64;
+
 /// A search for what makes a stream.
 struct Search<'s> {
     source: &'s mut dyn Source,
@@ -104,11 +107,7 @@ impl Search<'_> {
                 drop(encoded);
                 plans.find(|encoder| self.makes(encoder)).ok_or(Refused::NoEncoder)?
             }
-            Codec::Zstd => {
-                let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
-                let matches = |plan| self.matched(&Encoder::Zstd(plan));
-                Encoder::Zstd(zstd_frame::find(&start, encoded_size, plain_size, matches)?)
-            }
+            Codec::Zstd => return self.zstd(&start),
             Codec::ZstdBlocks => {
                 Some(Encoder::ZstdBlocks).filter(|encoder| self.makes(encoder)).ok_or(Refused::NoEncoder)?
             }
@@ -117,6 +116,32 @@ impl Search<'_> {
                 Some(encoder).filter(|encoder| self.makes(encoder)).ok_or(Refused::NoEncoder)?
             }
         })
+    }
+
+    /// `start` is the first bytes of the frame. The encoder of klauspost/compress is tried first, since it is fast and has no
+    /// levels. Where it comes near, but not near enough, libzstd may make the frame without anything that is carried.
+    fn zstd(&mut self, start: &[u8]) -> Result<Encoder, Refused> {
+        let near = self.klauspost();
+        let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
+        if let Some((encoder, carried)) = &near
+            && *carried <= FEW_CARRIED + encoded_size / 1024
+        {
+            return Ok(encoder.clone());
+        }
+        let matches = |plan| self.matched(&Encoder::Zstd(plan));
+        let found = zstd_frame::find(start, encoded_size, plain_size, matches).map(Encoder::Zstd);
+        found.or_else(|refused| near.map(|(encoder, _)| encoder).ok_or(refused))
+    }
+
+    /// Returns the encoder of klauspost/compress if it makes the frame, and how many bytes of it are carried.
+    fn klauspost(&mut self) -> Option<(Encoder, u64)> {
+        if klauspost::Plan::memory() > self.budget.memory() {
+            self.lacked_memory = true;
+            return None;
+        }
+        let (plan, carried) = klauspost::find(self.source, self.budget).ok()?;
+        let encoder = Encoder::Klauspost(plan);
+        self.makes(&encoder).then_some((encoder, carried))
     }
 
     fn deflate(&mut self) -> Result<Encoder, Refused> {

@@ -1,7 +1,7 @@
 //! The recipe of a stream: the encoder that makes it, and its parameters.
 
 use crate::wire::Fields;
-use crate::{Codec, EncodingWork, Error, Result, bzip2_stream, deflate, xz, zstd_frame};
+use crate::{Codec, EncodingWork, Error, Result, bzip2_stream, deflate, klauspost, xz, zstd_frame};
 
 /// Largest recipe in bytes: what an applier must hold in memory.
 pub const MAX_RECIPE_SIZE: usize = 64 << 20;
@@ -20,6 +20,7 @@ pub(crate) enum Encoder {
     Deflate(deflate::Plan),
     Xz(xz::Plan),
     Zstd(zstd_frame::Plan),
+    Klauspost(klauspost::Plan),
     Bzip2(bzip2_stream::Plan),
     ZstdBlocks,
 }
@@ -34,6 +35,7 @@ mod id {
     pub(super) const GNU_GZIP: u8 = 5;
     pub(super) const PIECES: u8 = 6;
     pub(super) const ZSTD_BLOCKS: u8 = 7;
+    pub(super) const KLAUSPOST: u8 = 8;
 }
 
 impl Encoder {
@@ -51,6 +53,7 @@ impl Encoder {
             id::XZ => Ok(Self::Xz(xz::Plan::parse(&mut fields)?)),
             id::ZSTD => Ok(Self::Zstd(zstd_frame::Plan::parse(&mut fields)?)),
             id::BZIP2 => Ok(Self::Bzip2(bzip2_stream::Plan::parse(&mut fields)?)),
+            id::KLAUSPOST => Ok(Self::Klauspost(klauspost::Plan::parse(fields)?)),
             id::ZSTD_BLOCKS => fields.end().map(|()| Self::ZstdBlocks),
             id => Err(Error::UnknownEncoder { id }),
         }
@@ -62,6 +65,7 @@ impl Encoder {
             Self::Deflate(plan) => plan.write(&mut bytes),
             Self::Xz(plan) => plan.write(&mut bytes),
             Self::Zstd(plan) => plan.write(&mut bytes),
+            Self::Klauspost(plan) => plan.write(&mut bytes),
             Self::Bzip2(plan) => plan.write(&mut bytes),
             Self::ZstdBlocks => {}
         }
@@ -76,6 +80,7 @@ impl Encoder {
             Self::Deflate(deflate::Plan::Corrections(_)) => id::CORRECTIONS,
             Self::Xz(_) => id::XZ,
             Self::Zstd(_) => id::ZSTD,
+            Self::Klauspost(_) => id::KLAUSPOST,
             Self::Bzip2(_) => id::BZIP2,
             Self::ZstdBlocks => id::ZSTD_BLOCKS,
         }
@@ -105,7 +110,7 @@ impl Recipe {
         match self.encoder {
             Encoder::Deflate(_) => Codec::Deflate,
             Encoder::Xz(_) => Codec::Xz,
-            Encoder::Zstd(_) => Codec::Zstd,
+            Encoder::Zstd(_) | Encoder::Klauspost(_) => Codec::Zstd,
             Encoder::Bzip2(_) => Codec::Bzip2,
             Encoder::ZstdBlocks => Codec::ZstdBlocks,
         }
@@ -120,6 +125,7 @@ impl Recipe {
             id::PIECES => self.name_of_pieces(),
             id::XZ => "liblzma 5",
             id::ZSTD => "libzstd 1.5.7",
+            id::KLAUSPOST => "klauspost/compress 1.19 zstd",
             id::ZSTD_BLOCKS => "zstd blocks 1",
             _ => "bzip2 1.0",
         }
@@ -140,6 +146,7 @@ impl Recipe {
             Encoder::Deflate(_) => 48 << 20,
             Encoder::Xz(plan) => plan.memory(),
             Encoder::Zstd(plan) => plan.memory(),
+            Encoder::Klauspost(_) => klauspost::Plan::memory(),
             Encoder::Bzip2(plan) => plan.memory(),
             Encoder::ZstdBlocks => 16 << 20,
         }
@@ -158,6 +165,7 @@ impl Recipe {
             Encoder::Deflate(plan) => EncodingWork { setup: 32 << 10, byte: plan.encoding_byte_work() },
             Encoder::Xz(plan) => plan.encoding_work(),
             Encoder::Zstd(plan) => plan.encoding_work(plain_size),
+            Encoder::Klauspost(_) => klauspost::Plan::encoding_work(),
             Encoder::Bzip2(plan) => plan.encoding_work(),
             // Each block charges its tables itself.
             Encoder::ZstdBlocks => EncodingWork { setup: 1 << 20, byte: 8 },

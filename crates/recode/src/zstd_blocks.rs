@@ -10,11 +10,12 @@
 //! checksum, as it is
 //! ```
 
-mod bits;
+pub(crate) mod bits;
 mod block;
-mod fse;
-mod huffman;
-mod sequences;
+pub(crate) mod fse;
+pub(crate) mod huffman;
+pub(crate) mod outline;
+pub(crate) mod sequences;
 #[cfg(test)]
 mod tests;
 

@@ -52,6 +52,11 @@ for start in range(0, len(content), 3000):
     sys.stdout.buffer.write(encoder.compress(content[start:start + 3000]) + encoder.flush(zlib.Z_SYNC_FLUSH))
 sys.stdout.buffer.write(encoder.flush())
 "#;
+    // The first eight bytes are carried, as skopeo has it.
+    let recipe_of_klauspost = [&[8, 0, 0, 0, 8, 8, 0x40, 0, 0], &text[..8]].concat();
+    let mut of_klauspost = Vec::new();
+    let parsed = Recipe::parse(&recipe_of_klauspost).unwrap();
+    encode(&parsed, &mut &text[..], text.len() as u64, &mut of_klauspost).unwrap();
     let files = [
         of_rust(1),
         of_rust(0),
@@ -60,6 +65,7 @@ sys.stdout.buffer.write(encoder.flush())
         pipe("xz", &["-1c", "--block-size=16KiB", "-T2"], &text),
         zstd::encode_all(&*text, 3).unwrap(),
         pipe("bzip2", &["-c"], &text),
+        of_klauspost,
     ];
     let sample = |file: Vec<u8>| {
         let found = find(&file, 1 << 20).remove(0);
@@ -74,7 +80,7 @@ sys.stdout.buffer.write(encoder.flush())
 fn mutations() -> impl Strategy<Value = (usize, Vec<(prop::sample::Index, u8)>, Option<prop::sample::Index>)>
 {
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6);
-    (0..7_usize, changes, prop::option::weighted(0.2, any::<prop::sample::Index>()))
+    (0..8_usize, changes, prop::option::weighted(0.2, any::<prop::sample::Index>()))
 }
 
 fn mutate(bytes: &[u8], changes: &[(prop::sample::Index, u8)], cut: Option<prop::sample::Index>) -> Vec<u8> {
@@ -119,7 +125,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_no_recipe_or_one_that_ends(
-        id in 0..8_u8,
+        id in 0..9_u8,
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         plain in prop::collection::vec(any::<u8>(), 0..2000),
     ) {
@@ -226,7 +232,7 @@ fn plain_bytes_of_another_size_are_an_error() {
 
 #[test]
 fn recipes_for_other_encoders_are_told_apart() {
-    for id in [8, 9, 100, 255] {
+    for id in [9, 100, 255] {
         assert!(matches!(Recipe::parse(&[id, 1, 2]), Err(Error::UnknownEncoder { id: told }) if told == id));
     }
     assert!(matches!(Recipe::parse(&[7, 1, 2]), Err(Error::BadRecipe { .. })));

@@ -2,38 +2,48 @@
 
 /// Writes bits, the lowest first.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     bytes: Vec<u8>,
     held: u64,
+    /// Bits that are held, fewer than 32.
     count: u32,
 }
 
 impl Writer {
+    /// Begins behind some bytes.
+    pub(crate) const fn behind(bytes: Vec<u8>) -> Self {
+        Self { bytes, held: 0, count: 0 }
+    }
+
     /// Appends the low `count` bits of `value`, at most 32.
-    pub(super) fn put(&mut self, value: u32, count: u32) {
+    pub(crate) fn put(&mut self, value: u32, count: u32) {
         let value = u64::from(value) & ((1 << count) - 1);
         self.held |= value << self.count;
         self.count += count;
-        while self.count >= 8 {
-            self.bytes.push(self.held.to_le_bytes()[0]);
-            self.held >>= 8;
-            self.count -= 8;
+        if self.count >= 32 {
+            self.bytes.extend_from_slice(&self.held.to_le_bytes()[..4]);
+            self.held >>= 32;
+            self.count -= 32;
         }
     }
 
     /// Appends the bit that ends the stream. Gives its bytes.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.put(1, 1);
-        if self.count > 0 {
-            self.bytes.push(self.held.to_le_bytes()[0]);
-        }
+        self.pad()
+    }
+
+    /// Fills the last byte with zeros. Gives the bytes.
+    pub(crate) fn pad(mut self) -> Vec<u8> {
+        let size = self.count.div_ceil(8) as usize;
+        self.bytes.extend_from_slice(&self.held.to_le_bytes()[..size]);
         self.bytes
     }
 }
 
 /// Reads bits, those that were written last first.
 #[derive(Debug)]
-pub(super) struct Reader<'b> {
+pub(crate) struct Reader<'b> {
     bytes: &'b [u8],
     /// Bits that are left; below zero once more were read than there are.
     left: i64,
@@ -41,14 +51,14 @@ pub(super) struct Reader<'b> {
 
 impl<'b> Reader<'b> {
     /// `None` if the stream has no end.
-    pub(super) fn new(bytes: &'b [u8]) -> Option<Self> {
+    pub(crate) fn new(bytes: &'b [u8]) -> Option<Self> {
         let last = bytes.last().filter(|last| **last != 0)?;
         let left = i64::try_from(bytes.len()).ok()? * 8 - 1 - i64::from(last.leading_zeros());
         Some(Self { bytes, left })
     }
 
     /// The next `count` bits, at most 32, of which the missing ones are zero; they stay.
-    pub(super) fn peek(&self, count: u32) -> u32 {
+    pub(crate) fn peek(&self, count: u32) -> u32 {
         let end = self.left - i64::from(count);
         let mut window = [0; 8];
         let (from, shift) = if end >= 0 { (end / 8, end % 8) } else { (0, 0) };
@@ -66,18 +76,18 @@ impl<'b> Reader<'b> {
         if self.left <= 0 { 0 } else { value }
     }
 
-    pub(super) fn skip(&mut self, count: u32) {
+    pub(crate) fn skip(&mut self, count: u32) {
         self.left -= i64::from(count);
     }
 
-    pub(super) fn take(&mut self, count: u32) -> u32 {
+    pub(crate) fn take(&mut self, count: u32) -> u32 {
         let value = self.peek(count);
         self.skip(count);
         value
     }
 
     /// Bits that are left; below zero if too many were read.
-    pub(super) const fn left(&self) -> i64 {
+    pub(crate) const fn left(&self) -> i64 {
         self.left
     }
 }

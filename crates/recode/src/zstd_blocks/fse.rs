@@ -4,8 +4,8 @@ use super::bits::{Reader, Writer};
 
 /// The frequencies of symbols: -1 is less than one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Frequencies {
-    pub(super) log: u32,
+pub(crate) struct Frequencies {
+    pub(crate) log: u32,
     counts: Vec<i16>,
 }
 
@@ -27,7 +27,7 @@ struct Written {
 
 /// The tables of one kind of symbols.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Table {
+pub(crate) struct Table {
     log: u32,
     states: Vec<State>,
     written: Vec<Written>,
@@ -36,12 +36,50 @@ pub(super) struct Table {
 
 impl Frequencies {
     /// The frequencies that a table has which nothing describes.
-    pub(super) fn fixed(log: u32, counts: &[i16]) -> Self {
+    pub(crate) fn fixed(log: u32, counts: &[i16]) -> Self {
         Self { log, counts: counts.to_vec() }
     }
 
+    /// The frequency of each symbol up to the last that has one.
+    #[cfg(test)]
+    pub(crate) fn counts(&self) -> &[i16] {
+        &self.counts
+    }
+
+    /// Makes the description.
+    pub(crate) fn write(&self) -> Vec<u8> {
+        let mut bits = Writer::default();
+        bits.put(self.log - 5, 4);
+        let mut remaining = (1i32 << self.log) + 1;
+        let mut threshold = 1i32 << self.log;
+        let mut width = self.log + 1;
+        let mut counts = self.counts.iter().peekable();
+        while let Some(count) = counts.next().filter(|_| remaining > 1) {
+            let max = 2 * threshold - 1 - remaining;
+            remaining -= i32::from(count.unsigned_abs());
+            let value = i32::from(*count) + 1;
+            let value = if value >= threshold { value + max } else { value };
+            bits.put(value.unsigned_abs(), if value < max { width - 1 } else { width });
+            while remaining < threshold && threshold > 0 {
+                width -= 1;
+                threshold >>= 1;
+            }
+            if *count == 0 {
+                let mut zeros = 0;
+                while counts.next_if(|count| **count == 0).is_some() {
+                    zeros += 1;
+                }
+                for _ in 0..zeros / 3 {
+                    bits.put(3, 2);
+                }
+                bits.put(zeros % 3, 2);
+            }
+        }
+        bits.pad()
+    }
+
     /// Reads a description. Gives its size in bytes, too.
-    pub(super) fn read(bytes: &[u8], max_log: u32, symbols: usize) -> Option<(Self, usize)> {
+    pub(crate) fn read(bytes: &[u8], max_log: u32, symbols: usize) -> Option<(Self, usize)> {
         let mut at = 0usize;
         let peek = |at: usize| {
             let mut window = [0; 8];
@@ -107,7 +145,7 @@ impl Frequencies {
 
 impl Table {
     /// A table in which every symbol is the same.
-    pub(super) fn of_one(symbol: u8) -> Self {
+    pub(crate) fn of_one(symbol: u8) -> Self {
         let mut written = vec![Written::default(); usize::from(symbol) + 1];
         written[usize::from(symbol)] = Written { bits: 0, first: 0, is_there: true };
         Self { log: 0, states: vec![State { symbol, bits: 0, base: 0 }], written, next: vec![0] }
@@ -118,7 +156,7 @@ impl Table {
         clippy::cast_possible_wrap,
         reason = "tables have at most 512 states and 256 symbols"
     )]
-    pub(super) fn new(frequencies: &Frequencies) -> Self {
+    pub(crate) fn new(frequencies: &Frequencies) -> Self {
         let Frequencies { log, counts } = frequencies;
         let (log, size) = (*log, 1usize << *log);
         let mut spread = vec![0u8; size];
@@ -168,21 +206,39 @@ impl Table {
         Self { log, states, written, next }
     }
 
-    pub(super) fn start(&self, bits: &mut Reader<'_>) -> usize {
+    /// Returns about how many bits symbols take that come so often; `None` if one has no place in the table.
+    pub(crate) fn cost(&self, counts: &[u32]) -> Option<u32> {
+        const ONE: u32 = 1 << 8;
+        let mut cost = 0u32;
+        for (symbol, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let written = self.written.get(symbol).filter(|written| written.is_there)?;
+            let bits = (written.bits >> 16) + 1;
+            // How far the frequency is above the next power of two makes a part of a bit.
+            let part = (bits << 16).wrapping_sub(written.bits.wrapping_add(1 << self.log));
+            let of_one = (bits * ONE).wrapping_sub(part.wrapping_mul(ONE) >> self.log);
+            if of_one > (self.log + 1) * ONE {
+                return None;
+            }
+            cost = cost.wrapping_add(count.wrapping_mul(of_one));
+        }
+        Some(cost / ONE)
+    }
+
+    pub(crate) fn start(&self, bits: &mut Reader<'_>) -> usize {
         bits.take(self.log) as usize
     }
 
-    pub(super) fn symbol(&self, state: usize) -> u8 {
+    pub(crate) fn symbol(&self, state: usize) -> u8 {
         self.states[state].symbol
     }
 
-    pub(super) fn follow(&self, state: usize, bits: &mut Reader<'_>) -> usize {
+    pub(crate) fn follow(&self, state: usize, bits: &mut Reader<'_>) -> usize {
         let State { bits: count, base, .. } = self.states[state];
         usize::from(base) + bits.take(count.into()) as usize
     }
 
     /// The state to which the last symbol leads, which is written first.
-    pub(super) fn last(&self, symbol: u8) -> Option<u32> {
+    pub(crate) fn last(&self, symbol: u8) -> Option<u32> {
         let written = self.written.get(usize::from(symbol)).filter(|written| written.is_there)?;
         let count = written.bits.wrapping_add(1 << 15) >> 16;
         let value = (count << 16).wrapping_sub(written.bits);
@@ -190,7 +246,7 @@ impl Table {
     }
 
     /// Writes what leads to `state`. Gives the state before it, of `symbol`.
-    pub(super) fn write(&self, state: u32, symbol: u8, bits: &mut Writer) -> Option<u32> {
+    pub(crate) fn write(&self, state: u32, symbol: u8, bits: &mut Writer) -> Option<u32> {
         let written = self.written.get(usize::from(symbol)).filter(|written| written.is_there)?;
         let count = state.wrapping_add(written.bits) >> 16;
         bits.put(state, count.min(32));
@@ -206,7 +262,7 @@ impl Table {
     }
 
     /// Writes the state that the first symbol has.
-    pub(super) fn end(&self, state: u32, bits: &mut Writer) {
+    pub(crate) fn end(&self, state: u32, bits: &mut Writer) {
         bits.put(state, self.log);
     }
 }

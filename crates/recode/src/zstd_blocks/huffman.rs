@@ -12,7 +12,7 @@ const MAX_SYMBOLS: usize = 256;
 
 /// A code: the bits of each symbol, and which symbol any bits are.
 #[derive(Debug, Clone)]
-pub(super) struct Code {
+pub(crate) struct Code {
     log: u32,
     /// Code and number of bits of each symbol; none has zero bits.
     codes: Vec<(u16, u8)>,
@@ -22,8 +22,8 @@ pub(super) struct Code {
 
 impl Code {
     /// Reads a description. Gives its size in bytes, too.
-    #[expect(clippy::cast_possible_truncation, reason = "at most 11 bits, and 256 symbols")]
-    pub(super) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
+    #[expect(clippy::cast_possible_truncation, reason = "at most 11 bits")]
+    pub(crate) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
         let (head, rest) = bytes.split_first()?;
         let (mut weights, size) = if *head >= 128 {
             let count = usize::from(*head) - 127;
@@ -46,6 +46,13 @@ impl Code {
             return None;
         }
         weights.push(rest.ilog2() as u8 + 1);
+        Some((Self::of_weights(log, &weights)?, size))
+    }
+
+    /// The code of at most `log` bits in which a symbol of weight _n_ has _n_ - 1 fewer bits than the longest one. All
+    /// weights are there.
+    #[expect(clippy::cast_possible_truncation, reason = "at most 11 bits, and 256 symbols")]
+    pub(crate) fn of_weights(log: u32, weights: &[u8]) -> Option<Self> {
         let mut codes = vec![(0, 0); weights.len()];
         let mut symbols = vec![(0, 0); 1 << log];
         let mut next = 0usize;
@@ -57,11 +64,21 @@ impl Code {
                 next += places;
             }
         }
-        Some((Self { log, codes, symbols }, size))
+        Some(Self { log, codes, symbols })
+    }
+
+    /// Returns how many bytes so many literals of each kind take; `None` if one has no code.
+    pub(crate) fn size(&self, counts: &[u32]) -> Option<u32> {
+        let mut bits = 7;
+        for (symbol, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let (_, size) = self.codes.get(symbol).filter(|code| code.1 > 0)?;
+            bits += u32::from(*size) * count;
+        }
+        Some(bits / 8)
     }
 
     /// Appends the literals of one stream.
-    pub(super) fn decode(&self, stream: &[u8], count: usize, literals: &mut Vec<u8>) -> Option<()> {
+    pub(crate) fn decode(&self, stream: &[u8], count: usize, literals: &mut Vec<u8>) -> Option<()> {
         let mut bits = Reader::new(stream)?;
         for _ in 0..count {
             let (symbol, size) = self.symbols[bits.peek(self.log) as usize];
@@ -72,10 +89,23 @@ impl Code {
     }
 
     /// Makes one stream.
-    pub(super) fn encode(&self, literals: &[u8]) -> Option<Vec<u8>> {
-        let mut bits = Writer::default();
-        for literal in literals.iter().rev() {
-            let (code, size) = *self.codes.get(usize::from(*literal)).filter(|code| code.1 > 0)?;
+    pub(crate) fn encode(&self, literals: &[u8]) -> Option<Vec<u8>> {
+        self.encode_behind(Vec::with_capacity(literals.len()), literals)
+    }
+
+    /// Makes one stream behind some bytes.
+    pub(crate) fn encode_behind(&self, bytes: Vec<u8>, literals: &[u8]) -> Option<Vec<u8>> {
+        let mut bits = Writer::behind(bytes);
+        let code = |literal: u8| self.codes.get(usize::from(literal)).filter(|code| code.1 > 0);
+        let pairs = literals.rchunks_exact(2);
+        let rest = pairs.remainder();
+        // Two codes at once take at most 22 bits.
+        for pair in pairs {
+            let ((first, size), (second, more)) = (*code(pair[1])?, *code(pair[0])?);
+            bits.put(u32::from(first) | u32::from(second) << size, u32::from(size) + u32::from(more));
+        }
+        for literal in rest {
+            let (code, size) = *code(*literal)?;
             bits.put(code.into(), size.into());
         }
         Some(bits.finish())

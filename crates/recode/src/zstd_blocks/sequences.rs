@@ -5,13 +5,13 @@ use super::fse::{Frequencies, Table};
 
 /// A sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sequence {
+pub(crate) struct Sequence {
     /// Literals before the match.
-    pub(super) literals: u32,
+    pub(crate) literals: u32,
     /// Bytes of the match.
-    pub(super) size: u32,
+    pub(crate) size: u32,
     /// The distance and 3, or the number of a distance that was used before.
-    pub(super) offset: u32,
+    pub(crate) offset: u32,
 }
 
 /// Bits that follow a code of 16 and more, for literals, and of 32 and more, for matches.
@@ -32,9 +32,81 @@ const SIZES: [i16; 53] = [
     1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1,
 ];
 
+/// The kinds of symbols in the order of their tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Literals,
+    Offsets,
+    Sizes,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 3] = [Self::Literals, Self::Offsets, Self::Sizes];
+
+    /// The frequencies that a table has which nothing describes.
+    pub(crate) fn fixed(self) -> Frequencies {
+        match self {
+            Self::Literals => Frequencies::fixed(6, &LITERALS),
+            Self::Offsets => Frequencies::fixed(5, &OFFSETS),
+            Self::Sizes => Frequencies::fixed(6, &SIZES),
+        }
+    }
+}
+
+/// The place from which a block has a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Fixed,
+    One(u8),
+    Own(Frequencies),
+    Before,
+}
+
+impl Source {
+    /// Reads the modes and the descriptions of the three tables. Gives their size in bytes, too.
+    pub(crate) fn read(bytes: &[u8]) -> Option<([Self; 3], usize)> {
+        let (modes, _) = bytes.split_first()?;
+        if modes & 3 != 0 {
+            return None;
+        }
+        let mut at = 1;
+        let mut next = |mode, max_log, symbols| {
+            Some(match mode & 3 {
+                0 => Self::Fixed,
+                1 => {
+                    let symbol = *bytes.get(at).filter(|symbol| usize::from(**symbol) < symbols)?;
+                    at += 1;
+                    Self::One(symbol)
+                }
+                2 => {
+                    let (frequencies, size) = Frequencies::read(bytes.get(at..)?, max_log, symbols)?;
+                    at += size;
+                    Self::Own(frequencies)
+                }
+                _ => Self::Before,
+            })
+        };
+        let literals = next(modes >> 6, 9, LITERALS.len())?;
+        let offsets = next(modes >> 4, 8, usize::from(MAX_OFFSET_CODE) + 1)?;
+        let sizes = next(modes >> 2, 9, SIZES.len())?;
+        Some(([literals, offsets, sizes], at))
+    }
+
+    /// Sets a table; `None` if it ought to be there and is not.
+    fn put(&self, kind: Kind, table: &mut Option<Table>) -> Option<()> {
+        match self {
+            Self::Fixed => *table = Some(Table::new(&kind.fixed())),
+            Self::One(symbol) => *table = Some(Table::of_one(*symbol)),
+            Self::Own(frequencies) => *table = Some(Table::new(frequencies)),
+            Self::Before => table.as_ref().map(|_| ())?,
+        }
+        Some(())
+    }
+}
+
 /// The tables of one block; the next may have the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tables {
+pub(crate) struct Tables {
     literals: Option<Table>,
     offsets: Option<Table>,
     sizes: Option<Table>,
@@ -42,38 +114,21 @@ pub(super) struct Tables {
 
 impl Tables {
     /// Reads the modes and the descriptions of the tables. Gives their size in bytes.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<usize> {
-        let (modes, _) = bytes.split_first()?;
-        if modes & 3 != 0 {
-            return None;
-        }
-        let mut at = 1;
-        let kinds = [
-            (&mut self.literals, modes >> 6, 9, (6, &LITERALS[..]), LITERALS.len()),
-            (&mut self.offsets, modes >> 4 & 3, 8, (5, &OFFSETS[..]), usize::from(MAX_OFFSET_CODE) + 1),
-            (&mut self.sizes, modes >> 2 & 3, 9, (6, &SIZES[..]), SIZES.len()),
-        ];
-        for (table, mode, max_log, (log, counts), symbols) in kinds {
-            match mode {
-                0 => *table = Some(Table::new(&Frequencies::fixed(log, counts))),
-                1 => {
-                    let symbol = *bytes.get(at).filter(|symbol| usize::from(**symbol) < symbols)?;
-                    *table = Some(Table::of_one(symbol));
-                    at += 1;
-                }
-                2 => {
-                    let (frequencies, size) = Frequencies::read(bytes.get(at..)?, max_log, symbols)?;
-                    *table = Some(Table::new(&frequencies));
-                    at += size;
-                }
-                _ => table.as_ref().map(|_| ())?,
-            }
-        }
-        Some(at)
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Option<usize> {
+        let (sources, size) = Source::read(bytes)?;
+        self.take(&sources)?;
+        Some(size)
+    }
+
+    /// Sets the tables.
+    pub(crate) fn take(&mut self, [literals, offsets, sizes]: &[Source; 3]) -> Option<()> {
+        literals.put(Kind::Literals, &mut self.literals)?;
+        offsets.put(Kind::Offsets, &mut self.offsets)?;
+        sizes.put(Kind::Sizes, &mut self.sizes)
     }
 
     /// Reads all sequences.
-    pub(super) fn decode(&self, stream: &[u8], count: usize) -> Option<Vec<Sequence>> {
+    pub(crate) fn decode(&self, stream: &[u8], count: usize) -> Option<Vec<Sequence>> {
         let Self { literals, offsets, sizes } = self;
         let (literals, offsets, sizes) = (literals.as_ref()?, offsets.as_ref()?, sizes.as_ref()?);
         let mut bits = Reader::new(stream)?;
@@ -99,7 +154,7 @@ impl Tables {
     }
 
     /// Makes the stream of sequences; `None` if the tables lack a symbol of them.
-    pub(super) fn encode(&self, sequences: &[Sequence]) -> Option<Vec<u8>> {
+    pub(crate) fn encode(&self, sequences: &[Sequence]) -> Option<Vec<u8>> {
         let Self { literals, offsets, sizes } = self;
         let (literals, offsets, sizes) = (literals.as_ref()?, offsets.as_ref()?, sizes.as_ref()?);
         let mut bits = Writer::default();

@@ -1,0 +1,188 @@
+//! The literals of a block: as they are, one byte for all, or by a Huffman code.
+
+use super::block::{COMPRESSED, ONE};
+use super::code::code;
+use crate::zstd_blocks::huffman::Code;
+
+/// Literals from which there are four streams.
+const FOUR_STREAMS: usize = 1024;
+/// The part of the literals that the code has to save, as a base-2 logarithm.
+const SAVED_LOG: u32 = 4;
+
+/// The code that the blocks before leave.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Coder {
+    before: Option<Code>,
+    /// The code before may be taken again.
+    may_repeat: bool,
+}
+
+/// What literals become.
+enum Coded {
+    Plain,
+    One(u8),
+    /// The streams, behind the description of the code if it is a new one.
+    Streams {
+        bytes: Vec<u8>,
+        is_repeated: bool,
+    },
+}
+
+impl Coder {
+    /// A block was written otherwise than the encoder would have written it: with a code of its own, or the one before.
+    pub(super) fn learn(&mut self, own: Option<Code>) {
+        if own.is_some() {
+            self.before = own;
+        }
+        self.may_repeat = true;
+    }
+
+    /// A block was given up that had come out too large.
+    pub(super) const fn give_up(&mut self) {
+        self.may_repeat = false;
+    }
+
+    /// Appends the literals of a block with their header. Those of up to `most_plain` have no code.
+    pub(super) fn write(&mut self, literals: &[u8], most_plain: usize, output: &mut Vec<u8>) -> Option<()> {
+        let coded = if literals.len() > most_plain { self.coded(literals) } else { Coded::Plain };
+        let number = literals.len() as u64;
+        match coded {
+            Coded::Plain => {
+                plain_header(0, number, output);
+                output.extend_from_slice(literals);
+            }
+            Coded::One(byte) => {
+                plain_header(1, number, output);
+                output.push(byte);
+            }
+            Coded::Streams { bytes, is_repeated } => {
+                return self.put_streams(literals.len(), &bytes, is_repeated, output);
+            }
+        }
+        Some(())
+    }
+
+    /// Appends a block of literals alone without its header, if that makes it smaller. Returns its kind; `None` if it is
+    /// to be stored.
+    pub(super) fn write_alone(
+        &mut self,
+        literals: &[u8],
+        most_plain: usize,
+        output: &mut Vec<u8>,
+    ) -> Option<u8> {
+        if literals.len() <= most_plain {
+            return None;
+        }
+        match self.coded(literals) {
+            Coded::Plain => None,
+            Coded::One(byte) => {
+                output.push(byte);
+                Some(ONE)
+            }
+            Coded::Streams { bytes, is_repeated } => {
+                self.put_streams(literals.len(), &bytes, is_repeated, output)?;
+                // There are no sequences.
+                output.push(0);
+                Some(COMPRESSED)
+            }
+        }
+    }
+
+    /// Appends the streams of so many literals with their header.
+    fn put_streams(
+        &mut self,
+        literals: usize,
+        streams: &[u8],
+        is_repeated: bool,
+        output: &mut Vec<u8>,
+    ) -> Option<()> {
+        self.may_repeat = true;
+        let (number, size) = (literals as u64, streams.len() as u64);
+        let (format, width) = match number.max(size) {
+            ..0x400 => (u64::from(literals >= FOUR_STREAMS), 10),
+            0x400..0x4000 => (2, 14),
+            0x4000..0x4_0000 => (3, 18),
+            _ => return None,
+        };
+        let kind = if is_repeated { 3 } else { 2 };
+        let header = kind | format << 2 | number << 4 | size << (4 + width);
+        output.extend_from_slice(&header.to_le_bytes()[..(4 + 2 * width) / 8]);
+        output.extend_from_slice(streams);
+        Some(())
+    }
+
+    fn coded(&mut self, literals: &[u8]) -> Coded {
+        if !self.may_repeat {
+            self.before = None;
+        }
+        let counts = counts(literals);
+        let most = counts.iter().copied().max().map_or(0, |most| most as usize);
+        if most == literals.len() {
+            return Coded::One(literals[0]);
+        }
+        if most <= 1 || most < literals.len() >> 7 {
+            return Coded::Plain;
+        }
+        let symbols = counts.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
+        let counts = &counts[..symbols];
+        let max = literals.len() - (literals.len() >> SAVED_LOG);
+        let fits = |bytes: &Vec<u8>| bytes.len() < max;
+        let Some(made) = code(counts) else { return Coded::Plain };
+        if let Some(before) = &self.before
+            && let Some(size) = before.size(counts)
+            && (made.code.size(counts).is_none_or(|new| size <= new) || max <= 12)
+        {
+            let streams = streams(before, literals, Vec::new()).filter(fits);
+            return streams.map_or(Coded::Plain, |bytes| Coded::Streams { bytes, is_repeated: true });
+        }
+        let bytes = made.description().and_then(|bytes| streams(&made.code, literals, bytes)).filter(fits);
+        let Some(bytes) = bytes else { return Coded::Plain };
+        self.before = Some(made.code);
+        Coded::Streams { bytes, is_repeated: false }
+    }
+}
+
+/// Returns how often each byte comes.
+fn counts(literals: &[u8]) -> [u32; 256] {
+    // Bytes that follow one another are counted apart, so that no count waits for the one before.
+    let mut counts = [[0u32; 256]; 4];
+    let fours = literals.chunks_exact(4);
+    for byte in fours.remainder() {
+        counts[0][usize::from(*byte)] += 1;
+    }
+    for four in fours {
+        for (counts, byte) in counts.iter_mut().zip(four) {
+            counts[usize::from(*byte)] += 1;
+        }
+    }
+    std::array::from_fn(|byte| counts.iter().map(|counts| counts[byte]).sum())
+}
+
+/// Appends the streams to `bytes`.
+fn streams(code: &Code, literals: &[u8], mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    bytes.reserve(literals.len());
+    if literals.len() < FOUR_STREAMS {
+        return code.encode_behind(bytes, literals);
+    }
+    let sizes = bytes.len();
+    bytes.extend([0; 6]);
+    for (index, part) in literals.chunks(literals.len().div_ceil(4)).enumerate() {
+        let before = bytes.len();
+        bytes = code.encode_behind(bytes, part)?;
+        if index < 3 {
+            let size = u16::try_from(bytes.len() - before).ok()?;
+            bytes[sizes + 2 * index..][..2].copy_from_slice(&size.to_le_bytes());
+        }
+    }
+    Some(bytes)
+}
+
+/// Appends the header of literals without a code. One byte is taken for fewer literals than the format allows.
+fn plain_header(kind: u64, number: u64, output: &mut Vec<u8>) {
+    let (header, size) = match number {
+        ..0x10 => (kind | number << 3, 1),
+        0x10..0x800 => (kind | 1 << 2 | number << 4, 2),
+        _ => (kind | 3 << 2 | number << 4, 3),
+    };
+    output.extend_from_slice(&header.to_le_bytes()[..size]);
+}

@@ -1,0 +1,153 @@
+//! Finds the blocks of a frame that the encoder did not make.
+
+use std::io::Read;
+
+use super::{
+    BLOCK_SIZE, BYTE_WORK, CARRIED_WORK, Carried, Class, Encoder, HEADER_SIZE, Plan, SETUP_WORK, block,
+    header,
+};
+use crate::charge::Charged;
+use crate::compare::{Plain, Source};
+use crate::zstd_blocks::outline::Outline;
+use crate::zstd_blocks::sequences::Tables;
+use crate::{Budget, Refused};
+
+/// Bytes of a recipe that a block takes beside its own, at most.
+const CARRIED_SIZE: u64 = 16;
+/// Most bytes of the header of a frame.
+const MAX_FRAME_HEADER: u64 = 18;
+/// The part of the frame that may be carried.
+const MAX_SHARE: u64 = 32;
+
+/// Finds the plan that makes a frame, and returns how many bytes it carries. Of the versions it takes the one that leaves
+/// least to be carried.
+///
+/// # Errors
+/// [`Refused`] if each leaves too much, if the header is that of another encoder, or if the budget is spent.
+pub(crate) fn find(source: &mut dyn Source, budget: &Budget) -> Result<(Plan, u64), Refused> {
+    let (start, _) = source.starts(MAX_FRAME_HEADER, 0).map_err(|_| Refused::Unreadable)?;
+    let plain_size = source.plain_size();
+    let is_of = |manner: &(bool, bool)| start.starts_with(&header(manner.0, manner.1, plain_size));
+    let manners = [(false, true), (true, true), (false, false), (true, false)];
+    let manner = manners.into_iter().find(is_of).ok_or(Refused::NoEncoder)?;
+    let mut max = source.encoded_size() / MAX_SHARE;
+    let mut best = Err(Refused::NoEncoder);
+    for class in Class::ALL {
+        if !budget.charge(SETUP_WORK) {
+            return Err(Refused::OverBudget);
+        }
+        match plan(class, manner, source, budget, max) {
+            Ok((plan, 0)) => return Ok((plan, 0)),
+            Ok((plan, size)) => {
+                max = size - 1;
+                best = Ok((plan, size));
+            }
+            Err(Refused::NoEncoder) => {}
+            Err(refused) => return Err(refused),
+        }
+    }
+    best
+}
+
+/// Makes the plan for a version that carries at most `max` bytes, and returns how many they are.
+fn plan(
+    class: Class,
+    (is_whole, has_checksum): (bool, bool),
+    source: &mut dyn Source,
+    budget: &Budget,
+    max: u64,
+) -> Result<(Plan, u64), Refused> {
+    let plain_size = source.plain_size();
+    let charge = |units| budget.take(units);
+    let (mut encoded, plain) = source.readers().map_err(|_| Refused::Unreadable)?;
+    let mut plain = Charged::new(plain, BYTE_WORK * 2, &charge);
+    let mut plain = Plain::new(&mut plain, plain_size);
+
+    bytes(&mut encoded, header(is_whole, has_checksum, plain_size).len())?;
+    let mut encoder = Encoder::new(class, is_whole, plain_size);
+    let mut tables = Tables::default();
+    let (mut carried, mut size_of_carried, mut before) = (Vec::new(), 0, 0);
+    let (mut buffer, mut made) = (vec![0; BLOCK_SIZE], Vec::new());
+    loop {
+        if !budget.charge(CARRIED_WORK) {
+            return Err(Refused::OverBudget);
+        }
+        let block = next_block(&mut encoded)?;
+        let size = plain_size_of(&block, &mut tables).ok_or(Refused::NoEncoder)?;
+        let buffer = &mut buffer[..size];
+        if plain.read(buffer).map_err(|_| Refused::Unreadable)? < size {
+            return Err(Refused::NotTheStream);
+        }
+        let is_last = encoder.is_last(size, plain.left());
+        made.clear();
+        if size == BLOCK_SIZE || is_last {
+            let coder = encoder.coder.clone();
+            encoder.make(buffer, is_last, &mut made);
+            if made != block {
+                encoder.coder = coder;
+                encoder.learn(&block);
+            }
+        } else {
+            encoder.carry(buffer, &block);
+        }
+        let is_end = block[0] & 1 != 0;
+        if made == block {
+            before += 1;
+        } else {
+            size_of_carried += block.len() as u64 + CARRIED_SIZE;
+            if size_of_carried > max {
+                return Err(Refused::NoEncoder);
+            }
+            carried.push(Carried { before, plain_size: size, bytes: block });
+            before = 0;
+        }
+        if is_end {
+            break;
+        }
+    }
+    let checksum = bytes(&mut encoded, if has_checksum { 4 } else { 0 })?.first_chunk().copied();
+    if plain.left() > 0 || bytes(&mut encoded, 1).is_ok() {
+        return Err(Refused::NotTheStream);
+    }
+    Ok((Plan { class, is_whole, checksum, carried }, size_of_carried))
+}
+
+/// Reads so many bytes.
+fn bytes(encoded: &mut dyn Read, size: usize) -> Result<Vec<u8>, Refused> {
+    let mut bytes = vec![0; size];
+    encoded.read_exact(&mut bytes).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Refused::NotTheStream,
+        _ => Refused::Unreadable,
+    })?;
+    Ok(bytes)
+}
+
+/// Reads a block with its header.
+fn next_block(encoded: &mut dyn Read) -> Result<Vec<u8>, Refused> {
+    let mut block = bytes(encoded, HEADER_SIZE)?;
+    let (kind, size) = kind_and_size(&block);
+    let size = if kind == block::ONE { 1 } else { size };
+    if size > BLOCK_SIZE {
+        return Err(Refused::NoEncoder);
+    }
+    block.extend(bytes(encoded, size)?);
+    Ok(block)
+}
+
+fn kind_and_size(block: &[u8]) -> (u8, usize) {
+    let header = block.iter().take(HEADER_SIZE).rev().fold(0, |word, byte| word << 8 | usize::from(*byte));
+    ((header >> 1 & 3).to_le_bytes()[0], header >> 3)
+}
+
+/// Returns how many plain bytes a block has; `None` if that is not known.
+fn plain_size_of(block: &[u8], tables: &mut Tables) -> Option<usize> {
+    let (kind, size) = kind_and_size(block);
+    match kind {
+        block::RAW | block::ONE => Some(size).filter(|size| *size <= BLOCK_SIZE),
+        block::COMPRESSED => {
+            let content = block.get(HEADER_SIZE..)?;
+            Outline::read(content)?.plain_size(content, tables)
+        }
+        _ => None,
+    }
+}

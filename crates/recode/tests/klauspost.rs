@@ -1,0 +1,232 @@
+//! The encoder of klauspost/compress makes the same frames here as there: digests of what real ones made.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fmt::Write;
+
+use fixtures::Rng;
+use recode::{Codec, Recipe, encode, recipe};
+use sha2::{Digest, Sha256};
+
+/// Sizes of plain bytes: all of them, those around whole blocks, and frames of one block.
+const SIZES: [usize; 18] = [
+    usize::MAX,
+    0,
+    1,
+    15,
+    16,
+    17,
+    255,
+    256,
+    1023,
+    1024,
+    1025,
+    70_000,
+    131_071,
+    131_072,
+    131_073,
+    131_090,
+    262_144,
+    400_000,
+];
+
+/// Number of the version in recipes, and the digests of what the writer and `EncodeAll` of a version made of all sizes of
+/// all contents, one behind the other, without checksums.
+const VERSIONS: [(u8, &str, &str, &str); 4] = [
+    (0, "1.19.0", "9a56289a78d15994", "250f0ad957d60503"),
+    (1, "1.17.7", "537c2846f9721f59", "3bf71a8dddf124bf"),
+    (2, "1.16.7", "48bdbb2ccd210f7b", "e7e2f077f2853fff"),
+    (3, "1.16.3", "7a9f19619c39393f", "090aa9b0eb0627e1"),
+];
+
+/// Contents that make the encoder choose in each way that it has.
+fn contents() -> Vec<Vec<u8>> {
+    let mut rng = Rng::new(21);
+    let code = fixtures::contents::source_code(&mut rng, 300_000);
+    let log = fixtures::contents::log(&mut rng, 100_000);
+    let letters: Vec<u8> =
+        (0..150_000).map(|_| rng.pick(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGH")).collect();
+    let noise = rng.bytes(150_000);
+    let mixed = [&code[..], &letters, &noise, &vec![0; 200_000], &log, &code[..200_000]].concat();
+    // Blocks that are nearly one match, with a few literals that may be coded.
+    let mut copies = noise[..131_072].to_vec();
+    for change in 0..40_usize {
+        let mut copy = copies[copies.len() - 131_072..].to_vec();
+        for index in 0..change {
+            copy[1000 + index * 200] = rng.pick(b"aaab");
+        }
+        copies.extend(copy);
+    }
+    // Noise in which matches save about what they have to.
+    let mut margin = Vec::new();
+    for repeated in 0..24_usize {
+        let start = margin.len();
+        while margin.len() - start < 131_072 {
+            let size = 131_072 - (margin.len() - start);
+            margin.extend(rng.bytes(size.min(2000)));
+            let size = (131_072 - (margin.len() - start)).min(repeated * 4);
+            margin.extend_from_within(start..start + size);
+        }
+    }
+    // Pieces of all sizes from near and far, so that all codes of sequences come.
+    let mut pieces = Vec::new();
+    while pieces.len() < 1_500_000 {
+        match rng.below(6) {
+            0 => {
+                let size = rng.below(300);
+                pieces.extend(rng.bytes(size));
+            }
+            1 => pieces.extend(vec![rng.pick(b"xyz"); rng.below(5000)]),
+            2 => pieces.extend((0..rng.below(900)).map(|_| rng.pick(b"aaaabbcdefgh"))),
+            _ if pieces.is_empty() => {}
+            _ => {
+                let start = rng.below(pieces.len());
+                let size = 1_usize << rng.below(12);
+                pieces.extend_from_within(start..pieces.len().min(start + size));
+            }
+        }
+    }
+    vec![mixed, copies, margin, pieces, vec![7; 500_000], log]
+}
+
+/// Contents that are larger than the window, and repeat what is about as far away as the window reaches.
+fn far() -> Vec<u8> {
+    let mut rng = Rng::new(22);
+    let mut far = Vec::new();
+    while far.len() < 19 << 20 {
+        let (near, size) = (rng.below(20_000), rng.between(20, 3000));
+        far.extend((0..rng.below(4000)).map(|_| rng.pick(b"aaaabbcdefghijklmnopqrst")));
+        if let Some(start) = far.len().checked_sub((8 << 20) + 10_000 - near) {
+            far.extend_from_within(start..start + size);
+        } else {
+            far.extend(rng.bytes(size));
+        }
+    }
+    far
+}
+
+/// The recipe of a frame that has no checksum.
+fn of_version(version: u8, is_whole: bool) -> Vec<u8> {
+    vec![8, version, u8::from(is_whole)]
+}
+
+fn made(recipe: &[u8], plain: &[u8]) -> Vec<u8> {
+    let (recipe, mut made) = (Recipe::parse(recipe).unwrap(), Vec::new());
+    encode(&recipe, &mut { plain }, plain.len() as u64, &mut made).unwrap();
+    made
+}
+
+fn digest(frames: impl Iterator<Item = Vec<u8>>) -> String {
+    let mut hash = Sha256::new();
+    frames.for_each(|frame| hash.update(frame));
+    hash.finalize()[..8].iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+#[test]
+fn frames_are_those_of_klauspost() {
+    let contents = contents();
+    let plains = || {
+        let of = |content: &'_ Vec<u8>| SIZES.map(|size| content[..size.min(content.len())].to_vec());
+        contents.iter().flat_map(of)
+    };
+    for (version, name, of_writer, of_whole) in VERSIONS {
+        // The writer has what is less than a block at once.
+        let is_whole = |size: usize| size > 0 && size < 128 << 10;
+        let frames = plains().map(|plain| made(&of_version(version, is_whole(plain.len())), &plain));
+        assert_eq!(digest(frames), of_writer, "the writer of {name}");
+        let frames = plains().map(|plain| made(&of_version(version, true), &plain));
+        assert_eq!(digest(frames), of_whole, "EncodeAll of {name}");
+    }
+}
+
+#[test]
+fn matches_reach_as_far_as_those_of_klauspost() {
+    assert_eq!(digest(std::iter::once(made(&of_version(0, false), &far()))), "8527800160a84a87");
+}
+
+/// A layer of the writer with its recipe and the one that skopeo made, which writes the first eight bytes alone.
+#[test]
+fn the_recipe_of_a_layer_is_a_few_bytes() {
+    let of_writer: &[u8] = include_bytes!("../../../fixtures/encoders/klauspost-1.19.0.tar.zst");
+    let of_skopeo: &[u8] = include_bytes!("../../../fixtures/encoders/skopeo-1.9.3.tar.zst");
+    for (frame, carried) in [(of_writer, &b""[..]), (of_skopeo, b"\0\x08\x08\x40\0\0usr/\0\0\0\0")] {
+        let plain = zstd::decode_all(frame).unwrap();
+        let found = recipe(Codec::Zstd, frame, &plain).unwrap();
+        let checksum = &frame[frame.len() - 4..];
+        assert_eq!(found.as_bytes(), [&[8, 0, 2], checksum, carried].concat());
+        assert_eq!(made(found.as_bytes(), &plain), frame);
+    }
+}
+
+#[test]
+fn each_version_and_manner_is_found() {
+    let contents = contents();
+    for (version, name, ..) in VERSIONS {
+        // Blocks around the margin, and literals alone, tell the versions apart.
+        for content in [&contents[0][..400_000], &contents[1], &contents[2], &contents[4], &contents[5]] {
+            for is_whole in [false, true] {
+                let frame = made(&of_version(version, is_whole), content);
+                let found = recipe(Codec::Zstd, &frame, content).unwrap();
+                // The first version that makes the frame is taken.
+                assert!(found.as_bytes()[1] <= version, "{name}");
+                assert_eq!(found.as_bytes().len(), 3, "{name}");
+                assert_eq!(zstd::decode_all(&frame[..]).unwrap(), content, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_of_another_encoder_are_carried() {
+    let content = &contents()[3][..340_000];
+    let noise = Rng::new(9).bytes(723_928);
+    let plain = [&content[..300_000], &noise, &content[300_000..]].concat();
+    // A raw block that is not full behind two that are predicted, and a last one that could have been compressed.
+    let raw = |plain: &[u8], is_last: bool| {
+        let header = plain.len() << 3 | usize::from(is_last);
+        [&header.to_le_bytes()[..3], plain].concat()
+    };
+    let number = |number: usize| vec![number.to_le_bytes()[0] | 0x80, u8::try_from(number >> 7).unwrap()];
+    let mut carried = of_version(0, false);
+    let start = 2 * 131_072;
+    let rest = plain.len() - start - 3000;
+    let last = rest % 131_072;
+    assert!(last < 1 << 14, "{last}");
+    for (before, plain, is_last) in
+        [(2, &plain[start..start + 3000], false), (rest / 131_072, &plain[plain.len() - last..], true)]
+    {
+        let size = number(plain.len());
+        carried.extend([&[u8::try_from(before).unwrap()], &size[..], &size, &raw(plain, is_last)].concat());
+    }
+    let frame = made(&carried, &plain);
+    assert_eq!(zstd::decode_all(&frame[..]).unwrap(), plain);
+    let found = recipe(Codec::Zstd, &frame, &plain).unwrap();
+    assert_eq!(found.as_bytes(), carried);
+    // Those that libzstd compressed are carried, too, and what they leave is known.
+    let by_libzstd = zstd::bulk::compress(&plain[..100_000], 3).unwrap();
+    assert!(recipe(Codec::Zstd, &by_libzstd, &plain[..100_000]).unwrap().as_bytes()[0] == 3);
+}
+
+#[test]
+fn a_frame_of_other_plain_bytes_is_refused() {
+    let content = &contents()[5];
+    let recipe = |bytes: &[u8]| Recipe::parse(bytes);
+    let fails = |bytes: &[u8], plain: &[u8]| {
+        encode(&recipe(bytes).unwrap(), &mut { plain }, plain.len() as u64, &mut Vec::new()).is_err()
+    };
+    // A block that is the last one, and one that needs more than there is.
+    let last = [8, 0, 0, 0, 2, 2, 17, 0, 0, b'a', b'b'];
+    assert!(fails(&last, content) && !fails(&last, b"ab") && fails(&last, b"a"));
+    // A block behind the end.
+    assert!(fails(&[8, 0, 0, 9, 2, 2, 17, 0, 0, b'a', b'b'], content));
+    for broken in
+        [&[8, 4, 0][..], &[8, 0, 4], &[8, 0, 2, 1, 2, 3], &[8, 0, 0, 1], &[8, 0, 0, 0, 2, 3, 1, 0, 0, 1, 2]]
+    {
+        assert!(recipe(broken).is_err(), "{broken:?}");
+    }
+    // More than a block has.
+    assert!(recipe(&[8, 0, 0, 0, 0x81, 0x80, 8, 0, 0, 0, 0]).is_err());
+}
