@@ -283,6 +283,24 @@ fn a_program_that_is_compressed_is_predicted_too() {
 }
 
 #[test]
+fn a_frame_that_was_written_by_go_is_seen_through() {
+    let recipe = recode::Recipe::parse(&[8, 0, 0]).unwrap();
+    let frame = |plain: &[u8]| {
+        let mut frame = Vec::new();
+        recode::encode(&recipe, &mut { plain }, plain.len() as u64, &mut frame).unwrap();
+        frame
+    };
+    let old = fixtures::contents::text(&mut fixtures::Rng::new(31), 300_000);
+    let mut new = old.clone();
+    for place in [1000, 120_000, 250_000] {
+        new.splice(place..place + 9, *b"another one");
+    }
+    let (plain, seen, stats) = of_files("data/index.zst", &frame(&old), &frame(&new));
+    assert!(seen < plain / 4, "{seen} of {plain}");
+    assert_eq!((stats.seen_through.count, stats.streams), (1, 1));
+}
+
+#[test]
 fn a_kernel_with_a_payload_that_is_slow_to_make_is_seen_through() {
     let image = |payload: &[u8]| {
         let mut image = vec![0; 1024];

@@ -62,6 +62,14 @@ fn main() -> std::io::Result<()> {
             }
         }
     }
+    for (index, content) in contents().iter().enumerate() {
+        for (name, frame) in frames_of_klauspost(content) {
+            let name = format!("{index}-klauspost-{name}");
+            put("recode", &name, &Fields::new().byte(0).byte(0).byte(0).rest(&frame).finish())?;
+            put("decode", &name, &Fields::new().byte(2).rest(&frame).finish())?;
+            recipes(&put, &name, &frame)?;
+        }
+    }
     for name in ["zip", "gzip-in-zip", "gzip-trailed"] {
         let scenario = all.iter().find(|scenario| scenario.name == name).expect("a scenario");
         let file = &scenario.new[512..];
@@ -171,6 +179,21 @@ fn contents() -> [Vec<u8>; 4] {
 }
 
 type Put<'p> = &'p dyn Fn(&str, &str, &[u8]) -> std::io::Result<()>;
+
+/// Frames as klauspost/compress makes them: by the writer, by `EncodeAll` of an old version, and with a block that is carried.
+fn frames_of_klauspost(content: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let mut carried = vec![8, 0, 0, 0, 8, 8, 0x40, 0, 0];
+    carried.extend(&content[..content.len().min(8)]);
+    [("writer", vec![8, 0, 2, 1, 2, 3, 4]), ("whole", vec![8, 3, 1]), ("carried", carried)]
+        .into_iter()
+        .filter_map(|(name, recipe)| {
+            let mut frame = Vec::new();
+            let recipe = recode::Recipe::parse(&recipe).expect("a recipe");
+            recode::encode(&recipe, &mut { content }, content.len() as u64, &mut frame).ok()?;
+            Some((name, frame))
+        })
+        .collect()
+}
 
 /// The recipes of the streams of a file, each with the plain bytes before it.
 fn recipes(put: Put<'_>, name: &str, file: &[u8]) -> std::io::Result<()> {
