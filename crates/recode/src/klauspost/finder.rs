@@ -317,3 +317,33 @@ impl Search<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1 GiB of plain bytes would be needed otherwise.
+    #[test]
+    fn places_that_are_counted_anew_change_nothing() {
+        let mut random = fastrand::Rng::with_seed(8);
+        let mut plain: Vec<u8> = Vec::new();
+        while plain.len() < 26 << 20 {
+            plain.extend((0..random.usize(..2000)).map(|_| random.u8(..16)));
+            let far = random.usize(..9 << 20).min(plain.len());
+            let start = plain.len() - far;
+            plain.extend_from_within(start..start + far.min(random.usize(..20_000)));
+        }
+        let mut finders = [WINDOW, MAX_PLACE - WINDOW].map(|base| Finder { base, ..Finder::new(false, 0) });
+        let mut founds = [(); 2].map(|()| Found::default());
+        let mut was_anew = false;
+        for block in plain.chunks(128 << 10) {
+            let before = finders[1].base;
+            for (finder, found) in finders.iter_mut().zip(&mut founds) {
+                finder.find(block, found);
+            }
+            assert!(founds[0].sequences == founds[1].sequences && founds[0].literals == founds[1].literals);
+            was_anew |= finders[1].base < before;
+        }
+        assert!(was_anew);
+    }
+}
