@@ -18,7 +18,7 @@ mod sequences;
 
 use std::io::Write;
 
-pub(crate) use self::search::find;
+pub(crate) use self::search::{FEW_CARRIED, find};
 
 use self::block::Coder;
 use self::finder::{Finder, Found};

@@ -83,9 +83,6 @@ fn find(codec: Codec, source: &mut dyn Source, budget: &Budget) -> Result<Measur
     )
 }
 
-/// Bytes of any frame that may be carried before other encoders are tried.
-const FEW_CARRIED: u64 = 64;
-
 /// A search for what makes a stream.
 struct Search<'s> {
     source: &'s mut dyn Source,
@@ -124,7 +121,7 @@ impl Search<'_> {
         let near = self.klauspost();
         let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
         if let Some((encoder, carried)) = &near
-            && *carried <= FEW_CARRIED + encoded_size / 1024
+            && *carried <= klauspost::FEW_CARRIED + encoded_size / 1024
         {
             return Ok(encoder.clone());
         }

@@ -152,13 +152,21 @@ fn matches_reach_as_far_as_those_of_klauspost() {
 fn the_recipe_of_a_layer_is_a_few_bytes() {
     let of_writer: &[u8] = include_bytes!("../../../fixtures/encoders/klauspost-1.19.0.tar.zst");
     let of_skopeo: &[u8] = include_bytes!("../../../fixtures/encoders/skopeo-1.9.3.tar.zst");
-    for (frame, carried) in [(of_writer, &b""[..]), (of_skopeo, b"\0\x08\x08\x40\0\0usr/\0\0\0\0")] {
+    let start_of_skopeo = b"\0\x08\x08\x40\0\0usr/\0\0\0\0";
+    for (frame, carried) in [(of_writer, &b""[..]), (of_skopeo, start_of_skopeo)] {
         let plain = zstd::decode_all(frame).unwrap();
         let found = recipe(Codec::Zstd, frame, &plain).unwrap();
         let checksum = &frame[frame.len() - 4..];
         assert_eq!(found.as_bytes(), [&[8, 0, 2], checksum, carried].concat());
         assert_eq!(made(found.as_bytes(), &plain), frame);
     }
+    // A layer of one small file.
+    let plain =
+        [&b"usr/\0\0\0\0"[..], &[0; 504], &fixtures::contents::text(&mut Rng::new(1), 200), &[0; 1336]]
+            .concat();
+    let small = [&[8, 0, 0], &start_of_skopeo[..]].concat();
+    let frame = made(&small, &plain);
+    assert_eq!(recipe(Codec::Zstd, &frame, &plain).unwrap().as_bytes(), small);
 }
 
 #[test]

@@ -18,6 +18,8 @@ const CARRIED_SIZE: u64 = 16;
 const MAX_FRAME_HEADER: u64 = 18;
 /// The part of the frame that may be carried.
 const MAX_SHARE: u64 = 32;
+/// Bytes that may be carried of any frame, up to half of it.
+pub(crate) const FEW_CARRIED: u64 = 64;
 
 /// Finds the plan that makes a frame, and returns how many bytes it carries. Of the versions it takes the one that leaves
 /// least to be carried.
@@ -30,7 +32,8 @@ pub(crate) fn find(source: &mut dyn Source, budget: &Budget) -> Result<(Plan, u6
     let is_of = |manner: &(bool, bool)| start.starts_with(&header(manner.0, manner.1, plain_size));
     let manners = [(false, true), (true, true), (false, false), (true, false)];
     let manner = manners.into_iter().find(is_of).ok_or(Refused::NoEncoder)?;
-    let mut max = source.encoded_size() / MAX_SHARE;
+    let size = source.encoded_size();
+    let mut max = (size / MAX_SHARE).max(FEW_CARRIED.min(size / 2));
     let mut best = Err(Refused::NoEncoder);
     for class in Class::ALL {
         if !budget.charge(SETUP_WORK) {
