@@ -114,13 +114,26 @@ pub(crate) const fn deserves_artifact(size: u64, other: u64) -> bool {
     saves_enough(size, other) && other - size >= MIN_ARTIFACT_SAVING
 }
 
-/// A way to have a layer without its blob: a delta, and the recipe that makes the blob if that is wanted.
+/// Returns the work in units of applying a delta that makes a layer.
+pub(crate) fn delta_work(layer: &ImageLayer, delta: &Descriptor) -> u64 {
+    let per_byte = if is_tardf3(delta) { TARDF3_WORK } else { DELTA_WORK };
+    work_of(delta).unwrap_or(layer.blob.size().saturating_mul(per_byte))
+}
+
+/// Returns the work in units of unpacking the blob of a layer and comparing the layer with its diff_id.
+pub(crate) fn check_work(layer: &ImageLayer) -> u64 {
+    layer.blob.size().saturating_mul(CHECK_WORK)
+}
+
+/// A way to have a layer without its blob: one delta or several, and the recipe that makes the blob if that is wanted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Way<'w> {
     /// The layer.
     pub(crate) layer: &'w ImageLayer,
-    /// The blob of the delta.
-    pub(crate) delta: &'w Descriptor,
+    /// Bytes of the deltas.
+    pub(crate) size: u64,
+    /// The work of applying them, in units.
+    pub(crate) delta_work: u64,
     /// The blob of the recipe.
     pub(crate) recipe: Option<&'w Descriptor>,
 }
@@ -128,21 +141,19 @@ pub(crate) struct Way<'w> {
 impl Way<'_> {
     /// The work that it takes, in units.
     pub(crate) fn work(self) -> u64 {
-        let usual = |per_byte: u64| self.layer.blob.size().saturating_mul(per_byte);
-        let per_byte = if is_tardf3(self.delta) { TARDF3_WORK } else { DELTA_WORK };
-        let delta = work_of(self.delta).unwrap_or(usual(per_byte));
-        let recipe = self.recipe.map(|recipe| work_of(recipe).unwrap_or(usual(RECIPE_WORK)));
-        delta.saturating_add(recipe.unwrap_or_default())
+        let usual = self.layer.blob.size().saturating_mul(RECIPE_WORK);
+        let recipe = self.recipe.map(|recipe| work_of(recipe).unwrap_or(usual));
+        self.delta_work.saturating_add(recipe.unwrap_or_default())
     }
 
     /// Returns true if it fetches at least a tenth less than the blob has.
     pub(crate) fn saves_much(self) -> bool {
-        saves_enough(self.delta.size(), self.layer.blob.size())
+        saves_enough(self.size, self.layer.blob.size())
     }
 
     /// The seconds that it takes over a line of so many bytes a second.
     pub(crate) fn seconds(self, pace: &Pace, line: u64) -> f64 {
-        let fetched = self.delta.size() + self.recipe.map_or(0, Descriptor::size);
+        let fetched = self.size.saturating_add(self.recipe.map_or(0, Descriptor::size));
         seconds_of(fetched, line) + pace.seconds(self.work())
     }
 }
@@ -159,20 +170,19 @@ pub(crate) struct Known<'k> {
     pub(crate) checks_blobs: bool,
 }
 
-/// Keeps the deltas by which a layer comes sooner than by its blob, the fastest first. `blob` gives the blob of a delta.
+/// Keeps the deltas by which a layer comes sooner than by its blob, the fastest first. `way` gives the way by a delta.
 /// Returns the reason if there are deltas and none of them does.
-pub(crate) fn keep_faster<D>(
+pub(crate) fn keep_faster<'w, D>(
     layer: &ImageLayer,
     deltas: &mut VecDeque<D>,
-    blob: impl Fn(&D) -> &Descriptor,
-    recipe: Option<&Descriptor>,
+    way: impl Fn(&D) -> Way<'w>,
     known: Known<'_>,
 ) -> Option<String> {
     let Known { pace, line, checks_blobs } = known;
-    let seconds = |delta: &D| Way { layer, delta: blob(delta), recipe }.seconds(pace, line);
+    let seconds = |delta: &D| way(delta).seconds(pace, line);
     deltas.make_contiguous().sort_by(|one, other| seconds(one).total_cmp(&seconds(other)));
     let size = layer.blob.size();
-    let check = if checks_blobs { pace.seconds(size.saturating_mul(CHECK_WORK)) } else { 0.0 };
+    let check = if checks_blobs { pace.seconds(check_work(layer)) } else { 0.0 };
     let (made, fetched) = (seconds(deltas.front()?), seconds_of(size, line) + check);
     deltas.retain(|delta| seconds(delta) <= fetched);
     deltas.is_empty().then(|| {
@@ -200,6 +210,11 @@ mod tests {
         Pace(Mutex::new(1.0))
     }
 
+    fn way<'w>(layer: &'w ImageLayer, delta: &Descriptor, recipe: &'w Descriptor) -> Way<'w> {
+        let (size, delta_work) = (delta.size(), delta_work(layer, delta));
+        Way { layer, size, delta_work, recipe: Some(recipe) }
+    }
+
     fn blob(size: u64, work: Option<u64>) -> Descriptor {
         let plain = descriptor("x", Digest::of(b"x"), size);
         work.map_or(plain.clone(), |work| with_work(plain, work))
@@ -216,7 +231,8 @@ mod tests {
         let kept = |line, checks_blobs| {
             let mut deltas = VecDeque::from([&small, &quick]);
             let known = Known { pace: &pace, line, checks_blobs };
-            let reason = keep_faster(&layer, &mut deltas, |delta| delta, Some(&recipe), known);
+            let way = |delta: &&Descriptor| way(&layer, delta, &recipe);
+            let reason = keep_faster(&layer, &mut deltas, way, known);
             (deltas.into_iter().map(Descriptor::size).collect::<Vec<_>>(), reason)
         };
         assert_eq!(kept(1_000_000, false), (vec![1_000_000, 500_000], None), "the faster is the first");
@@ -230,7 +246,8 @@ mod tests {
         assert_eq!(kept(12_500_000, false).0, [0; 0]);
         assert_eq!(kept(12_500_000, true).0, [1_000_000], "to check the blob takes a second");
         let known = Known { pace: &pace, line: 1, checks_blobs: false };
-        let nothing = keep_faster(&layer, &mut VecDeque::new(), |delta: &Descriptor| delta, None, known);
+        let way = |delta: &&Descriptor| way(&layer, delta, &recipe);
+        let nothing = keep_faster(&layer, &mut VecDeque::new(), way, known);
         assert_eq!(nothing, None);
     }
 
@@ -239,9 +256,7 @@ mod tests {
         let digest = Digest::of(b"x");
         let layer =
             ImageLayer { blob: blob(100_000_000, None), digest: BlobDigest(digest), diff_id: DiffId(digest) };
-        let work = |delta: &Descriptor, recipe: &Descriptor| {
-            Way { layer: &layer, delta, recipe: Some(recipe) }.work()
-        };
+        let work = |delta: &Descriptor, recipe: &Descriptor| way(&layer, delta, recipe).work();
         assert_eq!(work(&blob(1, None), &blob(1, None)), 14_000_000_000);
         assert_eq!(work(&blob(1, Some(5)), &blob(1, None)), 13_000_000_005);
     }

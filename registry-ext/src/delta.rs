@@ -1,5 +1,8 @@
 //! Makes the deltas between the layers of two images, and proves each.
 
+mod in_directory;
+mod merge;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
@@ -24,6 +27,9 @@ use crate::repository::Repository;
 use crate::scratch::ScratchDir;
 use crate::watch::Watch;
 use crate::{Error, Result};
+use in_directory::InDirectory;
+pub use merge::Merged;
+pub(crate) use merge::MergedParts;
 
 /// The options for making deltas.
 #[derive(Debug, Clone, Setters)]
@@ -75,6 +81,8 @@ pub struct Delta {
     pub seconds: f64,
     /// The work of applying it, in units of about a nanosecond of a core.
     pub work: u64,
+    /// The deltas that it was merged of, if it was not made of the layers.
+    pub merged: Option<Merged>,
 }
 
 impl Delta {
@@ -250,7 +258,10 @@ impl DeltaCache {
         newest: Version,
     ) -> Result<Option<Delta>> {
         let ids = old.layers.iter().map(|layer| layer.diff_id).collect();
-        let job = DeltaJob { old: ids, new: new.layer.diff_id, newest };
+        let job = self.job(ids, new.layer.diff_id, newest);
+        if let Some(made) = self.made(&job) {
+            return Ok(Some(made));
+        }
         if self.failed.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&job) {
             return Ok(None);
         }
@@ -292,17 +303,13 @@ impl DeltaCache {
         new: UnpackedLayer,
         newest: Version,
     ) -> Result<Delta> {
-        let without = match self.options.diff.method {
-            Method::Bsdiff => Version::V1,
-            _ => Version::V2,
-        };
-        let newest = if newest == Version::V2 { without } else { newest };
         let (old_ids, old): (Vec<DiffId>, Vec<Spool>) =
             old.into_iter().map(|layer| (layer.diff_id, layer.spool)).unzip();
-        let job = DeltaJob { old: old_ids, new: new.diff_id, newest };
-        if let Some(made) = self.deltas.lock().unwrap_or_else(PoisonError::into_inner).get(&job) {
-            return Ok(made.clone());
+        let job = self.job(old_ids, new.diff_id, newest);
+        if let Some(made) = self.made(&job) {
+            return Ok(made);
         }
+        let newest = job.newest;
         let mut options = self.options.diff.clone();
         options.merge =
             MergeOptions::default().apply_whiteouts(true).ignored_prefixes(vec![b"sysroot/ostree/".to_vec()]);
@@ -317,30 +324,27 @@ impl DeltaCache {
         let made = blocking(move || make(&old, &new.spool, to, &options, &dir, &advance)).await?;
         let mut deltas = self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
         if newest == Version::V3 && made.version != Version::V3 {
-            deltas.insert(DeltaJob { newest: without, ..job.clone() }, made.clone());
+            deltas.insert(DeltaJob { newest: self.without_views(), ..job.clone() }, made.clone());
         }
         deltas.insert(job, made.clone());
         Ok(made)
     }
-}
 
-/// Writes to a file without a name of its own: what fails says where it is.
-struct InDirectory<'f> {
-    file: &'f mut File,
-    dir: &'f Path,
-}
-
-impl Write for InDirectory<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes).map_err(|error| match error.kind() {
-            // The caller tries again.
-            io::ErrorKind::Interrupted => error,
-            kind => io::Error::new(kind, format!("cannot write a delta in {}: {error}", self.dir.display())),
-        })
+    /// The format of deltas that see through nothing.
+    const fn without_views(&self) -> Version {
+        match self.options.diff.method {
+            Method::Bsdiff => Version::V1,
+            _ => Version::V2,
+        }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn job(&self, old: Vec<DiffId>, new: DiffId, newest: Version) -> DeltaJob {
+        let newest = if newest == Version::V2 { self.without_views() } else { newest };
+        DeltaJob { old, new, newest }
+    }
+
+    fn made(&self, job: &DeltaJob) -> Option<Delta> {
+        self.deltas.lock().unwrap_or_else(PoisonError::into_inner).get(job).cloned()
     }
 }
 
@@ -373,7 +377,7 @@ fn make(
     let version = version.ok_or_else(|| Error::malformed("delta", "its format is unknown"))?;
     let seconds = started.elapsed().as_secs_f64();
     let work = work.reading.saturating_add(work.encoding);
-    Ok(Delta { to, digest, size, version, file: Arc::new(file), seconds, work })
+    Ok(Delta { to, digest, size, version, file: Arc::new(file), seconds, work, merged: None })
 }
 
 /// The format of the delta in a file; `None` if it is unknown, or the file is no delta.

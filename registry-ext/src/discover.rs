@@ -9,15 +9,17 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use layer::{BlobDigest, DiffId, Digest};
-use oci_spec::image::Descriptor;
+use oci_spec::image::{Descriptor, ImageIndex};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use crate::Result;
 use crate::artifact::delta_index::LayerDelta;
 use crate::artifact::oci_delta::{Kind, OciDelta};
 use crate::image::{Image, ImageLayer};
 use crate::repository::Repository;
 use crate::store::Base;
+pub(crate) use gather::Limits;
 use gather::Referrers;
 
 /// The longest time that a search for deltas takes: no pull needs them.
@@ -116,10 +118,11 @@ pub struct Discovery {
 pub async fn discover(repository: &Repository, image: &Image) -> Discovery {
     let (mut found, mut referrers, mut tag) =
         (Discovery::default(), Referrers::default(), Discovery::default());
+    let mut limits = Limits::default();
     // At once, so that one that stalls does not take the time of the others.
     let (of_index, of_referrers, of_tag) = tokio::join!(
         timeout(MAX_TIME, gather::from_delta_index(repository, image, &mut found)),
-        timeout(MAX_TIME, gather::from_referrers(repository, image, &mut referrers)),
+        timeout(MAX_TIME, gather::from_referrers(repository, image, &mut referrers, &mut limits)),
         timeout(MAX_TIME, gather::from_deltas_tag(repository, image, &mut tag)),
     );
     for part in [referrers.finish(image), tag] {
@@ -142,6 +145,35 @@ pub async fn discover(repository: &Repository, image: &Image) -> Discovery {
             }
         }
     }
+    found
+}
+
+/// Reads `_deltaindex`; `None` if there is none.
+///
+/// # Errors
+/// Those of the repository; [`Error::Malformed`](crate::Error::Malformed).
+pub(crate) async fn delta_index(repository: &Repository) -> Result<Option<ImageIndex>> {
+    gather::delta_index_of(repository).await
+}
+
+/// Gathers the deltas that rebuild layers of an image that nobody asked for: those of its artifacts, within `limits`, and
+/// those that the `_deltaindex` has for it. The caller bounds the time.
+pub(crate) async fn discover_within(
+    repository: &Repository,
+    image: &Image,
+    index: Option<&ImageIndex>,
+    limits: &mut Limits,
+) -> Discovery {
+    let (mut found, mut referrers) = (Discovery::default(), Referrers::default());
+    if let Err(error) = gather::from_referrers(repository, image, &mut referrers, limits).await {
+        found.warn(error.one_line());
+    }
+    if let Some(index) = index {
+        gather::from_first_entry(repository, image, index, &mut found).await;
+    }
+    let Discovery { candidates, artifacts, .. } = referrers.finish(image);
+    found.candidates.extend(candidates);
+    found.artifacts = artifacts;
     found
 }
 

@@ -5,7 +5,7 @@
 //! - A [`Publisher`] makes the deltas between two images, applies each to prove it, keeps those that
 //!   save something, and pushes them.
 //! - [`discover()`](discover::discover) gathers the deltas for an image; [`choose`](discover::choose)
-//!   takes the best, and is pure.
+//!   takes the best, and is pure. A chain of deltas leads over images that are not here.
 //! - A [`Puller`] gets an image: what is here stays, what has a delta is rebuilt from it, the rest is
 //!   fetched. It compares each layer with its diff_id, and never fails because of a delta.
 //! - A [`plan`] says which images of a repository deserve deltas, and shares the work among jobs.
@@ -42,6 +42,7 @@ extern crate self as registry_ext;
 
 pub mod artifact;
 pub mod blob_recipe;
+mod chain;
 mod cost;
 pub mod credentials;
 pub mod delta;

@@ -3,7 +3,9 @@
 mod artifact;
 mod exact;
 mod image;
+mod merged;
 mod report;
+mod room;
 
 use crate::Result;
 use crate::blob_recipe::MAX_SHARE;
@@ -13,6 +15,7 @@ use crate::image::{Image, ImageIn, Images, no_shared_platform};
 use crate::repository::Repository;
 use crate::watch::Watch;
 
+pub use crate::delta::Merged;
 pub use exact::{PublishedRecipe, RecipeOutcome, Recipes};
 use image::ImagePublisher;
 pub use report::{Outcome, PublishReport, PublishedDelta};
@@ -58,6 +61,7 @@ pub struct Publisher<'p> {
     recipes: Recipes,
     max_recipe_share: u64,
     force: bool,
+    merge: bool,
     watch: Watch,
 }
 
@@ -76,6 +80,7 @@ impl<'p> Publisher<'p> {
             recipes: Recipes::None,
             max_recipe_share: MAX_SHARE,
             force: false,
+            merge: false,
             watch: Watch::nothing(),
         }
     }
@@ -144,6 +149,14 @@ impl<'p> Publisher<'p> {
         self
     }
 
+    /// Says whether deltas are merged of published ones that follow each other, where that is possible: in a fraction of the
+    /// time, and larger than those that are made of the layers. It is possible for tardf1 deltas of one layer each.
+    #[must_use]
+    pub const fn merge(mut self, merge: bool) -> Self {
+        self.merge = merge;
+        self
+    }
+
     /// Sets the receiver of warnings and of progress.
     #[must_use]
     pub fn watch(mut self, watch: &Watch) -> Self {
@@ -175,7 +188,9 @@ impl<'p> Publisher<'p> {
             has_pair |= !old.is_empty();
             let found = if self.force { Discovery::default() } else { discover(self.to, target).await };
             found.warnings.iter().for_each(|warning| self.watch.warn(warning));
-            let mut of_image = ImagePublisher { publisher: &self, target, cache, found, report: &mut report };
+            let report = &mut report;
+            let mut of_image =
+                ImagePublisher { publisher: &self, target, cache, found, report, is_merged: false };
             of_image.publish(&self.without_target(old, target)).await?;
         }
         if !has_pair && !self.new.images.is_empty() && !self.old.is_empty() {

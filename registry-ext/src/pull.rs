@@ -8,10 +8,12 @@ mod exact;
 mod fetcher;
 mod rebuild;
 mod report;
+mod steps;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use layer::{DiffId, SpoolOptions};
@@ -22,20 +24,21 @@ pub(crate) use exact::exact_sources;
 use exact::{exact, other_blobs};
 use fetcher::{BlobSources, Fetched, Fetcher};
 
+use crate::chain::{Places, usable_deltas};
 use crate::cost::Prefer;
-use crate::discover::{Candidate, Discovery, choose, discover};
+use crate::discover::{Discovery, MAX_TIME, discover};
 use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
 use crate::oci::{Manifest, Name, descriptor, to_json};
 use crate::repository::Repository;
 use crate::scratch::ScratchDir;
-use crate::store::{Base, LayerStore, OciLayout, PullTarget, StoreRef};
+use crate::store::{LayerStore, OciLayout, PullTarget, StoreRef};
 use crate::watch::Watch;
 use crate::{Error, Result};
 
 pub(crate) use budget::{Budget, USUAL_LINE};
-pub(crate) use rebuild::{Rebuilder, Rebuilt, Spent, UsableDelta, apply};
-pub use report::{Origin, PullReport, PulledLayer};
+pub(crate) use rebuild::{Rebuilder, Rebuilt, Spent, apply};
+pub use report::{Origin, PullReport, PulledLayer, PulledStep};
 
 /// Annotation of a manifest that was rewritten because a layer was rebuilt from a delta: the digest
 /// of the manifest that was pulled.
@@ -211,14 +214,20 @@ impl<'p> Puller<'p> {
             .filter(|layer| !local.contains_key(&layer.diff_id) && !elsewhere.contains_key(&layer.diff_id))
             .filter(|layer| seen.insert(layer.diff_id))
             .collect();
+        let until = Instant::now() + MAX_TIME;
         let found = if self.deltas && !missing.is_empty() {
             discover(repository, image).await
         } else {
             Discovery::default()
         };
         found.warnings.iter().for_each(|warning| watch.warn(warning));
-        let bases = self.bases(target, &found.candidates).await?;
-        let chosen = choose(&missing, &found.candidates, |base| bases.contains_key(&base));
+        let (stores, temp_dir) = (self.stores(target), &self.temp_dir);
+        let mut usable = if found.candidates.is_empty() {
+            BTreeMap::new()
+        } else {
+            let places = Places { repository, stores: &stores, temp_dir, watch };
+            usable_deltas(&places, image, &missing, &found, until).await?
+        };
 
         // In the layout's own directory, so that what is downloaded can be renamed to its place.
         let downloads = ScratchDir::new_in(layout.dir())?;
@@ -227,8 +236,7 @@ impl<'p> Puller<'p> {
         let fetcher =
             Fetcher { rebuilder, layout, prefer: self.prefer, pace: OnceCell::new(), line: self.line };
         let fetches = missing.iter().map(|layer| {
-            let deltas = chosen.get(&layer.diff_id).into_iter().flatten();
-            let deltas = deltas.map(|delta| ((*delta).clone(), Arc::clone(&bases[&delta.base]))).collect();
+            let deltas = usable.remove(&layer.diff_id).unwrap_or_default();
             let sources = BlobSources { deltas, recipe: None, here: here.get(&layer.diff_id).cloned() };
             fetcher.layer(
                 layer,
@@ -289,17 +297,13 @@ impl<'p> Puller<'p> {
         .await
     }
 
-    /// Returns the first store for each base of a candidate. A store that cannot be read has none.
-    async fn bases(
-        &self,
-        target: &PullTarget,
-        candidates: &[Candidate],
-    ) -> Result<HashMap<Base, Arc<dyn LayerStore>>> {
+    /// Returns the stores that may have old images, in their order.
+    fn stores(&self, target: &PullTarget) -> Vec<Arc<dyn LayerStore>> {
         let mut stores: Vec<Arc<dyn LayerStore>> = vec![Arc::new(target.blobs().clone())];
         stores.extend(self.layouts.iter().map(|layout| Arc::new(layout.clone()) as Arc<dyn LayerStore>));
         stores.extend(target.store());
         stores.extend(self.others.iter().cloned());
-        bases(&stores, candidates, &self.watch).await
+        stores
     }
 
     /// Puts the config and the manifest into the layout, whose blobs are there.
@@ -321,34 +325,6 @@ impl<'p> Puller<'p> {
         })
         .await
     }
-}
-
-/// Returns the first of the stores that has the base of a candidate, for each base. A store that cannot be read
-/// has none.
-pub(crate) async fn bases(
-    stores: &[Arc<dyn LayerStore>],
-    candidates: &[Candidate],
-    watch: &Watch,
-) -> Result<HashMap<Base, Arc<dyn LayerStore>>> {
-    let wanted: BTreeSet<Base> = candidates.iter().map(|candidate| candidate.base).collect();
-    let (stores, watch) = (stores.to_vec(), watch.clone());
-    blocking(move || {
-        let mut bases = HashMap::new();
-        for base in wanted {
-            for store in &stores {
-                match store.has(base) {
-                    Ok(true) => {
-                        bases.insert(base, Arc::clone(store));
-                        break;
-                    }
-                    Ok(false) => {}
-                    Err(error) => watch.warn(&format!("{store} is not used: {}", error.one_line())),
-                }
-            }
-        }
-        Ok(bases)
-    })
-    .await
 }
 
 /// The blob of a layer that is stored as a plain tar.

@@ -25,7 +25,9 @@ mod store_ref;
 mod target;
 mod tree;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use layer::{DiffId, Digest, Spool, SpoolOptions};
 
@@ -42,6 +44,8 @@ pub use store_ref::StoreRef;
 pub use target::PullTarget;
 pub use tree::{TreeLayer, TreeRecord, TreeStore, TreeTarget};
 
+use crate::error::blocking;
+use crate::watch::Watch;
 use crate::{Error, Result};
 
 /// The files that a delta reads.
@@ -93,6 +97,46 @@ pub trait LayerStore: fmt::Debug + fmt::Display + Send + Sync {
     /// # Errors
     /// [`Error::NotFound`] if they are not there; [`Error::Io`], [`Error::Layer`].
     fn sources(&self, base: Base, spool: &SpoolOptions) -> Result<Sources>;
+
+    /// Opens the tar of a layer; `None` if the store has other forms of it alone.
+    ///
+    /// # Errors
+    /// As [`sources`](Self::sources).
+    fn tar(&self, layer: DiffId, spool: &SpoolOptions) -> Result<Option<Spool>> {
+        let _ = (layer, spool);
+        Ok(None)
+    }
+
+    /// Returns true if it is known that no image is there.
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// Returns the first of the stores that has a base, for each of the bases. A store that cannot be read has none.
+pub(crate) async fn bases(
+    stores: &[Arc<dyn LayerStore>],
+    wanted: BTreeSet<Base>,
+    watch: &Watch,
+) -> Result<BTreeMap<Base, Arc<dyn LayerStore>>> {
+    let (stores, watch) = (stores.to_vec(), watch.clone());
+    blocking(move || {
+        let mut bases = BTreeMap::new();
+        for base in wanted {
+            for store in &stores {
+                match store.has(base) {
+                    Ok(true) => {
+                        bases.insert(base, Arc::clone(store));
+                        break;
+                    }
+                    Ok(false) => {}
+                    Err(error) => watch.warn(&format!("{store} is not used: {}", error.one_line())),
+                }
+            }
+        }
+        Ok(bases)
+    })
+    .await
 }
 
 impl LayerStore for OciLayout {
@@ -119,6 +163,18 @@ impl LayerStore for OciLayout {
         };
         let spools = blobs.iter().map(open).collect::<Result<Vec<_>>>()?;
         Ok(Sources::Layers(tar_patch::LayerSource::new(spools)?))
+    }
+
+    fn tar(&self, layer: DiffId, options: &SpoolOptions) -> Result<Option<Spool>> {
+        let blob = self.layers()?.remove(&layer);
+        let blob =
+            blob.ok_or_else(|| Error::NotFound { what: format!("{} in {self}", Base::Layer(layer)) })?;
+        let path = self.blob_path(crate::oci::digest_of(&blob)?);
+        Ok(Some(Spool::open_blob(&path, options)?))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.images().is_ok_and(|images| images.is_empty())
     }
 }
 

@@ -181,7 +181,7 @@ impl<'v> Verifier<'v> {
         let spools = cache.spools(repository, &layers).await?;
         let open = move || Ok(Sources::Layers(tar_patch::LayerSource::new(spools)?));
         let budget = Budget::of_size(cache.max_layer_size());
-        apply(path, open, target.diff_id, budget, || Ok(std::io::sink())).await?;
+        apply(path, open, target.diff_id, budget.allowance(), || Ok(std::io::sink())).await?;
         Ok(Verdict::Right)
     }
 

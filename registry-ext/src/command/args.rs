@@ -202,6 +202,10 @@ pub(crate) struct PublishArgs {
     /// Make and replace deltas that are published already
     #[arg(long)]
     pub(crate) force: bool,
+    /// Merge published deltas that follow each other, where that is possible, in place of comparing the layers: in a
+    /// fraction of the time, and larger. It is possible where each reads the one layer that the one before makes
+    #[arg(long)]
+    pub(crate) merge: bool,
     /// Fail if an old image does not exist, instead of going on without it
     #[arg(long)]
     pub(crate) strict: bool,
@@ -328,6 +332,7 @@ mod tests {
             "publish oci:x:v2 --from oci:x:v1 --to oci-archive:d.tar --json",
             "publish h/a:v2 --from h/a:v1 --for registry-ext,oci-delta --exact",
             "publish --plan plan.json --job 2/4 --for oci-delta",
+            "publish h/a:v3 --from h/a:v1 --merge",
             "plan h/a h/b --policy p.toml --previous old.json --output plan.json --json",
             "prune h/a --policy p.toml --dry-run",
             "list h/a:v2 --plain-http=false --platform linux/arm64/v8",

@@ -103,6 +103,7 @@ pub(super) fn configured<'p>(args: &PublishArgs, to: &Repository, publisher: Pub
         .recipes(recipes(args, to))
         .max_recipe_share(args.max_recipe)
         .force(args.force)
+        .merge(args.merge)
 }
 
 /// Returns the layers of which recipes are published. A layout, which may hold a single artifact for clients that
@@ -143,17 +144,20 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
             delta.delta_size.map_or_else(|| "-".into(), |size| size.to_string()),
             delta.delta_size.map_or_else(|| "-".into(), |size| percent(size, delta.blob_size)),
             match delta.outcome {
+                Outcome::Published if delta.merged.is_some() => "published, merged",
                 Outcome::Published => "published",
                 Outcome::AlreadyThere => "already there",
                 Outcome::NotSmaller => "not smaller than the blob",
                 Outcome::Failed => "cannot be made",
                 Outcome::NoGain => "not smaller than the other delta",
                 Outcome::Refused => "refused by the registry",
+                Outcome::NoRoom => "no room in _deltaindex",
                 _ => "?",
             }
             .into(),
         ]);
     }
+    let merged = merged(report);
     let mut text = if report.deltas.is_empty() { Text::of("no deltas were made") } else { table.text() };
     if !report.recipes.is_empty() {
         text.append(&recipes_table(report).text());
@@ -164,7 +168,26 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
     if !report.not_in_delta_index.is_empty() {
         text.line(no_delta_index());
     }
+    if let Some(merged) = merged {
+        text.line(merged);
+    }
     Ok(text.print()?)
+}
+
+/// Says how large the merged deltas are beside what is known: those that they were merged of, which a delta that is made
+/// of the layers is hardly larger than.
+fn merged(report: &PublishReport) -> Option<String> {
+    let merged = report.deltas.iter().filter(|delta| delta.outcome == Outcome::Published);
+    let merged: Vec<_> = merged.filter_map(|delta| Some((delta.delta_size?, delta.merged?.bytes))).collect();
+    let size: u64 = merged.iter().map(|(size, _)| size).sum();
+    let parts: u64 = merged.iter().map(|(_, parts)| parts).sum();
+    (!merged.is_empty()).then(|| {
+        let share = percent(size, parts);
+        format!(
+            "merged deltas: {size} bytes, {share} of the {parts} bytes of those that they were merged of; without \
+             --merge, and with --force, smaller ones are made of the layers"
+        )
+    })
 }
 
 fn recipes_table(report: &PublishReport) -> Table {

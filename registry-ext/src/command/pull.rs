@@ -78,18 +78,16 @@ fn show(context: &Context, report: &PullReport) -> Result<()> {
     let mut table = Table::new(&["layer", "from", ">fetched", ">blob"]);
     for layer in &report.layers {
         let from = match layer.from {
-            Origin::Local => "here",
-            Origin::Delta(layout) => layout.name(),
-            Origin::Blob if layer.slower.is_some() => "blob, sooner",
-            Origin::Blob => "blob",
-            _ => "?",
+            Origin::Local => "here".into(),
+            Origin::Delta(layout) if layer.steps.len() > 1 => {
+                format!("{}, {} steps", layout.name(), layer.steps.len())
+            }
+            Origin::Delta(layout) => layout.name().into(),
+            Origin::Blob if layer.slower.is_some() => "blob, sooner".into(),
+            Origin::Blob => "blob".into(),
+            _ => "?".into(),
         };
-        table.row(vec![
-            short(layer.diff_id),
-            from.into(),
-            layer.fetched.to_string(),
-            layer.blob_size.to_string(),
-        ]);
+        table.row(vec![short(layer.diff_id), from, layer.fetched.to_string(), layer.blob_size.to_string()]);
     }
     let mut text = table.text();
     text.line(format_args!(

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use futures_util::{StreamExt, stream};
 use layer::{BlobDigest, DiffId, Digest};
-use oci_spec::image::{Descriptor, ImageManifest, MediaType};
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 
 use super::{Discovery, Published};
 use crate::artifact::blob_recipes::{BlobRecipes, is_blob_recipes};
@@ -19,7 +19,7 @@ use crate::oci::{Manifest, Name, artifact_type_of, digest_of, parse_index, parse
 use crate::repository::Repository;
 use crate::{Error, Result};
 
-/// Most artifacts of one image that are read. Each is from another old image.
+/// Most artifacts of one search that are read. Each is from another old image.
 const MAX_ARTIFACTS: usize = 256;
 /// Most bytes of all of them: four of the largest that there may be, or 256 of 64 KiB.
 const MAX_ARTIFACTS_SIZE: u64 = 16 << 20;
@@ -29,6 +29,19 @@ const MAX_DELTA_MANIFESTS: usize = 16;
 const MAX_DELTAS: usize = 4096;
 /// Documents that are read at once.
 const AT_ONCE: usize = 4;
+
+/// The artifacts that one search may still read, of one image or of several.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    artifacts: usize,
+    size: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { artifacts: MAX_ARTIFACTS, size: MAX_ARTIFACTS_SIZE }
+    }
+}
 
 /// The artifacts that refer to an image.
 #[derive(Default)]
@@ -60,12 +73,29 @@ pub(super) async fn from_delta_index(
     image: &Image,
     found: &mut Discovery,
 ) -> Result<()> {
-    let Some(index) = repository.manifest(&Name::Tag(DELTA_INDEX_TAG.into())).await? else { return Ok(()) };
-    let entries =
-        delta_index::entries_for(&parse_index(DELTA_INDEX_TAG, &index.bytes)?, image.manifest.digest);
+    let Some(index) = delta_index_of(repository).await? else { return Ok(()) };
+    let entries = delta_index::entries_for(&index, image.manifest.digest);
     drop(index);
     add_delta_manifests(repository, image, Published::DeltaIndex, &entries, found).await;
     Ok(())
+}
+
+/// Reads `_deltaindex`; `None` if there is none.
+pub(super) async fn delta_index_of(repository: &Repository) -> Result<Option<ImageIndex>> {
+    let index = repository.manifest(&Name::Tag(DELTA_INDEX_TAG.into())).await?;
+    index.map(|index| parse_index(DELTA_INDEX_TAG, &index.bytes)).transpose()
+}
+
+/// Adds the deltas of the first entry for an image, which is the one that clients read.
+pub(super) async fn from_first_entry(
+    repository: &Repository,
+    image: &Image,
+    index: &ImageIndex,
+    found: &mut Discovery,
+) {
+    let mut entries = delta_index::entries_for(index, image.manifest.digest);
+    entries.truncate(1);
+    add_delta_manifests(repository, image, Published::DeltaIndex, &entries, found).await;
 }
 
 pub(super) async fn from_deltas_tag(
@@ -108,20 +138,20 @@ pub(super) async fn from_referrers(
     repository: &Repository,
     image: &Image,
     into: &mut Referrers,
+    limits: &mut Limits,
 ) -> Result<()> {
     // Registries may ignore the filter, so there is none in the request.
     let mut entries = repository.referrers(image.manifest.digest).await?;
     entries.retain(|entry| stated_type(entry.artifact_type().as_ref()).is_none_or(|of| is_known(Some(of))));
     // Those that say what they are come first.
     entries.sort_by_key(|entry| !is_known(entry.artifact_type().as_ref()));
-    if entries.len() > MAX_ARTIFACTS {
-        into.found.warn(format!(
-            "of {} artifacts that refer to the image, {MAX_ARTIFACTS} are read",
-            entries.len()
-        ));
-        entries.truncate(MAX_ARTIFACTS);
+    let max = limits.artifacts;
+    if entries.len() > max {
+        into.found.warn(format!("of {} artifacts that refer to the image, {max} are read", entries.len()));
+        entries.truncate(max);
     }
     let count = entries.len();
+    limits.artifacts -= count;
     let reads = entries.into_iter().map(|entry| async move {
         let says_so = is_known(entry.artifact_type().as_ref());
         (says_so, read_artifact(repository, image, &entry).await)
@@ -148,13 +178,14 @@ pub(super) async fn from_referrers(
         }
         // Those that are refused by their digests have come, too.
         let size = size.max(repository.received() - before);
-        if size > MAX_ARTIFACTS_SIZE && index < count {
-            let max = MAX_ARTIFACTS_SIZE >> 20;
+        if size > limits.size && index < count {
+            let max = limits.size >> 20;
             into.found
                 .warn(format!("the artifacts that refer to the image have over {max} MiB: {index} are read"));
             break;
         }
     }
+    limits.size = limits.size.saturating_sub(size.max(repository.received() - before));
     Ok(())
 }
 

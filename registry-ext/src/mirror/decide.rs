@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oci_spec::image::Descriptor;
 use tokio::time::timeout;
@@ -14,12 +14,13 @@ use tokio::time::timeout;
 use super::decision::{Decision, ImageEntry, RebuildPlan};
 use super::shared::Shared;
 use super::upstreams::Upstream;
+use crate::chain::{Places, UsableDelta, usable_deltas};
 use crate::cost::{Known, Prefer, Way, keep_faster};
-use crate::discover::{choose, discover};
+use crate::discover::discover;
 use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
 use crate::oci::Manifest;
-use crate::pull::{UsableDelta, bases, exact_sources};
+use crate::pull::exact_sources;
 use crate::{Error, Result};
 
 /// The longest time that a decision takes. Clients wait at least 30 seconds for the headers of a blob.
@@ -60,27 +61,27 @@ async fn try_decide(shared: &Shared, upstream: &Upstream, manifest: &Manifest) -
     if image.layers.is_empty() {
         return Ok(Decision { image: Some(image), ..Decision::default() });
     }
+    let until = Instant::now() + MAX_TIME / 2;
     let found = discover(repository, &image).await;
     found.warnings.iter().for_each(|warning| tracing::warn!(manifest = %manifest.digest, "{warning}"));
-    let bases = bases(&shared.stores().await?, &found.candidates, &shared.watch).await?;
     let layers: Vec<&ImageLayer> = image.layers.iter().collect();
-    let chosen = choose(&layers, &found.candidates, |base| bases.contains_key(&base));
+    let (stores, temp_dir) = (shared.stores().await?, shared.scratch_dir().await?);
+    let places = Places { repository, stores: &stores, temp_dir: &temp_dir, watch: &shared.watch };
+    let mut usable = usable_deltas(&places, &image, &layers, &found, until).await?;
     let line = shared.line(&upstream.registry).into_iter().chain(upstream.limit).min();
     let line = line.filter(|_| shared.prefer == Prefer::Time);
     // The plan with the deltas that are worth it, and the reason why others are not.
     let faster = |layer: &ImageLayer, mut deltas: VecDeque<UsableDelta>, recipe: Option<Descriptor>| {
         let slower = line.and_then(|line| {
             let known = Known { pace: &shared.pace, line, checks_blobs: false };
-            keep_faster(layer, &mut deltas, |(delta, _)| &delta.blob, recipe.as_ref(), known)
+            keep_faster(layer, &mut deltas, |delta| delta.way(layer, recipe.as_ref()), known)
         });
         let plan = RebuildPlan { layer: layer.clone(), deltas, recipe };
         (Some(plan).filter(|plan| !plan.deltas.is_empty()), slower)
     };
     let (mut rebuilt, mut unrecorded, mut reasons) = (HashMap::new(), HashMap::new(), HashMap::new());
     for layer in layers {
-        let usable = chosen.get(&layer.diff_id).into_iter().flatten();
-        let deltas: VecDeque<UsableDelta> =
-            usable.map(|delta| ((*delta).clone(), Arc::clone(&bases[&delta.base]))).collect();
+        let deltas = usable.remove(&layer.diff_id).unwrap_or_default();
         if deltas.is_empty() {
             let is_published = found.candidates.iter().any(|delta| delta.to == layer.diff_id);
             let reason = match is_published {

@@ -9,10 +9,10 @@ use oci_spec::image::Descriptor;
 use tokio::sync::OnceCell;
 
 use super::rewrite::{Record, Tar};
+use crate::chain::UsableDelta;
 use crate::cost::Way;
 use crate::image::{Image, ImageLayer};
 use crate::oci::Manifest;
-use crate::pull::UsableDelta;
 
 /// The time after which the decision is made anew for a client that asks for the manifest again: deltas are
 /// published, and images are installed.
@@ -84,7 +84,6 @@ pub(super) struct Decision {
 impl RebuildPlan {
     /// The best of its deltas with the recipe; `None` if there is no delta.
     pub(super) fn way(&self) -> Option<Way<'_>> {
-        let (delta, _) = self.deltas.front()?;
-        Some(Way { layer: &self.layer, delta: &delta.blob, recipe: self.recipe.as_ref() })
+        Some(self.deltas.front()?.way(&self.layer, self.recipe.as_ref()))
     }
 }

@@ -125,6 +125,8 @@ struct Made {
     dir: Option<ScratchDir>,
     /// Its room in the cache.
     room: Reserved,
+    /// The layers that were made of deltas for it.
+    steps: usize,
 }
 
 /// The making of one blob.
@@ -216,7 +218,7 @@ impl Production {
                 self.shared.metrics.saved(&self.upstream.registry, saved);
                 self.note(spent.bytes, Outcome::Rebuilt);
                 tracing::info!(
-                    blob = %self.digest, size = self.blob.size(), fetched = spent.bytes,
+                    blob = %self.digest, size = self.blob.size(), fetched = spent.bytes, steps = made.steps,
                     seconds = began.elapsed().as_secs_f64(), "made of a delta"
                 );
                 self.give(&made.reading, self.blob.size());
@@ -232,9 +234,10 @@ impl Production {
     async fn try_rebuild(&self, plan: &RebuildPlan, budget: Budget, spent: &mut Spent) -> Result<Made> {
         let room = self.room().await?;
         let (rebuilt, scratch) = rebuild_tar(&self.shared, &self.upstream, plan, budget, spent).await?;
+        let steps = rebuilt.steps.len();
         let Some(recipe) = &plan.recipe else {
             let file = rebuilt.tar.reopen().map_err(Error::io("open", rebuilt.tar.path()))?;
-            return Ok(Made { file: rebuilt.tar, reading: Arc::new(file), dir: Some(scratch), room });
+            return Ok(Made { file: rebuilt.tar, reading: Arc::new(file), dir: Some(scratch), room, steps });
         };
         spent.bytes += recipe.size();
         let recipe = BlobRecipe::fetch(&self.upstream.repository, recipe, scratch.path()).await?;
@@ -250,7 +253,7 @@ impl Production {
             output.flush().map_err(Error::io("write", &path))?;
             drop(output);
             let reading = blob.reopen().map_err(Error::io("open", &path))?;
-            Ok(Made { file: blob, reading: Arc::new(reading), dir: None, room })
+            Ok(Made { file: blob, reading: Arc::new(reading), dir: None, room, steps })
         })
         .await
     }
@@ -286,7 +289,7 @@ impl Production {
             written += grown;
             self.give(&reading, written);
         }
-        Ok(Made { file, reading, dir: None, room })
+        Ok(Made { file, reading, dir: None, room, steps: 0 })
     }
 
     /// Makes room in the cache.

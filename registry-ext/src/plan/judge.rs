@@ -61,7 +61,12 @@ impl Planner<'_> {
 }
 
 /// Returns the verdict on an update, and the bytes of the blobs that a host with the old image fetches.
+///
+/// Where artifacts are published, an update is done once it has one, since they are written last: one that has deltas in
+/// `_deltaindex` alone was left by a job that was killed.
 fn verdict(old: &[Image], new: &[Image], published: &HashMap<Digest, Discovery>) -> (Verdict, u64) {
+    let has_artifacts =
+        published.values().any(|found| !found.artifacts.is_empty() || !found.recipe_artifacts.is_empty());
     let (mut bytes, mut has_platform, mut is_published) = (0_u64, false, true);
     for target in new {
         let Some(source) = target.platform.counterpart(old, |image| &image.platform) else { continue };
@@ -80,7 +85,7 @@ fn verdict(old: &[Image], new: &[Image], published: &HashMap<Digest, Discovery>)
             };
             let has_artifact =
                 found.artifacts.iter().any(|(_, artifact)| artifact.source_config == source.config_digest);
-            has_artifact || lacking.iter().all(|layer| is_indexed(layer))
+            has_artifact || (!has_artifacts && lacking.iter().all(|layer| is_indexed(layer)))
         });
     }
     let verdict = match () {

@@ -36,17 +36,32 @@ impl PlannedLayer<'_> {
     }
 }
 
+/// An artifact whose deltas are uploaded.
+///
+/// Its manifest is written after all else that is published for its images: who sees it knows that nothing is missing.
+pub(super) struct PreparedArtifact<'p> {
+    source: &'p Image,
+    kind: Kind,
+    layers: Vec<ArtifactLayer>,
+    tardf3_saves_nothing: bool,
+}
+
 impl<'p> ImagePublisher<'p> {
-    /// Publishes the artifacts from `source`, unless they would save nothing or are there.
+    /// Makes and uploads the deltas of the artifacts from `source`, unless they would save nothing or are there.
     ///
     /// The one with tardf3 deltas is published where it saves enough. Its reader reads the other one too.
-    pub(super) async fn artifacts(&mut self, source: &ImageIn<'p>) -> Result<()> {
+    pub(super) async fn prepare_artifacts(
+        &mut self,
+        source: &ImageIn<'p>,
+    ) -> Result<Vec<PreparedArtifact<'p>>> {
+        let mut prepared = Vec::new();
         let known = self.artifact_from(source.image, Kind::OciDelta).cloned();
         let known_tardf3 = self.artifact_from(source.image, Kind::Tardf3).is_some();
         let is_tried = known_tardf3 || known.as_ref().is_some_and(|known| known.tardf3_saves_nothing);
-        let (is_for_all, sees_through) = (self.publisher.artifact, self.publisher.options.diff.sees_through);
+        let is_for_all = self.publisher.artifact || self.is_merged;
+        let sees_through = self.publisher.options.diff.sees_through && !self.is_merged;
         if !is_for_all && !sees_through {
-            return Ok(());
+            return Ok(prepared);
         }
         let mut tardf3 = Vec::new();
         if sees_through && !is_tried {
@@ -72,7 +87,7 @@ impl<'p> ImagePublisher<'p> {
             match planned {
                 Some(planned) => {
                     let saves_nothing = sees_through && !is_tried && !has_tardf3;
-                    self.publish_planned(source, Kind::OciDelta, planned, saves_nothing).await?;
+                    prepared.extend(self.prepare(source, Kind::OciDelta, planned, saves_nothing).await?);
                 }
                 None => self.note_known(source.image, Published::Artifact),
             }
@@ -80,13 +95,13 @@ impl<'p> ImagePublisher<'p> {
         if known_tardf3 && sees_through {
             self.note_known(source.image, Published::Tardf3);
         } else if has_tardf3 {
-            self.publish_planned(source, Kind::Tardf3, tardf3, false).await?;
+            prepared.extend(self.prepare(source, Kind::Tardf3, tardf3, false).await?);
         } else if tardf3.iter().any(PlannedLayer::sees_through) {
             let no_gain = tardf3.iter_mut().filter(|layer| layer.has_own_delta());
             no_gain.for_each(|layer| layer.outcome = Outcome::NoGain);
             tardf3.iter().for_each(|layer| self.note_planned(source.image, layer, Published::Tardf3));
         }
-        Ok(())
+        Ok(prepared)
     }
 
     /// Makes the deltas of the artifact that all clients of oci-delta read.
@@ -104,27 +119,30 @@ impl<'p> ImagePublisher<'p> {
         Ok(planned)
     }
 
-    /// Publishes an artifact, if it has a delta.
-    async fn publish_planned(
+    /// Uploads the deltas of an artifact; `None` if it has none.
+    async fn prepare(
         &mut self,
         source: &ImageIn<'p>,
         kind: Kind,
         planned: Vec<PlannedLayer<'p>>,
         tardf3_saves_nothing: bool,
-    ) -> Result<()> {
-        let layout = if kind == Kind::Tardf3 { Published::Tardf3 } else { Published::Artifact };
+    ) -> Result<Option<PreparedArtifact<'p>>> {
         for planned in &planned {
-            self.note_planned(source.image, planned, layout);
+            self.note_planned(source.image, planned, layout_of(kind));
             if let Some(delta) = planned.delta.as_ref().filter(|_| planned.has_own_delta()) {
                 self.put_delta(delta).await?;
             }
         }
         let layers: Vec<ArtifactLayer> = planned.into_iter().map(|layer| layer.blob).collect();
-        if !layers.iter().any(ArtifactLayer::is_delta) {
-            return Ok(());
-        }
-        let put = self.put_artifact(source.image, kind, layers, tardf3_saves_nothing).await;
-        let digest = put.inspect_err(|_| self.note_refusal(source.image, layout))?;
+        let prepared = PreparedArtifact { source: source.image, kind, layers, tardf3_saves_nothing };
+        Ok(Some(prepared).filter(|prepared| prepared.layers.iter().any(ArtifactLayer::is_delta)))
+    }
+
+    /// Publishes an artifact.
+    pub(super) async fn publish_artifact(&mut self, prepared: PreparedArtifact<'p>) -> Result<()> {
+        let PreparedArtifact { source, kind, layers, tardf3_saves_nothing } = prepared;
+        let put = self.put_artifact(source, kind, layers, tardf3_saves_nothing).await;
+        let digest = put.inspect_err(|_| self.note_refusal(source, layout_of(kind)))?;
         match kind {
             Kind::Tardf3 => self.report.tardf3_artifacts.push(digest),
             Kind::OciDelta | Kind::Older => self.report.artifacts.push(digest),
@@ -206,6 +224,14 @@ impl<'p> ImagePublisher<'p> {
         crate::prune::remove_artifacts(self.publisher.to, self.target.manifest.digest, &older)
             .await
             .map(|_| ())
+    }
+}
+
+/// The place where the deltas of an artifact are published.
+const fn layout_of(kind: Kind) -> Published {
+    match kind {
+        Kind::Tardf3 => Published::Tardf3,
+        Kind::OciDelta | Kind::Older => Published::Artifact,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::delta::{Delta, DeltaCache, LayerOf, LayersOf};
 use crate::discover::{Discovery, Published};
 use crate::image::{Image, ImageIn, ImageLayer};
 use crate::oci::{EMPTY_JSON, Manifest, descriptor_of, digest_of, hex, parse_manifest};
+use crate::registry::MAX_MANIFEST_SIZE;
 use crate::repository::Repository;
 use crate::{Error, Result, shared_index};
 
@@ -21,21 +22,29 @@ pub(super) struct ImagePublisher<'p> {
     /// The deltas that are published already.
     pub(super) found: Discovery,
     pub(super) report: &'p mut PublishReport,
+    /// True if deltas from the old image that is looked at are merged of others: none is made to see through compression.
+    pub(super) is_merged: bool,
 }
 
 impl<'p> ImagePublisher<'p> {
     /// Publishes all that is asked for, from each of the `old` images.
+    ///
+    /// The artifacts come last. A plan takes an update that has one for done, so what a job that was killed before has not
+    /// written is made by the next one.
     pub(super) async fn publish(&mut self, old: &[ImageIn<'p>]) -> Result<()> {
         let mut lacking = match self.publisher.recipes {
             Recipes::None => Vec::new(),
             Recipes::WithDeltas | Recipes::All => self.lacking_anywhere(old),
         };
         self.cache.keep(lacking.iter().copied());
-        let (mut deltas, mut refused) = (Vec::new(), None);
+        let (mut deltas, mut artifacts, mut refused) = (Vec::new(), Vec::new(), None);
         for source in old {
             let is_indexed = self.is_indexed(source);
-            let artifacts = self.artifacts(source).await;
-            refused = refused.or(self.refusal(artifacts, is_indexed)?);
+            self.is_merged = self.publisher.merge && self.merge_deltas(source).await?;
+            match self.prepare_artifacts(source).await {
+                Ok(prepared) => artifacts.extend(prepared.into_iter().map(|of| (of, is_indexed))),
+                Err(error) => refused = refused.or(self.refusal(Err(error), is_indexed)?),
+            }
             if is_indexed {
                 deltas.extend(self.layer_deltas(source).await?);
             } else if self.publisher.delta_index {
@@ -48,6 +57,10 @@ impl<'p> ImagePublisher<'p> {
         }
         let recipes = self.blob_recipes(&lacking).await;
         refused = refused.or(self.refusal(recipes, !deltas.is_empty())?);
+        for (artifact, is_indexed) in artifacts {
+            let published = self.publish_artifact(artifact).await;
+            refused = refused.or(self.refusal(published, is_indexed)?);
+        }
         // Not before what can be published is.
         refused.map_or(Ok(()), Err)
     }
@@ -111,6 +124,7 @@ impl<'p> ImagePublisher<'p> {
             blob_size: layer.blob.size(),
             delta_size: delta.map(|delta| delta.size),
             seconds: delta.map(|delta| delta.seconds),
+            merged: delta.and_then(|delta| delta.merged),
             outcome,
         });
     }
@@ -223,19 +237,38 @@ impl<'p> ImagePublisher<'p> {
             }
             // Layers that old and new share must not be listed: some clients would rebuild them.
             all.extend_from_slice(deltas);
-            let manifest = Manifest::new(delta_index::build(target, &all), None);
-            listed = Some(manifest.digest);
-            match entries.as_slice() {
-                [only] if digest_of(only)? == manifest.digest => Ok(None),
-                _ => {
-                    to.put_manifest(&manifest, None).await?;
-                    Ok(Some(delta_index::with_entry(current, target, Some(&manifest.bytes))))
-                }
+            let manifest = Manifest::new(delta_index::build(target, &self.fitting(all)), None);
+            if matches!(entries.as_slice(), [only] if digest_of(only)? == manifest.digest) {
+                listed = Some(manifest.digest);
+                return Ok(None);
             }
+            to.put_manifest(&manifest, None).await?;
+            let changed = delta_index::with_entry(current, target, Some(&manifest.bytes));
+            let (changed, left_out) = self.make_room(changed).await?;
+            let size = Manifest::from(&changed).bytes.len() as u64;
+            listed =
+                Some(manifest.digest).filter(|_| !left_out.contains(&target) && size <= MAX_MANIFEST_SIZE);
+            // The same index is not written again, nor one that is too large although what is known is left out.
+            Ok(Some(changed).filter(|changed| changed != current && size <= MAX_MANIFEST_SIZE))
         })
         .await?;
+        if listed.is_none() {
+            self.note_no_room();
+        }
         self.report.delta_manifests.extend(listed);
         Ok(())
+    }
+
+    /// Notes that `_deltaindex` has no room for the deltas to the image.
+    fn note_no_room(&mut self) {
+        let new = self.target.manifest.digest;
+        let of_index =
+            |delta: &&mut PublishedDelta| delta.new == new && delta.layout == Published::DeltaIndex;
+        for delta in self.report.deltas.iter_mut().filter(of_index) {
+            if delta.outcome == Outcome::Published {
+                delta.outcome = Outcome::NoRoom;
+            }
+        }
     }
 
     pub(super) async fn put_delta(&self, delta: &Delta) -> Result<()> {

@@ -4,6 +4,7 @@ use layer::{DiffId, Digest};
 use serde::Serialize;
 
 use super::PublishedRecipe;
+use crate::delta::Merged;
 use crate::discover::Published;
 use crate::image::Platform;
 
@@ -47,6 +48,8 @@ pub struct PublishedDelta {
     pub delta_size: Option<u64>,
     /// Seconds that it took to make and to apply it; `None` if there was one already.
     pub seconds: Option<f64>,
+    /// The published deltas that it was merged of, if it was not made of the layers.
+    pub merged: Option<Merged>,
     /// The outcome.
     pub outcome: Outcome,
 }
@@ -69,4 +72,6 @@ pub enum Outcome {
     NoGain,
     /// The repository refused to list it.
     Refused,
+    /// `_deltaindex` has no room for it: other deltas save more.
+    NoRoom,
 }

@@ -1,6 +1,7 @@
 //! The budget for the deltas of one layer. A delta is there to save something: one that costs more than the
 //! layer's own blob would is given up for it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::image::ImageLayer;
@@ -26,6 +27,22 @@ pub(crate) struct Budget {
     pub(super) max_output: u64,
     /// The time by which it has to be done; `None` if it may take any.
     end: Option<Instant>,
+}
+
+/// The bytes and the work that are left for one way to make a layer, whether it takes one delta or several.
+#[derive(Debug, Clone)]
+pub(crate) struct Allowance {
+    /// Most bytes that may still be written.
+    pub(super) max_output: u64,
+    /// The work that may be done.
+    pub(super) work: Arc<delta_format::Budget>,
+}
+
+impl Allowance {
+    /// Takes bytes that were written out of it.
+    pub(super) const fn write(&mut self, bytes: u64) {
+        self.max_output = self.max_output.saturating_sub(bytes);
+    }
 }
 
 impl Budget {
@@ -55,9 +72,10 @@ impl Budget {
         self.end.is_none_or(|end| Instant::now() < end)
     }
 
-    /// Returns the work that a delta may do, which ends with the time.
-    pub(super) fn work(self) -> delta_format::Budget {
-        delta_format::Budget::of_layer(self.max_output).stopping_if(move || !self.has_time())
+    /// Returns the bytes that may be written and the work that may be done to make the layer, which ends with the time.
+    pub(crate) fn allowance(self) -> Allowance {
+        let work = delta_format::Budget::of_layer(self.max_output).stopping_if(move || !self.has_time());
+        Allowance { max_output: self.max_output, work: Arc::new(work) }
     }
 
     /// The time that is left.
@@ -110,10 +128,10 @@ mod tests {
         let budget = Budget { max_output: 1, end: Some(Instant::now()) };
         assert!(!budget.has_time());
         let some = Work { reading: 1 << 21, encoding: 1 << 21 };
-        assert_eq!(budget.work().charge(some), Err(Exhausted::Stopped));
+        assert_eq!(budget.allowance().work.charge(some), Err(Exhausted::Stopped));
         let later = Budget { end: Some(Instant::now() + Duration::from_secs(3600)), ..budget };
-        assert_eq!(later.work().charge(some), Ok(()));
-        let over = later.work().charge(Work::reading(u64::MAX));
+        assert_eq!(later.allowance().work.charge(some), Ok(()));
+        let over = later.allowance().work.charge(Work::reading(u64::MAX));
         assert!(matches!(over, Err(Exhausted::Work { .. })), "{over:?}");
     }
 }

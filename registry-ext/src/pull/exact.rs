@@ -7,8 +7,8 @@ use layer::{BlobDigest, DiffId, Spool};
 use oci_spec::image::Descriptor;
 
 use super::fetcher::{BlobSources, Fetcher};
-use super::rebuild::UsableDelta;
 use crate::blob_recipe::BlobRecipe;
+use crate::chain::UsableDelta;
 use crate::error::blocking;
 use crate::image::{Image, ImageLayer};
 use crate::oci::{check_diff_id, digest_of, short};
@@ -44,7 +44,7 @@ pub(crate) fn exact_sources(
         return Some((deltas, None));
     }
     let recipe = recipes.get(&layer.digest)?;
-    deltas.retain(|(delta, _)| delta.blob.size() + recipe.size() < layer.blob.size());
+    deltas.retain(|delta| delta.size().saturating_add(recipe.size()) < layer.blob.size());
     Some((deltas, Some(recipe.clone())))
 }
 

@@ -8,8 +8,10 @@ use tempfile::{NamedTempFile, TempPath};
 use tokio::sync::OnceCell;
 
 use super::budget::Budget;
-use super::rebuild::{Rebuilder, Rebuilt, Spent, UsableDelta};
+use super::rebuild::{Rebuilder, Rebuilt, Spent};
+use super::report::PulledStep;
 use super::{Origin, tar_blob};
+use crate::chain::UsableDelta;
 use crate::cost::{Known, Pace, Prefer, keep_faster};
 use crate::error::blocking;
 use crate::image::ImageLayer;
@@ -22,6 +24,7 @@ pub(super) struct Fetched {
     pub(super) diff_id: DiffId,
     pub(super) blob: Descriptor,
     pub(super) origin: Origin,
+    pub(super) steps: Vec<PulledStep>,
     pub(super) size: u64,
     pub(super) delta_failed: Option<String>,
     /// The reason why no delta was used, if the registry sends the layer sooner.
@@ -71,10 +74,10 @@ impl Fetcher<'_> {
             }
         }
         let slower = self.drop_slower(layer, &mut deltas, recipe.as_ref()).await?;
-        if let Some(rebuilt) = self.rebuilder.rebuild(layer, deltas, budget, &mut spent).await {
-            let origin = Origin::Delta(rebuilt.published);
+        if let Some(mut rebuilt) = self.rebuilder.rebuild(layer, deltas, budget, &mut spent).await {
+            let (origin, steps) = (Origin::Delta(rebuilt.published), std::mem::take(&mut rebuilt.steps));
             match self.store(layer, rebuilt, recipe.as_ref(), &mut spent).await {
-                Ok(blob) => return Ok(fetched(layer, blob, origin, spent)),
+                Ok(blob) => return Ok(Fetched { steps, ..fetched(layer, blob, origin, spent) }),
                 Err(error) if recipe.is_none() => return Err(error),
                 Err(error) => {
                     self.rebuilder.failed(layer, "the recipe of the blob of", false, &error, &mut spent);
@@ -99,7 +102,7 @@ impl Fetcher<'_> {
         };
         let pace = self.pace.get_or_try_init(|| blocking(|| Ok(Pace::measured()))).await?;
         let known = Known { pace, line, checks_blobs: true };
-        Ok(keep_faster(layer, deltas, |(delta, _)| &delta.blob, recipe, known))
+        Ok(keep_faster(layer, deltas, |delta| delta.way(layer, recipe), known))
     }
 
     /// Stores a rebuilt layer: as the blob that its recipe makes of it, or else as its tar.
@@ -148,5 +151,6 @@ impl Fetcher<'_> {
 
 fn fetched(layer: &ImageLayer, blob: Descriptor, origin: Origin, spent: Spent) -> Fetched {
     let delta_failed = Some(spent.failures.join("; ")).filter(|_| !spent.failures.is_empty());
-    Fetched { diff_id: layer.diff_id, blob, origin, size: spent.bytes, delta_failed, slower: None }
+    let (diff_id, size) = (layer.diff_id, spent.bytes);
+    Fetched { diff_id, blob, origin, steps: Vec::new(), size, delta_failed, slower: None }
 }

@@ -4,7 +4,7 @@ use layer::{DiffId, Digest};
 use serde::Serialize;
 
 use super::fetcher::Fetched;
-use crate::discover::Published;
+use crate::discover::{Candidate, Published};
 use crate::image::{Image, ImageLayer};
 
 /// The report of a pull.
@@ -46,6 +46,9 @@ pub struct PulledLayer {
     pub diff_id: DiffId,
     /// The place from which it came.
     pub from: Origin,
+    /// The layers that were made of deltas to make it, in their order: it is the last one, and the only one where its
+    /// delta reads what is here.
+    pub steps: Vec<PulledStep>,
     /// Bytes fetched for it; with deltas that failed, those of the deltas too.
     pub fetched: u64,
     /// Size of its blob in bytes.
@@ -54,6 +57,33 @@ pub struct PulledLayer {
     pub delta_failed: Option<String>,
     /// The reason why no delta was used, if the registry sends the layer sooner.
     pub slower: Option<String>,
+}
+
+/// A layer that was made, to make another one of it or for its own sake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PulledStep {
+    /// The layer.
+    pub diff_id: DiffId,
+    /// The place from which it came.
+    pub from: Origin,
+    /// The digest of what its delta reads: of an image's config, or the diff_id of a layer.
+    pub source: Option<Digest>,
+    /// Bytes fetched for it.
+    pub fetched: u64,
+}
+
+impl PulledStep {
+    /// A layer that was made of a delta.
+    pub(super) fn of_delta(layer: &ImageLayer, delta: &Candidate) -> Self {
+        let (diff_id, from) = (layer.diff_id, Origin::Delta(delta.layout));
+        Self { diff_id, from, source: Some(delta.base.digest()), fetched: delta.blob.size() }
+    }
+
+    /// A layer of another image whose blob was fetched.
+    pub(super) fn of_blob(layer: &ImageLayer) -> Self {
+        let fetched = layer.blob.size();
+        Self { diff_id: layer.diff_id, from: Origin::Blob, source: None, fetched }
+    }
 }
 
 /// The place from which a layer came.
@@ -75,6 +105,7 @@ impl PulledLayer {
         Self {
             diff_id: layer.diff_id,
             from: fetched.map_or(Origin::Local, |fetched| fetched.origin),
+            steps: fetched.map(|fetched| fetched.steps.clone()).unwrap_or_default(),
             fetched: fetched.map_or(0, |fetched| fetched.size),
             blob_size: layer.blob.size(),
             delta_failed: fetched.and_then(|fetched| fetched.delta_failed.clone()),

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use delta_format::{Budget, SourceFile, SourceFiles, SourcePath};
+use delta_format::{Budget, Error as DeltaError, SourceFile, SourceFiles, SourcePath};
 use tar_patch::{DirFile, DirSource, LayerFile, LayerSource};
 
 use super::MergedDirs;
@@ -17,6 +17,9 @@ pub enum Sources {
     Dir(DirSource),
     /// In one directory for each layer.
     MergedDirs(MergedDirs),
+    /// In layers of several of these kinds, the top one first. A file is taken from the first one that has its path. A
+    /// delta reads no file that a higher layer hides, so whiteouts do not matter.
+    Stack(Vec<Self>),
 }
 
 /// An open file of [`Sources`].
@@ -37,6 +40,16 @@ impl SourceFiles for Sources {
             Self::Layers(layers) => layers.open(path, budget).map(SourcesFile::Layer),
             Self::Dir(dir) => dir.open(path, budget).map(SourcesFile::Dir),
             Self::MergedDirs(dirs) => dirs.open(path, budget).map(SourcesFile::Dir),
+            Self::Stack(stack) => {
+                for sources in stack {
+                    match sources.open(path, budget) {
+                        Err(DeltaError::SourceMissing { .. }) => {}
+                        opened => return opened,
+                    }
+                }
+                let source = io::Error::new(io::ErrorKind::NotFound, "no layer has it");
+                Err(DeltaError::SourceMissing { path: path.clone(), source })
+            }
         }
     }
 }
