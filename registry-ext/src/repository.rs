@@ -9,7 +9,7 @@ use oci_spec::image::Descriptor;
 
 use crate::oci::{Manifest, Name, digest_of, hex};
 use crate::reference::ImageRef;
-use crate::registry::{self, RegistryOptions};
+use crate::registry::{self, Allowance, RegistryOptions, Throttle};
 use crate::scratch::ScratchDir;
 use crate::store::OciLayout;
 use crate::{Error, Result};
@@ -40,6 +40,18 @@ impl Repository {
                 Self::Layout(OciLayout::unpack_docker(&layout.path, temp_dir)?)
             }
         })
+    }
+
+    /// The same repository, whose blobs come at so many bytes a second at most, all together.
+    #[must_use]
+    pub fn at_rate(self, rate: u64) -> Self {
+        match self {
+            Self::Registry(registry) => {
+                let throttle = Throttle::new(Some(Arc::new(Allowance::new(rate))));
+                Self::Registry(Arc::new(registry.throttled(Arc::new(throttle))))
+            }
+            layout @ Self::Layout(_) => layout,
+        }
     }
 
     /// Returns the name of the repository.

@@ -17,6 +17,7 @@ use registry_ext::reference::ImageRef;
 use registry_ext::store::StoreRef;
 use tar_diff::{DiffArgs, DiffOptions, Method};
 
+pub(crate) use line::BYTES_OF_MBIT;
 use line::LineArgs;
 pub(crate) use mirror::{ClientArg, ConfigureArgs, MirrorArgs, MirrorCommand, PrefetchArgs};
 pub(crate) use operands::Measured;
@@ -249,6 +250,9 @@ pub(crate) struct PullArgs {
     pub(crate) exact: bool,
     #[command(flatten)]
     pub(crate) line: LineArgs,
+    /// Most Mbit/s that the pull takes, beside the work of others [default: no limit]
+    #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) rate: Option<u64>,
     /// Pull only if the holder of the public key in FILE (PEM) has signed the image, as `cosign sign
     /// --key` does
     #[arg(long, value_name = "FILE")]
@@ -336,7 +340,7 @@ mod tests {
             "plan h/a h/b --policy p.toml --previous old.json --output plan.json --json",
             "prune h/a --policy p.toml --dry-run",
             "list h/a:v2 --plain-http=false --platform linux/arm64/v8",
-            "pull h/a:v2 --into oci:x --exact --prefer size --line 100 --verify-key cosign.pub",
+            "pull h/a:v2 --into oci:x --exact --prefer size --line 100 --rate 20 --verify-key cosign.pub",
             "pull h/a:v2 --into tree:x --source tree:/ --source containers-storage: --source docker: --source containerd:/srv/c",
             "measure docker-archive:old.tar docker-archive:new.tar:app:v2",
             "pull h/a:v2 --into oci:x --source docker-archive:old.tar",

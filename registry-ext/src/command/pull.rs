@@ -9,7 +9,7 @@ use registry_ext::pull::{Origin, PullReport, Puller};
 use registry_ext::signature::{self, PublicKey};
 use registry_ext::store::{PullTarget, StoreRef};
 
-use super::args::{PullArgs, short};
+use super::args::{BYTES_OF_MBIT, PullArgs, short};
 use super::context::Context;
 use super::print_json;
 use super::table::{Table, percent};
@@ -20,6 +20,10 @@ pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
     }
     let store = resolved(&args.into)?;
     let repository = context.open(&args.image)?;
+    let repository = match args.rate {
+        Some(mbit) => repository.at_rate(mbit * BYTES_OF_MBIT),
+        None => repository,
+    };
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let image = context.image(&repository, &args.image, &platform).await?;
     if !image.platform.satisfies(&platform) {

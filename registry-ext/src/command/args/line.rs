@@ -3,6 +3,9 @@
 use clap::ValueEnum;
 use registry_ext::Prefer;
 
+/// Bytes of a Mbit.
+pub(crate) const BYTES_OF_MBIT: u64 = 125_000;
+
 /// The resource that is saved first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum PreferArg {
@@ -35,7 +38,6 @@ impl LineArgs {
 
     /// The rate at which registries send, in bytes a second.
     pub(crate) fn rate(&self) -> Option<u64> {
-        const BYTES_OF_MBIT: u64 = 125_000;
         self.line.map(|mbit| mbit * BYTES_OF_MBIT)
     }
 }

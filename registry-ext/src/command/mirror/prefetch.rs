@@ -8,7 +8,7 @@ use cli::Misuse;
 use registry_ext::mirror::PrefetchOptions;
 use registry_ext::reference::ImageRef;
 
-use super::super::args::PrefetchArgs;
+use super::super::args::{BYTES_OF_MBIT, PrefetchArgs};
 
 /// Reads the options.
 pub(super) fn options(args: &PrefetchArgs) -> Result<PrefetchOptions> {
@@ -33,7 +33,7 @@ pub(super) fn options(args: &PrefetchArgs) -> Result<PrefetchOptions> {
         }
     }
     let every = Duration::from_secs(args.prefetch_every * 60);
-    let rate = args.rate.map(|mbit| mbit * 125_000);
+    let rate = args.rate.map(|mbit| mbit * BYTES_OF_MBIT);
     Ok(options.every(every).rate(rate).windows(args.prefetch_window.clone()))
 }
 
