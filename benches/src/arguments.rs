@@ -63,6 +63,12 @@ Examples (after cargo run --release -p benches --):
 
 Exit status: 1 if a pair took more than --most, or a command failed.";
 
+const MERGE_EXAMPLES: &str = "\
+Examples (after cargo run --release -p benches --):
+  merge pairs/
+      Each directory in pairs/ holds old.tar and new.tar, of any compression, and perhaps middle.tar. Without a
+      middle version, one is derived: every second file that changed is the old one.";
+
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Subcommand {
     /// Make deltas with every tool that is installed, apply them, compare
@@ -74,6 +80,9 @@ pub(crate) enum Subcommand {
     /// Apply deltas; show the CPU beside that of the parts, in multiples of sha256sum
     #[command(after_help = APPLY_EXAMPLES)]
     Apply(Apply),
+    /// Merge deltas over a middle version; show their size and CPU beside those of deltas that are made of the layers
+    #[command(after_help = MERGE_EXAMPLES)]
+    Merge(Merge),
     /// Make table and page again of a report that `measure --json` wrote
     #[command(after_help = "Example:\n  benches show report.json --html page.html --baseline 'Go tar-diff'")]
     Show {
@@ -213,6 +222,24 @@ pub(crate) struct Apply {
     pub(crate) preset: String,
     /// Run each command but tar-diff this often and take the best
     #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) repeat: u32,
+    #[command(flatten)]
+    pub(crate) places: Places,
+    /// Write the figures there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Merge {
+    /// Directories of a pair each, or of such directories [default: a generated pair]
+    #[arg(value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
+    /// The preset of tar-diff
+    #[arg(long, value_name = "PRESET", default_value = "default")]
+    pub(crate) preset: String,
+    /// Run the commands that are compared this often and take the best
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) repeat: u32,
     #[command(flatten)]
     pub(crate) places: Places,

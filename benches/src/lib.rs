@@ -10,7 +10,8 @@
 //!    README (`picture.rs`).
 //!
 //! `benches apply` shows what applying costs beside its parts (`applying.rs`), and `benches growth` that
-//! time per byte does not grow with a layer (`growth/`). `guard.rs` has the two figures that must not change
+//! time per byte does not grow with a layer (`growth/`). `benches merge` compares merged deltas with made ones
+//! (`merging.rs`). `guard.rs` has the two figures that must not change
 //! unseen: sizes and instructions.
 
 pub mod applying;
@@ -24,6 +25,7 @@ pub mod html;
 pub mod kinds;
 pub mod launch;
 mod measure;
+pub mod merging;
 mod pair;
 pub mod picture;
 pub mod pull_times;

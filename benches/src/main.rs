@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
-use arguments::{Apply, Arguments, Files, Growth, Measure, Places, Reference, Subcommand};
+use arguments::{Apply, Arguments, Files, Growth, Measure, Merge, Places, Reference, Subcommand};
 use benches::applying::{self, Applying, Part};
 use benches::growth;
 use benches::launch::{Launcher, launch};
+use benches::merging::{self, Merging};
 use benches::report::{PairReport, Report};
 use benches::tools::{self, Tool};
 use benches::{Error, Measurement, Pair, fleet, guard, html, picture, pull_times, reference, table};
@@ -34,6 +35,7 @@ fn run(command: Subcommand) -> Result<()> {
         Subcommand::Measure(arguments) => measure(&arguments),
         Subcommand::Growth(arguments) => grow(&arguments),
         Subcommand::Apply(arguments) => apply(&arguments),
+        Subcommand::Merge(arguments) => merge(&arguments),
         Subcommand::ApplyPart { part, file } => {
             let part = Part::from_name(&part).with_context(|| format!("there is no part {part:?}"))?;
             Ok(part.run(&file)?)
@@ -148,6 +150,24 @@ fn apply(arguments: &Apply) -> Result<()> {
     write_json(arguments.json.as_deref(), &measured)?;
     io::stdout().write_all(applying::table(&measured).as_bytes())?;
     Ok(applying::check(&measured, arguments.most.unwrap_or(f64::INFINITY))?)
+}
+
+fn merge(arguments: &Merge) -> Result<()> {
+    let Workplace { program, bin_dir, work_dir } = Workplace::open(&arguments.places)?;
+    let merging = Merging {
+        launcher: Launcher { program, timeout: 0, repeat: arguments.repeat, dir: work_dir.path() },
+        bin_dir: &bin_dir,
+        work_dir: work_dir.path(),
+        preset: &arguments.preset,
+    };
+    let mut measured = Vec::new();
+    for pair in pairs(&[], &arguments.dirs, false, work_dir.path())? {
+        // Who cannot be told is not waiting.
+        let _ = writeln!(io::stderr(), "{}", pair.name);
+        measured.push(merging.run(&pair)?);
+    }
+    write_json(arguments.json.as_deref(), &measured)?;
+    Ok(io::stdout().write_all(merging::table(&measured).as_bytes())?)
 }
 
 fn chosen_tools(arguments: &Measure, program: &Path, bin_dir: &Path) -> Result<Vec<Tool>> {

@@ -149,8 +149,8 @@ impl<'p> Publisher<'p> {
         self
     }
 
-    /// Says whether deltas are merged of published ones that follow each other, where that is possible: in a fraction of the
-    /// time, and larger than those that are made of the layers. It is possible for tardf1 deltas of one layer each.
+    /// Says whether deltas are merged of published ones that follow each other, where that is possible: with less CPU,
+    /// and without the new layer. They may be larger than those that are made of the layers. It is possible for tardf1 deltas of one layer each.
     #[must_use]
     pub const fn merge(mut self, merge: bool) -> Self {
         self.merge = merge;

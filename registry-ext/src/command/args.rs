@@ -203,8 +203,8 @@ pub(crate) struct PublishArgs {
     /// Make and replace deltas that are published already
     #[arg(long)]
     pub(crate) force: bool,
-    /// Merge published deltas that follow each other, where that is possible, in place of comparing the layers: in a
-    /// fraction of the time, and larger. It is possible where each reads the one layer that the one before makes
+    /// Merge published deltas that follow each other, where that is possible, in place of comparing the layers:
+    /// with less CPU, and perhaps larger. It is possible where each reads the one layer that the one before makes
     #[arg(long)]
     pub(crate) merge: bool,
     /// Fail if an old image does not exist, instead of going on without it
