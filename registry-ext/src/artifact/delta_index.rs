@@ -79,6 +79,11 @@ pub fn deltas_of(manifest: &ImageManifest) -> Vec<LayerDelta> {
     manifest.layers().iter().filter(|layer| is_tar_diff(layer)).filter_map(delta).collect()
 }
 
+/// The target of an entry of an index.
+pub(crate) fn target_of(entry: &Descriptor) -> Option<Digest> {
+    digest_annotation(entry, ANNOTATION_TARGET)
+}
+
 /// The entries of an index for `target`, in order. Readers use the first.
 pub fn entries_for(index: &ImageIndex, target: Digest) -> Vec<Descriptor> {
     let is_wanted = |entry: &&Descriptor| digest_annotation(entry, ANNOTATION_TARGET) == Some(target);

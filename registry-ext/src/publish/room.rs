@@ -3,7 +3,7 @@
 //! Other deltas of the same images stand in artifacts, one for each pair of images, of which there may be any number.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::{StreamExt, stream};
 use layer::{DiffId, Digest};
@@ -111,25 +111,27 @@ fn without_least(
     savings: &HashMap<Digest, u64>,
     max_size: u64,
 ) -> (ImageIndex, Vec<Digest>) {
-    let targets = delta_index::targets(index);
-    let mut known: Vec<(u64, Digest)> =
-        targets.iter().filter_map(|(target, _)| Some((*savings.get(target)?, *target))).collect();
+    let mut sizes = HashMap::<Digest, u64>::new();
+    for entry in index.manifests() {
+        if let Some(target) = delta_index::target_of(entry).filter(|target| savings.contains_key(target)) {
+            *sizes.entry(target).or_default() += to_json(entry).len() as u64 + 1;
+        }
+    }
+    let mut known: Vec<(u64, Digest)> = sizes.keys().map(|target| (savings[target], *target)).collect();
     known.sort_unstable();
-    known.dedup();
-    let mut size = Manifest::from(index).bytes.len() as u64;
-    let (mut left_out, mut kept) = (Vec::new(), index.clone());
+    let (mut size, room) = (Manifest::from(index).bytes.len() as u64, max_size - (max_size >> 6));
+    let mut left_out = Vec::new();
     for (_, target) in known {
-        if size <= max_size - (max_size >> 6) {
+        if size <= room {
             break;
         }
-        let entry_size = |entry: &Descriptor| to_json(entry).len() as u64 + 1;
-        let gone = delta_index::entries_for(&kept, target);
-        size = size.saturating_sub(gone.iter().map(entry_size).sum());
+        size = size.saturating_sub(sizes[&target]);
         left_out.push(target);
-        let is_kept = |entry: &Descriptor| !gone.contains(entry);
-        let entries = kept.manifests().iter().filter(|entry| is_kept(entry)).cloned().collect();
-        kept.set_manifests(entries);
     }
+    let gone: HashSet<Digest> = left_out.iter().copied().collect();
+    let is_kept = |entry: &&Descriptor| delta_index::target_of(entry).is_none_or(|of| !gone.contains(&of));
+    let mut kept = index.clone();
+    kept.set_manifests(index.manifests().iter().filter(is_kept).cloned().collect());
     (kept, left_out)
 }
 
