@@ -163,7 +163,8 @@ impl Client {
     /// Prepares the repository that `reference` names. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`RegistryError::Setup`] if a certificate is broken; as [`Credentials::find`].
+    /// [`RegistryError::Setup`] if a certificate is broken, [`RegistryError::NoCertificates`] if https has none; as
+    /// [`Credentials::find`].
     pub fn open(reference: &Reference, options: &RegistryOptions) -> Result<Self> {
         // For all TLS of the process; a program that has chosen before keeps its choice.
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -180,7 +181,7 @@ impl Client {
         Ok(Self {
             base: format!("{scheme}://{host}/v2/{}", reference.repository()),
             reference: reference.clone(),
-            http: request::http_client(&options.ca_certificates, is_loopback(host))?,
+            http: request::http_client(&options.ca_certificates, is_loopback(host), plain_http)?,
             uploads: OnceCell::new(),
             ca_certificates: options.ca_certificates.clone(),
             credential,

@@ -341,3 +341,24 @@ async fn a_blob_may_be_elsewhere() {
     let missing = other.blob(blob, bench.dir.path(), &|_| ()).await.unwrap_err();
     assert!(matches!(missing, Error::NotFound { .. }), "{missing}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_without_ca_certificates_speaks_http_and_is_told_of_them_for_https() {
+    let bench = Bench::new(Switches::default()).await;
+    let run = |line: String| {
+        registry_ext(&line).env("SSL_CERT_FILE", "/dev/null").env_remove("SSL_CERT_DIR").output().unwrap()
+    };
+    let app = bench.name();
+    let pulled = run(format!("pull {app}:v2 --into oci:{}", bench.path("store").display()));
+    assert!(pulled.status.success(), "{pulled:?}");
+    // Uploads want them also over http.
+    for line in [
+        format!("list {app}:v2 --plain-http=false"),
+        format!("publish {app}:v2 --from {app}:v1 --tmp-dir {}", bench.dir.path().display()),
+    ] {
+        let output = run(line);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("install the package ca-certificates"), "{said}");
+    }
+}

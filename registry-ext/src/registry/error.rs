@@ -56,6 +56,14 @@ pub enum RegistryError {
         /// The fault in the answer.
         reason: String,
     },
+    /// The system has no certificates of CAs, without which no server can prove who it is.
+    #[error(
+        "there are no CA certificates: install the package ca-certificates, or let $SSL_CERT_FILE name some"
+    )]
+    NoCertificates {
+        /// The error of the client.
+        source: Cause,
+    },
     /// The client cannot be set up: a certificate is broken.
     #[error("cannot set up the client")]
     Setup {
@@ -75,7 +83,10 @@ impl RegistryError {
             // Manifests are put after their blobs. docker-registry says this too while another client
             // puts the same blob: it reads the link to the blob that it is writing anew.
             Self::Status { message, .. } => message.contains(MANIFEST_BLOB_UNKNOWN),
-            Self::Unauthorized { .. } | Self::Protocol { .. } | Self::Setup { .. } => false,
+            Self::Unauthorized { .. }
+            | Self::Protocol { .. }
+            | Self::NoCertificates { .. }
+            | Self::Setup { .. } => false,
         }
     }
 

@@ -178,19 +178,31 @@ impl Client {
 }
 
 /// The client for requests; redirects are followed by `redirect.rs`. Proxies are those of the environment,
-/// but none for `this_machine`.
-pub(super) fn http_client(ca_certificates: &[Vec<u8>], this_machine: bool) -> Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
-        .referer(false)
-        .redirect(Policy::none());
-    if this_machine {
-        builder = builder.no_proxy();
-    } else {
+/// but none for `this_machine`. A system without CA certificates can speak `plain_http` all the same.
+pub(super) fn http_client(
+    ca_certificates: &[Vec<u8>],
+    this_machine: bool,
+    plain_http: bool,
+) -> Result<reqwest::Client> {
+    let set_up = || {
+        let builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .referer(false)
+            .redirect(Policy::none());
+        if this_machine { builder.no_proxy() } else { builder }
+    };
+    if !this_machine {
         proxy::check()?;
     }
+    if ca_certificates.is_empty() {
+        return Ok(match set_up().build() {
+            Err(_) if plain_http => set_up().tls_certs_only([]).build().map_err(RegistryError::setup)?,
+            built => built.map_err(|source| RegistryError::NoCertificates { source: source.into() })?,
+        });
+    }
+    let mut builder = set_up();
     for pem in ca_certificates {
         let bundle = reqwest::Certificate::from_pem_bundle(pem).map_err(RegistryError::setup)?;
         if bundle.is_empty() {

@@ -123,6 +123,9 @@ impl Client {
         let no_proxy = is_loopback(self.reference.resolve_registry()).then(|| "http://unused".to_owned());
         let certificate =
             |pem: &Vec<u8>| Certificate { encoding: CertificateEncoding::Pem, data: pem.clone() };
+        // It makes a client of the defaults, too, and panics where that has no CA certificates, whatever was given.
+        let default = reqwest::Client::builder().build();
+        default.map_err(|source| RegistryError::NoCertificates { source: source.into() })?;
         // Not `UploadClient::new`: it hides errors and falls back to defaults.
         UploadClient::try_from(ClientConfig {
             protocol: if is_plain { ClientProtocol::Http } else { ClientProtocol::Https },
