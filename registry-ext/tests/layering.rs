@@ -51,15 +51,19 @@ fn metadata() -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// Returns the name that a crate has in the workspace. In the package registry, those in `crates` are tar-diff-NAME.
+fn of_workspace(package: &Value) -> String {
+    let name = package["name"].as_str().unwrap();
+    name.strip_prefix("tar-diff-").unwrap_or(name).to_owned()
+}
+
 /// The normal dependencies of each crate: name, and whether it is optional.
 fn dependencies() -> BTreeMap<String, Vec<(String, bool)>> {
     let metadata = metadata();
     let packages = metadata["packages"].as_array().unwrap().iter().map(|package| {
         let normal = package["dependencies"].as_array().unwrap().iter().filter(|of| of["kind"].is_null());
-        let of = |dependency: &Value| {
-            (dependency["name"].as_str().unwrap().to_owned(), dependency["optional"].as_bool().unwrap())
-        };
-        (package["name"].as_str().unwrap().to_owned(), normal.map(of).collect())
+        let of = |dependency: &Value| (of_workspace(dependency), dependency["optional"].as_bool().unwrap());
+        (of_workspace(package), normal.map(of).collect())
     });
     packages.collect()
 }

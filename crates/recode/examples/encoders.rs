@@ -2,7 +2,7 @@
 //! with them, as multiples of what GNU gzip -6 takes for the same plain bytes.
 //!
 //! ```sh
-//! cargo run --release -p recode --example encoders -- FILE.gz...
+//! cargo run --release -p tar-diff-recode --example encoders -- FILE.gz...
 //! ```
 //!
 //! Times are those of the processor, and the encoder of GNU gzip is the one of this crate, so that a busy machine

@@ -1,7 +1,7 @@
 //! Lists the compressed files of a directory that can be made again, by what, and how fast.
 //!
 //! ```sh
-//! cargo run --release -p recode --example survey -- DIR... [--sample N] [--list]
+//! cargo run --release -p tar-diff-recode --example survey -- DIR... [--sample N] [--list]
 //! ```
 //!
 //! `--sample N` looks at every N-th file, `--list` names the files that have refused streams.
