@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -295,4 +296,42 @@ async fn the_system_calls_of_the_service_pass_its_filter() {
     assert!(calls.contains("accept4") && calls.contains("write"), "{calls:?}");
     let refused: Vec<_> = calls.iter().filter(|call| !allowed.contains(**call)).collect();
     assert_eq!(refused, Vec::<&&str>::new());
+}
+
+/// Returns the scripts of `packaging/release` that a text names.
+fn release_scripts(text: &str) -> BTreeSet<&str> {
+    let names = text.split("packaging/release/").skip(1);
+    names.map(|name| name.split(|c: char| !c.is_ascii_lowercase() && c != '-').next().unwrap()).collect()
+}
+
+#[test]
+fn the_dry_run_of_a_release_tries_each_script_of_its_workflow() {
+    let read = |file: &str| std::fs::read_to_string(packaging().join("release").join(file)).unwrap();
+    let workflow: Value = serde_saphyr::from_str(&read("workflow.yml")).unwrap();
+    let jobs = workflow["jobs"].as_object().unwrap().values();
+    let scripts = jobs.flat_map(|job| items(&job["steps"])).filter_map(|step| step["run"].as_str());
+    let of_workflow: BTreeSet<_> = scripts.flat_map(release_scripts).collect();
+    assert!(of_workflow.contains("build") && of_workflow.contains("image"), "{of_workflow:?}");
+    let dry_run = read("dry-run");
+    let mut of_dry_run = release_scripts(&dry_run);
+    for script in of_workflow.union(&of_dry_run) {
+        let mode = std::fs::metadata(packaging().join("release").join(script)).unwrap().permissions().mode();
+        assert_ne!(mode & 0o111, 0, "{script} cannot be run");
+    }
+    // The workflow compares the tag with it.
+    of_dry_run.insert("version");
+    assert!(of_workflow.is_subset(&of_dry_run), "{of_workflow:?} {of_dry_run:?}");
+}
+
+#[test]
+fn the_notes_of_a_release_are_its_section_of_the_changelog() {
+    let notes = |version: &str| {
+        let output = Command::new(packaging().join("release/notes")).arg(version).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let changelog = std::fs::read_to_string(packaging().join("../CHANGELOG.md")).unwrap();
+    let (found, section) = notes(env!("CARGO_PKG_VERSION"));
+    assert!(found && !section.trim().is_empty() && changelog.contains(&section), "{section}");
+    assert!(!section.contains("\n## "), "it ends before the next one");
+    assert_eq!(notes("0.1"), (false, String::new()), "the beginning of a version is another one");
 }
