@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::path::{Path, PathBuf};
 
+use crate::support::bench::{Bench, warnings};
+use crate::support::images::{TestImage, push, stored_layers, write_images};
+use crate::support::mirror::{TestMirror, asked_for};
+use crate::support::options;
+use crate::support::server::{Registry, Switches, error};
 use axum::http::StatusCode;
 use fixtures::{Ending, LayerBuilder};
 use layer::Digest;
@@ -21,11 +24,6 @@ use registry_ext::publish::{Publisher, Recipes};
 use registry_ext::pull::{Origin, PullReport, Puller};
 use registry_ext::store::{OciLayout, PullTarget, StoreRef};
 use registry_ext::watch::Watch;
-use support::bench::{Bench, warnings};
-use support::images::{TestImage, push, stored_layers, write_images};
-use support::mirror::{TestMirror, asked_for};
-use support::options;
-use support::server::{Registry, Switches, error};
 use tempfile::TempDir;
 
 /// Noise that does not compress.

@@ -2,16 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support::bench::warnings;
+use crate::support::images::{images_of, pair, write_images};
 use layer::Digest;
 use registry_ext::artifact::delta_index;
 use registry_ext::oci::{Manifest, Name, parse_index};
 use registry_ext::publish::{Outcome, Publisher};
 use registry_ext::repository::Repository;
 use serde_json::json;
-use support::bench::warnings;
-use support::images::{images_of, pair, write_images};
 use tempfile::TempDir;
 
 const MAX_SIZE: usize = 4 << 20;

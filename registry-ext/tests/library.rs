@@ -2,14 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod chains;
+mod delta_index_room;
 mod foreign;
 mod hostile_publisher;
 mod hostile_registry;
 mod in_process;
 mod indexes;
 mod logins;
+mod merged;
 mod planted;
 mod proxies;
+mod publish_order;
+mod rate;
 mod registries;
 mod signature;
 mod support;

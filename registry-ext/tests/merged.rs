@@ -2,17 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support::bench::Bench;
+use crate::support::images::{TestImage, push, stored_layers, write_images};
+use crate::support::mirror::asked_for;
+use crate::support::options;
+use crate::support::server::{Registry, Switches};
 use fixtures::{Ending, LayerBuilder};
 use registry_ext::publish::{Outcome, PublishReport, Publisher};
 use registry_ext::pull::Origin;
 use registry_ext::watch::Watch;
-use support::bench::Bench;
-use support::images::{TestImage, push, stored_layers, write_images};
-use support::mirror::asked_for;
-use support::options;
-use support::server::{Registry, Switches};
 use tempfile::TempDir;
 
 /// A release of one layer, of which a file changes in each release; or of two layers.

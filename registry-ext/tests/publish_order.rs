@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support::bench::Bench;
+use crate::support::images::{TestImage, push, write_images};
+use crate::support::server::Switches;
 use registry_ext::Planner;
 use registry_ext::plan::{Policy, Verdict};
 use registry_ext::publish::Recipes;
-use support::bench::Bench;
-use support::images::{TestImage, push, write_images};
-use support::server::Switches;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn artifacts_are_written_last_and_what_lacks_one_is_planned_again() {

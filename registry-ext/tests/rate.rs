@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support::bench::Bench;
+use crate::support::images::stored_layers;
+use crate::support::server::Switches;
 use registry_ext::pull::Puller;
 use registry_ext::store::{OciLayout, PullTarget};
-use support::bench::Bench;
-use support::images::stored_layers;
-use support::server::Switches;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pull_within_a_limit_comes_whole() {

@@ -76,11 +76,13 @@ impl DeltaCache {
 
     fn merge_options(&self) -> DeltaMergeOptions {
         let diff = &self.options.diff;
-        let mut options = DeltaMergeOptions::default();
-        (options.level, options.jobs, options.memory) = (diff.level, diff.jobs.get(), diff.memory);
-        (options.apply_whiteouts, options.max_size) = (true, self.options.max_layer_size);
-        options.temp_dir.clone_from(&self.options.temp_dir);
-        options
+        DeltaMergeOptions::default()
+            .level(diff.level)
+            .jobs(diff.jobs)
+            .memory(diff.memory)
+            .apply_whiteouts(true)
+            .max_size(self.options.max_layer_size)
+            .temp_dir(&self.options.temp_dir)
     }
 }
 
@@ -105,12 +107,7 @@ fn merge_files(paths: &[PathBuf], options: &DeltaMergeOptions, dir: &Path) -> Re
 /// Applies a delta to a layer, and compares the result with the layer that it is for.
 fn prove(file: NamedTempFile, old: Spool, to: DiffId, max_size: u64) -> Result<Delta> {
     let budget = delta_format::Budget::of_layer(max_size);
-    let options = tar_patch::ApplyOptions {
-        expected: Some(to),
-        max_output: max_size,
-        budget: Some(&budget),
-        ..Default::default()
-    };
+    let options = tar_patch::ApplyOptions::default().expected(to).max_output(max_size).budget(&budget);
     let open = || file.reopen().map_err(Error::io("open", file.path()));
     let mut sources = tar_patch::LayerSource::with_whiteouts(vec![old], true)?;
     tar_patch::apply(open()?, &mut sources, options, &mut io::sink())?;

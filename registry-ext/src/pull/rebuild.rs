@@ -46,7 +46,7 @@ pub(crate) async fn apply<W: Write + Send + 'static>(
         let options = tar_patch::ApplyOptions::default()
             .expected(expected)
             .max_output(allowance.max_output)
-            .budget(&allowance.work);
+            .budget(&*allowance.work);
         let applied = tar_patch::apply(delta, &mut files, options, &mut output)?;
         Ok((output, applied.size))
     })

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use layer::{Spool, SpoolOptions};
+use layer::Spool;
 
 use super::budget::{Allowance, Budget};
 use super::rebuild::{Rebuilder, Spent, apply};
@@ -67,7 +67,7 @@ impl Rebuilder<'_> {
         let (layer, expected) = (&step.layer, step.layer.diff_id);
         let Some((delta, files)) = &step.delta else {
             let path = self.fetch(&layer.blob, layer, making, spent).await?;
-            let options = SpoolOptions { max_size: making.allowance.max_output, ..self.spool.clone() };
+            let options = self.spool.clone().max_size(making.allowance.max_output);
             let tar = blocking(move || {
                 let tar = Spool::open_blob(&path, &options)?;
                 check_diff_id(tar.diff_id()?, expected)?;
