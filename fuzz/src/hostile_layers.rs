@@ -3,7 +3,7 @@
 
 use delta_format::Version;
 use layer::{BLOCK_SIZE, EntryKind, Members, Spool, check_is_layer};
-use tar_diff::{DiffOptions, diff, verify};
+use tar_diff::{diff, verify};
 
 use crate::Input;
 use crate::diffs::options;

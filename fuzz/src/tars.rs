@@ -24,7 +24,10 @@ pub fn tar_walk(data: &[u8]) {
         walked.push((entries, tar.len() as u64));
     }
     let of = |bit: u8, prefix: &[u8]| if options & bit == 0 { Vec::new() } else { vec![prefix.to_vec()] };
-    let merge = MergeOptions::default().apply_whiteouts(options & 8 != 0).source_prefixes(of(16, b"a")).ignored_prefixes(of(32, b"b"));
+    let merge = MergeOptions::default()
+        .apply_whiteouts(options & 8 != 0)
+        .source_prefixes(of(16, b"a"))
+        .ignored_prefixes(of(32, b"b"));
     let layers: Vec<_> = walked.iter().map(|(entries, _)| entries.clone()).collect();
     let tree = MergedTree::merge(&layers, &merge);
     let mut paths = HashSet::new();
