@@ -21,10 +21,10 @@
 //!
 //! ```no_run
 //! use std::{fs::File, path::Path};
-//! use tar_patch::{ApplyOptions, DirSource, apply};
+//! use tar_patch::{ApplyOptions, DiffId, DirSource, apply};
 //!
 //! let mut sources = DirSource::open(Path::new("/srv/old"))?;
-//! let expected = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".parse()?;
+//! let expected = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".parse::<DiffId>()?;
 //! let options = ApplyOptions::default().expected(expected).max_output(1 << 30);
 //! let applied = apply(File::open("layer.tardiff")?, &mut sources, options, &mut File::create("layer.tar.part")?)?;
 //! std::fs::rename("layer.tar.part", "layer.tar")?;
