@@ -14,7 +14,7 @@ use super::check;
 
 pub(super) const AFTER_HELP: &str = "\
 FIRST makes the layer v2 of the files of v1, and SECOND makes v3 of the files of v2. OUT makes v3 of the files of v1. It is
-larger than a delta that is made of v1 and v3, and is there in a fraction of the time.
+larger than a delta that is made of v1 and v3. It takes no layers, and with --preset fast a tenth of the time.
 
 Both have to be tardf1, each from the one layer that the other makes. What the deltas say is not compared with a layer:
 tar-patch --diff-id does that when OUT is applied.";
