@@ -14,25 +14,12 @@ use cli::Output;
 use layer::DigestWriter;
 use serde::Serialize;
 
-use crate::launch::{Launcher, Step, Usage};
+use crate::launch::Step;
 use crate::table::{aligned, megabytes, multiple};
-use crate::{Error, Pair, Result};
+use crate::{Error, Ours, Pair, Result};
 
 /// Bytes that the parts read and write at once, as tar-patch does.
 const CHUNK_SIZE: usize = 256 << 10;
-
-/// The measurement.
-#[derive(Debug)]
-pub struct Applying<'a> {
-    /// Runs the commands.
-    pub launcher: Launcher<'a>,
-    /// The directory of tar-diff and tar-patch.
-    pub bin_dir: &'a Path,
-    /// A directory with room for both layers uncompressed, the old one extracted, a delta and a result.
-    pub work_dir: &'a Path,
-    /// The preset of tar-diff.
-    pub preset: &'a str,
-}
 
 /// The figures of one pair.
 #[derive(Debug, Clone, Serialize)]
@@ -115,86 +102,51 @@ fn pump(input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-impl Applying<'_> {
-    /// Measures one pair.
-    ///
-    /// # Errors
-    /// [`Error::Io`], or [`Error::Yardstick`] if a command fails; a result that is another layer is one of
-    /// these failures.
-    pub fn run(&self, pair: &Pair) -> Result<AppliedPair> {
-        let dir =
-            tempfile::tempdir_in(self.work_dir).map_err(Error::io("create a directory in", self.work_dir))?;
-        let prepared = pair.prepare(dir.path())?;
-        let (delta, out) = (dir.path().join("delta"), dir.path().join("out.tar"));
-        let once = Launcher { repeat: 1, program: self.launcher.program.clone(), ..self.launcher };
-        self.take(
-            &once,
-            "tar-diff",
-            &[
-                self.bin_dir.join("tar-diff").as_os_str(),
-                "--quiet".as_ref(),
-                "--preset".as_ref(),
-                self.preset.as_ref(),
-                prepared.old_tar.as_ref(),
-                prepared.new_tar.as_ref(),
-                delta.as_ref(),
-            ],
-            None,
-        )?;
-        let file = File::open(&delta).map_err(Error::io("open", &delta))?;
-        let summary = explain::Summary::read(file)?;
-        let sha256 =
-            self.take(&self.launcher, "sha256sum", &["sha256sum".as_ref(), prepared.new_tar.as_ref()], None)?;
-        let diff_id = prepared.diff_id.to_string();
-        let apply = self.take(
-            &self.launcher,
-            "tar-patch",
-            &[
-                self.bin_dir.join("tar-patch").as_os_str(),
-                "--quiet".as_ref(),
-                "--force".as_ref(),
-                "--diff-id".as_ref(),
-                diff_id.as_ref(),
-                delta.as_ref(),
-                prepared.tree.as_ref(),
-                out.as_ref(),
-            ],
-            None,
-        )?;
-        let part = |part: Part, path: &Path, out: Option<&Path>| {
-            let command = [
-                self.launcher.program.as_os_str(),
-                "apply-part".as_ref(),
-                part.name().as_ref(),
-                path.as_ref(),
-            ];
-            self.take(&self.launcher, part.name(), &command, out)
-        };
-        let unit = sha256.cpu.max(0.0005);
-        Ok(AppliedPair {
-            name: pair.name.clone(),
-            size: prepared.new_size,
-            ops: summary.by_kind().iter().map(|(_, totals)| totals.ops).sum(),
-            sha256_cpu: sha256.cpu,
-            apply: apply.cpu / unit,
-            decompress: part(Part::Decompress, &delta, None)?.cpu / unit,
-            hash: part(Part::Hash, &prepared.new_tar, None)?.cpu / unit,
-            copy: part(Part::Copy, &prepared.new_tar, Some(&out))?.cpu / unit,
-            peak: apply.peak,
-        })
-    }
-
-    fn take(
-        &self,
-        launcher: &Launcher<'_>,
-        what: &'static str,
-        command: &[&OsStr],
-        stdout: Option<&Path>,
-    ) -> Result<Usage> {
-        let command = command.iter().map(OsString::from).collect();
-        let step = Step { command, stdin: None, stdout: stdout.map(Into::into) };
-        launcher.run(&step)?.map_err(|reason| Error::Yardstick { what, reason })
-    }
+/// Measures one pair. There has to be room for both layers uncompressed, the old one extracted, a delta and a result.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::Yardstick`] if a command fails; a result that is another layer is one of
+/// these failures.
+pub fn measure(ours: &Ours<'_>, pair: &Pair) -> Result<AppliedPair> {
+    let dir = ours.directory()?;
+    let prepared = pair.prepare(dir.path())?;
+    let (delta, out) = (dir.path().join("delta"), dir.path().join("out.tar"));
+    ours.once().diff(&prepared.old_tar, &prepared.new_tar, &delta)?;
+    let file = File::open(&delta).map_err(Error::io("open", &delta))?;
+    let summary = explain::Summary::read(file)?;
+    let words = |words: &[&OsStr]| words.iter().map(OsString::from).collect();
+    let command = words(&["sha256sum".as_ref(), prepared.new_tar.as_ref()]);
+    let sha256 = ours.step("sha256sum", &Step { command, ..Step::default() })?;
+    let diff_id = prepared.diff_id.to_string();
+    let apply = ours.run(
+        "tar-patch",
+        &[
+            "--quiet".as_ref(),
+            "--force".as_ref(),
+            "--diff-id".as_ref(),
+            diff_id.as_ref(),
+            delta.as_ref(),
+            prepared.tree.as_ref(),
+            out.as_ref(),
+        ],
+    )?;
+    let part = |part: Part, path: &Path, out: Option<&Path>| {
+        let program = ours.launcher.program.as_os_str();
+        let command = words(&[program, "apply-part".as_ref(), part.name().as_ref(), path.as_ref()]);
+        ours.step(part.name(), &Step { command, stdin: None, stdout: out.map(Into::into) })
+    };
+    let unit = sha256.cpu.max(0.0005);
+    Ok(AppliedPair {
+        name: pair.name.clone(),
+        size: prepared.new_size,
+        ops: summary.by_kind().iter().map(|(_, totals)| totals.ops).sum(),
+        sha256_cpu: sha256.cpu,
+        apply: apply.cpu / unit,
+        decompress: part(Part::Decompress, &delta, None)?.cpu / unit,
+        hash: part(Part::Hash, &prepared.new_tar, None)?.cpu / unit,
+        copy: part(Part::Copy, &prepared.new_tar, Some(&out))?.cpu / unit,
+        peak: apply.peak,
+    })
 }
 
 /// The results as text.

@@ -211,36 +211,34 @@ pub(crate) struct Growth {
 
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
-    /// Directories of a pair each, or of such directories [default: a generated pair]
-    #[arg(value_name = "DIR")]
-    pub(crate) dirs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) pairs: Pairs,
     /// Fail if applying takes more than so many times the CPU of sha256sum
     #[arg(long, value_name = "FACTOR")]
     pub(crate) most: Option<f64>,
-    /// The preset of tar-diff
-    #[arg(long, value_name = "PRESET", default_value = "default")]
-    pub(crate) preset: String,
     /// Run each command but tar-diff this often and take the best
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) repeat: u32,
-    #[command(flatten)]
-    pub(crate) places: Places,
-    /// Write the figures there
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Merge {
+    #[command(flatten)]
+    pub(crate) pairs: Pairs,
+    /// Run the commands that are compared this often and take the best
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) repeat: u32,
+}
+
+/// The pairs that are measured one by one, and what they are measured with.
+#[derive(Debug, Args)]
+pub(crate) struct Pairs {
     /// Directories of a pair each, or of such directories [default: a generated pair]
     #[arg(value_name = "DIR")]
     pub(crate) dirs: Vec<PathBuf>,
     /// The preset of tar-diff
     #[arg(long, value_name = "PRESET", default_value = "default")]
     pub(crate) preset: String,
-    /// Run the commands that are compared this often and take the best
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) repeat: u32,
     #[command(flatten)]
     pub(crate) places: Places,
     /// Write the figures there

@@ -8,15 +8,13 @@
 
 mod layers;
 
-use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
 
 use serde::Serialize;
 
-use crate::launch::{Launcher, Step, Usage};
+use crate::launch::Usage;
 use crate::table::{aligned, megabytes, multiple};
-use crate::{Error, Result};
+use crate::{Error, Ours, Result};
 use layers::{Content, Side};
 
 /// The factor by which each step is larger than the one before.
@@ -25,14 +23,8 @@ const STEP: u64 = 4;
 /// A measurement of growth: the tools, and the number of steps.
 #[derive(Debug)]
 pub struct Growth<'g> {
-    /// Runs the commands.
-    pub launcher: Launcher<'g>,
-    /// The directory of tar-diff and tar-patch.
-    pub bin_dir: &'g Path,
-    /// A directory with room for three of the largest layers.
-    pub work_dir: &'g Path,
-    /// The preset of tar-diff.
-    pub preset: &'g str,
+    /// The commands. There has to be room for three of the largest layers.
+    pub ours: Ours<'g>,
     /// Files of the last step; 0 leaves the series out.
     pub files: u64,
     /// Bytes of the one file in the last step; 0 leaves the series out.
@@ -95,7 +87,7 @@ impl Growth<'_> {
                 steps.push(self.step(series, size)?);
             }
         }
-        Ok(GrowthReport { preset: self.preset.to_owned(), steps })
+        Ok(GrowthReport { preset: self.ours.preset.to_owned(), steps })
     }
 
     fn step(&self, series: Series, size: u64) -> Result<GrowthStep> {
@@ -103,29 +95,25 @@ impl Growth<'_> {
             Series::Files => Content::Files(size),
             Series::FileSize => Content::OneFile(size),
         };
-        let dir =
-            tempfile::tempdir_in(self.work_dir).map_err(Error::io("create a directory in", self.work_dir))?;
+        let dir = self.ours.directory()?;
         let [old, new, delta, out] =
             ["old.tar", "new.tar", "delta", "out.tar"].map(|name| dir.path().join(name));
         layers::write(&old, content, Side::Old)?;
         let written = layers::write(&new, content, Side::New)?;
-        let run = |what: &'static str, arguments: &[&std::ffi::OsStr]| {
-            let mut command = vec![self.bin_dir.join(what).into_os_string()];
-            command.extend(arguments.iter().map(OsString::from));
-            let usage = self.launcher.run(&Step { command, ..Step::default() })?;
-            usage.map_err(|reason| Error::Yardstick { what, reason })
-        };
-        let (old, preset) = (old.as_os_str(), self.preset.as_ref());
-        let make = run(
-            "tar-diff",
-            &["--quiet".as_ref(), "--preset".as_ref(), preset, old, new.as_ref(), delta.as_ref()],
-        )?;
+        let make = self.ours.diff(&old, &new, &delta)?;
         // What is applied is compared by its digest; the layer itself only takes room.
         fs::remove_file(&new).map_err(Error::io("remove", &new))?;
         let diff_id = written.diff_id.to_string();
-        let apply = run(
+        let apply = self.ours.run(
             "tar-patch",
-            &["--quiet".as_ref(), "--diff-id".as_ref(), diff_id.as_ref(), delta.as_ref(), old, out.as_ref()],
+            &[
+                "--quiet".as_ref(),
+                "--diff-id".as_ref(),
+                diff_id.as_ref(),
+                delta.as_ref(),
+                old.as_ref(),
+                out.as_ref(),
+            ],
         )?;
         let delta_size = fs::metadata(&delta).map_err(Error::io("read", &delta))?.len();
         let files = if series == Series::Files { size } else { 1 };

@@ -11,7 +11,7 @@
 //!
 //! `benches apply` shows what applying costs beside its parts (`applying.rs`), and `benches growth` that
 //! time per byte does not grow with a layer (`growth/`). `benches merge` compares merged deltas with made ones
-//! (`merging.rs`). `guard.rs` has the two figures that must not change
+//! (`merging.rs`). All three run our commands in one way (`ours.rs`). `guard.rs` has the two figures that must not change
 //! unseen: sizes and instructions.
 
 pub mod applying;
@@ -26,6 +26,7 @@ pub mod kinds;
 pub mod launch;
 mod measure;
 pub mod merging;
+mod ours;
 mod pair;
 pub mod picture;
 pub mod pull_times;
@@ -37,4 +38,5 @@ pub mod tools;
 pub use error::{Error, Result};
 pub use figures::quoted_runs;
 pub use measure::{Measurement, measure};
+pub use ours::Ours;
 pub use pair::{Pair, find_pairs, generated_pair};

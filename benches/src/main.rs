@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
-use arguments::{Apply, Arguments, Files, Growth, Measure, Merge, Places, Reference, Subcommand};
-use benches::applying::{self, Applying, Part};
+use arguments::{Apply, Arguments, Files, Growth, Measure, Merge, Pairs, Places, Reference, Subcommand};
+use benches::applying::{self, Part};
 use benches::growth;
 use benches::launch::{Launcher, launch};
-use benches::merging::{self, Merging};
+use benches::merging;
 use benches::report::{PairReport, Report};
 use benches::tools::{self, Tool};
-use benches::{Error, Measurement, Pair, fleet, guard, html, picture, pull_times, reference, table};
+use benches::{Error, Measurement, Ours, Pair, fleet, guard, html, picture, pull_times, reference, table};
 use clap::Parser;
 use serde::Serialize;
 use tempfile::TempDir;
@@ -114,12 +114,9 @@ fn measure(arguments: &Measure) -> Result<()> {
 }
 
 fn grow(arguments: &Growth) -> Result<()> {
-    let Workplace { program, bin_dir, work_dir } = Workplace::open(&arguments.places)?;
+    let place = Workplace::open(&arguments.places)?;
     let report = growth::Growth {
-        launcher: Launcher { program, timeout: 0, repeat: arguments.repeat, dir: work_dir.path() },
-        bin_dir: &bin_dir,
-        work_dir: work_dir.path(),
-        preset: &arguments.preset,
+        ours: place.ours(arguments.repeat, &arguments.preset),
         files: arguments.files,
         file_size: arguments.file_size.saturating_mul(1 << 20),
         steps: arguments.steps,
@@ -134,40 +131,32 @@ fn grow(arguments: &Growth) -> Result<()> {
 }
 
 fn apply(arguments: &Apply) -> Result<()> {
-    let Workplace { program, bin_dir, work_dir } = Workplace::open(&arguments.places)?;
-    let applying = Applying {
-        launcher: Launcher { program, timeout: 0, repeat: arguments.repeat, dir: work_dir.path() },
-        bin_dir: &bin_dir,
-        work_dir: work_dir.path(),
-        preset: &arguments.preset,
-    };
-    let mut measured = Vec::new();
-    for pair in pairs(&[], &arguments.dirs, false, work_dir.path())? {
-        // Who cannot be told is not waiting.
-        let _ = writeln!(io::stderr(), "{}", pair.name);
-        measured.push(applying.run(&pair)?);
-    }
-    write_json(arguments.json.as_deref(), &measured)?;
+    let measured = measure_each(&arguments.pairs, arguments.repeat, applying::measure)?;
     io::stdout().write_all(applying::table(&measured).as_bytes())?;
     Ok(applying::check(&measured, arguments.most.unwrap_or(f64::INFINITY))?)
 }
 
 fn merge(arguments: &Merge) -> Result<()> {
-    let Workplace { program, bin_dir, work_dir } = Workplace::open(&arguments.places)?;
-    let merging = Merging {
-        launcher: Launcher { program, timeout: 0, repeat: arguments.repeat, dir: work_dir.path() },
-        bin_dir: &bin_dir,
-        work_dir: work_dir.path(),
-        preset: &arguments.preset,
-    };
+    let measured = measure_each(&arguments.pairs, arguments.repeat, merging::measure)?;
+    Ok(io::stdout().write_all(merging::table(&measured).as_bytes())?)
+}
+
+/// Measures pairs one by one, and writes the figures as JSON where that is asked for.
+fn measure_each<T: Serialize>(
+    arguments: &Pairs,
+    repeat: u32,
+    measure: impl Fn(&Ours<'_>, &Pair) -> benches::Result<T>,
+) -> Result<Vec<T>> {
+    let place = Workplace::open(&arguments.places)?;
+    let ours = place.ours(repeat, &arguments.preset);
     let mut measured = Vec::new();
-    for pair in pairs(&[], &arguments.dirs, false, work_dir.path())? {
+    for pair in pairs(&[], &arguments.dirs, false, ours.work_dir)? {
         // Who cannot be told is not waiting.
         let _ = writeln!(io::stderr(), "{}", pair.name);
-        measured.push(merging.run(&pair)?);
+        measured.push(measure(&ours, &pair)?);
     }
     write_json(arguments.json.as_deref(), &measured)?;
-    Ok(io::stdout().write_all(merging::table(&measured).as_bytes())?)
+    Ok(measured)
 }
 
 fn chosen_tools(arguments: &Measure, program: &Path, bin_dir: &Path) -> Result<Vec<Tool>> {
@@ -212,6 +201,13 @@ impl Workplace {
         let temp_dir = places.work_dir.clone().unwrap_or_else(env::temp_dir);
         let work_dir = tempfile::tempdir_in(&temp_dir).context("cannot create a working directory")?;
         Ok(Self { program, bin_dir, work_dir })
+    }
+
+    /// Our own commands, each run so often, without a limit of time.
+    fn ours<'o>(&'o self, repeat: u32, preset: &'o str) -> Ours<'o> {
+        let (program, work_dir) = (self.program.clone(), self.work_dir.path());
+        let launcher = Launcher { program, timeout: 0, repeat, dir: work_dir };
+        Ours { launcher, bin_dir: &self.bin_dir, work_dir, preset }
     }
 }
 

@@ -6,34 +6,17 @@
 //! result is compared.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::Path;
 
-use layer::{Digest, EntryKind, Spool, SpoolOptions, entries};
+use layer::{BLOCK_SIZE, Digest, EntryKind, Spool, SpoolOptions, entries};
 use serde::Serialize;
 
-use crate::launch::{Launcher, Step, Usage};
+use crate::launch::Usage;
 use crate::table::{aligned, megabytes, multiple};
-use crate::{Error, Pair, Result};
-
-/// The size of a block of a tar.
-const BLOCK: u64 = 512;
-
-/// The measurement.
-#[derive(Debug)]
-pub struct Merging<'a> {
-    /// Runs the commands.
-    pub launcher: Launcher<'a>,
-    /// The directory of tar-diff and tar-patch.
-    pub bin_dir: &'a Path,
-    /// A directory with room for three layers uncompressed, the old one extracted, and four deltas.
-    pub work_dir: &'a Path,
-    /// The preset of tar-diff.
-    pub preset: &'a str,
-}
+use crate::{Error, Ours, Pair, Result};
 
 /// The figures of one pair.
 #[derive(Debug, Clone, Serialize)]
@@ -58,75 +41,63 @@ pub struct MergedPair {
     pub merge: Usage,
 }
 
-impl Merging<'_> {
-    /// Measures one pair.
-    ///
-    /// # Errors
-    /// [`Error::Io`], or [`Error::Yardstick`] if a command fails; a delta that gives another layer is one of these
-    /// failures.
-    pub fn run(&self, pair: &Pair) -> Result<MergedPair> {
-        let dir =
-            tempfile::tempdir_in(self.work_dir).map_err(Error::io("create a directory in", self.work_dir))?;
-        let prepared = pair.prepare(dir.path())?;
-        let (old, new) = (prepared.old_tar.as_path(), prepared.new_tar.as_path());
-        let given = pair.new.with_file_name("middle.tar");
-        let is_real = given.is_file();
-        let middle = if is_real { given } else { dir.path().join("middle.tar") };
-        if !is_real {
-            write_middle(old, new, &middle)?;
-        }
-        let [first, second, direct, merged, out] =
-            ["first", "second", "direct", "merged", "out.tar"].map(|name| dir.path().join(name));
-        let once = Launcher { repeat: 1, program: self.launcher.program.clone(), ..self.launcher };
-        self.diff(&once, old, &middle, &first)?;
-        self.diff(&once, &middle, new, &second)?;
-        let make = self.diff(&self.launcher, old, new, &direct)?;
-        let words: [&OsStr; 7] = [
+/// Measures one pair. There has to be room for three layers uncompressed, the old one extracted, and four deltas.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::Yardstick`] if a command fails; a delta that gives another layer is one of these
+/// failures.
+pub fn measure(ours: &Ours<'_>, pair: &Pair) -> Result<MergedPair> {
+    let dir = ours.directory()?;
+    let prepared = pair.prepare(dir.path())?;
+    let (old, new) = (prepared.old_tar.as_path(), prepared.new_tar.as_path());
+    let given = pair.new.with_file_name("middle.tar");
+    let is_real = given.is_file();
+    let middle = if is_real { given } else { dir.path().join("middle.tar") };
+    if !is_real {
+        write_middle(old, new, &middle)?;
+    }
+    let [first, second, direct, merged, out] =
+        ["first", "second", "direct", "merged", "out.tar"].map(|name| dir.path().join(name));
+    let once = ours.once();
+    once.diff(old, &middle, &first)?;
+    once.diff(&middle, new, &second)?;
+    let make = ours.diff(old, new, &direct)?;
+    let merge = ours.run(
+        "tar-diff",
+        &[
             "merge".as_ref(),
             "--quiet".as_ref(),
             "--preset".as_ref(),
-            self.preset.as_ref(),
+            ours.preset.as_ref(),
             first.as_ref(),
             second.as_ref(),
             merged.as_ref(),
-        ];
-        let merge = self.take(&self.launcher, "tar-diff", &words)?;
-        let diff_id = prepared.diff_id.to_string();
-        let (check, old): (&[&OsStr], &OsStr) = (&["--quiet".as_ref(), "--diff-id".as_ref()], old.as_ref());
-        self.take(
-            &once,
-            "tar-patch",
-            &[check, &[diff_id.as_ref(), merged.as_ref(), old, out.as_ref()]].concat(),
-        )?;
-        let size = |path: &Path| fs::metadata(path).map_err(Error::io("read", path)).map(|file| file.len());
-        Ok(MergedPair {
-            name: pair.name.clone(),
-            is_real,
-            size: prepared.new_size,
-            first: size(&first)?,
-            second: size(&second)?,
-            direct: size(&direct)?,
-            merged: size(&merged)?,
-            make,
-            merge,
-        })
-    }
-
-    fn diff(&self, launcher: &Launcher<'_>, old: &Path, new: &Path, delta: &Path) -> Result<Usage> {
-        let preset: [&OsStr; 3] = ["--quiet".as_ref(), "--preset".as_ref(), self.preset.as_ref()];
-        self.take(
-            launcher,
-            "tar-diff",
-            &[&preset[..], &[old.as_ref(), new.as_ref(), delta.as_ref()]].concat(),
-        )
-    }
-
-    fn take(&self, launcher: &Launcher<'_>, what: &'static str, words: &[&OsStr]) -> Result<Usage> {
-        let mut command = vec![self.bin_dir.join(what).into_os_string()];
-        command.extend(words.iter().map(OsString::from));
-        let usage = launcher.run(&Step { command, ..Step::default() })?;
-        usage.map_err(|reason| Error::Yardstick { what, reason })
-    }
+        ],
+    )?;
+    let diff_id = prepared.diff_id.to_string();
+    once.run(
+        "tar-patch",
+        &[
+            "--quiet".as_ref(),
+            "--diff-id".as_ref(),
+            diff_id.as_ref(),
+            merged.as_ref(),
+            old.as_ref(),
+            out.as_ref(),
+        ],
+    )?;
+    let size = |path: &Path| fs::metadata(path).map_err(Error::io("read", path)).map(|file| file.len());
+    Ok(MergedPair {
+        name: pair.name.clone(),
+        is_real,
+        size: prepared.new_size,
+        first: size(&first)?,
+        second: size(&second)?,
+        direct: size(&direct)?,
+        merged: size(&merged)?,
+        make,
+        merge,
+    })
 }
 
 /// Writes a version between two layers: the new one, in which every second file that changed, by the digests of their
@@ -167,7 +138,7 @@ struct Part {
 fn parts(tar: &Spool) -> Result<Vec<Part>> {
     let mut start = 0;
     let part = |entry: layer::Entry| {
-        let end = entry.data.end.next_multiple_of(BLOCK).max(start);
+        let end = entry.data.end.next_multiple_of(BLOCK_SIZE).max(start);
         let range = start..end;
         start = end;
         Part { path: if entry.kind == EntryKind::File { entry.path } else { Box::default() }, range }

@@ -99,6 +99,14 @@ pub(crate) struct Places<'p> {
     pub(crate) watch: &'p Watch,
 }
 
+impl Places<'_> {
+    /// Returns the stores that have what deltas read, of those bases that are here.
+    async fn bases_of(&self, found: &Discovery) -> Result<BTreeMap<Base, Arc<dyn LayerStore>>> {
+        let wanted: BTreeSet<Base> = found.candidates.iter().map(|candidate| candidate.base).collect();
+        bases(self.stores, wanted, self.watch).await
+    }
+}
+
 /// Returns the deltas by which each of the `missing` layers of an image can be made, those that fetch least first. Those
 /// that fetch as much as the blob are left out. No image is read on the way to a chain after `until`.
 pub(crate) async fn usable_deltas(
@@ -108,8 +116,7 @@ pub(crate) async fn usable_deltas(
     found: &Discovery,
     until: Instant,
 ) -> Result<BTreeMap<DiffId, VecDeque<UsableDelta>>> {
-    let wanted: BTreeSet<Base> = found.candidates.iter().map(|candidate| candidate.base).collect();
-    let here = bases(places.stores, wanted, places.watch).await?;
+    let here = places.bases_of(found).await?;
     let chosen = choose(missing, &found.candidates, |base| here.contains_key(&base));
     let mut usable: BTreeMap<DiffId, VecDeque<UsableDelta>> = BTreeMap::new();
     for (layer, deltas) in chosen {
@@ -146,8 +153,7 @@ pub(crate) async fn plain_chains(
     found: &Discovery,
     until: Instant,
 ) -> Result<HashMap<DiffId, UsableDelta>> {
-    let wanted: BTreeSet<Base> = found.candidates.iter().map(|candidate| candidate.base).collect();
-    let here = bases(places.stores, wanted, places.watch).await?;
+    let here = places.bases_of(found).await?;
     let goals = missing.iter().map(|layer| Goal { layer, best: layer.blob.size(), has_delta: false });
     let goals: Vec<Goal<'_>> = goals.collect();
     Search::new(places, found, here, until).plain().chains(image, &goals).await

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, Read};
 use delta_format::{Content, HeaderReader, Op, OpReader, SourcePath};
 
 use crate::Result;
+use crate::payload::{read_payload, stream_error};
 
 /// Most source files that are listed. A delta can name any number; a layer has fewer.
 const MAX_SOURCES: usize = 1 << 18;
@@ -216,9 +217,7 @@ impl Summary {
             }
             Op::Reencode(_) => (&mut self.reencode, 0),
             Op::Relocated { size } => {
-                let mut payload = Vec::new();
-                let read = reader.payload().read_to_end(&mut payload);
-                read.map_err(|error| stream_error(reader, error))?;
+                let payload = read_payload(reader)?;
                 // One that is broken is told when it is applied.
                 let output = program::Payload::parse(&payload, None).map_or(0, |payload| {
                     self.relocated_parts.add(payload.sizes());
@@ -231,9 +230,7 @@ impl Summary {
                 (&mut self.relocated, output)
             }
             Op::Headers { .. } => {
-                let mut payload = Vec::new();
-                let read = reader.payload().read_to_end(&mut payload);
-                read.map_err(|error| stream_error(reader, error))?;
+                let payload = read_payload(reader)?;
                 // As above: what is broken is told when it is applied.
                 if headers.start(payload).is_err() {
                     *headers = HeaderReader::default();
@@ -312,10 +309,6 @@ impl Sources {
             change(file);
         }
     }
-}
-
-fn stream_error(reader: &OpReader<'_>, source: io::Error) -> delta_format::Error {
-    delta_format::Error::Stream { op_index: reader.op_index(), source }
 }
 
 fn count_zeros(mut payload: impl BufRead) -> io::Result<u64> {

@@ -21,6 +21,7 @@ mod kind;
 mod members;
 mod note;
 mod old;
+mod payload;
 mod reasons;
 mod unpacked;
 mod walk;

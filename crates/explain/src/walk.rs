@@ -12,6 +12,7 @@ use layer::Spool;
 
 use crate::Result;
 use crate::attribution::{Attribution, Part, PartCosts};
+use crate::payload::stream_error;
 use layout::Layout;
 use tardf3::Entries;
 
@@ -258,8 +259,4 @@ impl<R: Read> Walk<'_, R> {
         }
         Ok(())
     }
-}
-
-fn stream_error(reader: &OpReader<'_>, source: io::Error) -> DeltaError {
-    DeltaError::Stream { op_index: reader.op_index(), source }
 }

@@ -1,6 +1,6 @@
 //! The search for images and deltas on the way to the one that is wanted.
 //!
-//! It hopes: an image that was not read counts as one that is here. While the cheapest way to a layer leads over such an
+//! The search is optimistic: an image that was not read counts as one that is here. While the cheapest way to a layer leads over such an
 //! image and would save something, that image is read, with the deltas to it. So no image is read over which nothing can
 //! be saved, and where the deltas from what is here are the smallest, none is. The search ends once it has cost half of what
 //! may still be saved, as it does on a host that has no release of the image.

@@ -62,8 +62,8 @@ impl Planner<'_> {
 
 /// Returns the verdict on an update, and the bytes of the blobs that a host with the old image fetches.
 ///
-/// Where artifacts are published, an update is done once it has one, since they are written last: one that has deltas in
-/// `_deltaindex` alone was left by a job that was killed.
+/// An update is done once it has an artifact, where artifacts are published: they are written last, and an update that has
+/// deltas in `_deltaindex` alone was left by a job that was killed.
 fn verdict(old: &[Image], new: &[Image], published: &HashMap<Digest, Discovery>) -> (Verdict, u64) {
     let has_artifacts =
         published.values().any(|found| !found.artifacts.is_empty() || !found.recipe_artifacts.is_empty());

@@ -2,14 +2,14 @@
 
 use std::io::Read;
 
+use delta_format::wire::put_uvarint;
 use delta_format::{Content, Error as DeltaError, HeaderReader, OpReader};
+use layer::BLOCK_SIZE;
 
-use super::{Walk, stream_error};
+use super::Walk;
 use crate::Result;
 use crate::attribution::Part;
-
-/// Bytes of a header, which contents are padded to.
-const BLOCK: u64 = 512;
+use crate::payload::{read_payload, stream_error};
 
 /// The lists of headers so far.
 #[derive(Default)]
@@ -81,7 +81,7 @@ impl<R: Read> Walk<'_, R> {
         self.check(&header)?;
         self.advance(header.len() as u64, |tally, size| tally.listed += size)?;
         self.entries.header = header;
-        self.entries.padding = size.wrapping_neg() % BLOCK;
+        self.entries.padding = size.wrapping_neg() % BLOCK_SIZE;
         if let Some(path) = draft.path() {
             self.sources.open(path);
             let (item, _) = self.layout.place();
@@ -117,16 +117,9 @@ impl<R: Read> Walk<'_, R> {
     }
 }
 
-/// Reads the payload of an op, whose limit was checked.
-fn read_payload(reader: &mut OpReader<'_>) -> Result<Vec<u8>> {
-    let mut payload = Vec::new();
-    let read = reader.payload().read_to_end(&mut payload);
-    read.map_err(|error| stream_error(reader, error))?;
-    Ok(payload)
-}
-
 /// Bytes of a LEB128 integer.
-const fn uvarint_size(value: u64) -> u64 {
-    let bits = u64::BITS - value.leading_zeros();
-    if bits == 0 { 1 } else { bits.div_ceil(7) as u64 }
+fn uvarint_size(value: u64) -> u64 {
+    let mut bytes = Vec::new();
+    put_uvarint(&mut bytes, value);
+    bytes.len() as u64
 }

@@ -17,7 +17,7 @@ pub(super) const RAW: u8 = 0;
 pub(super) const ONE: u8 = 1;
 pub(super) const COMPRESSED: u8 = 2;
 
-/// What the blocks before leave.
+/// The tables and codes that the blocks before leave, which the next one may use again.
 #[derive(Clone)]
 pub(super) struct Coder {
     class: Class,

@@ -39,7 +39,7 @@ pub(super) struct Found {
     pub(super) sequences: Vec<Sequence>,
 }
 
-/// Where some bytes were seen, and the first four of them.
+/// The place at which some bytes were seen, and the first four of them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Entry {
     place: u32,
@@ -163,7 +163,7 @@ struct Search<'f> {
     short: &'f mut [Entry; 1 << SHORT_LOG],
     bytes: &'f [u8],
     base: u32,
-    /// Where the search ends.
+    /// The place at which the search ends.
     limit: usize,
     /// The end of the last match: the literals from here on belong to no sequence yet.
     told: usize,

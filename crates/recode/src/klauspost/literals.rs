@@ -17,7 +17,7 @@ pub(super) struct Coder {
     may_repeat: bool,
 }
 
-/// What literals become.
+/// The form in which literals are written.
 enum Coded {
     Plain,
     One(u8),

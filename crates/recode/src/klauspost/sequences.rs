@@ -23,7 +23,7 @@ const LARGE_SIZES: u32 = 36;
 /// The codes of a sequence: of its literals, its offset and its size.
 pub(super) type Codes = [u8; 3];
 
-/// How often each code comes, in the same order.
+/// The number of times that each code comes, in the same order.
 pub(super) type Counts = [[u32; 64]; 3];
 
 /// Returns the codes of small numbers.

@@ -18,7 +18,7 @@ pub(crate) struct Outline {
     pub(crate) tables: Option<[Source; 3]>,
     /// Number of sequences.
     sequences: usize,
-    /// Where their stream begins.
+    /// The offset at which their stream begins.
     start: usize,
 }
 

@@ -1,0 +1,18 @@
+//! Payloads of ops that are read whole.
+
+use std::io::{self, Read};
+
+use delta_format::{Error, OpReader};
+
+/// Reads what is left of the payload of the last op, whose limit was checked. It is shorter where the delta is cut off.
+pub(crate) fn read_payload(reader: &mut OpReader<'_>) -> Result<Vec<u8>, Error> {
+    let mut payload = Vec::new();
+    let read = reader.payload().read_to_end(&mut payload);
+    read.map_err(|error| stream_error(reader, error))?;
+    Ok(payload)
+}
+
+/// The error for a delta that cannot be read at the last op.
+pub(crate) fn stream_error(reader: &OpReader<'_>, source: io::Error) -> Error {
+    Error::Stream { op_index: reader.op_index(), source }
+}
