@@ -7,10 +7,11 @@
 //! Prints for each its size, that of its recipe, and their share in percent, or why there is none;
 //! separated by tabs.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use layer::{Spool, SpoolOptions};
+use layer::{Digest, Spool, SpoolOptions};
 use registry_ext::Error;
 use registry_ext::blob_recipe::BlobRecipe;
 
@@ -21,15 +22,17 @@ use registry_ext::blob_recipe::BlobRecipe;
 fn main() -> anyhow::Result<()> {
     let mut output = std::io::stdout().lock();
     for path in std::env::args().skip(1) {
-        let blob = std::fs::read(&path)?;
+        let file = File::open(&path)?;
+        let size = file.metadata()?.len();
+        let (digest, _) = Digest::of_reader(&file)?;
         let tar = Spool::open(Path::new(&path), &SpoolOptions::default())?;
-        match BlobRecipe::find(&blob, &tar) {
+        match BlobRecipe::find(&Spool::of_file(path.clone(), file, size), digest, &tar) {
             Ok(recipe) => {
-                let size = recipe.to_bytes().len();
-                let share = 100.0 * size as f64 / blob.len() as f64;
-                writeln!(output, "{path}\t{}\t{size}\t{share:.4}%\texact", blob.len())?;
+                let recipe_size = recipe.to_bytes().len();
+                let share = 100.0 * recipe_size as f64 / size as f64;
+                writeln!(output, "{path}\t{size}\t{recipe_size}\t{share:.4}%\texact")?;
             }
-            Err(Error::NoRecipe(refusal)) => writeln!(output, "{path}\t{}\t\t\t{refusal}", blob.len())?,
+            Err(Error::NoRecipe(refusal)) => writeln!(output, "{path}\t{size}\t\t\t{refusal}")?,
             Err(error) => return Err(error.into()),
         }
     }

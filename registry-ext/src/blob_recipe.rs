@@ -23,12 +23,10 @@ use crate::{Error, Result};
 
 pub use refusal::Refusal;
 
-/// Most bytes of a blob, and of its tar, for which a recipe is looked for: both are held in memory.
-pub const MAX_SEARCHED_SIZE: u64 = 512 << 20;
 /// Most bytes of a recipe, as a share of the blob in percent, where nothing else is chosen. More is hardly a saving
 /// worth the name.
 pub const MAX_SHARE: u64 = 3;
-/// Most bytes of a recipe that is read: it is held in memory, and no blob that is searched has more.
+/// Most bytes of a recipe, which is held in memory.
 pub const MAX_SIZE: u64 = 64 << 20;
 /// Most streams of a blob: some tools make one of each file of the layer.
 const MAX_STREAMS: usize = 131_072;
@@ -58,38 +56,45 @@ struct Stream {
 }
 
 impl BlobRecipe {
-    /// Finds how `blob` is made of `tar`, and proves it.
+    /// Finds how the blob with the digest `expected` is made of `tar`, and proves it.
     ///
-    /// Memory is that of the blob and of the tar, both at most [`MAX_SEARCHED_SIZE`], and of the encoders.
+    /// Memory is that of the encoders, and of the recipe.
     ///
     /// # Errors
-    /// [`Error::NoRecipe`] if there is none of at most [`MAX_SHARE`]; [`Error::Layer`] if the tar cannot be read.
-    pub fn find(blob: &[u8], tar: &Spool) -> Result<Self> {
-        Self::find_within(blob, tar, MAX_SHARE)
+    /// [`Error::NoRecipe`] if there is none of at most [`MAX_SHARE`]; [`Error::Layer`] if the blob or the tar cannot be
+    /// read.
+    pub fn find(blob: &Spool, expected: Digest, tar: &Spool) -> Result<Self> {
+        Self::find_within(blob, expected, tar, MAX_SHARE)
     }
 
     /// Does what [`find`](Self::find) does, for a recipe of at most `max_share` percent of the blob.
     ///
     /// # Errors
     /// As [`find`](Self::find). A refusal because of the share has the size that the recipe would have.
-    pub fn find_within(blob: &[u8], tar: &Spool, max_share: u64) -> Result<Self> {
-        let blob_size = blob.len() as u64;
-        Refusal::of_size(blob_size.max(tar.size()))?;
-        let found = recode::find(blob, usize::try_from(tar.size()).unwrap_or(0));
-        let recipes = search::recipes(blob, &found)?;
+    pub fn find_within(blob: &Spool, expected: Digest, tar: &Spool, max_share: u64) -> Result<Self> {
+        let blob_size = blob.size();
+        let limit = (blob_size / 100 * max_share).min(MAX_SIZE);
+        let not_worth_it = |size| Refusal::NotWorthIt { size, blob_size, max_share };
+        let found = search::streams(blob, tar)?;
+        let encoded = |(stream, _): &(recode::Stream, _)| stream.encoded.end - stream.encoded.start;
+        let carried = blob_size - found.iter().map(encoded).sum::<u64>();
+        if carried > MAX_SIZE {
+            let recipes: usize = found.iter().map(|(_, recipe)| recipe.as_bytes().len()).sum();
+            return Err(not_worth_it(carried + recipes as u64).into());
+        }
         let (mut streams, mut at) = (Vec::new(), 0);
-        for (found, recipe) in found.into_iter().zip(recipes) {
-            let gap = blob[at..found.encoded.start].to_vec();
-            at = found.encoded.end;
-            streams.push(Stream { gap, plain_size: found.plain.len() as u64, recipe });
+        for (stream, recipe) in found {
+            let gap = blob.read_range(at..stream.encoded.start)?;
+            at = stream.encoded.end;
+            streams.push(Stream { gap, plain_size: stream.plain_size, recipe });
         }
-        let recipe = Self { streams, rest: blob[at..].to_vec() };
+        let recipe = Self { streams, rest: blob.read_range(at..blob_size)? };
         let size = recipe.to_bytes().len() as u64;
-        if size > (blob_size / 100 * max_share).min(MAX_SIZE) || recipe.streams.len() > MAX_STREAMS {
-            return Err(Refusal::NotWorthIt { size, blob_size, max_share }.into());
+        if size > limit || recipe.streams.len() > MAX_STREAMS {
+            return Err(not_worth_it(size).into());
         }
-        // What was read from the blob is compared with the tar by this too.
-        match recipe.make(tar, Digest::of(blob), blob_size, &mut io::sink()) {
+        // The bytes that were read from the blob are compared with the tar by this, too.
+        match recipe.make(tar, expected, blob_size, &mut io::sink()) {
             Ok(()) => Ok(recipe),
             Err(error @ Error::Layer(_)) => Err(error),
             Err(_) => Err(Refusal::OtherContent.into()),

@@ -88,6 +88,9 @@ pub(crate) fn kernel_payload(head: &[u8]) -> Option<std::ops::Range<usize>> {
 }
 
 impl Container {
+    /// Bytes that tell all kinds but a kernel.
+    pub(crate) const START_SIZE: usize = 8;
+
     /// Told from the first bytes, never from a name.
     pub(crate) fn detect(head: &[u8]) -> Option<Self> {
         match head {

@@ -1,9 +1,9 @@
 //! Compares what an encoder makes with what it ought to make, while it is made.
 
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 
 use crate::charge::Charge;
-use crate::{Error, Result};
+use crate::{Error, Part, Result};
 
 /// A stream and its plain bytes, to be read any number of times from the start.
 pub(crate) trait Source {
@@ -43,27 +43,23 @@ impl Source for Slices<'_> {
     }
 }
 
-/// Both in files; they begin where the readers' positions are 0.
-pub(crate) struct Files<E, P> {
-    pub(crate) encoded: E,
-    pub(crate) encoded_size: u64,
-    pub(crate) plain: P,
-    pub(crate) plain_size: u64,
+/// A stream in a file, and its plain bytes in another.
+pub(crate) struct Files<'f> {
+    pub(crate) encoded: Part<'f>,
+    pub(crate) plain: Part<'f>,
 }
 
-impl<E: Read + Seek, P: Read + Seek> Source for Files<E, P> {
+impl Source for Files<'_> {
     fn encoded_size(&self) -> u64 {
-        self.encoded_size
+        self.encoded.size()
     }
 
     fn plain_size(&self) -> u64 {
-        self.plain_size
+        self.plain.size()
     }
 
     fn readers(&mut self) -> io::Result<(Box<dyn Read + '_>, Box<dyn Read + '_>)> {
-        self.encoded.rewind()?;
-        self.plain.rewind()?;
-        Ok((Box::new((&mut self.encoded).take(self.encoded_size)), Box::new(&mut self.plain)))
+        Ok((Box::new(self.encoded.reader()), Box::new(self.plain.reader())))
     }
 }
 

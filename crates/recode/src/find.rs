@@ -1,13 +1,17 @@
 //! Finds the compressed streams of a file.
 
+use std::io;
 use std::ops::Range;
 
-use crate::codec::{Container, kernel_payload};
-use crate::{Budget, Codec, decode_charged, zip};
+use crate::codec::{Container, HEAD_SIZE, kernel_payload};
+use crate::read_at::{ReadAt, peek};
+use crate::{Budget, Codec, decode_charged, successive, zip};
 
 /// Longest name or comment in the header of a gzip member, in bytes: longer ones are no names of files, and
 /// a file may hold a header at every few bytes.
 const MAX_GZIP_NAME: usize = 4 << 10;
+/// Most bytes of the header of a gzip member: fixed fields and a checksum, an extra field, a name and a comment.
+pub(crate) const MAX_GZIP_HEADER: usize = 14 + (64 << 10) + 2 * MAX_GZIP_NAME;
 
 /// A compressed stream that was found in a file, and its plain bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,12 +47,9 @@ pub fn find(file: &[u8], max_plain: usize) -> Vec<Found> {
 pub fn find_within(file: &[u8], max_plain: usize, budget: &Budget) -> Vec<Found> {
     let mut finder = Finder { file, left: max_plain, budget, found: Vec::new() };
     match Container::detect(file) {
-        Some(Container::Gzip) => finder.gzip(),
         Some(Container::Zip) => finder.zip(),
-        Some(Container::Xz) => finder.streams(Codec::Xz),
-        Some(Container::Zstd) => finder.streams(Codec::Zstd),
-        Some(Container::Bzip2) => finder.streams(Codec::Bzip2),
         Some(Container::Kernel) => finder.kernel(),
+        Some(container) => finder.successive(container),
         None => {}
     }
     finder.found
@@ -79,17 +80,14 @@ impl Finder<'_> {
         Some(found_end)
     }
 
-    fn gzip(&mut self) {
-        /// CRC-32 and size of the plain bytes (RFC 1952, 2.3.1).
-        const TRAILER_SIZE: usize = 8;
-        let mut at = 0;
-        while let Some(header) = gzip_header_size(&self.file[at..]) {
-            let Some(end) = self.take(Codec::Deflate, at + header, None, usize::MAX) else { return };
-            at = end + TRAILER_SIZE;
-            if at >= self.file.len() {
-                return;
-            }
-        }
+    /// Finds the streams that follow each other from the start of the file.
+    fn successive(&mut self, container: Container) {
+        let (file, budget) = (self.file, self.budget);
+        // A slice is read without an error.
+        let _ = successive::walk(container, &file, budget, &mut |codec, start| {
+            let end = self.take(codec, usize::try_from(start).ok()?, None, usize::MAX)?;
+            Some(end as u64)
+        });
     }
 
     fn zip(&mut self) {
@@ -122,51 +120,45 @@ impl Finder<'_> {
         };
         self.take(codec, payload.start + header, None, usize::MAX);
     }
-
-    fn streams(&mut self, codec: Codec) {
-        let mut at = 0;
-        loop {
-            at += padding(codec, &self.file[at..], self.budget);
-            let detected = Container::detect(&self.file[at..]);
-            let is_next = matches!(
-                (codec, detected),
-                (Codec::Xz, Some(Container::Xz))
-                    | (Codec::Zstd, Some(Container::Zstd))
-                    | (Codec::Bzip2, Some(Container::Bzip2))
-            );
-            if !is_next {
-                return;
-            }
-            let Some(end) = self.take(codec, at, None, usize::MAX) else { return };
-            at = end;
-        }
-    }
 }
 
-/// Bytes between two streams: zeros after an xz stream, skippable frames of zstd. All of them if the budget
-/// is spent.
-fn padding(codec: Codec, bytes: &[u8], budget: &Budget) -> usize {
-    /// Units of work that the header of a skippable frame costs.
-    const HEADER_WORK: u64 = 8;
-    match codec {
-        Codec::Xz => {
-            let zeros = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
-            if budget.charge(zeros as u64) { zeros } else { bytes.len() }
-        }
-        Codec::Zstd => {
-            let mut at = 0;
-            while let Some([0x50..=0x5f, 0x2a, 0x4d, 0x18, a, b, c, d]) = bytes.get(at..at + 8) {
-                let size = u32::from_le_bytes([*a, *b, *c, *d]);
-                let end = usize::try_from(size).ok().and_then(|size| (at + 8).checked_add(size));
-                match end {
-                    Some(end) if end <= bytes.len() && budget.charge(HEADER_WORK) => at = end,
-                    _ => return bytes.len(),
-                }
-            }
-            at
-        }
-        Codec::Deflate | Codec::Bzip2 | Codec::ZstdBlocks => 0,
-    }
+/// The place of a compressed stream in a file, and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// The compression of the stream.
+    pub codec: Codec,
+    /// The place of the stream in the file, in bytes, without the headers around it.
+    pub encoded: Range<u64>,
+    /// The number of its plain bytes.
+    pub plain_size: u64,
+}
+
+/// Finds the streams of a file that is too large to hold, such as a layer, in memory of a few megabytes and the window of
+/// the codec.
+///
+/// The streams are those that follow each other from the start of the file, of gzip, xz, zstd or bzip2, as [`find`] finds
+/// them, while the plain bytes of all are at most `max_plain`, and at most `max_streams`. The bytes between and after them are left alone.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn find_streams(
+    file: &dyn ReadAt,
+    max_plain: u64,
+    max_streams: usize,
+    budget: &Budget,
+) -> io::Result<Vec<Stream>> {
+    let Some(container) = Container::detect(&peek(file, 0, HEAD_SIZE)?) else { return Ok(Vec::new()) };
+    let (mut streams, mut left) = (Vec::new(), max_plain);
+    let charge = |units| budget.take(units);
+    successive::walk(container, file, budget, &mut |codec, start| {
+        let mut encoded = file.reader(start..file.size());
+        let decoded = decode_charged(codec, &mut encoded, left, &mut io::sink(), &charge).ok()?;
+        let (end, plain_size) = (start.checked_add(decoded.encoded_size)?, decoded.plain_size);
+        left -= plain_size;
+        streams.push(Stream { codec, encoded: start..end, plain_size });
+        (streams.len() < max_streams).then_some(end)
+    })?;
+    Ok(streams)
 }
 
 /// Returns the size in bytes of the header of the gzip member that `bytes` begin with (RFC 1952, 2.3).

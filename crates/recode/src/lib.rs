@@ -4,8 +4,8 @@
 //! - [`find`] finds the streams of a file by its content: gzip, zip, xz, zstd, bzip2, and images of kernels.
 //! - [`decode`] turns one stream into its plain bytes, within bounds.
 //! - [`recipe`] says how the stream is made of them, and proves it; a stream that cannot be made
-//!   again is [`Refused`] with the reason. [`recipe_of_files`] does it for streams as large as layers.
-//!   [`zip`] and [`gzip_header_size`] read the containers.
+//!   again is [`Refused`] with the reason. [`zip`] and [`gzip_header_size`] read the containers.
+//! - [`find_streams`] and [`recipe_of_stream`] do the same for files as large as layers, which are not held in memory.
 //! - Searching costs what a [`Budget`] grants, also where nothing is found.
 //! - [`encode`] makes the stream of a [`Recipe`] and the plain bytes.
 //!
@@ -47,7 +47,9 @@ mod error;
 mod find;
 mod klauspost;
 mod proof;
+mod read_at;
 mod recipe;
+mod successive;
 mod wire;
 mod xz;
 pub mod zip;
@@ -60,6 +62,7 @@ pub use codec::{Codec, HEAD_SIZE, is_compressed};
 pub use decode::{Decoded, decode, decode_charged};
 pub use encode::{encode, encode_charged};
 pub use error::{Error, Refused, Result};
-pub use find::{Found, find, find_within, gzip_header_size};
-pub use proof::{MeasuredRecipe, measured_recipe_within, recipe, recipe_of_files, recipe_within};
+pub use find::{Found, Stream, find, find_streams, find_within, gzip_header_size};
+pub use proof::{MeasuredRecipe, measured_recipe_within, recipe, recipe_of_stream, recipe_within};
+pub use read_at::{Part, ReadAt};
 pub use recipe::{MAX_RECIPE_SIZE, Recipe};

@@ -1,10 +1,8 @@
 //! The search for the recipe of a stream, and its proof: the stream is made and compared.
 
-use std::io::{Read, Seek};
-
 use crate::compare::{Compare, Files, Slices, Source};
 use crate::recipe::{Encoder, Recipe};
-use crate::{Budget, Codec, Refused, bzip2_stream, deflate, encode_charged, klauspost, xz, zstd_frame};
+use crate::{Budget, Codec, Part, Refused, bzip2_stream, deflate, encode_charged, klauspost, xz, zstd_frame};
 
 /// Finds how `encoded` is made of `plain`, and proves it: the stream was made and compared.
 ///
@@ -49,24 +47,20 @@ pub fn measured_recipe_within(
     find(codec, &mut Slices { encoded, plain }, budget)
 }
 
-/// Finds how a stream is made that is too large to hold, such as a layer.
+/// Finds how a stream is made that is too large to hold, as [`recipe_within`] does.
 ///
-/// Both files are read from position 0, several times: a level that the start rules out costs little,
-/// the proof reads all. Memory is that of the encoder and a few megabytes; for xz, whose index is at
-/// the end, also that of the encoded bytes.
+/// Both parts are read several times: a level that the start rules out costs little, the proof reads all. Memory is that
+/// of the encoder and a few megabytes; for xz, whose index is at the end, also that of the encoded bytes.
 ///
 /// # Errors
-/// [`Refused`] with the reason, [`Refused::Unreadable`] if a file cannot be read.
-pub fn recipe_of_files(
+/// As [`recipe_within`]; [`Refused::Unreadable`] if a file cannot be read.
+pub fn recipe_of_stream(
     codec: Codec,
-    encoded: impl Read + Seek,
-    encoded_size: u64,
-    plain: impl Read + Seek,
-    plain_size: u64,
+    encoded: Part<'_>,
+    plain: Part<'_>,
+    budget: &Budget,
 ) -> Result<Recipe, Refused> {
-    let budget = &Budget::of_file(encoded_size);
-    let measured = find(codec, &mut Files { encoded, encoded_size, plain, plain_size }, budget)?;
-    Ok(measured.recipe)
+    find(codec, &mut Files { encoded, plain }, budget).map(|measured| measured.recipe)
 }
 
 fn find(codec: Codec, source: &mut dyn Source, budget: &Budget) -> Result<MeasuredRecipe, Refused> {

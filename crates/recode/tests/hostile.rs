@@ -9,7 +9,9 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use recode::{Codec, Error, Recipe, decode, encode, find, recipe, recipe_of_files};
+use recode::{
+    Budget, Codec, Error, Part, Recipe, decode, encode, find, find_streams, recipe, recipe_of_stream,
+};
 use support::pipe;
 
 /// A writer that fails over a bound.
@@ -250,20 +252,20 @@ fn endless_empty_blocks_are_refused() {
 }
 
 #[test]
-fn files_have_the_recipes_of_their_bytes() {
+fn streams_of_files_are_found_and_have_the_recipes_of_their_bytes() {
     for sample in SAMPLES.iter() {
-        let recipe = recipe_of_files(
-            sample.codec,
-            io::Cursor::new(&sample.file[sample.file.len() - sample.encoded.len() - tail(sample)..]),
-            sample.encoded.len() as u64,
-            io::Cursor::new(&sample.plain),
-            sample.plain.len() as u64,
-        );
+        let (file, plain) = (sample.file.as_slice(), sample.plain.as_slice());
+        let budget = Budget::of_file(file.len() as u64);
+        let found = find_streams(&file, plain.len() as u64, 9, &budget).unwrap();
+        let [stream] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((stream.codec, stream.plain_size), (sample.codec, plain.len() as u64));
+        let place =
+            usize::try_from(stream.encoded.start).unwrap()..usize::try_from(stream.encoded.end).unwrap();
+        assert_eq!(file[place], sample.encoded);
+        let encoded = Part { file: &file, range: stream.encoded.clone() };
+        let plain = Part { file: &plain, range: 0..stream.plain_size };
+        let recipe = recipe_of_stream(stream.codec, encoded, plain, &budget);
         assert_eq!(recipe.unwrap().as_bytes(), sample.recipe);
+        assert_eq!(find_streams(&file, stream.plain_size - 1, 9, &budget).unwrap(), []);
     }
-}
-
-/// Bytes behind the stream in its file.
-fn tail(sample: &Sample) -> usize {
-    if sample.codec == Codec::Deflate { 8 } else { 0 }
 }

@@ -1,34 +1,61 @@
-//! The search for the recipes of the streams of a blob, over several cores.
+//! The search for the streams of a blob and for their recipes, over several cores.
 
-use std::sync::OnceLock;
+use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use delta_format::wire::MAX_ENCODER_MEMORY;
-use recode::{Codec, Found, Recipe, Refused};
+use layer::{Spool, SpoolReader};
+use recode::{Budget, Codec, Part, ReadAt, Recipe, Refused, Stream};
 
-use super::Refusal;
+use super::{MAX_STREAMS, Refusal};
+use crate::Result;
 
 /// Most threads: each holds an encoder.
 const MAX_THREADS: usize = 4;
 
-/// Finds the recipes of all streams.
+/// Finds the streams of a blob that hold a tar, in order, and their recipes.
 ///
 /// # Errors
-/// The refusal of the first stream that has no recipe, whatever comes in which order. No stream behind it is begun
-/// once it is known.
-pub(super) fn recipes(blob: &[u8], found: &[Found]) -> Result<Vec<Recipe>, Refusal> {
-    let results: Vec<OnceLock<Result<Recipe, Refused>>> = found.iter().map(|_| OnceLock::new()).collect();
-    let (next, end) = (AtomicUsize::new(0), AtomicUsize::new(found.len()));
+/// [`Error::NoRecipe`](crate::Error::NoRecipe) with the refusal of the first stream that has no recipe, whatever comes in which order, or if the
+/// streams hold other bytes than the tar has; [`Error::Layer`](crate::Error::Layer) if the blob or the tar cannot be read.
+pub(super) fn streams(blob: &Spool, tar: &Spool) -> Result<Vec<(Stream, Recipe)>> {
+    let (blob, tar) = (Source::of(blob), Source::of(tar));
+    let found = recode::find_streams(&blob, tar.size(), MAX_STREAMS + 1, &Budget::of_file(blob.size()));
+    // The reason is kept by the source.
+    let streams = found.unwrap_or_default();
+    let recipes = recipes(&blob, &streams, &tar);
+    for source in [blob, tar] {
+        if let Some(failed) = source.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(failed.into());
+        }
+    }
+    Ok(streams.into_iter().zip(recipes?).collect())
+}
+
+/// Finds the recipes of all streams. No stream behind one that has none is begun once that is known.
+fn recipes(blob: &Source<'_>, streams: &[Stream], tar: &Source<'_>) -> Result<Vec<Recipe>, Refusal> {
+    let mut parts = Vec::with_capacity(streams.len());
+    let mut start = 0;
+    for stream in streams {
+        let range = start..start + stream.plain_size;
+        start = range.end;
+        parts.push((Part { file: blob, range: stream.encoded.clone() }, Part { file: tar, range }));
+    }
+    let results: Vec<OnceLock<Result<Recipe, Refused>>> = streams.iter().map(|_| OnceLock::new()).collect();
+    let (next, end) = (AtomicUsize::new(0), AtomicUsize::new(streams.len()));
     let search = || {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(stream) = found.get(index).filter(|_| index < end.load(Ordering::Relaxed)) else {
+            let Some(stream) = streams.get(index).filter(|_| index < end.load(Ordering::Relaxed)) else {
                 return;
             };
-            let encoded = &blob[stream.encoded.clone()];
-            let budget = recode::Budget::of_file(encoded.len() as u64).with_memory(MAX_ENCODER_MEMORY);
-            let recipe = recode::recipe_within(stream.codec, encoded, &stream.plain, &budget);
+            let (encoded, plain) = parts[index].clone();
+            let size = stream.encoded.end - stream.encoded.start;
+            let budget = Budget::of_file(size).with_memory(MAX_ENCODER_MEMORY);
+            let recipe = recode::recipe_of_stream(stream.codec, encoded, plain, &budget);
             if recipe.is_err() {
                 end.fetch_min(index, Ordering::Relaxed);
             }
@@ -37,19 +64,58 @@ pub(super) fn recipes(blob: &[u8], found: &[Found]) -> Result<Vec<Recipe>, Refus
         }
     };
     thread::scope(|scope| {
-        (1..threads(found)).for_each(|_| drop(scope.spawn(search)));
+        (1..threads(streams)).for_each(|_| drop(scope.spawn(search)));
         search();
     });
     let recipes = results.into_iter().map_while(OnceLock::into_inner).enumerate().map(|(index, recipe)| {
-        recipe.map_err(|refused| Refusal::Stream { index, codec: found[index].codec, refused })
+        recipe.map_err(|refused| Refusal::Stream { index, codec: streams[index].codec, refused })
     });
     recipes.collect()
 }
 
 /// Returns the threads for the search: those of deflate take little memory.
-fn threads(found: &[Found]) -> usize {
-    if found.iter().any(|stream| stream.codec != Codec::Deflate) {
+fn threads(streams: &[Stream]) -> usize {
+    if streams.iter().any(|stream| stream.codec != Codec::Deflate) {
         return 1;
     }
-    thread::available_parallelism().map_or(1, usize::from).min(found.len()).min(MAX_THREADS)
+    thread::available_parallelism().map_or(1, usize::from).min(streams.len()).min(MAX_THREADS)
+}
+
+/// A file that is read by all threads, and the first error of one of them.
+struct Source<'s> {
+    spool: &'s Spool,
+    failed: Mutex<Option<layer::Error>>,
+}
+
+impl<'s> Source<'s> {
+    const fn of(spool: &'s Spool) -> Self {
+        Self { spool, failed: Mutex::new(None) }
+    }
+}
+
+impl ReadAt for Source<'_> {
+    fn size(&self) -> u64 {
+        self.spool.size()
+    }
+
+    fn reader(&self, range: Range<u64>) -> Box<dyn Read + '_> {
+        let end = range.end.min(self.size());
+        Box::new(SourceReader { inner: self.spool.reader(range.start.min(end)..end), source: self })
+    }
+}
+
+struct SourceReader<'s> {
+    inner: SpoolReader<'s>,
+    source: &'s Source<'s>,
+}
+
+impl Read for SourceReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer);
+        if let Some(error) = self.inner.take_error() {
+            let mut failed = self.source.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.get_or_insert(error);
+        }
+        read
+    }
 }

@@ -8,6 +8,17 @@ fn spool(tar: &[u8]) -> Spool {
     Spool::read("layer.tar".into(), tar, &SpoolOptions::default()).unwrap()
 }
 
+fn find(blob: &[u8], tar: &[u8]) -> Result<BlobRecipe> {
+    BlobRecipe::find(&file(blob), Digest::of(blob), &spool(tar))
+}
+
+/// The bytes of a blob as they are, whatever their compression.
+fn file(bytes: &[u8]) -> Spool {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    Spool::of_file("blob".into(), file, bytes.len() as u64)
+}
+
 fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
     encoder.write_all(bytes).unwrap();
@@ -38,7 +49,7 @@ fn blobs(tar: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
 fn a_recipe_makes_the_blob_after_a_round_trip() {
     let tar = tar();
     for (name, blob) in blobs(&tar) {
-        let recipe = BlobRecipe::find(&blob, &spool(&tar)).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let recipe = find(&blob, &tar).unwrap_or_else(|why| panic!("{name}: {why}"));
         let bytes = recipe.to_bytes();
         assert!(bytes.len() * 100 <= blob.len() * 3, "{name}: {} of {}", bytes.len(), blob.len());
         let read = BlobRecipe::parse(&bytes).unwrap();
@@ -52,7 +63,7 @@ fn a_recipe_makes_the_blob_after_a_round_trip() {
 #[test]
 fn what_has_no_recipe_says_why() {
     let tar = tar();
-    let of = |blob: &[u8]| refusal(BlobRecipe::find(blob, &spool(&tar)));
+    let of = |blob: &[u8]| refusal(find(blob, &tar));
     // Bytes around the streams are part of the recipe.
     let tail = [gzip(&tar, 6), vec![7; tar.len()]].concat();
     assert!(matches!(of(&tail), Refusal::NotWorthIt { .. }), "{}", of(&tail));
@@ -81,21 +92,21 @@ fn the_limit_of_a_recipe_is_a_choice_and_a_refusal_has_the_true_size() {
         encoder.finish().unwrap()
     };
     let blob = tar.chunks(50_000).map(stream).collect::<Vec<_>>().concat();
-    let find = |share| BlobRecipe::find_within(&blob, &spool(&tar), share);
-    let recipe = find(25).unwrap();
+    let find_within = |share| BlobRecipe::find_within(&file(&blob), Digest::of(&blob), &spool(&tar), share);
+    let recipe = find_within(25).unwrap();
     let true_size = recipe.to_bytes().len() as u64;
     assert!(recipe.streams.len() > 5 && true_size > blob.len() as u64 / 100, "{true_size}");
-    let refused = refusal(find(1));
+    let refused = refusal(find_within(1));
     let Refusal::NotWorthIt { size, max_share: 1, .. } = refused else { panic!("{refused}") };
     assert_eq!(size, true_size);
-    assert_eq!(find(25).unwrap(), recipe, "whatever order the streams are searched in");
+    assert_eq!(find_within(25).unwrap(), recipe, "whatever order the streams are searched in");
 }
 
 #[test]
 fn hostile_recipes_are_errors() {
     let tar = tar();
     let (_, blob) = blobs(&tar).remove(0);
-    let recipe = BlobRecipe::find(&blob, &spool(&tar)).unwrap();
+    let recipe = find(&blob, &tar).unwrap();
     let bytes = recipe.to_bytes();
     let (digest, size) = (Digest::of(&blob), blob.len() as u64);
     // What follows the streams may have any size.
@@ -164,9 +175,21 @@ fn an_encoder_that_takes_much_memory_is_refused_on_both_sides() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&tar).unwrap();
     let blob = std::process::Command::new("xz").args(["-9", "-c"]).arg(file.path()).output().unwrap().stdout;
-    let refusal = refusal(BlobRecipe::find(&blob, &spool(&tar)));
+    let refusal = refusal(find(&blob, &tar));
     let expected = recode::Refused::TooMuchMemory;
     assert!(matches!(refusal, Refusal::Stream { refused, .. } if refused == expected), "{refusal}");
+}
+
+#[test]
+fn a_blob_that_became_shorter_is_no_refusal() {
+    let tar = tar();
+    let blob = gzip(&tar, 6);
+    let mut cut = tempfile::tempfile().unwrap();
+    cut.write_all(&blob[..blob.len() / 2]).unwrap();
+    let cut = Spool::of_file("blob".into(), cut, blob.len() as u64);
+    let error = BlobRecipe::find(&cut, Digest::of(&blob), &spool(&tar)).unwrap_err();
+    assert!(matches!(&error, Error::Layer(_)), "{error:?}");
+    assert!(format!("{error:?}").contains("became shorter"), "{error:?}");
 }
 
 /// The reason why there is no recipe.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use layer::{BlobDigest, DiffId, Digest};
+use layer::{BlobDigest, DiffId, Digest, Spool};
 use oci_spec::image::Descriptor;
 use serde::Serialize;
 
 use super::image::ImagePublisher;
 use crate::artifact::blob_recipes::BlobRecipes;
 use crate::artifact::{BLOB_RECIPE, with_work};
-use crate::blob_recipe::{BlobRecipe, Refusal};
+use crate::blob_recipe::BlobRecipe;
 use crate::discover::discover;
 use crate::error::blocking;
 use crate::image::{ImageLayer, Platform};
@@ -95,13 +95,13 @@ impl ImagePublisher<'_> {
 
     async fn find_recipe(&self, layer: &ImageLayer) -> Result<BlobRecipe> {
         let tar = self.cache.spool(&self.publisher.new.repository, layer).await?;
-        // Before the blob is read.
-        Refusal::of_size(layer.blob.size().max(tar.size()))?;
         let path = self.cache.blob(&self.publisher.new.repository, layer).await?;
+        let (digest, size) = (layer.digest.0, layer.blob.size());
         let max_share = self.publisher.max_recipe_share;
         blocking(move || {
-            let blob = std::fs::read(&path).map_err(Error::io("read", &path))?;
-            BlobRecipe::find_within(&blob, &tar, max_share)
+            let file = layer::open_regular(&path).map_err(Error::io("read", &path))?;
+            let blob = Spool::of_file(path.display().to_string(), file, size);
+            BlobRecipe::find_within(&blob, digest, &tar, max_share)
         })
         .await
     }
