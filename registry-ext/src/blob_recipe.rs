@@ -16,7 +16,7 @@ use delta_format::wire::{MAX_ENCODER_MEMORY, put_uvarint, read_uvarint};
 use delta_format::{Budget, Exhausted, Work};
 use layer::{Digest, DigestWriter, Spool};
 use oci_spec::image::Descriptor;
-use recode::Recipe;
+use recode::{Recipe, Refused};
 
 use crate::repository::Repository;
 use crate::{Error, Result};
@@ -79,26 +79,28 @@ impl BlobRecipe {
         let encoded = |(stream, _): &(recode::Stream, _)| stream.encoded.end - stream.encoded.start;
         let carried = blob_size - found.iter().map(encoded).sum::<u64>();
         if carried > MAX_SIZE {
-            let recipes: usize = found.iter().map(|(_, recipe)| recipe.as_bytes().len()).sum();
+            let recipes: usize = found.iter().map(|(_, measured)| measured.recipe.as_bytes().len()).sum();
             return Err(not_worth_it(carried + recipes as u64).into());
         }
-        let (mut streams, mut at) = (Vec::new(), 0);
-        for (stream, recipe) in found {
+        let (mut streams, mut at, mut work) = (Vec::new(), 0, most_work(tar.size()));
+        for (index, (stream, measured)) in found.into_iter().enumerate() {
+            let left = work.checked_sub(measured.work);
+            work =
+                left.ok_or(Refusal::Stream { index, codec: stream.codec, refused: Refused::OverBudget })?;
             let gap = blob.read_range(at..stream.encoded.start)?;
             at = stream.encoded.end;
-            streams.push(Stream { gap, plain_size: stream.plain_size, recipe });
+            streams.push(Stream { gap, plain_size: stream.plain_size, recipe: measured.recipe });
         }
         let recipe = Self { streams, rest: blob.read_range(at..blob_size)? };
         let size = recipe.to_bytes().len() as u64;
         if size > limit || recipe.streams.len() > MAX_STREAMS {
             return Err(not_worth_it(size).into());
         }
-        // The bytes that were read from the blob are compared with the tar by this, too.
-        match recipe.make(tar, expected, blob_size, &mut io::sink()) {
-            Ok(()) => Ok(recipe),
-            Err(error @ Error::Layer(_)) => Err(error),
-            Err(_) => Err(Refusal::OtherContent.into()),
+        // Each stream was made of its part of the tar already.
+        if recipe.plain_size() != Some(tar.size()) || blob.diff_id()?.0 != expected {
+            return Err(Refusal::OtherContent.into());
         }
+        Ok(recipe)
     }
 
     /// Fetches a recipe; `dir` is for the download.
@@ -151,6 +153,11 @@ impl BlobRecipe {
         Ok(Self { streams, rest: input.to_vec() })
     }
 
+    /// Returns the bytes of the tar that the streams hold; `None` if no number is as large.
+    fn plain_size(&self) -> Option<u64> {
+        self.streams.iter().try_fold(0u64, |sum, stream| sum.checked_add(stream.plain_size))
+    }
+
     /// Returns the work that it takes to make a blob of `size` bytes, in units of about a nanosecond of a core.
     pub fn work(&self, size: u64) -> u64 {
         let plain: u64 = self.streams.iter().fold(0, |sum, stream| sum.saturating_add(stream.plain_size));
@@ -169,8 +176,7 @@ impl BlobRecipe {
     /// # Errors
     /// As [`make_within`](Self::make_within).
     pub fn make(&self, tar: &Spool, expected: Digest, size: u64, output: &mut dyn Write) -> Result<()> {
-        let work = tar.size().saturating_mul(WORK_RATIO).max(MIN_WORK);
-        self.make_within(&Budget::new(Work::encoding(work)), tar, expected, size, output)
+        self.make_within(&Budget::new(Work::encoding(most_work(tar.size()))), tar, expected, size, output)
     }
 
     /// Does what [`make`](Self::make) does, within a budget of the caller. What it takes to set all the
@@ -191,8 +197,7 @@ impl BlobRecipe {
         output: &mut dyn Write,
     ) -> Result<()> {
         let what = || format!("the blob that was made of {}", tar.name());
-        let plain_size = self.streams.iter().try_fold(0u64, |sum, stream| sum.checked_add(stream.plain_size));
-        if plain_size != Some(tar.size()) {
+        if self.plain_size() != Some(tar.size()) {
             return Err(Error::malformed("blob recipe", "it is for another tar"));
         }
         let setup = self.streams.iter().map(|stream| stream.recipe.encoding_work(stream.plain_size).setup);
@@ -225,6 +230,11 @@ impl BlobRecipe {
             false => Err(Error::DigestMismatch { what: what(), expected, actual }),
         }
     }
+}
+
+/// Returns the most work that making the blob of a tar of so many bytes may take.
+fn most_work(tar_size: u64) -> u64 {
+    tar_size.saturating_mul(WORK_RATIO).max(MIN_WORK)
 }
 
 fn over_budget(exhausted: Exhausted) -> Error {

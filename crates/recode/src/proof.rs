@@ -47,20 +47,20 @@ pub fn measured_recipe_within(
     find(codec, &mut Slices { encoded, plain }, budget)
 }
 
-/// Finds how a stream is made that is too large to hold, as [`recipe_within`] does.
+/// Finds how a stream is made that is too large to hold, as [`measured_recipe_within`] does.
 ///
 /// Both parts are read several times: a level that the start rules out costs little, the proof reads all. Memory is that
 /// of the encoder and a few megabytes; for xz, whose index is at the end, also that of the encoded bytes.
 ///
 /// # Errors
-/// As [`recipe_within`]; [`Refused::Unreadable`] if a file cannot be read.
+/// As [`measured_recipe_within`]; [`Refused::Unreadable`] if a file cannot be read.
 pub fn recipe_of_stream(
     codec: Codec,
     encoded: Part<'_>,
     plain: Part<'_>,
     budget: &Budget,
-) -> Result<Recipe, Refused> {
-    find(codec, &mut Files { encoded, plain }, budget).map(|measured| measured.recipe)
+) -> Result<MeasuredRecipe, Refused> {
+    find(codec, &mut Files { encoded, plain }, budget)
 }
 
 fn find(codec: Codec, source: &mut dyn Source, budget: &Budget) -> Result<MeasuredRecipe, Refused> {

@@ -265,7 +265,7 @@ fn streams_of_files_are_found_and_have_the_recipes_of_their_bytes() {
         let encoded = Part { file: &file, range: stream.encoded.clone() };
         let plain = Part { file: &plain, range: 0..stream.plain_size };
         let recipe = recipe_of_stream(stream.codec, encoded, plain, &budget);
-        assert_eq!(recipe.unwrap().as_bytes(), sample.recipe);
+        assert_eq!(recipe.unwrap().recipe.as_bytes(), sample.recipe);
         assert_eq!(find_streams(&file, stream.plain_size - 1, 9, &budget).unwrap(), []);
     }
 }

@@ -8,7 +8,7 @@ use std::thread;
 
 use delta_format::wire::MAX_ENCODER_MEMORY;
 use layer::{Spool, SpoolReader};
-use recode::{Budget, Codec, Part, ReadAt, Recipe, Refused, Stream};
+use recode::{Budget, Codec, MeasuredRecipe, Part, ReadAt, Refused, Stream};
 
 use super::{MAX_STREAMS, Refusal};
 use crate::Result;
@@ -21,7 +21,7 @@ const MAX_THREADS: usize = 4;
 /// # Errors
 /// [`Error::NoRecipe`](crate::Error::NoRecipe) with the refusal of the first stream that has no recipe, whatever comes in which order, or if the
 /// streams hold other bytes than the tar has; [`Error::Layer`](crate::Error::Layer) if the blob or the tar cannot be read.
-pub(super) fn streams(blob: &Spool, tar: &Spool) -> Result<Vec<(Stream, Recipe)>> {
+pub(super) fn streams(blob: &Spool, tar: &Spool) -> Result<Vec<(Stream, MeasuredRecipe)>> {
     let (blob, tar) = (Source::of(blob), Source::of(tar));
     let found = recode::find_streams(&blob, tar.size(), MAX_STREAMS + 1, &Budget::of_file(blob.size()));
     // The reason is kept by the source.
@@ -36,7 +36,7 @@ pub(super) fn streams(blob: &Spool, tar: &Spool) -> Result<Vec<(Stream, Recipe)>
 }
 
 /// Finds the recipes of all streams. No stream behind one that has none is begun once that is known.
-fn recipes(blob: &Source<'_>, streams: &[Stream], tar: &Source<'_>) -> Result<Vec<Recipe>, Refusal> {
+fn recipes(blob: &Source<'_>, streams: &[Stream], tar: &Source<'_>) -> Result<Vec<MeasuredRecipe>, Refusal> {
     let mut parts = Vec::with_capacity(streams.len());
     let mut start = 0;
     for stream in streams {
@@ -44,7 +44,8 @@ fn recipes(blob: &Source<'_>, streams: &[Stream], tar: &Source<'_>) -> Result<Ve
         start = range.end;
         parts.push((Part { file: blob, range: stream.encoded.clone() }, Part { file: tar, range }));
     }
-    let results: Vec<OnceLock<Result<Recipe, Refused>>> = streams.iter().map(|_| OnceLock::new()).collect();
+    let results: Vec<OnceLock<Result<MeasuredRecipe, Refused>>> =
+        streams.iter().map(|_| OnceLock::new()).collect();
     let (next, end) = (AtomicUsize::new(0), AtomicUsize::new(streams.len()));
     let search = || {
         loop {
