@@ -4,7 +4,8 @@
 # It has v1 in its repository, gets the artifact alone (v2's layer is not in it) and must come out with v2 under its original
 # manifest and config digests, with the same composefs image as if it had pulled v2 itself. From a registry it does the same,
 # by the artifact's digest, which the tag for v2's referrers tells. Without v1 it must refuse. It also takes the hand-made
-# artifact of fixtures/interop, which shows that the fixtures are what they say.
+# artifact of fixtures/interop, which shows that the fixtures are what they say. At last registry-ext reads the repositories of
+# cfsctl, with each of its digests, as sources of old files.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 need buildah curl docker-registry jq python3 skopeo "${CFSCTL:=cfsctl}"
@@ -105,5 +106,15 @@ repository fixtures
 in_repository fixtures oci pull "oci:$work/images:old" old
 in_repository fixtures oci pull "oci:$work/oci-delta" new
 same_image fixtures new "$manifest" "$config"
+
+step "registry-ext reads the old image in a repository of cfsctl"
+for algorithm in sha256 sha512; do
+    "$CFSCTL" --repo "$work/of-$algorithm" init --insecure --algorithm "fsverity-$algorithm-12" >/dev/null
+    in_repository "of-$algorithm" oci pull "oci:$work/v1:v1" v1
+    "$REGISTRY_EXT" pull "$registry/app:v2" --into "oci:$work/pulled-$algorithm:v2" --source "composefs:$work/of-$algorithm" \
+        --plain-http --json >"$work/pulled.json"
+    jq -e '.layers[-1].from.delta' "$work/pulled.json" >/dev/null || { cat "$work/pulled.json" >&2; fail "no delta was used"; }
+    echo "$algorithm: $(jq .fetched "$work/pulled.json") bytes of $(jq .plain "$work/pulled.json") were fetched"
+done
 
 echo "PASS composefs: $("$CFSCTL" --version)"

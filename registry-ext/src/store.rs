@@ -5,9 +5,12 @@
 //!   It is read directly, and written by the tools that own it.
 //! - [`DockerStore`] and [`ContainerdStore`]: the directories of these daemons, to read from. A daemon writes
 //!   to its own only.
+//! - [`ComposefsStore`] and [`OstreeStore`]: repositories of objects that are named by their content, as bootc, cfsctl
+//!   and flatpak have them, to read from.
 //! - [`TreeStore`]: a plain tree, the root file system of an image. [`TreeTarget`] puts one there.
 
 mod bolt;
+mod composefs;
 mod containerd;
 mod containers_storage;
 mod docker;
@@ -19,6 +22,7 @@ mod lock;
 mod merged_dirs;
 mod oci_archive;
 mod oci_layout;
+mod ostree;
 mod sources;
 mod spelling;
 mod store_ref;
@@ -31,6 +35,7 @@ use std::sync::Arc;
 
 use layer::{DiffId, Digest, Spool, SpoolOptions};
 
+pub use composefs::{ComposefsFiles, ComposefsStore};
 pub use containerd::ContainerdStore;
 pub use containers_storage::{ContainersStorage, StorageRef, copy_to_storage};
 pub use docker::DockerStore;
@@ -38,7 +43,8 @@ pub(crate) use docker_archive::full_name;
 pub use layout_images::LayoutImage;
 pub use merged_dirs::MergedDirs;
 pub use oci_layout::OciLayout;
-pub use sources::Sources;
+pub use ostree::{OstreeFiles, OstreeStore};
+pub use sources::{Sources, SourcesFile};
 pub use spelling::GivenPath;
 pub use store_ref::StoreRef;
 pub use target::PullTarget;

@@ -8,6 +8,7 @@ mod docker_registry;
 mod exact;
 mod fleet;
 mod json;
+mod object_stores;
 mod packaging;
 mod plan;
 mod recipes;

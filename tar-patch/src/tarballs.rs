@@ -27,6 +27,7 @@ pub struct LayerSource {
 #[derive(Debug, Clone)]
 pub struct LayerFile {
     spool: Arc<Spool>,
+    layer: usize,
     data: Range<u64>,
 }
 
@@ -86,7 +87,23 @@ impl SourceFiles for LayerSource {
                 "no old layer has it as a regular file that is the same however the layers are extracted",
             ),
         })?;
-        Ok(LayerFile { spool: Arc::clone(&self.spools[file.layer]), data: file.data.clone() })
+        Ok(LayerFile {
+            spool: Arc::clone(&self.spools[file.layer]),
+            layer: file.layer,
+            data: file.data.clone(),
+        })
+    }
+}
+
+impl LayerFile {
+    /// The index of the layer that has the file, where 0 is the lowest.
+    pub const fn layer(&self) -> usize {
+        self.layer
+    }
+
+    /// The range of the layer's uncompressed tar that is the file, in bytes.
+    pub const fn data(&self) -> &Range<u64> {
+        &self.data
     }
 }
 

@@ -29,7 +29,7 @@ const AFTER_HELP: &str = "\
 Images:  HOST[:PORT]/NAME[:TAG][@DIGEST]   oci:DIR[:TAG]   oci-archive:FILE[:TAG]
          docker-archive:FILE[:NAME[:TAG]], which docker save writes (to read from)
 Stores:  oci:DIR[:TAG]   oci-archive:FILE[:TAG]   containers-storage:[[DRIVER@ROOT+RUNROOT]]NAME   tree:DIR[@sha256:HEX]
-         docker-archive:FILE   docker:[ROOT]   containerd:[ROOT] (sources only)
+         docker-archive:FILE   docker:[ROOT]   containerd:[ROOT]   composefs:[ROOT]   ostree:[ROOT][@REF] (sources only)
 
 Examples:
   registry-ext publish registry.example/app:v2 --from registry.example/app:v1

@@ -5,7 +5,11 @@ use std::io;
 use delta_format::{Budget, Error as DeltaError, SourceFile, SourceFiles, SourcePath};
 use tar_patch::{DirFile, DirSource, LayerFile, LayerSource};
 
+use layer::Spool;
+
 use super::MergedDirs;
+use super::composefs::ComposefsFiles;
+use super::ostree::OstreeFiles;
 
 /// The files that a delta may read.
 #[derive(Debug)]
@@ -17,6 +21,10 @@ pub enum Sources {
     Dir(DirSource),
     /// In one directory for each layer.
     MergedDirs(MergedDirs),
+    /// In a composefs repository.
+    Composefs(Box<ComposefsFiles>),
+    /// In an ostree repository.
+    Ostree(Box<OstreeFiles>),
     /// In layers of several of these kinds, the top one first. A file is taken from the first one that has its path. A
     /// delta reads no file that a higher layer hides, so whiteouts do not matter.
     Stack(Vec<Self>),
@@ -30,6 +38,8 @@ pub enum SourcesFile {
     Layer(LayerFile),
     /// In a directory.
     Dir(DirFile),
+    /// In a temporary file.
+    Unpacked(Spool),
 }
 
 impl SourceFiles for Sources {
@@ -40,6 +50,8 @@ impl SourceFiles for Sources {
             Self::Layers(layers) => layers.open(path, budget).map(SourcesFile::Layer),
             Self::Dir(dir) => dir.open(path, budget).map(SourcesFile::Dir),
             Self::MergedDirs(dirs) => dirs.open(path, budget).map(SourcesFile::Dir),
+            Self::Composefs(files) => files.open_file(path, budget),
+            Self::Ostree(files) => files.open_file(path, budget),
             Self::Stack(stack) => {
                 for sources in stack {
                     match sources.open(path, budget) {
@@ -59,6 +71,7 @@ impl SourceFile for SourcesFile {
         match self {
             Self::Layer(file) => file.size(),
             Self::Dir(file) => file.size(),
+            Self::Unpacked(file) => file.size(),
         }
     }
 
@@ -66,6 +79,7 @@ impl SourceFile for SourcesFile {
         match self {
             Self::Layer(file) => file.read_exact_at(buffer, offset),
             Self::Dir(file) => file.read_exact_at(buffer, offset),
+            Self::Unpacked(file) => file.read_exact_at(buffer, offset).map_err(io::Error::other),
         }
     }
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use layer::Digest;
 
 use super::{
-    ContainerdStore, ContainersStorage, DockerStore, GivenPath, LayerStore, OciLayout, StorageRef, TreeStore,
+    ComposefsStore, ContainerdStore, ContainersStorage, DockerStore, GivenPath, LayerStore, OciLayout,
+    OstreeStore, StorageRef, TreeStore,
 };
 use crate::{Error, Result};
 
 /// The forms of a store.
 const KINDS: &str = "oci:DIR, oci-archive:FILE, docker-archive:FILE, containers-storage:[NAME], docker:[ROOT], \
-                     containerd:[ROOT] or tree:DIR";
+                     containerd:[ROOT], composefs:[ROOT], ostree:[ROOT][@REF] or tree:DIR";
 
 /// A store, as the command line has it.
 ///
@@ -24,6 +25,9 @@ const KINDS: &str = "oci:DIR, oci-archive:FILE, docker-archive:FILE, containers-
 /// - `containers-storage:[[DRIVER@ROOT[+RUNROOT]]]NAME`: what podman has, in its usual place if none
 ///   is given.
 /// - `docker:[ROOT]`, `containerd:[ROOT]`: the directory of a daemon, in its usual place if none is given.
+/// - `composefs:[ROOT]`: a composefs repository, in its usual place if none is given.
+/// - `ostree:[ROOT][@REF]`: an ostree repository, in its usual place if none is given, and the ref or the checksum of
+///   a commit.
 /// - `tree:DIR[@sha256:HEX]`: the root file system of an image; the digest is of the image's config
 ///   or of its layer, and not needed for a tree that an image was pulled into.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,10 @@ pub enum StoreRef {
     Docker(PathBuf),
     /// The directory of a containerd daemon.
     Containerd(PathBuf),
+    /// A composefs repository.
+    Composefs(PathBuf),
+    /// An ostree repository, and the ref or the checksum of a commit in it.
+    Ostree(PathBuf, Option<String>),
     /// A plain tree, and the digest of what is in it.
     Tree(PathBuf, Option<Digest>),
 }
@@ -58,6 +66,8 @@ impl StoreRef {
             Self::Storage(storage) => Arc::new(ContainersStorage::of(storage)?),
             Self::Docker(root) => Arc::new(DockerStore::open(root)?),
             Self::Containerd(root) => Arc::new(ContainerdStore::open(root)?),
+            Self::Composefs(root) => Arc::new(ComposefsStore::open(root)?),
+            Self::Ostree(root, revision) => Arc::new(OstreeStore::open(root, revision.as_deref())?),
             Self::Tree(dir, content) => Arc::new(TreeStore::new(dir, *content)),
         })
     }
@@ -74,12 +84,15 @@ impl FromStr for StoreRef {
                 None => format!("a store is {KINDS}"),
             })
         })?;
-        let root_or = |default: &str| PathBuf::from(if rest.is_empty() { default } else { rest });
+        let path_or = |path: &str, default: &str| PathBuf::from(if path.is_empty() { default } else { path });
+        let root_or = |default: &str| path_or(rest, default);
         let with_tag = || match rest.split_once(':') {
             Some((path, tag)) => (PathBuf::from(path), Some(tag.to_owned()).filter(|tag| !tag.is_empty())),
             None => (PathBuf::from(rest), None),
         };
-        if rest.is_empty() && !matches!(kind, "containers-storage" | "docker" | "containerd") {
+        if rest.is_empty()
+            && !matches!(kind, "containers-storage" | "docker" | "containerd" | "composefs" | "ostree")
+        {
             return Err(wrong("the path is missing"));
         }
         match kind {
@@ -100,6 +113,15 @@ impl FromStr for StoreRef {
             )),
             "docker" => Ok(Self::Docker(root_or(DockerStore::DEFAULT_ROOT))),
             "containerd" => Ok(Self::Containerd(root_or(ContainerdStore::DEFAULT_ROOT))),
+            "composefs" => Ok(Self::Composefs(root_or(ComposefsStore::DEFAULT_ROOT))),
+            "ostree" => {
+                let (root, revision) = match rest.split_once('@') {
+                    Some((_, "")) => return Err(wrong("a ref or the checksum of a commit follows the @")),
+                    Some((root, revision)) => (root, Some(revision.to_owned())),
+                    None => (rest, None),
+                };
+                Ok(Self::Ostree(path_or(root, OstreeStore::DEFAULT_ROOT), revision))
+            }
             "tree" => match rest.split_once("@sha256:") {
                 Some((dir, hex)) => {
                     let digest =
@@ -125,6 +147,11 @@ impl fmt::Display for StoreRef {
             Self::Storage(storage) => return storage.fmt(out),
             Self::Docker(root) => return write!(out, "docker:{}", root.display()),
             Self::Containerd(root) => return write!(out, "containerd:{}", root.display()),
+            Self::Composefs(root) => return write!(out, "composefs:{}", root.display()),
+            Self::Ostree(root, revision) => {
+                write!(out, "ostree:{}", root.display())?;
+                return revision.iter().try_for_each(|revision| write!(out, "@{revision}"));
+            }
             Self::Tree(path, digest) => {
                 write!(out, "tree:{}", path.display())?;
                 return digest.iter().try_for_each(|digest| write!(out, "@{digest}"));

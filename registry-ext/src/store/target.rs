@@ -82,6 +82,17 @@ impl PullTarget {
                      through a mirror that rebuilds layers from deltas",
                 ));
             }
+            StoreRef::Composefs(_) => {
+                return Err(wrong(
+                    "a composefs repository is a source; cfsctl and bootc write to it, and read oci-delta artifacts \
+                     themselves",
+                ));
+            }
+            StoreRef::Ostree(..) => {
+                return Err(wrong(
+                    "an ostree repository is a source; bootc, rpm-ostree and flatpak write to it",
+                ));
+            }
             StoreRef::Tree(_, Some(_)) => {
                 return Err(wrong(
                     "a digest is for a tree that is a source, the tree that takes an image is tree:DIR",

@@ -23,14 +23,27 @@ fn stores_are_read() {
         ("docker:/srv/docker", StoreRef::Docker("/srv/docker".into())),
         ("containerd:", StoreRef::Containerd("/var/lib/containerd".into())),
         ("containerd:/srv/c", StoreRef::Containerd("/srv/c".into())),
+        ("composefs:", StoreRef::Composefs("/sysroot/composefs".into())),
+        ("composefs:/srv/c", StoreRef::Composefs("/srv/c".into())),
+        ("ostree:", StoreRef::Ostree("/ostree/repo".into(), None)),
+        ("ostree:@app/x86_64", StoreRef::Ostree("/ostree/repo".into(), Some("app/x86_64".into()))),
+        ("ostree:/r@origin:app", StoreRef::Ostree("/r".into(), Some("origin:app".into()))),
         ("tree:/srv/root", StoreRef::Tree("/srv/root".into(), None)),
         (&format!("tree:/srv/root@{digest}"), StoreRef::Tree("/srv/root".into(), digest.parse().ok())),
     ] {
         assert_eq!(text.parse::<StoreRef>().unwrap(), wanted, "{text}");
     }
-    for text in
-        ["", "dir", "oci:", "tree:", "tree:/x@sha256:1", "containers-storage:[/r", "docker://h/a:v1", "rkt:x"]
-    {
+    for text in [
+        "",
+        "dir",
+        "oci:",
+        "tree:",
+        "tree:/x@sha256:1",
+        "containers-storage:[/r",
+        "docker://h/a:v1",
+        "ostree:/r@",
+        "rkt:x",
+    ] {
         assert!(text.parse::<StoreRef>().is_err(), "{text}");
     }
 }
@@ -40,6 +53,9 @@ fn stores_are_written_as_they_are_read() {
     for text in [
         "docker:/var/lib/docker",
         "containerd:/srv/c",
+        "composefs:/srv/c",
+        "ostree:/srv/r",
+        "ostree:/srv/r@app",
         "tree:/srv/root",
         "oci:dir:v1",
         "docker-archive:a.tar",

@@ -1,0 +1,200 @@
+//! An ostree repository, where bootc, rpm-ostree and flatpak keep images (github.com/ostreedev/ostree).
+//!
+//! ```text
+//! ROOT/refs/heads/NAME                      the commit that a name stands for
+//! ROOT/objects/XX/REST.commit               metadata, and the directory that the commit is of
+//! ROOT/objects/XX/REST.dirtree              names, and the files and directories that have them
+//! ROOT/objects/XX/REST.file (or .filez)     a file as it is (modes bare, bare-user, bare-user-only), or compressed (archive)
+//! ```
+//!
+//! Objects are named by the sha256 of their content and metadata. bootc keeps an image as one commit, whose metadata
+//! has the manifest and the config of the image, and its layers under `ostree/container/blob`. It is only read, and may
+//! be written at any time, so each call looks anew.
+
+mod files;
+mod objects;
+mod variant;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use delta_format::{Budget, SourceFile, SourceFiles};
+use layer::{DiffId, Digest, SpoolOptions};
+use tar_patch::DirSource;
+
+use super::layer_dirs::{is_readable_dir, of_store, read_if_there};
+use super::{Base, LayerStore, Sources};
+use crate::oci::hex;
+use crate::{Error, Result};
+pub use files::OstreeFiles;
+use objects::Commit;
+
+/// Most bytes of a commit, which has the manifest and the config of an image.
+const MAX_COMMIT_SIZE: u64 = 16 << 20;
+/// Most bytes of a file with a ref.
+const MAX_REF_SIZE: u64 = 4 << 10;
+/// Most refs of a repository.
+const MAX_REFS: usize = 16 << 10;
+/// Most directories that lead to a ref.
+const MAX_DEPTH: usize = 16;
+/// Refs of commits that are of one layer of an image of bootc.
+const LAYER_REFS: &str = "ostree/container/blob/";
+
+/// An ostree repository, to read from.
+#[derive(Debug, Clone)]
+pub struct OstreeStore {
+    root: PathBuf,
+    revision: Option<String>,
+}
+
+impl OstreeStore {
+    /// The repository of the system, unless another is given.
+    pub const DEFAULT_ROOT: &'static str = "/ostree/repo";
+
+    /// Opens a repository. With a `revision`, a ref or the checksum of a commit, that commit alone is looked at. Where
+    /// it does not say which image it is of, any delta is tried, and the digest of the result tells.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none; [`Error::StoreOfOthers`] if this user may not read it; [`Error::Io`].
+    pub fn open(root: &Path, revision: Option<&str>) -> Result<Self> {
+        let store = Self { root: root.to_owned(), revision: revision.map(str::to_owned) };
+        let is_there = is_readable_dir(&root.join("objects"))
+            .and_then(|has_objects| Ok(has_objects && is_readable_dir(&root.join("refs"))?));
+        if !is_there.map_err(of_store(&store))? {
+            return Err(Error::NotFound { what: format!("an ostree repository in {}", root.display()) });
+        }
+        Ok(store)
+    }
+
+    /// The refs, and the commits that they stand for.
+    fn refs(&self) -> Result<BTreeMap<String, Digest>> {
+        let mut refs = BTreeMap::new();
+        for kind in ["heads", "remotes", "mirrors"] {
+            let mut left = vec![(self.root.join("refs").join(kind), String::new(), 0)];
+            while let Some((dir, prefix, depth)) = left.pop() {
+                if !is_readable_dir(&dir)? {
+                    continue;
+                }
+                for entry in fs::read_dir(&dir).map_err(Error::io("read", &dir))? {
+                    let entry = entry.map_err(Error::io("read", &dir))?;
+                    let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+                    // A link is never a directory here.
+                    if entry.file_type().map_err(Error::io("look at", entry.path()))?.is_dir() {
+                        if depth < MAX_DEPTH {
+                            left.push((entry.path(), format!("{name}/"), depth + 1));
+                        }
+                    } else if let Some(commit) =
+                        read_if_there(&entry.path(), MAX_REF_SIZE)?.and_then(checksum)
+                    {
+                        refs.insert(name, commit);
+                    }
+                    if refs.len() + left.len() > MAX_REFS {
+                        return Err(Error::malformed(self.to_string(), "it has too many refs"));
+                    }
+                }
+            }
+        }
+        Ok(refs)
+    }
+
+    /// A commit; `None` if it is not there.
+    fn commit(&self, repository: &mut DirSource, id: Digest) -> Result<Option<Commit>> {
+        let broken =
+            |reason: &dyn fmt::Display| Error::malformed(format!("commit {} in {self}", hex(id)), reason);
+        let path = files::object_path(id, "commit");
+        let file = match repository.open(&path, &Budget::unlimited()) {
+            Ok(file) => file,
+            Err(delta_format::Error::SourceMissing { .. }) => return Ok(None),
+            Err(error) => return Err(broken(&error)),
+        };
+        if file.size() > MAX_COMMIT_SIZE {
+            return Err(broken(&"it is too large"));
+        }
+        let bytes = files::read(&file, 0, file.size()).map_err(|error| broken(&error))?;
+        Commit::parse(&bytes).map(Some).ok_or_else(|| broken(&"it cannot be read"))
+    }
+
+    /// The commits that are looked at, and all refs.
+    fn candidates(&self) -> Result<(Vec<Digest>, BTreeMap<String, Digest>)> {
+        let refs = self.refs()?;
+        let commits = match &self.revision {
+            Some(revision) => {
+                let named = revision.replacen(':', "/", 1);
+                let commit = refs.get(&named).copied().or_else(|| checksum(revision.clone().into_bytes()));
+                let what = || format!("{revision} in ostree:{}", self.root.display());
+                vec![commit.ok_or_else(|| Error::NotFound { what: what() })?]
+            }
+            None => {
+                let images = refs.iter().filter(|(name, _)| !name.starts_with(LAYER_REFS));
+                images.map(|(_, commit)| *commit).collect()
+            }
+        };
+        Ok((commits, refs))
+    }
+
+    /// The directory with the files of `base`; `None` if no commit is of it.
+    fn directory(&self, repository: &mut DirSource, base: Base) -> Result<Option<Digest>> {
+        let (commits, refs) = self.candidates()?;
+        for id in commits {
+            let Some(commit) = self.commit(repository, id)? else { continue };
+            let image = &commit.image;
+            if self.revision.is_some() && image.is_unknown() {
+                return Ok(Some(commit.root));
+            }
+            match base {
+                Base::Image(config) if image.config == Some(config) => return Ok(Some(commit.root)),
+                Base::Layer(layer) if image.last_layer == Some(layer) || image.diff_ids == [layer] => {
+                    return Ok(Some(commit.root));
+                }
+                Base::Layer(layer) => {
+                    let of_layer = layer_ref(image, layer, &refs);
+                    if let Some(commit) =
+                        of_layer.map(|id| self.commit(repository, id)).transpose()?.flatten()
+                    {
+                        return Ok(Some(commit.root));
+                    }
+                }
+                Base::Image(_) => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The commit of one layer of an image. Its ref ends with the digest of the blob, whose colon is escaped.
+fn layer_ref(image: &objects::CommitImage, layer: DiffId, refs: &BTreeMap<String, Digest>) -> Option<Digest> {
+    let index = image.diff_ids.iter().position(|diff_id| *diff_id == layer)?;
+    let blob = hex(*image.blobs.get(index)?);
+    let mut of_layers =
+        refs.range(LAYER_REFS.to_owned()..).take_while(|(name, _)| name.starts_with(LAYER_REFS));
+    of_layers.find(|(name, _)| name.ends_with(&blob)).map(|(_, commit)| *commit)
+}
+
+/// The checksum that is the text of a ref.
+fn checksum(text: Vec<u8>) -> Option<Digest> {
+    let text = String::from_utf8(text).ok()?;
+    format!("sha256:{}", text.trim()).parse().ok()
+}
+
+impl fmt::Display for OstreeStore {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "ostree:{}", self.root.display())?;
+        self.revision.iter().try_for_each(|revision| write!(out, "@{revision}"))
+    }
+}
+
+impl LayerStore for OstreeStore {
+    fn has(&self, base: Base) -> Result<bool> {
+        let mut repository = DirSource::open(&self.root)?;
+        Ok(self.directory(&mut repository, base).map_err(of_store(self))?.is_some())
+    }
+
+    fn sources(&self, base: Base, options: &SpoolOptions) -> Result<Sources> {
+        let mut repository = DirSource::open(&self.root)?;
+        let root = self.directory(&mut repository, base).map_err(of_store(self))?;
+        let root = root.ok_or_else(|| Error::NotFound { what: format!("{base} in {self}") })?;
+        Ok(Sources::Ostree(Box::new(OstreeFiles::new(repository, self.root.clone(), root, options))))
+    }
+}
