@@ -58,6 +58,10 @@ pub const ANNOTATION_FROM: &str = "io.github.containers.delta.from";
 pub const ANNOTATION_TO: &str = "io.github.containers.delta.to";
 /// Annotation of a layer of an oci-delta artifact: what it holds.
 pub const ANNOTATION_CONTENT: &str = "io.github.containers.delta.content";
+/// Content of a layer of an oci-delta artifact: the manifest of a signature by cosign, verbatim.
+pub const CONTENT_SIGNATURE: &str = "cosign-signature";
+/// Content of a layer of an oci-delta artifact: a blob that the manifest of a signature names.
+pub const CONTENT_SIGNATURE_BLOB: &str = "cosign-signature-content";
 
 /// The tag of an older draft under which the deltas of one target stood:
 /// `deltas-<first 12 hex digits of the target>`.

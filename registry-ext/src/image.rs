@@ -11,7 +11,7 @@ use crate::oci::Manifest;
 use crate::repository::Repository;
 
 pub use platform::Platform;
-pub(crate) use resolve::ConfigFields;
+pub(crate) use resolve::{ConfigFields, top};
 pub use resolve::{resolve, resolve_all};
 
 /// An image of one platform.

@@ -3,6 +3,7 @@
 mod artifact;
 mod exact;
 mod image;
+mod listed;
 mod merged;
 mod report;
 mod room;
@@ -13,6 +14,7 @@ use crate::delta::{DeltaCache, MakeOptions};
 use crate::discover::{Discovery, discover};
 use crate::image::{Image, ImageIn, Images, no_shared_platform};
 use crate::repository::Repository;
+use crate::signature::CarriedSignature;
 use crate::watch::Watch;
 
 pub use crate::delta::Merged;
@@ -62,6 +64,10 @@ pub struct Publisher<'p> {
     max_recipe_share: u64,
     force: bool,
     merge: bool,
+    signatures: Vec<CarriedSignature>,
+    carries_found: bool,
+    tags_always: bool,
+    lists_under_index: bool,
     watch: Watch,
 }
 
@@ -81,6 +87,10 @@ impl<'p> Publisher<'p> {
             max_recipe_share: MAX_SHARE,
             force: false,
             merge: false,
+            signatures: Vec::new(),
+            carries_found: false,
+            tags_always: false,
+            lists_under_index: false,
             watch: Watch::nothing(),
         }
     }
@@ -157,6 +167,36 @@ impl<'p> Publisher<'p> {
         self
     }
 
+    /// Adds a signature that the artifacts of its image carry, for hosts that check it without the registry.
+    #[must_use]
+    pub fn signature(mut self, signature: CarriedSignature) -> Self {
+        self.signatures.push(signature);
+        self
+    }
+
+    /// Says whether artifacts carry the signature that cosign put beside their image, where there is one.
+    #[must_use]
+    pub const fn carry_found_signatures(mut self, carry: bool) -> Self {
+        self.carries_found = carry;
+        self
+    }
+
+    /// Says whether oci-delta artifacts are listed by the tag that stands in for a list of referrers also where the
+    /// registry keeps that list itself: some clients ask for the tag alone.
+    #[must_use]
+    pub const fn stand_in_tag_always(mut self, always: bool) -> Self {
+        self.tags_always = always;
+        self
+    }
+
+    /// Says whether the oci-delta artifacts of an image in an index are listed under the index, too: some clients
+    /// know no other digest. Such an artifact is a manifest of its own, with the same blobs.
+    #[must_use]
+    pub const fn list_under_index(mut self, list: bool) -> Self {
+        self.lists_under_index = list;
+        self
+    }
+
     /// Sets the receiver of warnings and of progress.
     #[must_use]
     pub fn watch(mut self, watch: &Watch) -> Self {
@@ -189,8 +229,17 @@ impl<'p> Publisher<'p> {
             let found = if self.force { Discovery::default() } else { discover(self.to, target).await };
             found.warnings.iter().for_each(|warning| self.watch.warn(warning));
             let report = &mut report;
-            let mut of_image =
-                ImagePublisher { publisher: &self, target, cache, found, report, is_merged: false };
+            let signatures = self.signatures_of(target).await?;
+            let mut of_image = ImagePublisher {
+                publisher: &self,
+                target,
+                cache,
+                found,
+                report,
+                signatures,
+                published: Vec::new(),
+                is_merged: false,
+            };
             of_image.publish(&self.without_target(old, target)).await?;
         }
         if !has_pair && !self.new.images.is_empty() && !self.old.is_empty() {

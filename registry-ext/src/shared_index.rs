@@ -102,13 +102,21 @@ impl Repository {
         if self.put_unlisted(manifest, tag).await? || manifest.is_index() {
             return Ok(());
         }
-        let parsed = parse_manifest("manifest", &manifest.bytes)?;
-        let Some(subject) = parsed.subject() else { return Ok(()) };
-        let mut entry = manifest.descriptor();
-        entry.set_artifact_type(artifact_type_of(&parsed).cloned());
-        entry.set_annotations(parsed.annotations().clone());
-        add_referrer(self, digest_of(subject)?, &entry).await
+        list_by_tag(self, manifest).await
     }
+}
+
+/// Lists a manifest in the index that stands in for the list of referrers of its subject, if it has one.
+///
+/// # Errors
+/// As [`update`].
+pub(crate) async fn list_by_tag(repository: &Repository, manifest: &Manifest) -> Result<()> {
+    let parsed = parse_manifest("manifest", &manifest.bytes)?;
+    let Some(subject) = parsed.subject() else { return Ok(()) };
+    let mut entry = manifest.descriptor();
+    entry.set_artifact_type(artifact_type_of(&parsed).cloned());
+    entry.set_annotations(parsed.annotations().clone());
+    add_referrer(repository, digest_of(subject)?, &entry).await
 }
 
 /// Adds a manifest to the index that stands in for the list of referrers of `subject`.

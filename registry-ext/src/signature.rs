@@ -13,6 +13,7 @@
 //! Where it lies proves nothing: only the key does. Transparency logs and certificates are not looked
 //! at.
 
+mod carried;
 mod search;
 
 use std::path::Path;
@@ -30,6 +31,7 @@ use tokio::time::timeout;
 use crate::image::Image;
 use crate::repository::Repository;
 use crate::{Error, Result};
+pub use carried::CarriedSignature;
 use search::{Place, Search};
 
 /// Annotation of a payload: its signature in base64, ECDSA in DER over the payload's SHA-256.
@@ -42,6 +44,11 @@ pub const ARTIFACT_TYPE_SIGNATURE: &str = "application/vnd.dev.cosign.artifact.s
 const MAX_TIME: Duration = Duration::from_secs(60);
 /// Most reasons that are given.
 const MAX_FAULTS: usize = 8;
+
+/// The tag under which cosign puts the signatures of a manifest.
+pub fn tag_of(signed: Digest) -> String {
+    format!("sha256-{}.sig", crate::oci::hex(signed))
+}
 
 /// The public key that signatures are checked with: ECDSA on the curve P-256, cosign's default.
 #[derive(Debug, Clone)]

@@ -141,6 +141,7 @@ impl Releases {
             source_config,
             reused: Vec::new(),
             layers: vec![ArtifactLayer { to: image.layers[1].digest, blob: delta }],
+            signatures: Vec::new(),
             tardf3_saves_nothing: false,
         };
         self.bench.put_blob(b"{}", "application/octet-stream").await;

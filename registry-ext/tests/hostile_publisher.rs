@@ -32,6 +32,7 @@ async fn add_artifact(bench: &Bench, deltas: &[Descriptor]) {
         source_config: old.config_digest,
         reused: Vec::new(),
         layers: deltas.iter().map(|blob| ArtifactLayer { to, blob: blob.clone() }).collect(),
+        signatures: Vec::new(),
         tardf3_saves_nothing: false,
     };
     bench.put_blob(b"{}", "application/octet-stream").await;

@@ -11,6 +11,7 @@ mod in_process;
 mod indexes;
 mod logins;
 mod merged;
+mod oci_delta_users;
 mod planted;
 mod proxies;
 mod publish_order;

@@ -242,3 +242,30 @@ async fn what_is_no_good_signature_does_not_hide_one() {
     scene.put_manifest(&scene.manifest(tagged).await, Some(&scene.tag())).await;
     scene.pull(&key).unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deltas_carry_the_signature_that_cosign_put_beside_the_image() {
+    let scene = Scene::new();
+    let layout = OciLayout::open(&scene.path("images")).unwrap();
+    pair().1.write(&layout, "v0");
+    skopeo_push(&layout, "v0", &scene.app);
+    let layer = scene.signed("key", &payload(scene.image, IMAGE)).await;
+    let signature = scene.manifest(vec![layer]).await;
+    scene.put_manifest(&signature, Some(&scene.tag())).await;
+    let (app, tag) = (&scene.app, scene.tag());
+    let publish = |signature: &str| {
+        let line =
+            format!("publish {app}:v1 --from {app}:v0 --for oci-delta --force --signature {signature}");
+        registry_ext(&line).output().unwrap()
+    };
+    let of_image = publish(&format!("{app}:v0"));
+    assert!(String::from_utf8_lossy(&of_image.stderr).contains("no signature"), "{of_image:?}");
+    for named in ["cosign", &format!("{app}:{tag}")] {
+        let published = publish(named);
+        assert!(published.status.success(), "{published:?}");
+    }
+    // Where the tag has it no more, the artifact still does.
+    scene.put_manifest(&scene.manifest(Vec::new()).await, Some(&scene.tag())).await;
+    scene.pull(&scene.path("key.pub")).unwrap();
+    assert!(scene.pull(&scene.path("other.pub")).unwrap_err().contains("another key"));
+}

@@ -6,8 +6,8 @@ use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType
 use super::{
     ANNOTATION_CONTENT, ANNOTATION_REUSED, ANNOTATION_REUSED_DIFF_ID, ANNOTATION_SOURCE,
     ANNOTATION_SOURCE_CONFIG, ANNOTATION_TARDF3, ANNOTATION_TARGET, ANNOTATION_TO, ARTIFACT_TYPE,
-    ARTIFACT_TYPE_REDHAT, ARTIFACT_TYPE_TARDF3, TARDF3_SAVES_NOTHING, also_annotated, is_tar_diff, is_tardf3,
-    priced,
+    ARTIFACT_TYPE_REDHAT, ARTIFACT_TYPE_TARDF3, CONTENT_SIGNATURE, CONTENT_SIGNATURE_BLOB,
+    TARDF3_SAVES_NOTHING, also_annotated, is_tar_diff, is_tardf3, priced,
 };
 use crate::oci::{
     Annotations, EMPTY_CONFIG, EMPTY_JSON, annotated, annotation, artifact_type_of, descriptor,
@@ -61,6 +61,8 @@ pub struct OciDelta {
     pub reused: Vec<(BlobDigest, DiffId)>,
     /// The target's other layers.
     pub layers: Vec<ArtifactLayer>,
+    /// The signatures that it carries.
+    pub signatures: Vec<ArtifactSignature>,
     /// True if tardf3 deltas were made too, and do not save enough to be published. They need not be made again.
     pub tardf3_saves_nothing: bool,
 }
@@ -72,6 +74,15 @@ pub struct ArtifactLayer {
     pub to: BlobDigest,
     /// A delta, or the layer itself.
     pub blob: Descriptor,
+}
+
+/// A signature by cosign in an artifact. Annotations of its descriptors are not passed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArtifactSignature {
+    /// Its manifest, as cosign stored it.
+    pub manifest: Descriptor,
+    /// The config and the payloads that the manifest names.
+    pub blobs: Vec<Descriptor>,
 }
 
 impl ArtifactLayer {
@@ -105,6 +116,10 @@ impl OciDelta {
                 [(ANNOTATION_CONTENT, "image-layer".into()), (ANNOTATION_TO, layer.to.to_string())];
             also_annotated(&layer.blob, annotations)
         }));
+        for signature in &self.signatures {
+            layers.push(content(plain(&signature.manifest), CONTENT_SIGNATURE));
+            layers.extend(signature.blobs.iter().map(|blob| content(plain(blob), CONTENT_SIGNATURE_BLOB)));
+        }
         let manifest = ImageManifestBuilder::default()
             .schema_version(2u32)
             .media_type(MediaType::ImageManifest)
@@ -139,8 +154,7 @@ impl OciDelta {
         annotations
     }
 
-    /// Reads the manifest of an artifact of any kind. Layers with other contents (signatures) are left
-    /// out.
+    /// Reads the manifest of an artifact of any kind. Layers with other contents are left out.
     ///
     /// # Errors
     /// [`Error::Malformed`] if the artifactType is another, or a mandatory part is missing.
@@ -174,11 +188,27 @@ impl OciDelta {
                 .ok_or_else(|| broken("the digest of the source's config is missing"))?,
             reused: reused.into_iter().map(BlobDigest).zip(reused_diff_ids.into_iter().map(DiffId)).collect(),
             layers: layers.collect(),
+            signatures: signatures_of(manifest),
             tardf3_saves_nothing: annotations
                 .get(ANNOTATION_TARDF3)
                 .is_some_and(|of| of == TARDF3_SAVES_NOTHING),
         })
     }
+}
+
+/// The signatures that an artifact carries: each manifest, and the blobs after it.
+fn signatures_of(manifest: &ImageManifest) -> Vec<ArtifactSignature> {
+    let mut signatures: Vec<ArtifactSignature> = Vec::new();
+    for layer in manifest.layers() {
+        match (annotation(layer, ANNOTATION_CONTENT), signatures.last_mut()) {
+            (Some(CONTENT_SIGNATURE), _) => {
+                signatures.push(ArtifactSignature { manifest: plain(layer), blobs: Vec::new() });
+            }
+            (Some(CONTENT_SIGNATURE_BLOB), Some(last)) => last.blobs.push(plain(layer)),
+            _ => {}
+        }
+    }
+    signatures
 }
 
 /// Media type, digest and size alone.

@@ -3,7 +3,7 @@
 use layer::{BlobDigest, DiffId, Digest};
 
 use super::delta_index::{self, LayerDelta};
-use super::oci_delta::{ArtifactLayer, Kind, OciDelta};
+use super::oci_delta::{ArtifactLayer, ArtifactSignature, Kind, OciDelta};
 use super::*;
 use crate::oci::{
     annotated, descriptor, descriptor_of, digest_annotation, digest_of, index, parse_index, parse_manifest,
@@ -101,6 +101,10 @@ fn an_artifact_is_read_as_it_was_written() {
             ArtifactLayer::original(&original).unwrap(),
         ],
         kind: Kind::OciDelta,
+        signatures: vec![ArtifactSignature {
+            manifest: descriptor("application/vnd.oci.image.manifest.v1+json", digest(12), 300),
+            blobs: vec![descriptor("application/vnd.dev.cosign.simplesigning.v1+json", digest(13), 20)],
+        }],
         tardf3_saves_nothing: false,
     };
     let bytes = artifact.build();

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod artifacts;
 mod line;
 mod mirror;
 mod operands;
@@ -17,6 +18,7 @@ use registry_ext::reference::ImageRef;
 use registry_ext::store::StoreRef;
 use tar_diff::{DiffArgs, DiffOptions, Method};
 
+use artifacts::ArtifactArgs;
 pub(crate) use line::BYTES_OF_MBIT;
 use line::LineArgs;
 pub(crate) use mirror::{ClientArg, ConfigureArgs, MirrorArgs, MirrorCommand, PrefetchArgs};
@@ -207,6 +209,8 @@ pub(crate) struct PublishArgs {
     /// with less CPU, and perhaps larger. It is possible where each reads the one layer that the one before makes
     #[arg(long)]
     pub(crate) merge: bool,
+    #[command(flatten)]
+    pub(crate) artifacts: ArtifactArgs,
     /// Fail if an old image does not exist, instead of going on without it
     #[arg(long)]
     pub(crate) strict: bool,

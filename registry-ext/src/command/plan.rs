@@ -159,6 +159,12 @@ struct JobReport {
 
 /// Publishes a plan, or a share of it. What fails does not keep other deltas from being published.
 pub(super) async fn publish(context: &Context, args: &PublishArgs, plan: &Path) -> Result<u8> {
+    if let Some(name) = args.artifacts.named_signatures().next() {
+        let text = format!(
+            "a plan has many images, and {name} is of one: --signature cosign finds that of each image"
+        );
+        return Err(Misuse(text).into());
+    }
     let plan = read_plan(plan)?;
     let mut options = args.make.options(&context.temp_dir);
     options.sees_through &= args.make.readers.registry_ext();

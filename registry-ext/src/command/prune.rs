@@ -1,5 +1,6 @@
 //! `registry-ext prune`
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, IsTerminal};
 
 use anyhow::{Context as _, Result};
@@ -41,11 +42,14 @@ pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     for keep in &args.keep {
         pruner = context.images(keep, None).await?.images.iter().fold(pruner, Pruner::keep);
     }
+    let mut indexes = BTreeSet::new();
     let targets = if args.all {
         targets(&repository).await?
     } else {
         let images = context.images(&args.image, None).await?;
-        images.images.iter().map(|image| image.manifest.digest).collect()
+        // Artifacts may be listed under the index of the images, too.
+        indexes.extend(images.images.iter().filter_map(|image| image.index));
+        images.images.iter().map(|image| image.manifest.digest).chain(indexes.iter().copied()).collect()
     };
     if args.keep.is_empty() && !args.dry_run && !args.yes && !confirm(&repository, &targets, args).await? {
         return Ok(Text::of("nothing was removed").print()?);
@@ -53,7 +57,9 @@ pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     let mut pruned = Vec::new();
     for target in targets {
         let report = pruner.prune(target).await?;
-        pruned.push(Pruned { target: target.to_string(), dry_run: args.dry_run, report });
+        if !indexes.contains(&target) || report.removes() || report.kept > 0 {
+            pruned.push(Pruned { target: target.to_string(), dry_run: args.dry_run, report });
+        }
     }
     finish(context, args, pruned)
 }

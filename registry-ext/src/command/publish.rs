@@ -10,6 +10,7 @@ use registry_ext::publish::{Outcome, PublishReport, PublishedDelta, RecipeOutcom
 use registry_ext::reference::ImageRef;
 use registry_ext::repository::Repository;
 use registry_ext::scratch::ScratchDir;
+use registry_ext::signature::CarriedSignature;
 use registry_ext::store::OciLayout;
 use registry_ext::{Error, Publisher};
 
@@ -90,12 +91,23 @@ async fn publish(
     let mut options = args.make.options(&context.temp_dir);
     // cfsctl reads a layout of a single artifact alone.
     options.sees_through &= matches!(to, Repository::Registry(_)) || args.make.readers.names_registry_ext();
-    let publisher = configured(args, to, Publisher::new(to, new)).options(context.make_options(options));
+    let mut publisher = configured(args, to, Publisher::new(to, new)).options(context.make_options(options));
+    for name in args.artifacts.named_signatures() {
+        let repository = context.open(name)?;
+        let signature = CarriedSignature::read(&repository, name.name().as_ref(), &context.temp_dir).await?;
+        if !new.images.iter().any(|image| signature.is_of(image.manifest.digest)) {
+            let reason =
+                "it is a signature of another manifest; cosign sign --recursive signs each image of an index";
+            return Err(Error::Reference { text: name.to_string(), reason: reason.into() });
+        }
+        publisher = publisher.signature(signature);
+    }
     old.iter().fold(publisher.watch(&context.watch), Publisher::old).publish().await
 }
 
 /// Sets the options that the arguments have, but not those for making deltas.
 pub(super) fn configured<'p>(args: &PublishArgs, to: &Repository, publisher: Publisher<'p>) -> Publisher<'p> {
+    let publisher = args.artifacts.configured(publisher);
     publisher
         .delta_index(args.make.readers.max_layers() > 0)
         .delta_index_max_layers(args.make.readers.max_layers())

@@ -151,7 +151,7 @@ fn is_of_entry(error: &Error) -> bool {
     )
 }
 
-async fn top(repository: &Repository, name: Option<&Name>) -> Result<(String, Manifest)> {
+pub(crate) async fn top(repository: &Repository, name: Option<&Name>) -> Result<(String, Manifest)> {
     let name = match (name, repository) {
         (Some(name), _) => name.clone(),
         (None, Repository::Layout(layout)) => layout.only_image()?,

@@ -120,7 +120,10 @@ impl<'p> Planner<'p> {
         for (from, to) in wanted.keys() {
             for target in &seen.images[to] {
                 let source = target.platform.counterpart(&seen.images[from], |image| &image.platform);
-                kept.entry(target.manifest.digest).or_default().extend(source.cloned());
+                // Artifacts may be listed under the index of an image, too.
+                for listed in [Some(target.manifest.digest), target.index].into_iter().flatten() {
+                    kept.entry(listed).or_default().extend(source.cloned());
+                }
             }
         }
         Ok(kept)

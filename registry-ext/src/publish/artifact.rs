@@ -13,6 +13,7 @@ use crate::delta::Delta;
 use crate::discover::{Published, discover};
 use crate::image::{Image, ImageIn, ImageLayer};
 use crate::oci::{EMPTY_CONFIG, EMPTY_JSON, Manifest};
+use crate::signature::CarriedSignature;
 
 /// The layer of an artifact that is about to be published.
 struct PlannedLayer<'p> {
@@ -145,7 +146,10 @@ impl<'p> ImagePublisher<'p> {
         let digest = put.inspect_err(|_| self.note_refusal(source, layout_of(kind)))?;
         match kind {
             Kind::Tardf3 => self.report.tardf3_artifacts.push(digest),
-            Kind::OciDelta | Kind::Older => self.report.artifacts.push(digest),
+            Kind::OciDelta | Kind::Older => {
+                self.report.artifacts.push(digest);
+                self.published.push(digest);
+            }
         }
         Ok(())
     }
@@ -191,8 +195,12 @@ impl<'p> ImagePublisher<'p> {
             source_config: source.config_digest,
             reused: reused.map(|layer: &ImageLayer| (layer.digest, layer.diff_id)).collect(),
             layers,
+            signatures: self.signatures.iter().map(CarriedSignature::part).collect(),
             tardf3_saves_nothing,
         };
+        for (media_type, bytes) in self.signatures.iter().flat_map(CarriedSignature::contents) {
+            self.put_bytes(media_type, bytes).await?;
+        }
         for (media_type, bytes) in [
             (EMPTY_CONFIG, EMPTY_JSON),
             (target.manifest.media_type.as_str(), target.manifest.bytes.as_slice()),

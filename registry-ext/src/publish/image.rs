@@ -1,6 +1,7 @@
 //! Publishes the deltas to one image.
 
 use delta_format::Version;
+use layer::Digest;
 
 use super::{Outcome, PublishReport, PublishedDelta, Publisher, Recipes};
 use crate::artifact::delta_index::{self, LayerDelta};
@@ -12,6 +13,7 @@ use crate::image::{Image, ImageIn, ImageLayer};
 use crate::oci::{EMPTY_JSON, Manifest, descriptor_of, digest_of, hex, parse_manifest};
 use crate::registry::MAX_MANIFEST_SIZE;
 use crate::repository::Repository;
+use crate::signature::CarriedSignature;
 use crate::{Error, Result, shared_index};
 
 /// The publishing of the deltas to one image.
@@ -22,6 +24,10 @@ pub(super) struct ImagePublisher<'p> {
     /// The deltas that are published already.
     pub(super) found: Discovery,
     pub(super) report: &'p mut PublishReport,
+    /// The signatures that the artifacts carry.
+    pub(super) signatures: Vec<CarriedSignature>,
+    /// The oci-delta artifacts that were published.
+    pub(super) published: Vec<Digest>,
     /// True if deltas from the old image that is looked at are merged of others: none is made to see through compression.
     pub(super) is_merged: bool,
 }
@@ -61,6 +67,8 @@ impl<'p> ImagePublisher<'p> {
             let published = self.publish_artifact(artifact).await;
             refused = refused.or(self.refusal(published, is_indexed)?);
         }
+        let listed = self.list_for_others(old).await;
+        refused = refused.or(self.refusal(listed, !deltas.is_empty())?);
         // Not before what can be published is.
         refused.map_or(Ok(()), Err)
     }

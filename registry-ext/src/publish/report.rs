@@ -15,6 +15,9 @@ pub struct PublishReport {
     pub deltas: Vec<PublishedDelta>,
     /// Digests of the oci-delta artifacts.
     pub artifacts: Vec<Digest>,
+    /// Digests of the oci-delta artifacts that are listed under the index of their image.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub index_artifacts: Vec<Digest>,
     /// Digests of the artifacts with tardf3 deltas.
     pub tardf3_artifacts: Vec<Digest>,
     /// The recipes of the blobs of layers that an old image lacks.

@@ -13,9 +13,9 @@ use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::{ANNOTATION_SIGNATURE, ARTIFACT_TYPE_SIGNATURE, Candidate, PublicKey};
 use crate::Result;
-use crate::artifact::ANNOTATION_CONTENT;
 use crate::artifact::oci_delta::Kind;
-use crate::oci::{ANNOTATION_CREATED, Name, annotation, artifact_type_of, hex, parse_manifest, stated_type};
+use crate::artifact::{ANNOTATION_CONTENT, CONTENT_SIGNATURE, CONTENT_SIGNATURE_BLOB};
+use crate::oci::{ANNOTATION_CREATED, Name, annotation, artifact_type_of, parse_manifest, stated_type};
 use crate::repository::Repository;
 
 /// Most signatures that are checked: each takes a fraction of a millisecond.
@@ -32,11 +32,7 @@ const LARGE: u64 = 64 << 10;
 /// Manifests that are fetched at once.
 const AT_ONCE: usize = 4;
 /// Largest payload in bytes: cosign's have some hundred.
-const MAX_PAYLOAD_SIZE: u64 = 64 << 10;
-/// Content of a delta artifact's layer: a signature's manifest, verbatim.
-const EMBEDDED_MANIFEST: &str = "cosign-signature";
-/// Content of a delta artifact's layer: a payload that the signature's manifest names.
-const EMBEDDED_PAYLOAD: &str = "cosign-signature-content";
+pub(super) const MAX_PAYLOAD_SIZE: u64 = 64 << 10;
 
 /// The places where signatures lie.
 #[derive(Clone, Copy)]
@@ -74,7 +70,7 @@ impl<'s> Search<'s> {
         self.payloads.clear();
         match place {
             Place::Tag => {
-                let tag = Name::Tag(format!("sha256-{}.sig", hex(digest)));
+                let tag = Name::Tag(super::tag_of(digest));
                 let Some(manifest) = self.repository.manifest(&tag).await? else { return Ok(false) };
                 Ok(self.check_manifest(&manifest.bytes, Some(ARTIFACT_TYPE_SIGNATURE), digest).await)
             }
@@ -119,8 +115,8 @@ impl<'s> Search<'s> {
         }
         let layers = manifest.layers();
         let payloads: Vec<Descriptor> =
-            layers.iter().filter(|layer| content(layer) == Some(EMBEDDED_PAYLOAD)).cloned().collect();
-        for embedded in layers.iter().rev().filter(|layer| content(layer) == Some(EMBEDDED_MANIFEST)) {
+            layers.iter().filter(|layer| content(layer) == Some(CONTENT_SIGNATURE_BLOB)).cloned().collect();
+        for embedded in layers.iter().rev().filter(|layer| content(layer) == Some(CONTENT_SIGNATURE)) {
             let Some(bytes) = self.small_blob(embedded).await else { continue };
             let Ok(signature) = parse_manifest("embedded signature", &bytes) else {
                 self.faults.push("an embedded signature cannot be read".into());
