@@ -11,6 +11,7 @@ mod json;
 mod object_stores;
 mod packaging;
 mod plan;
+mod prepull;
 mod recipes;
 mod support;
 mod tardf3;

@@ -26,11 +26,16 @@ const UNIT: &str = "systemd/registry-ext-mirror.service";
 const SOCKET: &str = "systemd/registry-ext-mirror.socket";
 const DEFAULTS: &str = "systemd/registry-ext-mirror.default";
 const QUADLET: &str = "quadlet/registry-ext-mirror.container";
+/// The service that pulls an image, its timer, and a container that is updated by them.
+const PULL: &str = "systemd/registry-ext-pull@.service";
+const PULL_TIMER: &str = "systemd/registry-ext-pull@.timer";
+const UPDATED: &str = "quadlet/app.container";
 /// The most that `systemd-analyze security` may find, ten times its figure. It finds 1.8 with systemd 252.
 const EXPOSURE: u32 = 20;
 /// The keys of `[Container]` that podman 4.4 knows and the file uses (podman-systemd.unit(5)).
-const QUADLET_KEYS: [&str; 10] = [
+const QUADLET_KEYS: [&str; 11] = [
     "AddCapability",
+    "AutoUpdate",
     "DropCapability",
     "Exec",
     "Image",
@@ -52,7 +57,7 @@ fn root() -> TempDir {
     let own = path("usr/lib/systemd");
     run("cp", &["--archive", "/lib/systemd/system", own.to_str().unwrap()]);
     std::fs::copy("/bin/true", path("usr/bin/registry-ext")).unwrap();
-    for unit in [UNIT, SOCKET] {
+    for unit in [UNIT, SOCKET, PULL, PULL_TIMER] {
         let name = Path::new(unit).file_name().unwrap();
         std::fs::copy(packaging().join(unit), path("etc/systemd/system").join(name)).unwrap();
     }
@@ -78,7 +83,8 @@ fn analyze(args: &[&str], units: &[&str]) -> String {
 
 #[test]
 fn systemd_finds_no_fault_in_the_units() {
-    assert_eq!(analyze(&["verify"], &[UNIT, SOCKET]), "", "unknown settings are warnings");
+    let units = [UNIT, SOCKET, PULL, PULL_TIMER];
+    assert_eq!(analyze(&["verify"], &units), "", "unknown settings are warnings");
 }
 
 #[test]
@@ -90,7 +96,8 @@ fn the_service_is_exposed_to_little() {
 
 #[test]
 fn podman_knows_the_keys_of_its_unit() {
-    let keys: BTreeSet<String> = settings(QUADLET, "Container").into_iter().map(|(key, _)| key).collect();
+    let keys = [QUADLET, UPDATED].map(|file| settings(file, "Container")).concat();
+    let keys: BTreeSet<String> = keys.into_iter().map(|(key, _)| key).collect();
     assert!(keys.contains("Image"));
     let unknown: Vec<_> = keys.iter().filter(|key| !QUADLET_KEYS.contains(&key.as_str())).collect();
     assert_eq!(unknown, Vec::<&String>::new());
