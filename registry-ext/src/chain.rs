@@ -5,7 +5,8 @@
 //! fetches fewer bytes than they do. The artifacts of an image name the images that their deltas are from, so the
 //! search reads those in turn, the most promising first, and ends where no other can save anything
 //! ([`search`](self::search)). The deltas that it knows are the edges of a graph, and layers and images its nodes
-//! ([`known`](self::known)). [`files`](self::files) opens the files of an image of which some layers are here and others
+//! ([`known`](self::known)). Deltas that stand in `_deltaindex` alone name no image, so what it lists for other images
+//! is read first ([`listed`](self::listed)). [`files`](self::files) opens the files of an image of which some layers are here and others
 //! were made.
 //!
 //! A chain is no more trusted than a delta: each layer on the way is compared with its diff_id, and whatever goes wrong
@@ -13,6 +14,7 @@
 
 mod files;
 mod known;
+mod listed;
 mod search;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -128,7 +130,7 @@ pub(crate) async fn usable_deltas(
     }
     let stores = places.stores.to_vec();
     let is_empty = blocking(move || Ok(stores.iter().all(|store| store.is_empty())));
-    if found.artifacts.is_empty() || is_empty.await? {
+    if (found.artifacts.is_empty() && found.delta_manifests.is_empty()) || is_empty.await? {
         return Ok(usable);
     }
     let goals = missing.iter().map(|layer| {

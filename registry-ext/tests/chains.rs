@@ -226,6 +226,37 @@ async fn the_mirror_makes_a_blob_by_a_chain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn deltas_of_the_index_alone_follow_each_other() {
+    let releases = Releases::new(4).await;
+    let (bench, mut shown) = (&releases.bench, Vec::new());
+    for (from, to) in [(1, 2), (2, 3), (3, 4)] {
+        let (old, new) = (bench.images(&format!("v{from}")).await, bench.images(&format!("v{to}")).await);
+        let (repository, mut options) = (bench.repository(), MakeOptions::default());
+        options.diff.level = 3;
+        let publisher = Publisher::new(&repository, &new).old(&old).artifact(false).options(options);
+        assert!(publisher.publish().await.unwrap().artifacts.is_empty());
+    }
+    let store = releases.store(1).await;
+    for number in 2..=4 {
+        let report = releases.pull(number, &store, &Watch::nothing()).await;
+        shown.push(deltas(&report.layers[1]));
+    }
+    assert_eq!(shown, [1, 2, 3]);
+    // A host that has no release reads no other list than its own image's.
+    bench.registry.take_requests();
+    OciLayout::create(&bench.path("empty")).unwrap();
+    releases.pull(4, &bench.path("empty"), &Watch::nothing()).await;
+    let lists = bench.registry.take_requests();
+    assert!(lists.iter().filter(|request| request.contains("/manifests/sha256:")).count() <= 2, "{lists:?}");
+    // An image that is gone is on no way.
+    bench.repository().delete_manifest(releases.image(2).await.manifest.digest).await.unwrap();
+    let (watch, seen) = warnings();
+    let report = releases.pull(4, &store, &watch).await;
+    assert_eq!(report.layers[1].from, Origin::Blob);
+    assert_eq!(*seen.lock().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cycle_leads_nowhere() {
     let releases = Releases::new(4).await;
     for (from, to) in [(2, 3), (3, 2), (2, 2), (3, 4), (4, 3), (4, 2)] {

@@ -182,6 +182,16 @@ impl Known {
         }
     }
 
+    /// The layers that deltas to a layer read and that are not here, with the sizes of these deltas.
+    pub(super) fn sources(&self, to: DiffId) -> impl Iterator<Item = (DiffId, u64)> {
+        self.deltas.iter().filter_map(move |delta| match delta.base {
+            Base::Layer(from) if delta.to == to && !self.here.contains(&delta.base) => {
+                Some((from, delta.blob.size()))
+            }
+            _ => None,
+        })
+    }
+
     fn step_size(&self, layer: DiffId, delta: Option<&Candidate>) -> u64 {
         let blob = || self.layers.get(&layer).map_or(0, |layer| layer.blob.size());
         delta.map_or_else(blob, |delta| delta.blob.size())

@@ -14,6 +14,7 @@ use oci_spec::image::ImageIndex;
 use tokio::time::timeout_at;
 
 use super::known::{Known, Path, Rounds};
+use super::listed::{self, ListedDeltas};
 use super::{BaseFiles, LayerFiles, Places, Step, UsableDelta};
 use crate::artifact::is_tardf3;
 use crate::discover::{Candidate, Discovery, Limits, delta_index, discover_within};
@@ -103,6 +104,7 @@ impl<'s> Search<'s> {
         // The image itself is on no way to it.
         self.names.insert(image.config_digest, image.manifest.digest);
         self.known.unread.remove(&image.config_digest);
+        self.follow_index(image, goals).await?;
         let (before, mut limits) = (self.places.repository.received(), Limits::default());
         for count in 0..MAX_IMAGES {
             let Some(Hope { saving, config, has_delta }) = self.most_promising(goals) else { break };
@@ -158,12 +160,58 @@ impl<'s> Search<'s> {
         if image.config_digest != config || image.layers.len() > MAX_LAYERS {
             return Err(Error::malformed(what(), "it is another one than an artifact says"));
         }
-        if self.has_index && self.index.is_none() {
-            self.index = Some(delta_index(repository).await.unwrap_or_default());
-        }
-        let index = self.index.as_ref().and_then(Option::as_ref);
+        let index = self.index().await;
         let found = discover_within(repository, &image, index, limits).await;
         Ok((image, found))
+    }
+
+    /// Returns `_deltaindex`, if it has deltas to the image. It is read once.
+    async fn index(&mut self) -> Option<&ImageIndex> {
+        if self.has_index && self.index.is_none() {
+            self.index = Some(delta_index(self.places.repository).await.unwrap_or_default());
+        }
+        self.index.as_ref().and_then(Option::as_ref)
+    }
+
+    /// Adds the images on the way to layers that deltas of `_deltaindex` read, as far as that way is one of its deltas
+    /// alone: no artifact names these images.
+    async fn follow_index(&mut self, image: &Image, goals: &[Goal<'_>]) -> Result<()> {
+        let saving =
+            goals.iter().flat_map(|goal| self.known.sources(goal.layer.diff_id).map(move |of| (goal, of)));
+        let saving = saving
+            .filter_map(|(goal, (_, size))| goal.best.checked_sub(size.saturating_add(MIN_SAVING)))
+            .max();
+        let (places, until) = (self.places, self.until);
+        // Half of what may be saved is the most that the search costs.
+        let (Some(saving), Ok(Some(index))) = (saving, timeout_at(until.into(), self.index()).await) else {
+            return Ok(());
+        };
+        let max = (saving / 2).min(MAX_BYTES);
+        let listed = ListedDeltas::read(places.repository, index, image.manifest.digest, max, until).await;
+        let wanted = listed.sources().into_iter().map(Base::Layer);
+        let wanted = wanted.filter(|base| !self.stores.contains_key(base)).collect();
+        self.stores.extend(bases(places.stores, wanted, places.watch).await?);
+        let here = self.stores.keys().filter_map(|base| match base {
+            Base::Layer(layer) => Some(*layer),
+            Base::Image(_) => None,
+        });
+        let ways = listed.ways(&here.collect());
+        let mut steps = Vec::new();
+        for goal in goals {
+            let sources = self.known.sources(goal.layer.diff_id);
+            let ways_to =
+                sources.filter_map(|(from, size)| Some((ways.get(&from)?.0.saturating_add(size), from)));
+            if let Some((_, from)) =
+                ways_to.min().filter(|(size, _)| size.saturating_add(MIN_SAVING) < goal.best)
+            {
+                steps.extend(listed::steps(&ways, from));
+            }
+        }
+        for (image, candidates) in listed::images_of(places.repository, &steps, places.temp_dir, until).await
+        {
+            self.add_image(&image, &Discovery { candidates, ..Discovery::default() }).await?;
+        }
+        Ok(())
     }
 
     async fn add_image(&mut self, image: &Image, found: &Discovery) -> Result<()> {
