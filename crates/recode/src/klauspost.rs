@@ -1,5 +1,4 @@
-//! zstd frames of klauspost/compress at its default level, with which podman, buildah, skopeo and buildkit compress
-//! layers as zstd.
+//! zstd frames of klauspost/compress, with which podman, buildah, skopeo and buildkit compress layers as zstd.
 //!
 //! The matches depend on the plain bytes alone, and on where blocks end. What follows from them, whether a block is
 //! compressed and with which codes, depends on the blocks before, too. So a block that was made otherwise is carried as it is,
@@ -15,84 +14,28 @@ mod frequencies;
 mod literals;
 mod search;
 mod sequences;
+mod settings;
 
 use std::io::Write;
 
-pub(crate) use self::search::{FEW_CARRIED, find};
+pub(crate) use self::search::{FEW_CARRIED, Levels, find};
 
 use self::block::Coder;
 use self::finder::{Finder, Found};
+use self::settings::{DEFAULT_LEVEL, Settings};
 use crate::compare::{Plain, put};
 use crate::wire::{Fields, put_number};
 use crate::zstd_blocks::outline::Outline;
 use crate::{EncodingWork, Error, Result};
 
-/// Plain bytes of a block, and most bytes of one that is carried.
-const BLOCK_SIZE: usize = 128 << 10;
+/// Most bytes of a block, plain or as it is carried.
+const MAX_BLOCK_SIZE: usize = 128 << 10;
 /// Bytes of the header of a block, in which the lowest bit says that it is the last one.
 const HEADER_SIZE: usize = 3;
-/// Most bytes that an encoder takes: the buffer, the tables, and the parts of a block.
-const MEMORY: u64 = 24 << 20;
-/// Units of work that clearing the tables takes, and that a byte takes.
-const SETUP_WORK: u64 = 256 << 10;
-const BYTE_WORK: u64 = 8;
 /// Units of work that the tables of a block cost that is carried.
 const CARRIED_WORK: u64 = 16 << 10;
 
 const MISMATCH: Error = Error::Mismatch { reason: "the blocks of the frame have other plain bytes" };
-
-/// Versions that choose the form of a block differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// 1.17.8 and later.
-    OneByte,
-    /// 1.17.0 to 1.17.7.
-    ShortLiterals,
-    /// 1.16.4 to 1.16.7.
-    SmallMargin,
-    /// 1.15.0 to 1.16.3.
-    LargeMargin,
-}
-
-impl Class {
-    /// All of them, in the order of their numbers.
-    const ALL: [Self; 4] = [Self::OneByte, Self::ShortLiterals, Self::SmallMargin, Self::LargeMargin];
-
-    const fn number(self) -> u8 {
-        match self {
-            Self::OneByte => 0,
-            Self::ShortLiterals => 1,
-            Self::SmallMargin => 2,
-            Self::LargeMargin => 3,
-        }
-    }
-
-    /// Tells whether a block of one match at distance 1 becomes one byte.
-    const fn knows_one_byte(self) -> bool {
-        matches!(self, Self::OneByte)
-    }
-
-    /// Most literals that are never coded.
-    const fn most_plain_literals(self) -> usize {
-        match self {
-            Self::OneByte | Self::ShortLiterals => 16,
-            Self::SmallMargin | Self::LargeMargin => 32,
-        }
-    }
-
-    /// Tells whether literals are coded where matches do not save enough.
-    const fn codes_literals_alone(self) -> bool {
-        matches!(self, Self::LargeMargin)
-    }
-
-    /// The part of a block that matches have to save, as a base-2 logarithm.
-    const fn margin_log(self) -> u32 {
-        match self {
-            Self::LargeMargin => 5,
-            _ => 6,
-        }
-    }
-}
 
 /// A block that is carried as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +51,7 @@ struct Carried {
 /// The parameters that make a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
-    class: Class,
+    settings: &'static Settings,
     /// True if the plain bytes were there at once, so that the header says their number.
     is_whole: bool,
     checksum: Option<[u8; 4]>,
@@ -119,11 +62,23 @@ impl Plan {
     const WHOLE: u8 = 1;
     const CHECKSUM: u8 = 2;
 
+    /// Reads a plan of the default level.
+    pub(crate) fn parse_default(fields: Fields<'_>) -> Result<Self> {
+        Self::parse_of(DEFAULT_LEVEL, fields)
+    }
+
+    /// Reads a plan of another level.
     pub(crate) fn parse(mut fields: Fields<'_>) -> Result<Self> {
-        let (number, flags) = (fields.byte()?, fields.byte()?);
-        let class = Class::ALL.into_iter().find(|class| class.number() == number);
-        let (Some(class), 0..4) = (class, flags) else {
-            return Err(Error::BadRecipe { reason: "no such version or flag of klauspost's zstd" });
+        match fields.byte()? {
+            DEFAULT_LEVEL => Err(Error::BadRecipe { reason: "the default level has an encoder of its own" }),
+            level => Self::parse_of(level, fields),
+        }
+    }
+
+    fn parse_of(level: u8, mut fields: Fields<'_>) -> Result<Self> {
+        let (version, flags) = (fields.byte()?, fields.byte()?);
+        let (Some(settings), 0..4) = (Settings::of(level, version), flags) else {
+            return Err(Error::BadRecipe { reason: "no such level, version or flag of klauspost's zstd" });
         };
         let checksum = match flags & Self::CHECKSUM {
             0 => None,
@@ -132,19 +87,22 @@ impl Plan {
         let mut carried = Vec::new();
         while fields.end().is_err() {
             let (before, plain_size, size) = (fields.number()?, fields.number()?, fields.number()?);
-            let small = |size| usize::try_from(size).ok().filter(|size| *size <= BLOCK_SIZE);
+            let small = |size| usize::try_from(size).ok().filter(|size| *size <= MAX_BLOCK_SIZE);
             let (Some(plain_size), Some(size)) = (small(plain_size), small(size)) else {
                 return Err(Error::BadRecipe { reason: "a block is too large" });
             };
             let bytes = fields.bytes(HEADER_SIZE + size)?.to_vec();
             carried.push(Carried { before, plain_size, bytes });
         }
-        Ok(Self { class, is_whole: flags & Self::WHOLE != 0, checksum, carried })
+        Ok(Self { settings, is_whole: flags & Self::WHOLE != 0, checksum, carried })
     }
 
     pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
         let checksum = if self.checksum.is_some() { Self::CHECKSUM } else { 0 };
-        bytes.extend([self.class.number(), u8::from(self.is_whole) | checksum]);
+        if !self.is_default() {
+            bytes.push(self.settings.level);
+        }
+        bytes.extend([self.settings.version, u8::from(self.is_whole) | checksum]);
         bytes.extend(self.checksum.iter().flatten());
         for Carried { before, plain_size, bytes: block } in &self.carried {
             put_number(bytes, *before);
@@ -154,19 +112,25 @@ impl Plan {
         }
     }
 
-    pub(crate) const fn memory() -> u64 {
-        MEMORY
+    pub(crate) const fn is_default(&self) -> bool {
+        self.settings.is_default()
+    }
+
+    pub(crate) const fn memory(&self) -> u64 {
+        self.settings.memory()
     }
 
     /// Returns the cost of encoding, in units of about a nanosecond.
-    pub(crate) const fn encoding_work() -> EncodingWork {
-        EncodingWork { setup: SETUP_WORK, byte: BYTE_WORK }
+    pub(crate) const fn encoding_work(&self) -> EncodingWork {
+        let (setup, byte) = self.settings.work();
+        EncodingWork { setup, byte }
     }
 
     pub(crate) fn encode(&self, plain: &mut Plain<'_>, output: &mut dyn Write) -> Result<()> {
-        put(output, &header(self.is_whole, self.checksum.is_some(), plain.left()))?;
-        let mut encoder = Encoder::new(self.class, self.is_whole, plain.left());
-        let mut buffer = vec![0; BLOCK_SIZE];
+        let window_log = self.settings.window_log();
+        put(output, &header(window_log, self.is_whole, self.checksum.is_some(), plain.left()))?;
+        let mut encoder = Encoder::new(self.settings, self.is_whole, plain.left());
+        let mut buffer = vec![0; MAX_BLOCK_SIZE];
         let mut made = Vec::new();
         let mut carried = self.carried.iter();
         let mut next = carried.next();
@@ -187,7 +151,7 @@ impl Plan {
                     block.bytes[0] & 1 != 0
                 }
                 _ => {
-                    let size = plain.read(&mut buffer)?;
+                    let size = plain.read(&mut buffer[..self.settings.block_size()])?;
                     let is_last = encoder.is_last(size, plain.left());
                     made.clear();
                     encoder.make(&buffer[..size], is_last, &mut made);
@@ -209,6 +173,7 @@ impl Plan {
 
 /// The encoder in the middle of a frame.
 struct Encoder {
+    block_size: usize,
     finder: Finder,
     found: Found,
     coder: Coder,
@@ -216,12 +181,13 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn new(class: Class, is_whole: bool, plain_size: u64) -> Self {
-        let is_alone = is_whole && plain_size <= BLOCK_SIZE as u64;
+    fn new(settings: &'static Settings, is_whole: bool, plain_size: u64) -> Self {
+        let is_alone = is_whole && plain_size <= settings.block_size() as u64;
         Self {
-            finder: Finder::new(is_alone, plain_size),
+            block_size: settings.block_size(),
+            finder: Finder::new(settings, is_alone, plain_size),
             found: Found::default(),
-            coder: Coder::new(class),
+            coder: Coder::new(settings),
             is_whole,
         }
     }
@@ -229,7 +195,7 @@ impl Encoder {
     /// Tells whether a block of so many bytes is the last one, behind which so many are left. A stream ends with a block
     /// that is not full.
     const fn is_last(&self, size: usize, left: u64) -> bool {
-        if self.is_whole { left == 0 } else { size < BLOCK_SIZE }
+        if self.is_whole { left == 0 } else { size < self.block_size }
     }
 
     /// Appends the next block.
@@ -254,19 +220,19 @@ impl Encoder {
     }
 }
 
-/// Returns the header of a frame of so many plain bytes.
-fn header(is_whole: bool, has_checksum: bool, plain_size: u64) -> Vec<u8> {
+/// Returns the header of a frame of so many plain bytes, which is the same for each level but for the window.
+fn header(window_log: u8, is_whole: bool, has_checksum: bool, plain_size: u64) -> Vec<u8> {
     const CHECKSUM: u8 = 4;
     const SINGLE: u8 = 1 << 5;
-    /// Base-2 logarithms of the windows, of which ten are not said.
-    const WINDOW: u8 = (23 - 10) << 3;
+    // Ten is the least base-2 logarithm of a window.
+    let window = (window_log - 10) << 3;
     let mut header = vec![0x28, 0xb5, 0x2f, 0xfd];
     let checksum = if has_checksum { CHECKSUM } else { 0 };
     if !is_whole {
-        header.extend([checksum, WINDOW]);
+        header.extend([checksum, window]);
         return header;
     }
-    let is_single = plain_size == 0 || (1025..=8 << 20).contains(&plain_size);
+    let is_single = plain_size == 0 || (1025..=1 << window_log).contains(&plain_size);
     let (size, bytes) = match plain_size {
         ..256 => (0, plain_size.to_le_bytes()[..usize::from(is_single)].to_vec()),
         256..0x1_0100 => (1, (plain_size - 256).to_le_bytes()[..2].to_vec()),
@@ -278,7 +244,7 @@ fn header(is_whole: bool, has_checksum: bool, plain_size: u64) -> Vec<u8> {
         (true, _) => {}
         (false, ..1024) => header.push(0),
         (false, 1024) => header.push(1 << 3),
-        _ => header.push(WINDOW),
+        _ => header.push(window),
     }
     header.extend(bytes);
     header

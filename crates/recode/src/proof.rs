@@ -109,28 +109,32 @@ impl Search<'_> {
         })
     }
 
-    /// `start` is the first bytes of the frame. The encoder of klauspost/compress is tried first, since it is fast and has no
-    /// levels. Where it comes near, but not near enough, libzstd may make the frame without anything that is carried.
+    /// `start` is the first bytes of the frame. The encoder of klauspost/compress is tried first at its default level, since it
+    /// is fast and usual. Where it comes near, but not near enough, libzstd may make the frame without anything that is
+    /// carried, or it may at another level.
     fn zstd(&mut self, start: &[u8]) -> Result<Encoder, Refused> {
-        let near = self.klauspost();
-        let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
+        let few = klauspost::FEW_CARRIED + self.source.encoded_size() / 1024;
+        let mut near = self.klauspost(klauspost::Levels::Default);
         if let Some((encoder, carried)) = &near
-            && *carried <= klauspost::FEW_CARRIED + encoded_size / 1024
+            && *carried <= few
         {
             return Ok(encoder.clone());
         }
+        let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
         let matches = |plan| self.matched(&Encoder::Zstd(plan));
         let found = zstd_frame::find(start, encoded_size, plain_size, matches).map(Encoder::Zstd);
-        found.or_else(|refused| near.map(|(encoder, _)| encoder).ok_or(refused))
+        found.or_else(|refused| {
+            let other = self.klauspost(klauspost::Levels::Others);
+            near = [near, other].into_iter().flatten().min_by_key(|(_, carried)| *carried);
+            near.map(|(encoder, _)| encoder).ok_or(refused)
+        })
     }
 
     /// Returns the encoder of klauspost/compress if it makes the frame, and how many bytes of it are carried.
-    fn klauspost(&mut self) -> Option<(Encoder, u64)> {
-        if klauspost::Plan::memory() > self.budget.memory() {
-            self.lacked_memory = true;
-            return None;
-        }
-        let (plan, carried) = klauspost::find(self.source, self.budget).ok()?;
+    fn klauspost(&mut self, levels: klauspost::Levels) -> Option<(Encoder, u64)> {
+        let found = klauspost::find(self.source, self.budget, levels);
+        self.lacked_memory |= matches!(found, Err(Refused::TooMuchMemory));
+        let (plan, carried) = found.ok()?;
         let encoder = Encoder::Klauspost(plan);
         self.makes(&encoder).then_some((encoder, carried))
     }

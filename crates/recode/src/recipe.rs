@@ -35,7 +35,8 @@ mod id {
     pub(super) const GNU_GZIP: u8 = 5;
     pub(super) const PIECES: u8 = 6;
     pub(super) const ZSTD_BLOCKS: u8 = 7;
-    pub(super) const KLAUSPOST: u8 = 8;
+    pub(super) const KLAUSPOST_DEFAULT: u8 = 8;
+    pub(super) const KLAUSPOST: u8 = 9;
 }
 
 impl Encoder {
@@ -53,6 +54,7 @@ impl Encoder {
             id::XZ => Ok(Self::Xz(xz::Plan::parse(&mut fields)?)),
             id::ZSTD => Ok(Self::Zstd(zstd_frame::Plan::parse(&mut fields)?)),
             id::BZIP2 => Ok(Self::Bzip2(bzip2_stream::Plan::parse(&mut fields)?)),
+            id::KLAUSPOST_DEFAULT => Ok(Self::Klauspost(klauspost::Plan::parse_default(fields)?)),
             id::KLAUSPOST => Ok(Self::Klauspost(klauspost::Plan::parse(fields)?)),
             id::ZSTD_BLOCKS => fields.end().map(|()| Self::ZstdBlocks),
             id => Err(Error::UnknownEncoder { id }),
@@ -80,6 +82,7 @@ impl Encoder {
             Self::Deflate(deflate::Plan::Corrections(_)) => id::CORRECTIONS,
             Self::Xz(_) => id::XZ,
             Self::Zstd(_) => id::ZSTD,
+            Self::Klauspost(plan) if plan.is_default() => id::KLAUSPOST_DEFAULT,
             Self::Klauspost(_) => id::KLAUSPOST,
             Self::Bzip2(_) => id::BZIP2,
             Self::ZstdBlocks => id::ZSTD_BLOCKS,
@@ -125,7 +128,7 @@ impl Recipe {
             id::PIECES => self.name_of_pieces(),
             id::XZ => "liblzma 5",
             id::ZSTD => "libzstd 1.5.7",
-            id::KLAUSPOST => "klauspost/compress 1.19 zstd",
+            id::KLAUSPOST_DEFAULT | id::KLAUSPOST => "klauspost/compress 1.19 zstd",
             id::ZSTD_BLOCKS => "zstd blocks 1",
             _ => "bzip2 1.0",
         }
@@ -146,7 +149,7 @@ impl Recipe {
             Encoder::Deflate(_) => 48 << 20,
             Encoder::Xz(plan) => plan.memory(),
             Encoder::Zstd(plan) => plan.memory(),
-            Encoder::Klauspost(_) => klauspost::Plan::memory(),
+            Encoder::Klauspost(plan) => plan.memory(),
             Encoder::Bzip2(plan) => plan.memory(),
             Encoder::ZstdBlocks => 16 << 20,
         }
@@ -165,7 +168,7 @@ impl Recipe {
             Encoder::Deflate(plan) => EncodingWork { setup: 32 << 10, byte: plan.encoding_byte_work() },
             Encoder::Xz(plan) => plan.encoding_work(),
             Encoder::Zstd(plan) => plan.encoding_work(plain_size),
-            Encoder::Klauspost(_) => klauspost::Plan::encoding_work(),
+            Encoder::Klauspost(plan) => plan.encoding_work(),
             Encoder::Bzip2(plan) => plan.encoding_work(),
             // Each block charges its tables itself.
             Encoder::ZstdBlocks => EncodingWork { setup: 1 << 20, byte: 8 },

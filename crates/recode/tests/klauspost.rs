@@ -39,6 +39,29 @@ const VERSIONS: [(u8, &str, &str, &str); 4] = [
     (3, "1.16.3", "7a9f19619c39393f", "090aa9b0eb0627e1"),
 ];
 
+/// Level and number of the version in recipes, and the digests of what the writer and `EncodeAll` of a version made of the
+/// contents of [`few`], one behind the other, without checksums.
+const LEVELS: [(u8, u8, &str, &str, &str); 18] = [
+    (1, 0, "1.19.1", "7cb0baa3e5d028eb", "923d42f2037d830c"),
+    (1, 1, "1.17.7", "21e73a2f3675e334", "0fd852bcda5e12d4"),
+    (1, 2, "1.16.7", "21e73a2f3675e334", "0fd852bcda5e12d4"),
+    (1, 3, "1.16.3", "21e73a2f3675e334", "0fd852bcda5e12d4"),
+    (3, 0, "1.19.1", "c33103e523b63152", "a5682ba3642e7492"),
+    (3, 1, "1.17.7", "f84ad2f37475e4d3", "4bae969258693757"),
+    (3, 2, "1.17.4", "5996424cdf530c5d", "4bae969258693757"),
+    (3, 3, "1.17.2", "b76b926eccb26b5a", "4ceac92548597493"),
+    (3, 4, "1.16.7", "b76b926eccb26b5a", "4ceac92548597493"),
+    (3, 5, "1.16.3", "b76b926eccb26b5a", "4ceac92548597493"),
+    (3, 6, "1.15.9", "3df259e6f2667e30", "ef8032bd359c8928"),
+    (4, 0, "1.19.1", "8da8f7f3934b973b", "118e0c786463c9a9"),
+    (4, 1, "1.17.7", "105d80e77ac47954", "270f8bbbc7832e5e"),
+    (4, 2, "1.17.5", "896dc78ad62708c6", "d8b4f522fe3a5973"),
+    (4, 3, "1.17.4", "b370db2559eea351", "d8b4f522fe3a5973"),
+    (4, 4, "1.17.2", "5ca2e97bd65e136b", "0dd62971f8daa803"),
+    (4, 5, "1.16.7", "5ca2e97bd65e136b", "0dd62971f8daa803"),
+    (4, 6, "1.15.12", "b852d284ac541156", "4f1b557f3a472b2c"),
+];
+
 /// Contents that make the encoder choose in each way that it has.
 fn contents() -> Vec<Vec<u8>> {
     let mut rng = Rng::new(21);
@@ -87,6 +110,16 @@ fn contents() -> Vec<Vec<u8>> {
         }
     }
     vec![mixed, copies, margin, pieces, vec![7; 500_000], log]
+}
+
+/// Contents for each level: the starts of some, and sizes around those of blocks and of literals that are coded.
+fn few() -> Vec<Vec<u8>> {
+    let contents = contents();
+    let starts =
+        [(0, 330_000), (1, 280_000), (3, 300_000), (2, 131_072), (4, 65_537), (5, 65_536), (5, 65_535)];
+    let sizes = [0, 1, 9, 10, 15, 16, 17, 31, 32, 36, 40, 47, 48, 200, 1023, 1024, 6000];
+    let starts = starts.into_iter().chain(sizes.map(|size| (5, size))).chain(sizes.map(|size| (0, size)));
+    starts.map(|(content, size)| contents[content][..size].to_vec()).collect()
 }
 
 /// Contents that are larger than the window, and repeat what is about as far away as the window reaches.
@@ -139,6 +172,37 @@ fn frames_are_those_of_klauspost() {
         assert_eq!(digest(frames), of_writer, "the writer of {name}");
         let frames = plains().map(|plain| made(&of_version(version, true), &plain));
         assert_eq!(digest(frames), of_whole, "EncodeAll of {name}");
+    }
+}
+
+#[test]
+fn frames_are_those_of_klauspost_at_each_level() {
+    let few = few();
+    for (level, version, name, of_writer, of_whole) in LEVELS {
+        let of = |plain: &[u8], is_whole: bool| made(&[9, level, version, u8::from(is_whole)], plain);
+        // The writer has what is less than a block at once.
+        let block_size = if level == 1 { 64 << 10 } else { 128 << 10 };
+        let is_whole = |plain: &[u8]| (1..block_size).contains(&plain.len());
+        let frames = few.iter().map(|plain| of(plain, is_whole(plain)));
+        assert_eq!(digest(frames), of_writer, "the writer of {name} at level {level}");
+        let frames = few.iter().map(|plain| of(plain, true));
+        assert_eq!(digest(frames), of_whole, "EncodeAll of {name} at level {level}");
+    }
+}
+
+#[test]
+fn the_level_of_a_frame_is_found() {
+    let content = &contents()[3][..200_000];
+    for (level, ..) in LEVELS.into_iter().filter(|(_, version, ..)| *version == 0) {
+        for is_whole in [false, true] {
+            let expected = [9, level, 0, u8::from(is_whole)];
+            let frame = made(&expected, content);
+            assert_eq!(zstd::decode_all(&frame[..]).unwrap(), content, "level {level}");
+            assert_eq!(recipe(Codec::Zstd, &frame, content).unwrap().as_bytes(), expected);
+        }
+    }
+    for broken in [&[9, 2, 0, 0][..], &[9, 0, 0, 0], &[9, 5, 0, 0], &[9, 1, 4, 0], &[9, 4, 7, 0], &[9, 4, 0]] {
+        assert!(Recipe::parse(broken).is_err(), "{broken:?}");
     }
 }
 

@@ -70,6 +70,11 @@ fn main() -> std::io::Result<()> {
             recipes(&put, &name, &frame)?;
         }
     }
+    // Each search of klauspost/compress at the other levels.
+    for [level, version] in SEARCHES_OF_KLAUSPOST {
+        let fields = Fields::new().sized(&contents()[3]).rest(&[9, level, version, 0]);
+        put("recipe", &format!("klauspost-level-{level}-{version}"), &fields.finish())?;
+    }
     for name in ["zip", "gzip-in-zip", "gzip-trailed"] {
         let scenario = all.iter().find(|scenario| scenario.name == name).expect("a scenario");
         let file = &scenario.new[512..];
@@ -177,6 +182,9 @@ fn contents() -> [Vec<u8>; 4] {
         [&text[..700], &[7; 600], &Rng::new(2).bytes(300)].concat(),
     ]
 }
+
+/// Levels and versions in recipes of klauspost/compress whose searches differ.
+const SEARCHES_OF_KLAUSPOST: [[u8; 2]; 8] = [[1, 0], [3, 0], [3, 3], [3, 6], [4, 0], [4, 2], [4, 4], [4, 6]];
 
 type Put<'p> = &'p dyn Fn(&str, &str, &[u8]) -> std::io::Result<()>;
 

@@ -2,7 +2,7 @@
 
 use super::finder::{Found, Sequence};
 use super::frequencies::{frequencies, table_log};
-use super::{BLOCK_SIZE, Class};
+use super::settings::{Form, Settings};
 use super::{literals, sequences};
 use crate::zstd_blocks::fse::{Frequencies, Table};
 use crate::zstd_blocks::outline::Outline;
@@ -20,7 +20,7 @@ pub(super) const COMPRESSED: u8 = 2;
 /// The tables and codes that the blocks before leave, which the next one may use again.
 #[derive(Clone)]
 pub(super) struct Coder {
-    class: Class,
+    settings: &'static Settings,
     literals: literals::Coder,
     /// The tables that the encoder made last of each kind, in the order of [`Kind::ALL`]; none if another one was used
     /// since.
@@ -29,10 +29,10 @@ pub(super) struct Coder {
 }
 
 impl Coder {
-    pub(super) fn new(class: Class) -> Self {
+    pub(super) fn new(settings: &'static Settings) -> Self {
         Self {
-            class,
-            literals: literals::Coder::default(),
+            settings,
+            literals: literals::Coder::new(settings.form),
             before: [None, None, None],
             fixed: Kind::ALL.map(|kind| Table::new(&kind.fixed())),
         }
@@ -60,12 +60,9 @@ impl Coder {
             }
             output.truncate(start);
             self.literals.give_up();
-        } else if self.class.codes_literals_alone()
-            // What is full and has no matches is taken to be noise.
-            && !(found.sequences.is_empty() && plain.len() == BLOCK_SIZE)
-        {
+        } else if self.settings.codes_literals_alone() && !self.is_taken_for_noise(plain, found) {
             output.extend([0; 3]);
-            let kind = self.literals.write_alone(plain, self.class.most_plain_literals(), output);
+            let kind = self.literals.write_alone(plain, output);
             if let Some(kind) = kind {
                 let size = if kind == ONE { plain.len() } else { output.len() - start - 3 };
                 output[start..start + 3].copy_from_slice(&header(kind, size));
@@ -77,16 +74,23 @@ impl Coder {
         output.extend_from_slice(plain);
     }
 
+    /// Tells whether a full block without matches is stored without a try.
+    fn is_taken_for_noise(&self, plain: &[u8], found: &Found) -> bool {
+        self.settings.form == Form::LargeMargin
+            && found.sequences.is_empty()
+            && plain.len() == self.settings.block_size()
+    }
+
     /// Tells whether matches leave few enough literals.
     fn saves_enough(&self, plain: &[u8], found: &Found) -> bool {
-        plain.len() >= found.literals.len() + (plain.len() >> self.class.margin_log()) + MIN_SAVED
+        plain.len() >= found.literals.len() + (plain.len() >> self.settings.form.margin_log()) + MIN_SAVED
     }
 
     /// Returns the byte that a block consists of, if it is one match at distance 1.
     fn one_byte(&self, plain: &[u8], found: &Found) -> Option<u8> {
         match found.sequences[..] {
             [Sequence { literals, offset: 4, .. }]
-                if self.class.knows_one_byte()
+                if self.settings.form.knows_one_byte()
                     && literals <= 1
                     && usize::try_from(literals) == Ok(found.literals.len()) =>
             {
@@ -98,7 +102,7 @@ impl Coder {
 
     /// Appends a compressed block without its header; `None` if it has no use below `max` bytes of output.
     fn compress(&mut self, found: &Found, max: usize, output: &mut Vec<u8>) -> Option<()> {
-        self.literals.write(&found.literals, self.class.most_plain_literals(), output)?;
+        self.literals.write(&found.literals, output)?;
         let count = found.sequences.len();
         match (count, count.checked_sub(0x7f00)) {
             (..128, _) => output.extend_from_slice(&count.to_le_bytes()[..1]),

@@ -1,24 +1,23 @@
-//! The search for matches: two tables of the places at which some bytes were last seen, one of eight bytes and one of
-//! five, and the two distances that were used last.
+//! The search for matches: what the searches of all levels have in common, and the choice of one.
+//!
+//! Each keeps the places at which some bytes were last seen in tables, looks for the same bytes from there on, and tries
+//! the distances that were used last.
 
-/// Bytes that a match may go back.
-const WINDOW: u32 = 8 << 20;
-/// Bytes of the buffer; what is older than the window is dropped when it is full.
-const BUFFER_SIZE: usize = 2 * WINDOW as usize;
-/// The place from which all places are counted anew.
+mod best;
+mod better;
+mod cost;
+mod double;
+mod earlier_best;
+mod single;
+
+use super::settings::{Search, Settings};
+
+/// The least place from which all places are counted anew.
 const MAX_PLACE: u32 = 1 << 30;
-/// Base-2 logarithms of the numbers of entries of the tables.
-const LONG_LOG: u32 = 17;
-const SHORT_LOG: u32 = 15;
-/// Bytes before the end of a block where no match is looked for.
-const MARGIN: usize = 10;
-/// A block of fewer bytes has no matches.
-const MIN_SIZE: usize = 16;
 /// Fewest bytes of a match that the format knows.
 const MIN_MATCH: usize = 3;
-/// The search takes a step more for each so many bytes without a match, as a base-2 logarithm.
-const SKIP_LOG: u32 = 7;
-/// Matches of a block behind which the last distances are tried.
+/// Matches of a block behind which the last distances are tried. So many fill all last distances with those of this block,
+/// so that they lie in the window and need no check.
 const MIN_SEQUENCES: usize = 3;
 
 /// Literals and a match behind them.
@@ -46,15 +45,46 @@ struct Entry {
     bytes: u32,
 }
 
-/// The tables, and the plain bytes of the window.
-pub(super) struct Finder {
-    long: Box<[Entry]>,
-    short: Box<[Entry]>,
-    buffer: Vec<u8>,
-    /// The place of the first byte of the buffer. It begins so that no match goes back to the places of empty entries.
+/// The last place at which some bytes were seen, and the one before. It is an array, since those of zeros cost nothing before
+/// they are used.
+type Pair = [u32; 2];
+
+/// Takes a new last place.
+const fn push(pair: &mut Pair, place: u32) {
+    *pair = [place, pair[0]];
+}
+
+/// The plain bytes of the window.
+struct Buffer {
+    bytes: Vec<u8>,
+    /// The place of the first byte. It begins so that no match goes back to the places of empty entries.
     base: u32,
-    /// The whole frame is one block, which is searched a little otherwise.
-    is_alone: bool,
+    /// Bytes that a match may go back. The buffer has twice as many, and what is older is dropped when it is full.
+    window: u32,
+}
+
+impl Buffer {
+    fn new(window: u32, plain_size: u64) -> Self {
+        let max = 2 * window as usize;
+        let capacity = usize::try_from(plain_size).unwrap_or(max).min(max);
+        Self { bytes: Vec::with_capacity(capacity), base: window, window }
+    }
+
+    /// Takes the next block. Returns where it begins, and by how much the places of the tables are to be lessened before it
+    /// is searched; places that become none are out of reach.
+    fn take(&mut self, block: &[u8]) -> (usize, u32) {
+        let window = self.window as usize;
+        if self.bytes.len() + block.len() > 2 * window {
+            let dropped = self.bytes.len().saturating_sub(window);
+            self.bytes.drain(..dropped);
+            self.base += small(dropped);
+        }
+        let less = if self.base > MAX_PLACE { self.base - self.window } else { 0 };
+        self.base -= less;
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(block);
+        (start, less)
+    }
 }
 
 /// The four or eight bytes at a place; zeros behind the end.
@@ -66,12 +96,24 @@ fn eight(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-fn long_hash(bytes: u64) -> usize {
-    (bytes.wrapping_mul(0xcf1b_bcdc_b7a5_6463) >> (64 - LONG_LOG)) as usize
+/// The hashes of the first bytes of eight, of so many bits.
+#[expect(clippy::cast_possible_truncation, reason = "a hash has at most 22 bits")]
+const fn hash_of_eight(bytes: u64, log: u32) -> usize {
+    (bytes.wrapping_mul(0xcf1b_bcdc_b7a5_6463) >> (64 - log)) as usize
 }
 
-fn short_hash(bytes: u64) -> usize {
-    ((bytes << 24).wrapping_mul(889_523_592_379) >> (64 - SHORT_LOG)) as usize
+#[expect(clippy::cast_possible_truncation, reason = "a hash has at most 22 bits")]
+const fn hash_of_six(bytes: u64, log: u32) -> usize {
+    ((bytes << 16).wrapping_mul(227_718_039_650_203) >> (64 - log)) as usize
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a hash has at most 22 bits")]
+const fn hash_of_five(bytes: u64, log: u32) -> usize {
+    ((bytes << 24).wrapping_mul(889_523_592_379) >> (64 - log)) as usize
+}
+
+const fn hash_of_four(bytes: u64, log: u32) -> usize {
+    (low(bytes).wrapping_mul(2_654_435_761) >> (32 - log)) as usize
 }
 
 /// The first four bytes of eight.
@@ -80,8 +122,8 @@ const fn low(bytes: u64) -> u32 {
     bytes as u32
 }
 
-/// Numbers of bytes in the buffer, which has 16 MiB.
-#[expect(clippy::cast_possible_truncation, reason = "the buffer has 16 MiB")]
+/// Numbers of bytes in the buffer, which has 64 MiB at most.
+#[expect(clippy::cast_possible_truncation, reason = "the buffer has 64 MiB")]
 const fn small(number: usize) -> u32 {
     number as u32
 }
@@ -100,172 +142,103 @@ fn common(bytes: &[u8], at: usize, before: usize) -> usize {
     size + ahead[size..].iter().zip(&behind[size..]).take_while(|(a, b)| a == b).count()
 }
 
-impl Finder {
-    /// The search through a frame of so many plain bytes.
-    pub(super) fn new(is_alone: bool, plain_size: u64) -> Self {
-        let capacity = usize::try_from(plain_size).unwrap_or(BUFFER_SIZE).min(BUFFER_SIZE);
-        Self {
-            long: vec![Entry::default(); 1 << LONG_LOG].into_boxed_slice(),
-            short: vec![Entry::default(); 1 << SHORT_LOG].into_boxed_slice(),
-            buffer: Vec::with_capacity(capacity),
-            base: WINDOW,
-            is_alone,
-        }
-    }
-
-    /// Takes the next block into the buffer. Returns where it begins.
-    fn take(&mut self, block: &[u8]) -> usize {
-        if self.buffer.len() + block.len() > BUFFER_SIZE {
-            let dropped = self.buffer.len().saturating_sub(WINDOW as usize);
-            self.buffer.drain(..dropped);
-            self.base += small(dropped);
-        }
-        if self.base > MAX_PLACE {
-            let less = self.base - WINDOW;
-            for entry in self.long.iter_mut().chain(&mut self.short) {
-                entry.place = entry.place.saturating_sub(less);
-            }
-            self.base = WINDOW;
-        }
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(block);
-        start
-    }
-
-    /// Finds the matches of the next block, of at most 128 KiB.
-    pub(super) fn find(&mut self, block: &[u8], found: &mut Found) {
-        found.literals.clear();
-        found.sequences.clear();
-        let start = self.take(block);
-        if block.len() < MIN_SIZE {
-            found.literals.extend_from_slice(block);
-            return;
-        }
-        let mut search = Search {
-            long: (&mut *self.long).try_into().expect("it was made with as many entries"),
-            short: (&mut *self.short).try_into().expect("it was made with as many entries"),
-            bytes: &self.buffer,
-            base: self.base,
-            limit: self.buffer.len() - MARGIN,
-            told: start,
-            distances: [0; 2],
-            found,
-        };
-        search.run(start, self.is_alone);
-        let told = search.told;
-        found.literals.extend_from_slice(self.buffer.get(told..).unwrap_or(&[]));
-    }
+/// A match that is being put together: where it begins, where its bytes were before, and where it ends.
+#[derive(Debug, Clone, Copy)]
+struct Match {
+    at: usize,
+    before: usize,
+    end: usize,
 }
 
-/// The search through one block.
-struct Search<'f> {
-    long: &'f mut [Entry; 1 << LONG_LOG],
-    short: &'f mut [Entry; 1 << SHORT_LOG],
+/// One block that is searched, and what was found in it.
+struct Block<'f> {
     bytes: &'f [u8],
     base: u32,
+    window: u32,
     /// The place at which the search ends.
     limit: usize,
     /// The end of the last match: the literals from here on belong to no sequence yet.
     told: usize,
-    /// The distances of the last matches. A match at a distance of this block lies in the window, so that they do not need
-    /// to be checked.
-    distances: [usize; 2],
     found: &'f mut Found,
 }
 
-impl Search<'_> {
-    fn run(&mut self, start: usize, is_alone: bool) {
-        let mut at = start;
-        loop {
-            let may_repeat = self.found.sequences.len() >= MIN_SEQUENCES;
-            let Some((place, before)) = self.next(&mut at, may_repeat) else { return };
-            let size = self.put_match(place, before);
-            at = self.told;
-            if at >= self.limit {
-                return;
-            }
-            let last = self.remember(at - size, at);
-            let may_repeat = if is_alone { self.found.sequences.len() >= MIN_SEQUENCES } else { may_repeat };
-            if may_repeat {
-                at = self.repeat_older(at, is_alone.then_some(last));
-                if at >= self.limit {
-                    return;
-                }
-            }
-        }
+impl<'f> Block<'f> {
+    /// The block that begins at `start`, of which the last `margin` bytes are not searched.
+    fn new(buffer: &'f Buffer, start: usize, margin: usize, found: &'f mut Found) -> Self {
+        let limit = buffer.bytes.len().saturating_sub(margin);
+        let Buffer { bytes, base, window } = buffer;
+        Self { bytes, base: *base, window: *window, limit, told: start, found }
+    }
+
+    fn may_repeat(&self) -> bool {
+        self.found.sequences.len() >= MIN_SEQUENCES
+    }
+
+    fn eight(&self, at: usize) -> u64 {
+        eight(self.bytes, at)
+    }
+
+    fn place(&self, at: usize) -> u32 {
+        self.base + small(at)
     }
 
     fn entry(&self, at: usize, bytes: u64) -> Entry {
-        Entry { place: self.base + small(at), bytes: low(bytes) }
+        Entry { place: self.place(at), bytes: low(bytes) }
+    }
+
+    /// Returns where a place is, if it is in the window of `at`.
+    fn within(&self, place: u32, at: usize) -> Option<usize> {
+        let distance = self.place(at).wrapping_sub(place);
+        (distance < self.window).then(|| at - distance as usize)
+    }
+
+    /// Returns where the place is that is `more` bytes behind another one and `less` bytes before it, if the buffer has it.
+    fn index(&self, place: u32, more: u8, less: usize) -> Option<usize> {
+        let place = u64::from(place) + u64::from(more);
+        usize::try_from(place.checked_sub(u64::from(self.base))?).ok()?.checked_sub(less)
     }
 
     /// Returns where a match is for `bytes`, which lie at `at`, if the entry has one.
     fn reached(&self, entry: Entry, at: usize, bytes: u64) -> Option<usize> {
-        let distance = (self.base + small(at)).wrapping_sub(entry.place);
-        (distance < WINDOW && entry.bytes == low(bytes)).then(|| at - distance as usize)
+        self.within(entry.place, at).filter(|_| entry.bytes == low(bytes))
     }
 
-    /// Looks for the next match from `at` on. Returns where it is, and where the bytes were before.
-    fn next(&mut self, at: &mut usize, may_repeat: bool) -> Option<(usize, usize)> {
-        let mut bytes = eight(self.bytes, *at);
-        loop {
-            let (long_hash_here, short_hash_here) = (long_hash(bytes), short_hash(bytes));
-            let entry = self.entry(*at, bytes);
-            let of_long = std::mem::replace(&mut self.long[long_hash_here], entry);
-            let of_short = std::mem::replace(&mut self.short[short_hash_here], entry);
-            // The last distance is tried from the next byte on.
-            let repeated = *at + 1 - self.distances[0];
-            if may_repeat && four(self.bytes, repeated) == low(bytes >> 8) {
-                *at = self.repeat_last(*at + 1, repeated);
-                if *at >= self.limit {
-                    return None;
-                }
-                bytes = eight(self.bytes, *at);
-                continue;
-            }
-            if let Some(before) = self.reached(of_long, *at, bytes) {
-                return Some((*at, before));
-            }
-            if let Some(before) = self.reached(of_short, *at, bytes) {
-                // Eight bytes may be the same from the next byte on.
-                let bytes = eight(self.bytes, *at + 1);
-                let entry = self.entry(*at + 1, bytes);
-                let of_long = std::mem::replace(&mut self.long[long_hash(bytes)], entry);
-                let next = self.reached(of_long, *at + 1, bytes).map(|before| (*at + 1, before));
-                return next.or(Some((*at, before)));
-            }
-            *at += 1 + ((*at - self.told) >> SKIP_LOG);
-            if *at >= self.limit {
-                return None;
-            }
-            bytes = eight(self.bytes, *at);
-        }
+    /// Returns the end of a match of which `known` bytes are the same.
+    fn end(&self, at: usize, before: usize, known: usize) -> usize {
+        at + known + common(self.bytes, at + known, before + known)
     }
 
-    /// Puts a match at the last distance, of which four bytes are known, with a literal before it at least. Returns its
-    /// end.
-    fn repeat_last(&mut self, mut at: usize, mut before: usize) -> usize {
-        let end = at + 4 + common(self.bytes, at + 4, before + 4);
-        let first = (at - 1).saturating_sub(WINDOW as usize);
-        while before > first && at > self.told + 1 && self.bytes[before - 1] == self.bytes[at - 1] {
+    /// Returns whether four bytes are the same at `at` and `distance` before.
+    fn repeats(&self, at: usize, distance: usize) -> bool {
+        four(self.bytes, at) == four(self.bytes, at - distance)
+    }
+
+    /// Lets a match begin earlier, down to `least`, where the bytes before it are the same. `of` is the place from which the
+    /// window reaches back.
+    fn extend(&self, found: Match, least: usize, of: usize) -> Match {
+        let Match { mut at, mut before, end } = found;
+        let first = of.saturating_sub(self.window as usize);
+        while before > first && at > least && self.bytes[before - 1] == self.bytes[at - 1] {
             before -= 1;
             at -= 1;
         }
-        self.put(at, end, 1);
+        Match { at, before, end }
+    }
+
+    /// Puts a match at the last distance, of which four bytes are known, with a literal before it at least. `of` is the place
+    /// from which the window reaches back. Returns its end.
+    fn put_repeated(&mut self, at: usize, distance: usize, of: usize) -> usize {
+        let before = at - distance;
+        let end = self.end(at, before, 4);
+        let extended = self.extend(Match { at, before, end }, self.told + 1, of);
+        self.put(extended.at, end, 1);
         end
     }
 
-    /// Puts a match of which four bytes are known. Returns its size.
-    fn put_match(&mut self, mut at: usize, mut before: usize) -> usize {
-        self.distances = [at - before, self.distances[0]];
-        let end = at + 4 + common(self.bytes, at + 4, before + 4);
-        let first = at.saturating_sub(WINDOW as usize);
-        while before > first && at > self.told && self.bytes[before - 1] == self.bytes[at - 1] {
-            before -= 1;
-            at -= 1;
-        }
-        self.put(at, end, small(at - before) + 3);
-        end - at
+    /// Puts a match at a distance of its own.
+    fn put_match(&mut self, found: Match) {
+        let extended = self.extend(found, self.told, found.at);
+        self.put(extended.at, found.end, small(extended.at - extended.before) + 3);
     }
 
     fn put(&mut self, at: usize, end: usize, offset: u32) {
@@ -278,72 +251,121 @@ impl Search<'_> {
         self.told = end;
     }
 
-    /// Keeps two places of a match in the tables: near its start, and near its end. Returns the bytes of the last one.
-    fn remember(&mut self, start: usize, end: usize) -> u64 {
-        let mut last = 0;
-        for at in [start + 1, end - 2] {
-            let bytes = eight(self.bytes, at);
-            self.long[long_hash(bytes)] = self.entry(at, bytes);
-            last = bytes >> 8;
-        }
-        // The short table is another one, so that the order of both does not matter.
-        for at in [start + 1, end - 2] {
-            let bytes = eight(self.bytes, at) >> 8;
-            self.short[short_hash(bytes)] = self.entry(at + 1, bytes);
-        }
-        last
+    /// Puts the literals behind the last match.
+    fn finish(self) {
+        self.found.literals.extend_from_slice(self.bytes.get(self.told..).unwrap_or(&[]));
+    }
+}
+
+/// The tables of a search.
+enum Tables {
+    Single(single::Tables),
+    Double(double::Tables),
+    Better(better::Tables),
+    Best(best::Tables),
+}
+
+/// The search through one frame, or through several that follow one another.
+pub(super) struct Finder {
+    settings: &'static Settings,
+    buffer: Buffer,
+    tables: Tables,
+    /// The whole frame is one block, which is searched a little otherwise at the faster levels.
+    is_alone: bool,
+}
+
+impl Finder {
+    /// The search through a frame of so many plain bytes.
+    pub(super) fn new(settings: &'static Settings, is_alone: bool, plain_size: u64) -> Self {
+        let tables = match settings.search {
+            Search::Single => Tables::Single(single::Tables::new()),
+            Search::Double => Tables::Double(double::Tables::new()),
+            Search::Better { .. } => Tables::Better(better::Tables::new()),
+            Search::Best { .. } | Search::EarlierBest => Tables::Best(best::Tables::new()),
+        };
+        Self { settings, buffer: Buffer::new(settings.window(), plain_size), tables, is_alone }
     }
 
-    /// Puts matches at the distance before the last for as long as there are some. Returns where the last one ends.
-    ///
-    /// In a block that is alone each is kept in the short table by the bytes behind `last`.
-    fn repeat_older(&mut self, mut at: usize, last: Option<u64>) -> usize {
-        loop {
-            let bytes = eight(self.bytes, at);
-            let before = at - self.distances[1];
-            if four(self.bytes, before) != low(bytes) {
-                return at;
-            }
-            let entry = self.entry(at, bytes);
-            self.long[long_hash(bytes)] = entry;
-            self.short[short_hash(last.map_or(bytes, |last| last >> 8))] = entry;
-            let end = at + 4 + common(self.bytes, at + 4, before + 4);
-            self.put(at, end, 1);
-            self.distances.swap(0, 1);
-            at = end;
-            if at >= self.limit {
-                return at;
+    /// Finds the matches of the next block.
+    pub(super) fn find(&mut self, block: &[u8], found: &mut Found) {
+        found.literals.clear();
+        found.sequences.clear();
+        let (start, less) = self.buffer.take(block);
+        if less > 0 {
+            match &mut self.tables {
+                Tables::Single(tables) => tables.lessen(less),
+                Tables::Double(tables) => tables.lessen(less),
+                Tables::Better(tables) => tables.lessen(less),
+                Tables::Best(tables) => tables.lessen(less),
             }
         }
+        let is_one_byte = || block.len() > MIN_MATCH && block.iter().all(|byte| *byte == block[0]);
+        if self.settings.looks_for_one_byte() && is_one_byte() {
+            found.literals.push(block[0]);
+            found.sequences.push(Sequence {
+                literals: 1,
+                size: small(block.len() - 1 - MIN_MATCH),
+                offset: 4,
+            });
+            return;
+        }
+        let (min_size, margin) = self.settings.search.edges();
+        if block.len() < min_size {
+            found.literals.extend_from_slice(block);
+            return;
+        }
+        let mut block = Block::new(&self.buffer, start, margin, found);
+        match (&mut self.tables, self.settings.search) {
+            (Tables::Single(tables), _) => single::search(tables, &mut block, self.is_alone),
+            (Tables::Double(tables), _) => double::search(tables, &mut block, self.is_alone),
+            (Tables::Better(tables), Search::Better(manner)) => better::search(tables, &mut block, manner),
+            (Tables::Best(tables), Search::Best(manner)) => best::search(tables, &mut block, manner),
+            (Tables::Best(tables), _) => earlier_best::search(tables, &mut block),
+            (Tables::Better(_), _) => {}
+        }
+        block.finish();
     }
+}
+
+/// Lessens places, of which those that become none are out of reach.
+fn lessen<'e>(places: impl Iterator<Item = &'e mut u32>, less: u32) {
+    places.for_each(|place| *place = place.saturating_sub(less));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// 1 GiB of plain bytes would be needed otherwise.
+    /// 1 GiB of plain bytes would be needed otherwise, and many with the windows that the levels have.
     #[test]
     fn places_that_are_counted_anew_change_nothing() {
-        let mut random = fastrand::Rng::with_seed(8);
-        let mut plain: Vec<u8> = Vec::new();
-        while plain.len() < 26 << 20 {
-            plain.extend((0..random.usize(..2000)).map(|_| random.u8(..16)));
-            let far = random.usize(..9 << 20).min(plain.len());
-            let start = plain.len() - far;
-            plain.extend_from_within(start..start + far.min(random.usize(..20_000)));
-        }
-        let mut finders = [WINDOW, MAX_PLACE - WINDOW].map(|base| Finder { base, ..Finder::new(false, 0) });
-        let mut founds = [(); 2].map(|()| Found::default());
-        let mut was_anew = false;
-        for block in plain.chunks(128 << 10) {
-            let before = finders[1].base;
-            for (finder, found) in finders.iter_mut().zip(&mut founds) {
-                finder.find(block, found);
+        const WINDOW: u32 = 1 << 18;
+        for settings in Settings::ALL {
+            let mut random = fastrand::Rng::with_seed(8);
+            let mut plain: Vec<u8> = Vec::new();
+            while plain.len() < 4 * WINDOW as usize {
+                plain.extend((0..random.usize(..2000)).map(|_| random.u8(..16)));
+                let far = random.usize(..5 << 16).min(plain.len());
+                let start = plain.len() - far;
+                plain.extend_from_within(start..start + far.min(random.usize(..20_000)));
             }
-            assert!(founds[0].sequences == founds[1].sequences && founds[0].literals == founds[1].literals);
-            was_anew |= finders[1].base < before;
+            let mut finders = [WINDOW, MAX_PLACE - WINDOW].map(|base| {
+                let buffer = Buffer { base, window: WINDOW, ..Buffer::new(WINDOW, 0) };
+                Finder { buffer, ..Finder::new(settings, false, 0) }
+            });
+            let mut founds = [(); 2].map(|()| Found::default());
+            let mut was_anew = false;
+            for block in plain.chunks(settings.block_size()) {
+                let before = finders[1].buffer.base;
+                for (finder, found) in finders.iter_mut().zip(&mut founds) {
+                    finder.find(block, found);
+                }
+                assert!(
+                    founds[0].sequences == founds[1].sequences && founds[0].literals == founds[1].literals
+                );
+                was_anew |= finders[1].buffer.base < before;
+            }
+            assert!(was_anew, "{settings:?}");
         }
-        assert!(was_anew);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::block::{COMPRESSED, ONE};
 use super::code::code;
+use super::settings::Form;
 use crate::zstd_blocks::huffman::Code;
 
 /// Literals from which there are four streams.
@@ -10,8 +11,9 @@ const FOUR_STREAMS: usize = 1024;
 const SAVED_LOG: u32 = 4;
 
 /// The code that the blocks before leave.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Coder {
+    form: Form,
     before: Option<Code>,
     /// The code before may be taken again.
     may_repeat: bool,
@@ -29,6 +31,10 @@ enum Coded {
 }
 
 impl Coder {
+    pub(super) const fn new(form: Form) -> Self {
+        Self { form, before: None, may_repeat: false }
+    }
+
     /// A block was written otherwise than the encoder would have written it: with a code of its own, or the one before.
     pub(super) fn learn(&mut self, own: Option<Code>) {
         if own.is_some() {
@@ -42,9 +48,10 @@ impl Coder {
         self.may_repeat = false;
     }
 
-    /// Appends the literals of a block with their header. Those of up to `most_plain` have no code.
-    pub(super) fn write(&mut self, literals: &[u8], most_plain: usize, output: &mut Vec<u8>) -> Option<()> {
-        let coded = if literals.len() > most_plain { self.coded(literals) } else { Coded::Plain };
+    /// Appends the literals of a block with their header.
+    pub(super) fn write(&mut self, literals: &[u8], output: &mut Vec<u8>) -> Option<()> {
+        let is_coded = literals.len() > self.form.most_plain_literals();
+        let coded = if is_coded { self.coded(literals) } else { Coded::Plain };
         let number = literals.len() as u64;
         match coded {
             Coded::Plain => {
@@ -64,16 +71,18 @@ impl Coder {
 
     /// Appends a block of literals alone without its header, if that makes it smaller. Returns its kind; `None` if it is
     /// to be stored.
-    pub(super) fn write_alone(
-        &mut self,
-        literals: &[u8],
-        most_plain: usize,
-        output: &mut Vec<u8>,
-    ) -> Option<u8> {
-        if literals.len() <= most_plain {
+    pub(super) fn write_alone(&mut self, literals: &[u8], output: &mut Vec<u8>) -> Option<u8> {
+        if literals.len() <= self.form.most_plain_alone() {
             return None;
         }
+        /// Bytes of the header of few literals. Where there are more, the code saves more than a header has.
+        const CODED_HEADER_SIZE: usize = 3;
         match self.coded(literals) {
+            Coded::Streams { bytes, .. }
+                if self.form.counts_headers() && bytes.len() + CODED_HEADER_SIZE >= literals.len() =>
+            {
+                None
+            }
             Coded::Plain => None,
             Coded::One(byte) => {
                 output.push(byte);

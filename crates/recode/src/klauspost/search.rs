@@ -2,10 +2,7 @@
 
 use std::io::Read;
 
-use super::{
-    BLOCK_SIZE, BYTE_WORK, CARRIED_WORK, Carried, Class, Encoder, HEADER_SIZE, Plan, SETUP_WORK, block,
-    header,
-};
+use super::{CARRIED_WORK, Carried, Encoder, HEADER_SIZE, MAX_BLOCK_SIZE, Plan, Settings, block, header};
 use crate::charge::Charged;
 use crate::compare::{Plain, Source};
 use crate::zstd_blocks::outline::Outline;
@@ -21,25 +18,36 @@ const MAX_SHARE: u64 = 32;
 /// Bytes that may be carried of any frame, up to half of it.
 pub(crate) const FEW_CARRIED: u64 = 64;
 
+/// The levels that are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Levels {
+    Default,
+    Others,
+}
+
 /// Finds the plan that makes a frame, and returns how many bytes it carries. Of the versions it takes the one that leaves
 /// least to be carried.
 ///
 /// # Errors
-/// [`Refused`] if each leaves too much, if the header is that of another encoder, or if the budget is spent.
-pub(crate) fn find(source: &mut dyn Source, budget: &Budget) -> Result<(Plan, u64), Refused> {
+/// [`Refused`] if each leaves too much, if the header is that of another encoder, if the budget is spent, or if one takes
+/// too much memory.
+pub(crate) fn find(source: &mut dyn Source, budget: &Budget, levels: Levels) -> Result<(Plan, u64), Refused> {
     let (start, _) = source.starts(MAX_FRAME_HEADER, 0).map_err(|_| Refused::Unreadable)?;
     let plain_size = source.plain_size();
-    let is_of = |manner: &(bool, bool)| start.starts_with(&header(manner.0, manner.1, plain_size));
-    let manners = [(false, true), (true, true), (false, false), (true, false)];
-    let manner = manners.into_iter().find(is_of).ok_or(Refused::NoEncoder)?;
     let size = source.encoded_size();
     let mut max = (size / MAX_SHARE).max(FEW_CARRIED.min(size / 2));
     let mut best = Err(Refused::NoEncoder);
-    for class in Class::ALL {
-        if !budget.charge(SETUP_WORK) {
+    let is_tried = |settings: &&Settings| settings.is_default() == (levels == Levels::Default);
+    for settings in Settings::ALL.iter().filter(is_tried) {
+        let Some(manner) = Manner::of(settings, &start, plain_size) else { continue };
+        if settings.memory() > budget.memory() {
+            best = best.or(Err(Refused::TooMuchMemory));
+            continue;
+        }
+        if !budget.charge(settings.work().0) {
             return Err(Refused::OverBudget);
         }
-        match plan(class, manner, source, budget, max) {
+        match plan(settings, manner, source, budget, max) {
             Ok((plan, 0)) => return Ok((plan, 0)),
             Ok((plan, size)) => {
                 max = size - 1;
@@ -52,25 +60,46 @@ pub(crate) fn find(source: &mut dyn Source, budget: &Budget) -> Result<(Plan, u6
     best
 }
 
+/// The parts of a plan that the header of a frame says.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    is_whole: bool,
+    has_checksum: bool,
+}
+
+impl Manner {
+    /// Returns the manner in which the encoder makes the start of a frame.
+    fn of(settings: &Settings, start: &[u8], plain_size: u64) -> Option<Self> {
+        let all = [(false, true), (true, true), (false, false), (true, false)];
+        let mut all = all.map(|(is_whole, has_checksum)| Self { is_whole, has_checksum }).into_iter();
+        all.find(|manner| start.starts_with(&manner.header(settings, plain_size)))
+    }
+
+    fn header(self, settings: &Settings, plain_size: u64) -> Vec<u8> {
+        header(settings.window_log(), self.is_whole, self.has_checksum, plain_size)
+    }
+}
+
 /// Makes the plan for a version that carries at most `max` bytes, and returns how many they are.
 fn plan(
-    class: Class,
-    (is_whole, has_checksum): (bool, bool),
+    settings: &'static Settings,
+    manner: Manner,
     source: &mut dyn Source,
     budget: &Budget,
     max: u64,
 ) -> Result<(Plan, u64), Refused> {
+    let Manner { is_whole, has_checksum } = manner;
     let plain_size = source.plain_size();
     let charge = |units| budget.take(units);
     let (mut encoded, plain) = source.readers().map_err(|_| Refused::Unreadable)?;
-    let mut plain = Charged::new(plain, BYTE_WORK * 2, &charge);
+    let mut plain = Charged::new(plain, settings.work().1 * 2, &charge);
     let mut plain = Plain::new(&mut plain, plain_size);
 
-    bytes(&mut encoded, header(is_whole, has_checksum, plain_size).len())?;
-    let mut encoder = Encoder::new(class, is_whole, plain_size);
+    bytes(&mut encoded, manner.header(settings, plain_size).len())?;
+    let mut encoder = Encoder::new(settings, is_whole, plain_size);
     let mut tables = Tables::default();
     let (mut carried, mut size_of_carried, mut before) = (Vec::new(), 0, 0);
-    let (mut buffer, mut made) = (vec![0; BLOCK_SIZE], Vec::new());
+    let (mut buffer, mut made) = (vec![0; MAX_BLOCK_SIZE], Vec::new());
     loop {
         if !budget.charge(CARRIED_WORK) {
             return Err(Refused::OverBudget);
@@ -83,7 +112,7 @@ fn plan(
         }
         let is_last = encoder.is_last(size, plain.left());
         made.clear();
-        if size == BLOCK_SIZE || is_last {
+        if size == settings.block_size() || is_last {
             let coder = encoder.coder.clone();
             encoder.make(buffer, is_last, &mut made);
             if made != block {
@@ -112,7 +141,7 @@ fn plan(
     if plain.left() > 0 || bytes(&mut encoded, 1).is_ok() {
         return Err(Refused::NotTheStream);
     }
-    Ok((Plan { class, is_whole, checksum, carried }, size_of_carried))
+    Ok((Plan { settings, is_whole, checksum, carried }, size_of_carried))
 }
 
 /// Reads so many bytes.
@@ -130,7 +159,7 @@ fn next_block(encoded: &mut dyn Read) -> Result<Vec<u8>, Refused> {
     let mut block = bytes(encoded, HEADER_SIZE)?;
     let (kind, size) = kind_and_size(&block);
     let size = if kind == block::ONE { 1 } else { size };
-    if size > BLOCK_SIZE {
+    if size > MAX_BLOCK_SIZE {
         return Err(Refused::NoEncoder);
     }
     block.extend(bytes(encoded, size)?);
@@ -146,7 +175,7 @@ fn kind_and_size(block: &[u8]) -> (u8, usize) {
 fn plain_size_of(block: &[u8], tables: &mut Tables) -> Option<usize> {
     let (kind, size) = kind_and_size(block);
     match kind {
-        block::RAW | block::ONE => Some(size).filter(|size| *size <= BLOCK_SIZE),
+        block::RAW | block::ONE => Some(size).filter(|size| *size <= MAX_BLOCK_SIZE),
         block::COMPRESSED => {
             let content = block.get(HEADER_SIZE..)?;
             Outline::read(content)?.plain_size(content, tables)

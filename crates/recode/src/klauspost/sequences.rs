@@ -10,7 +10,7 @@ const LITERAL_BITS: [u8; 36] = [
     14, 15, 16,
 ];
 /// Bits that follow the codes of sizes of matches less three.
-const SIZE_BITS: [u8; 53] = [
+pub(super) const SIZE_BITS: [u8; 53] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1,
     1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
 ];
@@ -43,6 +43,13 @@ const fn small_codes<const NUMBERS: usize>(bits: &[u8]) -> [u8; NUMBERS] {
     codes
 }
 
+/// Returns the code of the size of a match less three.
+#[expect(clippy::cast_possible_truncation, reason = "logarithms of 32 bits are below 32")]
+pub(super) fn size_code(size: u32) -> u8 {
+    let small = SMALL_SIZES.get(size as usize).copied();
+    small.unwrap_or_else(|| (size.ilog2() + LARGE_SIZES) as u8)
+}
+
 /// Returns the codes of sequences, and how often each comes.
 #[expect(clippy::cast_possible_truncation, reason = "logarithms of 32 bits are below 32")]
 pub(super) fn codes(sequences: &[Sequence]) -> (Vec<Codes>, Counts) {
@@ -50,11 +57,10 @@ pub(super) fn codes(sequences: &[Sequence]) -> (Vec<Codes>, Counts) {
     let codes = sequences.iter().map(|sequence| {
         let Sequence { literals, size, offset } = *sequence;
         let of_literals = SMALL_LITERALS.get(literals as usize).copied();
-        let of_size = SMALL_SIZES.get(size as usize).copied();
         let codes = [
             of_literals.unwrap_or_else(|| (literals.ilog2() + LARGE_LITERALS) as u8),
             offset.checked_ilog2().unwrap_or(0) as u8,
-            of_size.unwrap_or_else(|| (size.ilog2() + LARGE_SIZES) as u8),
+            size_code(size),
         ];
         for (counts, code) in counts.iter_mut().zip(codes) {
             counts[usize::from(code & 63)] += 1;

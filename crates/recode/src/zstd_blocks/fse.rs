@@ -41,7 +41,6 @@ impl Frequencies {
     }
 
     /// The frequency of each symbol up to the last that has one.
-    #[cfg(test)]
     pub(crate) fn counts(&self) -> &[i16] {
         &self.counts
     }

@@ -1,0 +1,220 @@
+//! The levels of the encoder, and the versions of the library that make different frames.
+
+/// The forms of blocks: versions that choose the form of a block alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Form {
+    /// 1.15.0 to 1.16.3.
+    LargeMargin,
+    /// 1.16.4 to 1.16.7.
+    SmallMargin,
+    /// 1.17.0 to 1.17.7.
+    ShortLiterals,
+    /// 1.17.8 and later.
+    OneByte,
+}
+
+/// The searches for matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Search {
+    /// One table.
+    Single,
+    /// A table of long and one of short matches.
+    Double,
+    /// The same with two places for long matches.
+    Better(Better),
+    /// Two places for long and short matches, of which the cheapest match is taken.
+    Best(Best),
+    /// The same up to 1.15.12.
+    EarlierBest,
+}
+
+impl Search {
+    /// Returns the fewest bytes of a block that is searched, and the bytes before its end where no match is looked for.
+    pub(super) const fn edges(self) -> (usize, usize) {
+        match self {
+            Self::Single => (10, 8),
+            Self::Double | Self::Better(_) => (16, 10),
+            Self::Best(_) | Self::EarlierBest => (16, 12),
+        }
+    }
+}
+
+/// Ways of the search of the better level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Better {
+    /// Bytes at the start of a match that may differ where another one is looked for by its end.
+    pub(super) skipped: u8,
+    /// All places of a match are kept, also those before the one at which it begins.
+    pub(super) remembers_all: bool,
+}
+
+/// The matches that begin as early as they can in the search of the best level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Best {
+    /// 1.16.4 to 1.17.2: those at a distance of their own.
+    DistancesAlone,
+    /// 1.17.3 to 1.17.5: all.
+    All,
+    /// 1.17.6 and later: those that are compared with one at a distance of its own.
+    BesideDistances,
+}
+
+/// The parameters of a level in some versions.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// 1 to 4, by the constants of the library.
+    pub(super) level: u8,
+    /// The number of the versions in recipes, for each level from 0.
+    pub(super) version: u8,
+    pub(super) form: Form,
+    /// Base-2 logarithm of the window.
+    window_log: u8,
+    pub(super) search: Search,
+}
+
+/// The level whose recipes do not name it.
+pub(super) const DEFAULT_LEVEL: u8 = 2;
+const FASTEST: u8 = 1;
+const BETTER: u8 = 3;
+const BEST: u8 = 4;
+
+const fn row(level: u8, version: u8, form: Form, window_log: u8, search: Search) -> Settings {
+    Settings { level, version, form, window_log, search }
+}
+
+const fn better(skipped: u8, remembers_all: bool) -> Search {
+    Search::Better(Better { skipped, remembers_all })
+}
+
+impl Settings {
+    /// All of them, those first that are likely. RECIPES.md has the versions of the library.
+    pub(super) const ALL: &[Self] = &[
+        row(DEFAULT_LEVEL, 0, Form::OneByte, 23, Search::Double),
+        row(DEFAULT_LEVEL, 1, Form::ShortLiterals, 23, Search::Double),
+        row(DEFAULT_LEVEL, 2, Form::SmallMargin, 23, Search::Double),
+        row(DEFAULT_LEVEL, 3, Form::LargeMargin, 23, Search::Double),
+        row(BEST, 0, Form::OneByte, 23, Search::Best(Best::BesideDistances)),
+        row(BEST, 1, Form::ShortLiterals, 23, Search::Best(Best::BesideDistances)),
+        row(BEST, 2, Form::ShortLiterals, 23, Search::Best(Best::All)),
+        row(BEST, 3, Form::ShortLiterals, 25, Search::Best(Best::All)),
+        row(BEST, 4, Form::ShortLiterals, 25, Search::Best(Best::DistancesAlone)),
+        row(BEST, 5, Form::SmallMargin, 25, Search::Best(Best::DistancesAlone)),
+        row(BEST, 6, Form::LargeMargin, 25, Search::EarlierBest),
+        row(BETTER, 0, Form::OneByte, 23, better(3, true)),
+        row(BETTER, 1, Form::ShortLiterals, 23, better(3, true)),
+        row(BETTER, 2, Form::ShortLiterals, 24, better(3, true)),
+        row(BETTER, 3, Form::ShortLiterals, 24, better(3, false)),
+        row(BETTER, 4, Form::SmallMargin, 24, better(3, false)),
+        row(BETTER, 5, Form::LargeMargin, 24, better(3, false)),
+        row(BETTER, 6, Form::LargeMargin, 24, better(0, false)),
+        row(FASTEST, 0, Form::OneByte, 22, Search::Single),
+        row(FASTEST, 1, Form::ShortLiterals, 22, Search::Single),
+        row(FASTEST, 2, Form::SmallMargin, 22, Search::Single),
+        row(FASTEST, 3, Form::LargeMargin, 22, Search::Single),
+    ];
+
+    /// Returns those of a recipe.
+    pub(super) fn of(level: u8, version: u8) -> Option<&'static Self> {
+        Self::ALL.iter().find(|settings| (settings.level, settings.version) == (level, version))
+    }
+
+    pub(super) const fn is_default(&self) -> bool {
+        self.level == DEFAULT_LEVEL
+    }
+
+    /// Plain bytes of a block.
+    pub(super) const fn block_size(&self) -> usize {
+        if self.level == FASTEST { 64 << 10 } else { 128 << 10 }
+    }
+
+    /// Bytes that a match may go back.
+    pub(super) const fn window(&self) -> u32 {
+        1 << self.window_log
+    }
+
+    pub(super) const fn window_log(&self) -> u8 {
+        self.window_log
+    }
+
+    /// Most bytes that an encoder takes: the buffer, the tables, and the parts of a block.
+    pub(super) const fn memory(&self) -> u64 {
+        let tables = match self.search {
+            Search::Single | Search::Double => 2 << 20,
+            Search::Better(_) => 5 << 20,
+            Search::Best(_) | Search::EarlierBest => 35 << 20,
+        };
+        tables + 2 * self.window() as u64 + (6 << 20)
+    }
+
+    /// Returns the units of work that setting up takes, and that a byte takes.
+    pub(super) const fn work(&self) -> (u64, u64) {
+        match self.search {
+            Search::Single | Search::Double => (256 << 10, 8),
+            Search::Better(_) => (1 << 20, 16),
+            Search::Best(_) | Search::EarlierBest => (8 << 20, 64),
+        }
+    }
+
+    /// Tells whether a block of one byte is seen before it is searched.
+    pub(super) fn looks_for_one_byte(&self) -> bool {
+        self.form == Form::OneByte && self.level > DEFAULT_LEVEL
+    }
+
+    /// Tells whether literals are coded where matches do not save enough.
+    pub(super) fn codes_literals_alone(&self) -> bool {
+        match self.level {
+            FASTEST => false,
+            DEFAULT_LEVEL => self.form == Form::LargeMargin,
+            _ => true,
+        }
+    }
+}
+
+impl Best {
+    /// Tells whether a match may begin earlier, that tells its distance in one way, and is compared with one that does so in
+    /// another.
+    pub(super) const fn extends(self, is_repeated: bool, is_best_repeated: bool) -> bool {
+        match self {
+            Self::DistancesAlone => !is_repeated,
+            Self::All => true,
+            Self::BesideDistances => !is_best_repeated,
+        }
+    }
+
+    /// Tells whether the places of a match are kept that ends behind the last place that is searched.
+    pub(super) fn remembers_ends(self) -> bool {
+        self > Self::DistancesAlone
+    }
+
+    /// Tells whether repeated distances without literals cost what the others do.
+    pub(super) fn masks_numbers(self) -> bool {
+        self > Self::DistancesAlone
+    }
+}
+
+impl Form {
+    /// Tells whether a block of one match at distance 1 becomes one byte.
+    pub(super) fn knows_one_byte(self) -> bool {
+        self >= Self::OneByte
+    }
+
+    /// Most literals that are never coded.
+    pub(super) fn most_plain_literals(self) -> usize {
+        if self >= Self::ShortLiterals { 16 } else { 32 }
+    }
+
+    /// Most literals that are never coded in a block without matches.
+    pub(super) fn most_plain_alone(self) -> usize {
+        if self >= Self::ShortLiterals { 31 } else { 32 }
+    }
+
+    /// Tells whether coded literals without matches have to be smaller with their header than plain ones.
+    pub(super) fn counts_headers(self) -> bool {
+        self >= Self::ShortLiterals
+    }
+
+    /// The part of a block that matches have to save, as a base-2 logarithm.
+    pub(super) fn margin_log(self) -> u32 {
+        if self >= Self::SmallMargin { 6 } else { 5 }
+    }
+}
