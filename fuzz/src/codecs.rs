@@ -17,7 +17,7 @@ const MAX_ENCODER_MEMORY: u64 = 256 << 20;
 /// took again, to the same bytes, if nothing follows.
 pub fn decode(data: &[u8]) {
     let mut input = Input::new(data);
-    let codec = Codec::from_code(input.within(0..=5));
+    let codec = Codec::from_code(input.within(0..=6));
     let encoded = input.rest();
     let Some(codec) = codec else { return decode_layer(encoded) };
     let Some((decoded, plain)) = decode_one(codec, encoded) else { return };

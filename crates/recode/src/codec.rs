@@ -13,6 +13,8 @@ pub enum Codec {
     Bzip2,
     /// A zstd frame, of which only the entropy coder is undone: its literals and sequences lie as they are.
     ZstdBlocks,
+    /// The zstd frames of zstd:chunked, with the skippable ones behind them up to the footer.
+    ZstdChunked,
 }
 
 /// Bytes that [`is_compressed`] looks at.
@@ -27,7 +29,8 @@ const SECTOR_SIZE: usize = 512;
 
 impl Codec {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 5] = [Self::Deflate, Self::Xz, Self::Zstd, Self::Bzip2, Self::ZstdBlocks];
+    pub const ALL: [Self; 6] =
+        [Self::Deflate, Self::Xz, Self::Zstd, Self::Bzip2, Self::ZstdBlocks, Self::ZstdChunked];
 
     /// Its number on the wire.
     pub const fn code(self) -> u8 {
@@ -37,6 +40,7 @@ impl Codec {
             Self::Zstd => 2,
             Self::Bzip2 => 3,
             Self::ZstdBlocks => 4,
+            Self::ZstdChunked => 5,
         }
     }
 
@@ -45,7 +49,7 @@ impl Codec {
         Self::ALL.into_iter().find(|codec| codec.code() == code)
     }
 
-    /// The usual name: `deflate`, `xz`, `zstd`, `bzip2` or `zstd-blocks`.
+    /// The usual name: `deflate`, `xz`, `zstd`, `bzip2`, `zstd-blocks` or `zstd-chunked`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Deflate => "deflate",
@@ -53,6 +57,7 @@ impl Codec {
             Self::Zstd => "zstd",
             Self::Bzip2 => "bzip2",
             Self::ZstdBlocks => "zstd-blocks",
+            Self::ZstdChunked => "zstd-chunked",
         }
     }
 }
@@ -119,7 +124,7 @@ mod tests {
     fn codes_are_their_own_inverse() {
         for code in 0..=u8::MAX {
             let codec = Codec::from_code(code);
-            assert_eq!(codec.map(Codec::code), (code < 5).then_some(code));
+            assert_eq!(codec.map(Codec::code), (code < 6).then_some(code));
         }
     }
 }

@@ -7,7 +7,7 @@ use liblzma::stream as lzma;
 use zstd::stream::raw::Operation;
 
 use crate::charge::{Charge, Charged};
-use crate::{Codec, Error, Result, zstd_blocks};
+use crate::{Codec, Error, Result, chunked, zstd_blocks};
 
 /// Most memory that an xz stream may ask of the decoder, in bytes: `xz -9` asks for 65 MiB.
 const MAX_XZ_MEMORY: u64 = 128 << 20;
@@ -41,7 +41,10 @@ pub fn decode(
     plain: &mut dyn Write,
 ) -> Result<Decoded> {
     let Some(mut decoder) = Decoder::new(codec)? else {
-        return zstd_blocks::decode(encoded, max_plain, plain);
+        return match codec {
+            Codec::ZstdChunked => chunked::decode(encoded, max_plain, plain),
+            _ => zstd_blocks::decode(encoded, max_plain, plain),
+        };
     };
     let mut input = vec![0; BUFFER_SIZE];
     let mut output = vec![0; BUFFER_SIZE];
@@ -100,7 +103,7 @@ impl Decoder {
     fn new(codec: Codec) -> Result<Option<Self>> {
         let failed = |reason: String| Error::Corrupt { codec, reason };
         Ok(Some(match codec {
-            Codec::ZstdBlocks => return Ok(None),
+            Codec::ZstdBlocks | Codec::ZstdChunked => return Ok(None),
             Codec::Deflate => Self::Deflate(flate2::Decompress::new(false)),
             Codec::Xz => Self::Xz(
                 lzma::Stream::new_stream_decoder(MAX_XZ_MEMORY, 0)

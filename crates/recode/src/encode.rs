@@ -41,6 +41,7 @@ fn encode_plain(recipe: &Recipe, mut plain: Plain<'_>, output: &mut dyn Write) -
         Encoder::Xz(plan) => plan.encode(&mut plain, output),
         Encoder::Zstd(plan) => plan.encode(&mut plain, output),
         Encoder::Klauspost(plan) => plan.encode(&mut plain, output),
+        Encoder::Chunked(plan) => plan.encode(&mut plain, output),
         Encoder::Bzip2(plan) => plan.encode(&mut plain, output),
         Encoder::ZstdBlocks => zstd_blocks::encode(&mut plain, output),
     }

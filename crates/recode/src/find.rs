@@ -31,7 +31,8 @@ pub struct Found {
 ///   it ends where the directory says;
 /// - an image of a kernel: its payload, if that is gzip, xz, bzip2 or zstd; zstd as [`Codec::ZstdBlocks`], since kernels
 ///   have it at a level that takes too long to be made again;
-/// - xz: each stream; zstd: each frame that is not skippable; bzip2: each stream.
+/// - xz: each stream; zstd: each frame that is not skippable, or all frames of zstd:chunked as one stream; bzip2: each
+///   stream.
 ///
 /// The bytes between and after them are left alone. `max_plain` is the most plain bytes of all
 /// streams together: one that would go over it is left out, and what comes behind it in a file
@@ -85,7 +86,8 @@ impl Finder<'_> {
         let (file, budget) = (self.file, self.budget);
         // A slice is read without an error.
         let _ = successive::walk(container, &file, budget, &mut |codec, start| {
-            let end = self.take(codec, usize::try_from(start).ok()?, None, usize::MAX)?;
+            let end = (codec == Codec::ZstdChunked).then_some(file.len());
+            let end = self.take(codec, usize::try_from(start).ok()?, end, usize::MAX)?;
             Some(end as u64)
         });
     }
@@ -137,7 +139,8 @@ pub struct Stream {
 /// the codec.
 ///
 /// The streams are those that follow each other from the start of the file, of gzip, xz, zstd or bzip2, as [`find`] finds
-/// them, while the plain bytes of all are at most `max_plain`, and at most `max_streams`. The bytes between and after them are left alone.
+/// them, while the plain bytes of all are at most `max_plain`, and at most `max_streams`. The bytes between and after
+/// them are left alone.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -151,12 +154,18 @@ pub fn find_streams(
     let (mut streams, mut left) = (Vec::new(), max_plain);
     let charge = |units| budget.take(units);
     successive::walk(container, file, budget, &mut |codec, start| {
+        if streams.len() == max_streams {
+            return None;
+        }
         let mut encoded = file.reader(start..file.size());
         let decoded = decode_charged(codec, &mut encoded, left, &mut io::sink(), &charge).ok()?;
         let (end, plain_size) = (start.checked_add(decoded.encoded_size)?, decoded.plain_size);
+        if codec == Codec::ZstdChunked && end != file.size() {
+            return None;
+        }
         left -= plain_size;
         streams.push(Stream { codec, encoded: start..end, plain_size });
-        (streams.len() < max_streams).then_some(end)
+        Some(end)
     })?;
     Ok(streams)
 }

@@ -15,14 +15,17 @@ mod literals;
 mod search;
 mod sequences;
 mod settings;
+mod writer;
 
 use std::io::Write;
 
 pub(crate) use self::search::{FEW_CARRIED, Levels, find};
+pub(crate) use self::settings::Settings;
+pub(crate) use self::writer::FrameWriter;
 
 use self::block::Coder;
 use self::finder::{Finder, Found};
-use self::settings::{DEFAULT_LEVEL, Settings};
+use self::settings::DEFAULT_LEVEL;
 use crate::compare::{Plain, put};
 use crate::wire::{Fields, put_number};
 use crate::zstd_blocks::outline::Outline;
@@ -190,6 +193,13 @@ impl Encoder {
             coder: Coder::new(settings),
             is_whole,
         }
+    }
+
+    /// Begins another frame.
+    fn restart(&mut self, is_whole: bool, plain_size: u64) {
+        let settings = self.finder.restart(is_whole && plain_size <= self.block_size as u64);
+        self.coder = Coder::new(settings);
+        self.is_whole = is_whole;
     }
 
     /// Tells whether a block of so many bytes is the last one, behind which so many are left. A stream ends with a block

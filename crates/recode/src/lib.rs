@@ -38,6 +38,8 @@
 mod budget;
 mod bzip2_stream;
 mod charge;
+mod checksum;
+mod chunked;
 mod codec;
 mod compare;
 mod decode;

@@ -2,7 +2,9 @@
 
 use crate::compare::{Compare, Files, Slices, Source};
 use crate::recipe::{Encoder, Recipe};
-use crate::{Budget, Codec, Part, Refused, bzip2_stream, deflate, encode_charged, klauspost, xz, zstd_frame};
+use crate::{
+    Budget, Codec, Part, Refused, bzip2_stream, chunked, deflate, encode_charged, klauspost, xz, zstd_frame,
+};
 
 /// Finds how `encoded` is made of `plain`, and proves it: the stream was made and compared.
 ///
@@ -50,7 +52,7 @@ pub fn measured_recipe_within(
 /// Finds how a stream is made that is too large to hold, as [`measured_recipe_within`] does.
 ///
 /// Both parts are read several times: a level that the start rules out costs little, the proof reads all. Memory is that
-/// of the encoder and a few megabytes; for xz, whose index is at the end, also that of the encoded bytes.
+/// of the encoder and a few megabytes; for xz and zstd:chunked, which end with a table, also that of the encoded bytes.
 ///
 /// # Errors
 /// As [`measured_recipe_within`]; [`Refused::Unreadable`] if a file cannot be read.
@@ -99,6 +101,10 @@ impl Search<'_> {
                 plans.find(|encoder| self.makes(encoder)).ok_or(Refused::NoEncoder)?
             }
             Codec::Zstd => return self.zstd(&start),
+            Codec::ZstdChunked => {
+                let encoder = Encoder::Chunked(chunked::find(self.source, self.budget)?);
+                Some(encoder).filter(|encoder| self.makes(encoder)).ok_or(Refused::NoEncoder)?
+            }
             Codec::ZstdBlocks => {
                 Some(Encoder::ZstdBlocks).filter(|encoder| self.makes(encoder)).ok_or(Refused::NoEncoder)?
             }

@@ -1,7 +1,7 @@
 //! The recipe of a stream: the encoder that makes it, and its parameters.
 
 use crate::wire::Fields;
-use crate::{Codec, EncodingWork, Error, Result, bzip2_stream, deflate, klauspost, xz, zstd_frame};
+use crate::{Codec, EncodingWork, Error, Result, bzip2_stream, chunked, deflate, klauspost, xz, zstd_frame};
 
 /// Largest recipe in bytes: what an applier must hold in memory.
 pub const MAX_RECIPE_SIZE: usize = 64 << 20;
@@ -22,6 +22,7 @@ pub(crate) enum Encoder {
     Zstd(zstd_frame::Plan),
     Klauspost(klauspost::Plan),
     Bzip2(bzip2_stream::Plan),
+    Chunked(chunked::Plan),
     ZstdBlocks,
 }
 
@@ -37,6 +38,7 @@ mod id {
     pub(super) const ZSTD_BLOCKS: u8 = 7;
     pub(super) const KLAUSPOST_DEFAULT: u8 = 8;
     pub(super) const KLAUSPOST: u8 = 9;
+    pub(super) const CHUNKED: u8 = 10;
 }
 
 impl Encoder {
@@ -56,6 +58,7 @@ impl Encoder {
             id::BZIP2 => Ok(Self::Bzip2(bzip2_stream::Plan::parse(&mut fields)?)),
             id::KLAUSPOST_DEFAULT => Ok(Self::Klauspost(klauspost::Plan::parse_default(fields)?)),
             id::KLAUSPOST => Ok(Self::Klauspost(klauspost::Plan::parse(fields)?)),
+            id::CHUNKED => Ok(Self::Chunked(chunked::Plan::parse(fields)?)),
             id::ZSTD_BLOCKS => fields.end().map(|()| Self::ZstdBlocks),
             id => Err(Error::UnknownEncoder { id }),
         }
@@ -68,6 +71,7 @@ impl Encoder {
             Self::Xz(plan) => plan.write(&mut bytes),
             Self::Zstd(plan) => plan.write(&mut bytes),
             Self::Klauspost(plan) => plan.write(&mut bytes),
+            Self::Chunked(plan) => plan.write(&mut bytes),
             Self::Bzip2(plan) => plan.write(&mut bytes),
             Self::ZstdBlocks => {}
         }
@@ -84,6 +88,7 @@ impl Encoder {
             Self::Zstd(_) => id::ZSTD,
             Self::Klauspost(plan) if plan.is_default() => id::KLAUSPOST_DEFAULT,
             Self::Klauspost(_) => id::KLAUSPOST,
+            Self::Chunked(_) => id::CHUNKED,
             Self::Bzip2(_) => id::BZIP2,
             Self::ZstdBlocks => id::ZSTD_BLOCKS,
         }
@@ -115,6 +120,7 @@ impl Recipe {
             Encoder::Xz(_) => Codec::Xz,
             Encoder::Zstd(_) | Encoder::Klauspost(_) => Codec::Zstd,
             Encoder::Bzip2(_) => Codec::Bzip2,
+            Encoder::Chunked(_) => Codec::ZstdChunked,
             Encoder::ZstdBlocks => Codec::ZstdBlocks,
         }
     }
@@ -129,6 +135,7 @@ impl Recipe {
             id::XZ => "liblzma 5",
             id::ZSTD => "libzstd 1.5.7",
             id::KLAUSPOST_DEFAULT | id::KLAUSPOST => "klauspost/compress 1.19 zstd",
+            id::CHUNKED => "containers/storage zstd:chunked",
             id::ZSTD_BLOCKS => "zstd blocks 1",
             _ => "bzip2 1.0",
         }
@@ -150,6 +157,7 @@ impl Recipe {
             Encoder::Xz(plan) => plan.memory(),
             Encoder::Zstd(plan) => plan.memory(),
             Encoder::Klauspost(plan) => plan.memory(),
+            Encoder::Chunked(plan) => plan.memory(),
             Encoder::Bzip2(plan) => plan.memory(),
             Encoder::ZstdBlocks => 16 << 20,
         }
@@ -169,6 +177,7 @@ impl Recipe {
             Encoder::Xz(plan) => plan.encoding_work(),
             Encoder::Zstd(plan) => plan.encoding_work(plain_size),
             Encoder::Klauspost(plan) => plan.encoding_work(),
+            Encoder::Chunked(plan) => plan.encoding_work(),
             Encoder::Bzip2(plan) => plan.encoding_work(),
             // Each block charges its tables itself.
             Encoder::ZstdBlocks => EncodingWork { setup: 1 << 20, byte: 8 },

@@ -1,12 +1,12 @@
 //! The walk over compressed streams that follow each other from the start of a file: members of gzip, frames of zstd,
-//! streams of xz and of bzip2.
+//! streams of xz and of bzip2. A file of zstd:chunked is one stream.
 
 use std::io;
 
 use crate::codec::Container;
 use crate::find::{MAX_GZIP_HEADER, gzip_header_size};
 use crate::read_at::{ReadAt, peek};
-use crate::{Budget, Codec};
+use crate::{Budget, Codec, chunked};
 
 /// Bytes in which the header of a gzip member usually ends.
 const USUAL_GZIP_HEADER: usize = 512;
@@ -32,9 +32,16 @@ pub(crate) fn walk(
 ) -> io::Result<()> {
     match container {
         Container::Gzip => members(file, take),
+        Container::Zstd if is_chunked(file)? && take(Codec::ZstdChunked, 0) == Some(file.size()) => Ok(()),
         Container::Xz | Container::Zstd | Container::Bzip2 => streams(container, file, budget, take),
         Container::Zip | Container::Kernel => Ok(()),
     }
+}
+
+/// Tells whether the file ends as zstd:chunked does, which is one stream as a whole.
+fn is_chunked(file: &dyn ReadAt) -> io::Result<bool> {
+    let tail = file.size().saturating_sub(chunked::TAIL_SIZE as u64);
+    Ok(chunked::is_chunked(&peek(file, tail, chunked::TAIL_SIZE)?))
 }
 
 fn members(file: &dyn ReadAt, take: &mut Take<'_>) -> io::Result<()> {

@@ -54,6 +54,20 @@ fn header_sizes(descriptor: u8) -> (usize, usize) {
     (5 + window + dictionary + size, if descriptor & 4 != 0 { 4 } else { 0 })
 }
 
+/// Returns the size of the frame that bytes begin with, if its blocks are all there.
+pub(crate) fn frame_size(bytes: &[u8]) -> Option<usize> {
+    let [0x28, 0xb5, 0x2f, 0xfd, descriptor, ..] = *bytes else { return None };
+    let (mut at, checksum) = header_sizes(descriptor);
+    loop {
+        let head = bytes.get(at..at + 3)?;
+        let word = head.iter().rev().fold(0, |word, byte| word << 8 | usize::from(*byte));
+        at += 3 + if word >> 1 & 3 == 1 { 1 } else { word >> 3 };
+        if word & 1 != 0 {
+            return Some(at + checksum).filter(|size| *size <= bytes.len());
+        }
+    }
+}
+
 /// Opens the frame at the start of `encoded`.
 pub(crate) fn decode(encoded: &mut dyn Read, max_plain: u64, plain: &mut dyn Write) -> Result<Decoded> {
     let mut decoded = Decoded { encoded_size: 0, plain_size: 0 };

@@ -201,7 +201,8 @@ fn the_level_of_a_frame_is_found() {
             assert_eq!(recipe(Codec::Zstd, &frame, content).unwrap().as_bytes(), expected);
         }
     }
-    for broken in [&[9, 2, 0, 0][..], &[9, 0, 0, 0], &[9, 5, 0, 0], &[9, 1, 4, 0], &[9, 4, 7, 0], &[9, 4, 0]] {
+    for broken in [&[9, 2, 0, 0][..], &[9, 0, 0, 0], &[9, 5, 0, 0], &[9, 1, 4, 0], &[9, 4, 7, 0], &[9, 4, 0]]
+    {
         assert!(Recipe::parse(broken).is_err(), "{broken:?}");
     }
 }

@@ -55,7 +55,7 @@ fn main() -> std::io::Result<()> {
                 put("recode", &name, &Fields::new().byte(kind).byte(level).byte(0).rest(content).finish())?;
                 recipes(&put, &name, &compressed)?;
                 let codec = [5, 0, 1, 2, 3, 2, 0][usize::from(kind)];
-                let as_layer = Fields::new().byte(4).rest(&compressed).finish();
+                let as_layer = Fields::new().byte(6).rest(&compressed).finish();
                 put("decode", &format!("{name}-layer"), &as_layer)?;
                 let start = if codec == 0 { compressed.len().min(10) } else { 0 };
                 put("decode", &name, &Fields::new().byte(codec).rest(&compressed[start..]).finish())?;
@@ -75,6 +75,14 @@ fn main() -> std::io::Result<()> {
         let fields = Fields::new().sized(&contents()[3]).rest(&[9, level, version, 0]);
         put("recipe", &format!("klauspost-level-{level}-{version}"), &fields.finish())?;
     }
+    let (recipe, plain) = chunked();
+    put("recipe", "chunked", &Fields::new().sized(plain).rest(&recipe).finish())?;
+    let mut stream = Vec::new();
+    let parsed = recode::Recipe::parse(&recipe).map_err(std::io::Error::other)?;
+    recode::encode(&parsed, &mut { plain }, plain.len() as u64, &mut stream)
+        .map_err(std::io::Error::other)?;
+    put("decode", "chunked", &Fields::new().byte(5).rest(&stream).finish())?;
+    put("recode", "chunked", &Fields::new().byte(0).byte(0).byte(0).rest(&stream).finish())?;
     for name in ["zip", "gzip-in-zip", "gzip-trailed"] {
         let scenario = all.iter().find(|scenario| scenario.name == name).expect("a scenario");
         let file = &scenario.new[512..];
@@ -185,6 +193,20 @@ fn contents() -> [Vec<u8>; 4] {
 
 /// Levels and versions in recipes of klauspost/compress whose searches differ.
 const SEARCHES_OF_KLAUSPOST: [[u8; 2]; 8] = [[1, 0], [3, 0], [3, 3], [3, 6], [4, 0], [4, 2], [4, 4], [4, 6]];
+
+/// A recipe of zstd:chunked: two frames, a table of contents, and a footer; and the plain bytes.
+fn chunked() -> (Vec<u8>, &'static [u8]) {
+    let template = b"{\"type\":\x01\x01\x01,\"offset\":\x02\x00,\"size\":\x03\x00\x01";
+    let size = u8::try_from(template.len()).expect("it is small");
+    let mut body = vec![2, 12 << 1, 12 << 1, 2, 0x50, 1, 120, size];
+    body.extend(template);
+    body.extend([0x50, 0, 40]);
+    body.extend([0; 32]);
+    body.extend(b"GNUlInUx");
+    let packed = zstd::bulk::compress(&body, 3).expect("a vector takes all");
+    let size = u8::try_from(body.len()).expect("it is small");
+    ([&[10, 4, 0, size, 120], &packed[..]].concat(), b"plain bytes, plain bytes")
+}
 
 type Put<'p> = &'p dyn Fn(&str, &str, &[u8]) -> std::io::Result<()>;
 

@@ -13,7 +13,7 @@ mod single;
 use super::settings::{Search, Settings};
 
 /// The least place from which all places are counted anew.
-const MAX_PLACE: u32 = 1 << 30;
+const MAX_PLACE: u32 = 3 << 30;
 /// Fewest bytes of a match that the format knows.
 const MIN_MATCH: usize = 3;
 /// Matches of a block behind which the last distances are tried. So many fill all last distances with those of this block,
@@ -66,7 +66,11 @@ struct Buffer {
 impl Buffer {
     fn new(window: u32, plain_size: u64) -> Self {
         let max = 2 * window as usize;
-        let capacity = usize::try_from(plain_size).unwrap_or(max).min(max);
+        // The buffer of frames of any size grows.
+        let capacity = usize::try_from(plain_size)
+            .ok()
+            .filter(|size| *size < usize::MAX)
+            .map_or(0, |size| size.min(max));
         Self { bytes: Vec::with_capacity(capacity), base: window, window }
     }
 
@@ -82,6 +86,11 @@ impl Buffer {
         let less = if self.base > MAX_PLACE { self.base - self.window } else { 0 };
         self.base -= less;
         let start = self.bytes.len();
+        if self.bytes.capacity() < start + block.len() {
+            // No more than twice the window.
+            let capacity = (2 * self.bytes.capacity()).clamp(start + block.len(), 2 * window);
+            self.bytes.reserve_exact(capacity - start);
+        }
         self.bytes.extend_from_slice(block);
         (start, less)
     }
@@ -284,6 +293,14 @@ impl Finder {
             Search::Best { .. } | Search::EarlierBest => Tables::Best(best::Tables::new()),
         };
         Self { settings, buffer: Buffer::new(settings.window(), plain_size), tables, is_alone }
+    }
+
+    /// Begins another frame, from which all places are out of reach. Returns the settings.
+    pub(super) fn restart(&mut self, is_alone: bool) -> &'static Settings {
+        self.buffer.base += small(self.buffer.bytes.len()) + self.buffer.window;
+        self.buffer.bytes.clear();
+        self.is_alone = is_alone;
+        self.settings
     }
 
     /// Finds the matches of the next block.

@@ -1,5 +1,8 @@
 //! The levels of the encoder, and the versions of the library that make different frames.
 
+use crate::wire::Fields;
+use crate::{Error, Result};
+
 /// The forms of blocks: versions that choose the form of a block alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Form {
@@ -61,7 +64,7 @@ pub(super) enum Best {
 
 /// The parameters of a level in some versions.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// 1 to 4, by the constants of the library.
     pub(super) level: u8,
     /// The number of the versions in recipes, for each level from 0.
@@ -88,7 +91,7 @@ const fn better(skipped: u8, remembers_all: bool) -> Search {
 
 impl Settings {
     /// All of them, those first that are likely. RECIPES.md has the versions of the library.
-    pub(super) const ALL: &[Self] = &[
+    pub(crate) const ALL: &[Self] = &[
         row(DEFAULT_LEVEL, 0, Form::OneByte, 23, Search::Double),
         row(DEFAULT_LEVEL, 1, Form::ShortLiterals, 23, Search::Double),
         row(DEFAULT_LEVEL, 2, Form::SmallMargin, 23, Search::Double),
@@ -118,6 +121,17 @@ impl Settings {
         Self::ALL.iter().find(|settings| (settings.level, settings.version) == (level, version))
     }
 
+    /// Reads a level and a version.
+    pub(crate) fn parse(fields: &mut Fields<'_>) -> Result<&'static Self> {
+        let (level, version) = (fields.byte()?, fields.byte()?);
+        Self::of(level, version)
+            .ok_or(Error::BadRecipe { reason: "no such level or version of klauspost's zstd" })
+    }
+
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend([self.level, self.version]);
+    }
+
     pub(super) const fn is_default(&self) -> bool {
         self.level == DEFAULT_LEVEL
     }
@@ -137,7 +151,7 @@ impl Settings {
     }
 
     /// Most bytes that an encoder takes: the buffer, the tables, and the parts of a block.
-    pub(super) const fn memory(&self) -> u64 {
+    pub(crate) const fn memory(&self) -> u64 {
         let tables = match self.search {
             Search::Single | Search::Double => 2 << 20,
             Search::Better(_) => 5 << 20,
@@ -147,7 +161,7 @@ impl Settings {
     }
 
     /// Returns the units of work that setting up takes, and that a byte takes.
-    pub(super) const fn work(&self) -> (u64, u64) {
+    pub(crate) const fn work(&self) -> (u64, u64) {
         match self.search {
             Search::Single | Search::Double => (256 << 10, 8),
             Search::Better(_) => (1 << 20, 16),
