@@ -35,7 +35,7 @@ use objects::Commit;
 const MAX_COMMIT_SIZE: u64 = 16 << 20;
 /// Most bytes of a file with a ref.
 const MAX_REF_SIZE: u64 = 4 << 10;
-/// Most refs of a repository.
+/// Most refs of a repository, and directories that lead to them.
 const MAX_REFS: usize = 16 << 10;
 /// Most directories that lead to a ref.
 const MAX_DEPTH: usize = 16;
@@ -70,7 +70,7 @@ impl OstreeStore {
 
     /// The refs, and the commits that they stand for.
     fn refs(&self) -> Result<BTreeMap<String, Digest>> {
-        let mut refs = BTreeMap::new();
+        let (mut refs, mut entries) = (BTreeMap::new(), 0);
         for kind in ["heads", "remotes", "mirrors"] {
             let mut left = vec![(self.root.join("refs").join(kind), String::new(), 0)];
             while let Some((dir, prefix, depth)) = left.pop() {
@@ -90,7 +90,8 @@ impl OstreeStore {
                     {
                         refs.insert(name, commit);
                     }
-                    if refs.len() + left.len() > MAX_REFS {
+                    entries += 1;
+                    if entries > MAX_REFS {
                         return Err(Error::malformed(self.to_string(), "it has too many refs"));
                     }
                 }
