@@ -137,7 +137,7 @@ impl Rebuilder<'_> {
         budget: Budget,
         spent: &mut Spent,
     ) -> Result<Rebuilt> {
-        let mut making = self.begin(layer, usable, budget).await?;
+        let mut making = self.begin(layer, budget).await?;
         let mut steps = self.make_before(usable, &mut making, spent).await?;
         let delta = &usable.delta;
         let path = self.fetch(&delta.blob, layer, &making, spent).await?;

@@ -28,19 +28,12 @@ pub(super) struct Making {
 
 impl Rebuilder<'_> {
     /// Begins to make a layer.
-    pub(super) async fn begin(
-        &self,
-        layer: &ImageLayer,
-        usable: &UsableDelta,
-        budget: Budget,
-    ) -> Result<Making> {
-        let (allowance, made, mut dir) = (budget.allowance(), Made::default(), self.dir.clone());
-        if !usable.before.is_empty() {
-            // Of its own, since the chain to another layer may fetch the same blobs at the same time.
-            dir.push(format!("chain-{}", hex(layer.diff_id.0)));
-            let dir = dir.clone();
-            blocking(move || std::fs::create_dir_all(&dir).map_err(Error::io("create", &dir))).await?;
-        }
+    pub(super) async fn begin(&self, layer: &ImageLayer, budget: Budget) -> Result<Making> {
+        let (allowance, made) = (budget.allowance(), Made::default());
+        // Of its own, since the deltas of another layer may be the same blobs, fetched at the same time.
+        let dir = self.dir.join(format!("making-{}", hex(layer.diff_id.0)));
+        let made_dir = dir.clone();
+        blocking(move || std::fs::create_dir_all(&made_dir).map_err(Error::io("create", &made_dir))).await?;
         Ok(Making { budget, allowance, made, dir })
     }
 
