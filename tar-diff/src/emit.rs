@@ -150,14 +150,20 @@ pub(crate) fn expected_cost(plan: &Plan, options: &DiffOptions) -> u64 {
 
 /// Bytes of the op stream, about.
 fn expected_stream(plan: &Plan, edits: &[Option<Edit>], relocations: Relocations) -> u64 {
-    let sizes = plan.segments.iter().zip(edits).map(|(segment, edit)| match (&segment.kind, edit) {
-        (SegmentKind::Same(_), _) => 0,
-        (_, Some(edit)) if let Some(payload) = relocations.of(edit) => payload.len() as u64,
-        (_, Some(Edit::ZstdFrame(frame))) => frame.len() as u64,
-        (_, Some(Edit::Steps(steps) | Edit::Relocated(steps, _) | Edit::Viewed(Viewed { steps, .. }))) => {
-            steps.iter().map(|step| step.literal + step.add / COMMON_IN_STREAM).sum()
+    let sizes = plan.segments.iter().zip(edits).map(|(segment, edit)| {
+        let Some(edit) = edit else {
+            let is_same = matches!(segment.kind, SegmentKind::Same(_));
+            return if is_same { 0 } else { segment.target.end - segment.target.start };
+        };
+        if let Some(payload) = relocations.of(edit) {
+            return payload.len() as u64;
         }
-        (_, None) => segment.target.end - segment.target.start,
+        match edit {
+            Edit::ZstdFrame(frame) => frame.len() as u64,
+            Edit::Steps(steps) | Edit::Relocated(steps, _) | Edit::Viewed(Viewed { steps, .. }) => {
+                steps.iter().map(|step| step.literal + step.add / COMMON_IN_STREAM).sum()
+            }
+        }
     });
     sizes.sum()
 }
