@@ -32,8 +32,8 @@ impl Codec {
             Self::Bzip2 => (256 << 10, 64, 24),
             // Also blocks of a few bytes may have tables.
             Self::ZstdBlocks => (16 << 10, 64, 8),
-            // A frame may have no plain bytes.
-            Self::ZstdChunked => (16 << 10, 32, 2),
+            // A frame may have a few bytes.
+            Self::ZstdChunked => (16 << 10, 128, 2),
         };
         DecodingWork { setup, encoded_byte, plain_byte }
     }

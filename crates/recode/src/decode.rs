@@ -14,7 +14,7 @@ const MAX_XZ_MEMORY: u64 = 128 << 20;
 /// Base-2 logarithm of the largest zstd window: what `zstd --long` makes.
 pub(crate) const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 /// Bytes of the input and of the output that are held at a time.
-const BUFFER_SIZE: usize = 32 << 10;
+pub(crate) const BUFFER_SIZE: usize = 32 << 10;
 
 /// The outcome of decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,13 +85,18 @@ pub(crate) fn read_some(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize
 }
 
 /// One step of a decoder: bytes taken and given, and whether the stream ended.
-struct Step {
-    used: usize,
-    made: usize,
-    is_end: bool,
+pub(crate) struct Step {
+    pub(crate) used: usize,
+    pub(crate) made: usize,
+    pub(crate) is_end: bool,
 }
 
-enum Decoder {
+/// Makes the decoder of zstd, which goes on with the next frame behind the end of one.
+pub(crate) fn zstd_decoder() -> Result<Decoder> {
+    Decoder::new(Codec::Zstd)?.ok_or(Error::Corrupt { codec: Codec::Zstd, reason: "no decoder".into() })
+}
+
+pub(crate) enum Decoder {
     Deflate(flate2::Decompress),
     Xz(lzma::Stream),
     Zstd(zstd::stream::raw::Decoder<'static>),
@@ -130,7 +135,7 @@ impl Decoder {
         }
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step> {
+    pub(crate) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step> {
         let codec = self.codec();
         let corrupt = |reason: String| Error::Corrupt { codec, reason };
         let size = |before: u64, after: u64| usize::try_from(after - before).unwrap_or(usize::MAX);

@@ -193,6 +193,11 @@ fn decoding_ends_at_the_footer_and_stays_within_bounds() {
         let decoded = decode(Codec::ZstdChunked, &mut &blob[..cut], 1 << 20, &mut Vec::new());
         assert!(matches!(decoded, Err(Error::Corrupt { .. })), "{cut}: {decoded:?}");
     }
+    // Whole frames without a footer.
+    for cut in [frame(b"plain"), frame(b""), skippable(b"content"), Vec::new()] {
+        let decoded = decode(Codec::ZstdChunked, &mut &cut[..], 1 << 20, &mut Vec::new());
+        assert!(matches!(decoded, Err(Error::Corrupt { .. })), "{decoded:?}");
+    }
     let mut decoded = Vec::new();
     let max = plain.len() as u64 - 1;
     let outcome = decode(Codec::ZstdChunked, &mut &blob[..], max, &mut decoded);

@@ -1,8 +1,8 @@
 //! The plain bytes of a stream, and where its frames are.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 
-use crate::decode::read_some;
+use crate::decode::{BUFFER_SIZE, read_some, zstd_decoder};
 use crate::{Codec, Decoded, Error, Result};
 
 /// The content of the last frame ends with one of these, of which the second is the earlier one, and has one of these sizes.
@@ -32,89 +32,93 @@ fn corrupt(reason: &str) -> Error {
     Error::Corrupt { codec: Codec::ZstdChunked, reason: reason.into() }
 }
 
-/// Reads bytes until there are `size`; fewer at the end.
-fn fill(input: &mut dyn Read, size: usize) -> Result<Vec<u8>> {
-    let (mut bytes, mut filled) = (vec![0; size], 0);
-    while filled < size {
-        match read_some(input, &mut bytes[filled..])? {
-            0 => break,
-            more => filled += more,
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
-}
-
-/// Decodes the stream at the start of `encoded`: its frames up to the footer.
+/// Decodes the stream at the start of `encoded`: its frames up to the footer. One decoder takes them all, so that a frame of few
+/// bytes costs little.
 pub(crate) fn decode(encoded: &mut dyn Read, max_plain: u64, plain: &mut dyn Write) -> Result<Decoded> {
-    let mut all = Decoded { encoded_size: 0, plain_size: 0 };
-    // Bytes that the decoder of a frame read and did not take.
-    let mut held: Vec<u8> = Vec::new();
+    let mut decoder = zstd_decoder()?;
+    let mut input = Input { reader: encoded, buffer: vec![0; BUFFER_SIZE], start: 0, end: 0, taken: 0 };
+    let mut output = vec![0; BUFFER_SIZE];
+    let mut plain_size = 0;
     loop {
-        if held.len() < HEADER_SIZE {
-            let more = fill(encoded, HEADER_SIZE - held.len())?;
-            held.extend(more);
-        }
-        if let Some(size) = skippable_size(&held) {
-            all.encoded_size += (HEADER_SIZE + size) as u64;
-            let mut rest = io::Cursor::new(held.split_off(HEADER_SIZE)).chain(&mut *encoded);
+        if let Some(size) = skippable_size(input.look(HEADER_SIZE)?) {
+            input.take(HEADER_SIZE);
             let last = FOOTER_MAGICS[0].len().min(size);
-            let skipped = io::copy(&mut (&mut rest).take((size - last) as u64), &mut io::sink());
-            let skipped = skipped.map_err(|source| Error::Io { action: "read the encoded bytes", source })?;
-            let end = fill(&mut rest, last)?;
-            if skipped != (size - last) as u64 || end.len() < last {
+            input.skip(size - last)?;
+            let end = input.look(last)?;
+            let is_footer =
+                FOOTER_SIZES.contains(&size) && FOOTER_MAGICS.iter().any(|magic| end.starts_with(*magic));
+            if end.len() < last {
                 return Err(corrupt("it is cut off"));
             }
-            let (left, _) = rest.into_inner();
-            let at = usize::try_from(left.position()).unwrap_or(usize::MAX);
-            held = left.into_inner().split_off(at);
-            if FOOTER_SIZES.contains(&size) && FOOTER_MAGICS.iter().any(|magic| end == **magic) {
-                return Ok(all);
+            input.take(last);
+            if is_footer {
+                return Ok(Decoded { encoded_size: input.taken, plain_size });
             }
             continue;
         }
-        if held.is_empty() {
+        if input.look(1)?.is_empty() {
             return Err(corrupt("it is cut off"));
         }
-        let mut input =
-            Kept { before: io::Cursor::new(held), input: &mut *encoded, last: Vec::new(), read: 0 };
-        let decoded = crate::decode(Codec::Zstd, &mut input, max_plain - all.plain_size, plain)?;
-        all.encoded_size += decoded.encoded_size;
-        all.plain_size += decoded.plain_size;
-        held = input.behind(decoded.encoded_size);
+        loop {
+            let bytes = input.look(1)?;
+            let is_at_end = bytes.is_empty();
+            let step = decoder.step(bytes, &mut output)?;
+            input.take(step.used);
+            plain_size += step.made as u64;
+            if plain_size > max_plain {
+                return Err(Error::TooLarge { max: max_plain });
+            }
+            plain
+                .write_all(&output[..step.made])
+                .map_err(|source| Error::Io { action: "write the plain bytes", source })?;
+            if step.is_end {
+                break;
+            }
+            if is_at_end && step.made == 0 {
+                return Err(corrupt("it is cut off"));
+            }
+        }
     }
 }
 
-/// An input of which the bytes are kept that were read last: a decoder reads more than it takes.
-struct Kept<'i> {
-    before: io::Cursor<Vec<u8>>,
-    input: &'i mut dyn Read,
-    last: Vec<u8>,
-    /// Bytes that were read.
-    read: u64,
+/// The encoded bytes, of which some are held.
+struct Input<'i> {
+    reader: &'i mut dyn Read,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Bytes that were taken.
+    taken: u64,
 }
 
-impl Kept<'_> {
-    /// Returns the bytes that are there behind those that were taken.
-    fn behind(self, taken: u64) -> Vec<u8> {
-        let more = usize::try_from(self.read - taken).unwrap_or(usize::MAX);
-        let start = self.last.len().saturating_sub(more);
-        let unread = usize::try_from(self.before.position()).unwrap_or(usize::MAX);
-        [&self.last[start..], self.before.get_ref().get(unread..).unwrap_or(&[])].concat()
+impl Input<'_> {
+    /// Returns the bytes that are held: `size` at least, or fewer at the end.
+    fn look(&mut self, size: usize) -> Result<&[u8]> {
+        while self.end - self.start < size {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+            match read_some(self.reader, &mut self.buffer[self.end..])? {
+                0 => break,
+                more => self.end += more,
+            }
+        }
+        Ok(&self.buffer[self.start..self.end])
     }
-}
 
-impl Read for Kept<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut size = self.before.read(buffer)?;
-        if size == 0 {
-            size = self.input.read(buffer)?;
+    fn take(&mut self, size: usize) {
+        self.start += size;
+        self.taken += size as u64;
+    }
+
+    fn skip(&mut self, mut size: usize) -> Result<()> {
+        while size > 0 {
+            let held = self.look(1)?.len().min(size);
+            if held == 0 {
+                return Err(corrupt("it is cut off"));
+            }
+            self.take(held);
+            size -= held;
         }
-        if size > 0 {
-            self.last.clear();
-            self.last.extend_from_slice(&buffer[..size]);
-        }
-        self.read += size as u64;
-        Ok(size)
+        Ok(())
     }
 }

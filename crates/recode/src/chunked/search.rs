@@ -48,6 +48,9 @@ impl<'e> Frames<'e> {
 
     /// Decodes one frame.
     fn plain(&self, frame: &Range<usize>, budget: &Budget) -> Result<Vec<u8>, Refused> {
+        if !budget.charge(FRAME_WORK) {
+            return Err(Refused::OverBudget);
+        }
         let mut plain = Vec::new();
         let charge = |units| budget.take(units);
         let encoded = &mut &self.encoded[frame.clone()];
