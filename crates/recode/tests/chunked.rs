@@ -280,3 +280,31 @@ fn hostile_recipes_are_errors() {
     let body = [&[10, 2, 2, 2, 2, 2, 2, 2, 2, 2, 30, 1, 0x50, 1, 120, 27], &many[..]].concat();
     assert!(is_broken(&of_body(&body, body.len(), 120)));
 }
+
+/// Each byte of a body with each value: it is refused, or it makes some stream within the bound of its texts.
+#[test]
+fn damaged_bodies_end() {
+    let plain = b"123456789 and more plain";
+    let good = [
+        &[2, 18, 31, 3, b'a', b'b', b'c', 2, 0x50, 1, 110, 16][..],
+        b"a\x01\x00\x01b\x02\x00c\x03\x00\x01d\x05\x09\x04\x0f",
+        &[0x51, 0, 2, 9, 9],
+    ]
+    .concat();
+    let of_level_1 = |body: &[u8]| {
+        let mut recipe = of_body(body, body.len(), 110);
+        recipe[1] = 1;
+        recipe
+    };
+    let mut counts = [0; 2];
+    for index in 0..good.len() {
+        for value in 0..=u8::MAX {
+            let mut body = good.clone();
+            body[index] = value;
+            let made = made(&of_level_1(&body), plain);
+            counts[usize::from(made.is_ok())] += 1;
+            assert!(made.is_err() || made.is_ok_and(|made| made.len() < 1000), "{index}: {value}");
+        }
+    }
+    assert!(counts.iter().all(|count| *count > 500), "{counts:?}");
+}
