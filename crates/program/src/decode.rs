@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::form::Kind;
 use crate::map::Map;
+use crate::neighbours::Neighbours;
 use crate::payload::{Block, Differences, Payload};
 use crate::predict::{Outcome, Predictor};
 use crate::rules::Rules;
@@ -15,8 +16,8 @@ const PIECE_SIZE: u32 = 64 << 10;
 /// Units of work for each byte that rules go over, and one more for so many segments that are looked through.
 const COVERED_WORK: u64 = 3;
 const SEGMENTS_A_UNIT: u64 = 3;
-/// Units of work for each byte of the new file, of which some are fields.
-const NEW_WORK: u64 = 8;
+/// Units of work for each byte of the new file, of which some are fields: for each, blocks around it are looked at.
+const NEW_WORK: u64 = 16;
 /// Units of work for each block: to find what fields it has, and its place in the map.
 const BLOCK_WORK: u64 = 256;
 
@@ -172,7 +173,9 @@ impl<'a> Decoder<'a> {
         self.difference.resize(along.len(), 0);
         self.differences.fill(&mut self.difference)?;
         let difference = &self.difference;
-        self.predictor.predict(start, self.position, &mut self.piece, |offset, predicted| {
+        let block = self.position - self.done;
+        let neighbours = Neighbours { blocks: &self.payload.blocks, index: self.block, start: block };
+        self.predictor.predict(neighbours, start, self.position, &mut self.piece, |offset, predicted| {
             let mut found = [0; 8];
             let sums = found.iter_mut().zip(predicted).zip(&difference[offset..]);
             sums.for_each(|((found, byte), difference)| *found = byte.wrapping_add(*difference));

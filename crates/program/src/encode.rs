@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::form::{Kind, word};
 use crate::map::Map;
+use crate::neighbours::Neighbours;
 use crate::payload::{Block, Parts};
 use crate::predict::{Outcome, Predictor};
 use crate::rules::Rules;
@@ -61,14 +62,15 @@ pub(crate) fn encode_scanned<'o>(
     };
     let mut position = 0usize;
     let mut predicted = Vec::new();
-    for block in blocks {
+    for (index, block) in blocks.iter().enumerate() {
         let end = position + block.add as usize;
         parts.block(*block);
         let bytes = &new[position..end];
         predicted.clear();
         predicted.extend_from_slice(&old[block.source as usize..][..block.add as usize]);
         let own = u32::try_from(position).map_err(|_| Error::Block("it is too large"))?;
-        predictor.predict(block.source, own, &mut predicted, |offset, predicted| {
+        let neighbours = Neighbours { blocks, index, start: own };
+        predictor.predict(neighbours, block.source, own, &mut predicted, |offset, predicted| {
             word(bytes, offset, predicted.len())
         });
         parts.along(&predicted, bytes);

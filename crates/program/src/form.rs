@@ -119,6 +119,11 @@ impl Form {
         Self::of(Kind::Low)
     }
 
+    /// Returns true if the target may lie in the function that the field is in.
+    pub(crate) const fn is_near(self) -> bool {
+        matches!(self.kind(), Kind::Relative | Kind::Branch) && !self.is_of_table()
+    }
+
     /// The same, in a table.
     pub(crate) const fn of_table(self) -> Self {
         Self(self.0 | OF_TABLE)

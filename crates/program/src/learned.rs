@@ -49,6 +49,11 @@ impl Targets {
         self.places.index(place)
     }
 
+    /// The place with an index.
+    pub(crate) fn place(&self, index: usize) -> u32 {
+        self.places.keys()[index]
+    }
+
     /// Returns the expected position of a place in the new file. The place is given by its index.
     pub(crate) fn expected(&self, index: usize) -> u32 {
         let known = &self.known[index];

@@ -29,6 +29,7 @@ mod form;
 mod layout;
 mod learned;
 mod map;
+mod neighbours;
 #[cfg(feature = "writer")]
 mod normalise;
 mod payload;

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::form::{At, CONTEXTS, Field, Kind, word};
 use crate::learned::Targets;
 use crate::map::Map;
+use crate::neighbours::Neighbours;
 use crate::scan::Scanned;
 use crate::space::{Segment, Space};
 
@@ -106,10 +107,12 @@ impl<'o> Predictor<'o> {
         }
     }
 
-    /// Predicts the bytes that lie along the old file from `source` on, at `position` of the new one: `bytes` holds the
-    /// old bytes. `actual` gives what the bytes of a field are, by its range and what is predicted, which follow each other.
+    /// Predicts the bytes of a block that lie along the old file from `source` on, at `position` of the new one: `bytes`
+    /// holds the old bytes. `actual` gives what the bytes of a field are, by its range and what is predicted, which follow
+    /// each other.
     pub(crate) fn predict(
         &mut self,
+        neighbours: Neighbours<'_>,
         source: u32,
         position: u32,
         bytes: &mut [u8],
@@ -133,7 +136,13 @@ impl<'o> Predictor<'o> {
             let mask = u64::MAX >> (64 - 8 * width);
             let old = word(self.old, field.position as usize, width);
             let target = field.target as usize;
-            let value = at.value(field.form, self.targets.expected(target), old) & mask;
+            let near = if field.form.is_near() {
+                neighbours.place(field.position, self.targets.place(target))
+            } else {
+                None
+            };
+            let expected = near.unwrap_or_else(|| self.targets.expected(target));
+            let value = at.value(field.form, expected, old) & mask;
             let before = match field.position.checked_sub(1) {
                 Some(before) if !field.form.is_of_table() => self.old[before as usize],
                 _ => (field.position & 7) as u8,

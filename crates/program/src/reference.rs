@@ -40,6 +40,18 @@ fn mapped(blocks: &[Block], place: u32) -> (u32, bool) {
     (place.wrapping_add(near.and_then(best).map_or(0, moved)), false)
 }
 
+/// Returns the new position of a place that the block with an index or one of sixteen on each side of it reads, the nearest
+/// first.
+fn near(blocks: &[Block], index: usize, place: u32) -> Option<u32> {
+    let distance = |other: &usize| (other.abs_diff(index), *other);
+    let start = |other: usize| blocks[..other].iter().map(|block| block.add + block.literal).sum::<u32>();
+    let has =
+        |other: &usize| place >= blocks[*other].source && place - blocks[*other].source < blocks[*other].add;
+    let around = index.saturating_sub(16)..blocks.len().min(index + 17);
+    let nearest = around.filter(has).min_by_key(distance)?;
+    Some(start(nearest) + place - blocks[nearest].source)
+}
+
 /// Makes the new file of a payload and the old file.
 pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     let payload = Payload::parse(payload, Some(old.len()))?;
@@ -77,7 +89,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     let mut ever: Vec<u32> = Vec::new();
     let mut scores: HashMap<(crate::Kind, u8), i32> = HashMap::new();
     let (mut made, mut new) = (Vec::new(), payload.new);
-    for block in &payload.blocks {
+    for (index, block) in payload.blocks.iter().enumerate() {
         let Block { source, add, literal } = *block;
         let mut bytes = old[source as usize..(source + add) as usize].to_vec();
         let difference: Vec<u8> = differences.by_ref().take(bytes.len()).collect();
@@ -103,8 +115,12 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
                     None => field.target,
                 },
             };
+            let is_near = !field.form.is_of_table()
+                && matches!(field.form.kind(), crate::Kind::Relative | crate::Kind::Branch)
+                && field.target.abs_diff(field.position) <= 1 << 16;
+            let near = is_near.then(|| near(&payload.blocks, index, field.target)).flatten();
             let mask = u64::MAX >> (64 - 8 * width);
-            let value = at.value(field.form, expected, old_value) & mask;
+            let value = at.value(field.form, near.unwrap_or(expected), old_value) & mask;
             let before = match field.position.checked_sub(1) {
                 Some(before) if !field.form.is_of_table() => old[before as usize],
                 _ => u8::try_from(field.position & 7).unwrap(),
