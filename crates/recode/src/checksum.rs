@@ -1,4 +1,4 @@
-//! The checksum of zstd frames: XXH64 of Yann Collet, with no seed.
+//! Checksums: that of zstd frames, which is XXH64 of Yann Collet with no seed, and the tables of CRC-64.
 
 const PRIMES: [u64; 5] = [
     0x9e37_79b1_85eb_ca87,
@@ -25,6 +25,23 @@ fn eight(bytes: &[u8]) -> u64 {
 
 const fn round(lane: u64, input: u64) -> u64 {
     lane.wrapping_add(input.wrapping_mul(PRIMES[1])).rotate_left(31).wrapping_mul(PRIMES[0])
+}
+
+/// Returns the CRC-64 of each byte, for a polynomial whose lowest bit comes first.
+pub(crate) const fn crc64_table(polynomial: u64) -> [u64; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u64;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 { polynomial ^ (crc >> 1) } else { crc >> 1 };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
 }
 
 impl Checksum {

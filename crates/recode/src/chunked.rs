@@ -92,7 +92,12 @@ impl Plan {
         if bytes.len() as u64 != self.body_size {
             return Err(BROKEN);
         }
-        Body::read(Fields::new(&bytes))
+        let body = Body::read(Fields::new(&bytes))?;
+        // Memory and work were told by it before the body was read.
+        if body.text_size() != self.text_size {
+            return Err(Error::BadRecipe { reason: "its texts have another size" });
+        }
+        Ok(body)
     }
 
     pub(crate) const fn memory(&self) -> u64 {

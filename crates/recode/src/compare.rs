@@ -3,7 +3,10 @@
 use std::io::{self, Read, Write};
 
 use crate::charge::Charge;
-use crate::{Error, Part, Result};
+use crate::{Error, Part, Refused, Result};
+
+/// Most bytes of a stream that is held as a whole.
+const MAX_HELD: u64 = 512 << 20;
 
 /// A stream and its plain bytes, to be read any number of times from the start.
 pub(crate) trait Source {
@@ -13,6 +16,18 @@ pub(crate) trait Source {
 
     /// Readers of the stream and of its plain bytes.
     fn readers(&mut self) -> io::Result<(Box<dyn Read + '_>, Box<dyn Read + '_>)>;
+
+    /// All bytes of the stream, for the codecs that end with a table.
+    ///
+    /// # Errors
+    /// [`Refused::TooMuchMemory`] if they are more than [`MAX_HELD`], [`Refused::Unreadable`].
+    fn encoded(&mut self) -> Result<Vec<u8>, Refused> {
+        if self.encoded_size() > MAX_HELD {
+            return Err(Refused::TooMuchMemory);
+        }
+        let (encoded, _) = self.starts(MAX_HELD, 0).map_err(|_| Refused::Unreadable)?;
+        Ok(encoded)
+    }
 
     /// The first bytes of the stream and of the plain bytes, at most so many.
     fn starts(&mut self, encoded: u64, plain: u64) -> io::Result<(Vec<u8>, Vec<u8>)> {

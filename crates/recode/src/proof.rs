@@ -52,7 +52,8 @@ pub fn measured_recipe_within(
 /// Finds how a stream is made that is too large to hold, as [`measured_recipe_within`] does.
 ///
 /// Both parts are read several times: a level that the start rules out costs little, the proof reads all. Memory is that
-/// of the encoder and a few megabytes; for xz and zstd:chunked, which end with a table, also that of the encoded bytes.
+/// of the encoder and a few megabytes; for xz and zstd:chunked, which end with a table, also that of the encoded bytes, at most
+/// 512 MiB.
 ///
 /// # Errors
 /// As [`measured_recipe_within`]; [`Refused::Unreadable`] if a file cannot be read.
@@ -95,7 +96,7 @@ impl Search<'_> {
         Ok(match codec {
             Codec::Deflate => return self.deflate(),
             Codec::Xz => {
-                let (encoded, _) = self.source.starts(u64::MAX, 0).map_err(|_| Refused::Unreadable)?;
+                let encoded = self.source.encoded()?;
                 let mut plans = xz::find(&encoded)?.into_iter().map(Encoder::Xz);
                 drop(encoded);
                 plans.find(|encoder| self.makes(encoder)).ok_or(Refused::NoEncoder)?

@@ -235,13 +235,15 @@ fn a_recipe_means_what_it_meant() {
 fn hostile_recipes_are_errors() {
     let plain = b"plain bytes, plain bytes";
     let good = body(24, b"\x01\x00\x01");
-    assert!(made(&of_body(&good, good.len(), 70), plain).is_ok());
+    assert!(made(&of_body(&good, good.len(), 110), plain).is_ok());
     let is_broken = |recipe: &[u8]| matches!(made(recipe, plain), Err(Error::BadRecipe { .. }));
     // More or less than the size of the body, and texts over their size.
-    assert!(is_broken(&of_body(&good, good.len() - 1, 70)) && is_broken(&of_body(&good, good.len() + 1, 70)));
+    assert!(is_broken(&of_body(&good, good.len() - 1, 110)) && is_broken(&of_body(&good, good.len() + 1, 110)));
     assert!(is_broken(&of_body(&good, good.len(), 63)));
     let zeros = vec![0; 8 << 20];
-    assert!(is_broken(&of_body(&zeros, 100, 70)));
+    assert!(is_broken(&of_body(&zeros, 100, 110)));
+    // A text that keeps all plain bytes, and tells memory of none.
+    assert!(is_broken(&of_body(&body(24, b"\x04\x0f"), 9, 0)));
     // Frames that are not there, numbers that are cut off, and runs that end before they begin.
     for template in [
         &b"\x01\x00\x02"[..],
@@ -264,7 +266,7 @@ fn hostile_recipes_are_errors() {
     }
     // Unknown kinds, another magic, bytes behind the end, and counts of what is not there.
     for body in [&[0, 1, 0x50, 2, 0][..], &[0, 1, 0x60, 0, 0], &[0, 0, 0], &[9], &[1, 3, 9, 1], &[0, 9]] {
-        assert!(is_broken(&of_body(body, body.len(), 70)), "{body:?}");
+        assert!(is_broken(&of_body(body, body.len(), 110)), "{body:?}");
     }
     // Sizes that no applier grants, another level, and a body that is no frame.
     for recipe in [

@@ -4,6 +4,12 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
+    /// The blob has more streams than are searched.
+    #[error("it has more than {max} compressed streams")]
+    TooManyStreams {
+        /// The limit.
+        max: usize,
+    },
     /// A stream has no recipe.
     #[error("{} stream {index}: {refused}", codec.name())]
     Stream {

@@ -26,6 +26,9 @@ pub(super) fn streams(blob: &Spool, tar: &Spool) -> Result<Vec<(Stream, Measured
     let found = recode::find_streams(&blob, tar.size(), MAX_STREAMS + 1, &Budget::of_file(blob.size()));
     // The reason is kept by the source.
     let streams = found.unwrap_or_default();
+    if streams.len() > MAX_STREAMS {
+        return Err(Refusal::TooManyStreams { max: MAX_STREAMS }.into());
+    }
     let recipes = recipes(&blob, &streams, &tar);
     for source in [blob, tar] {
         if let Some(failed) = source.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {

@@ -1,4 +1,4 @@
-//! What some readers of oci-delta artifacts need beside the artifacts: signatures in them, and other lists that name them.
+//! Lists of oci-delta artifacts, and signatures in them, that some readers need beside the usual ones.
 
 use layer::Digest;
 use oci_spec::image::Descriptor;

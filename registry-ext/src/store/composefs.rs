@@ -27,7 +27,10 @@ use crate::image::ConfigFields;
 use crate::registry::MAX_MANIFEST_SIZE;
 use crate::{Error, Result};
 pub use files::ComposefsFiles;
-use split_stream::{Chunk, ObjectId, SplitStream};
+use split_stream::{Chunk, MAX_OBJECTS, ObjectId, SplitStream};
+
+/// Most chunks of a config: those of cfsctl have one or two.
+const MAX_CONFIG_CHUNKS: u32 = 1 << 10;
 
 /// A composefs repository, to read from.
 #[derive(Debug, Clone)]
@@ -87,18 +90,14 @@ impl ComposefsStore {
         let Some(stream) = self.open_stream(objects, &name)? else { return Ok(None) };
         let what = format!("config {config} in {self}");
         let mut bytes = Vec::new();
-        stream.read(|chunk| {
-            let size = match &chunk {
-                Chunk::Inline(inline) => inline.len() as u64,
-                Chunk::Object(id) => object_size(objects, id, &what)?,
-            };
-            let size = size.saturating_add(bytes.len() as u64);
-            if size > MAX_MANIFEST_SIZE {
-                return Err(Error::TooLarge { what: what.clone(), size, max: MAX_MANIFEST_SIZE });
-            }
+        stream.read(MAX_CONFIG_CHUNKS, |chunk| {
             match chunk {
                 Chunk::Inline(inline) => bytes.extend_from_slice(inline),
                 Chunk::Object(id) => bytes.extend(read_object(objects, &id, &what)?),
+            }
+            let size = bytes.len() as u64;
+            if size > MAX_MANIFEST_SIZE {
+                return Err(Error::TooLarge { what: what.clone(), size, max: MAX_MANIFEST_SIZE });
             }
             Ok(())
         })?;
@@ -137,17 +136,12 @@ fn open_object(objects: &mut DirSource, id: &ObjectId) -> delta_format::Result<D
     objects.open(&id.path(), &Budget::unlimited())
 }
 
-fn object_size(objects: &mut DirSource, id: &ObjectId, what: &str) -> Result<u64> {
-    use delta_format::SourceFile;
-    Ok(open_object(objects, id).map_err(|error| Error::malformed(what, error))?.size())
-}
-
-/// Reads a whole object, whose size was looked at before.
+/// Reads a whole object, or so much of it as a config may have and one byte more.
 fn read_object(objects: &mut DirSource, id: &ObjectId, what: &str) -> Result<Vec<u8>> {
     use delta_format::SourceFile;
     let broken = |error: &dyn fmt::Display| Error::malformed(what, error);
     let file = open_object(objects, id).map_err(|error| broken(&error))?;
-    let size = file.size().min(MAX_MANIFEST_SIZE);
+    let size = file.size().min(MAX_MANIFEST_SIZE + 1);
     let mut bytes = vec![0; usize::try_from(size).map_err(|error| broken(&error))?];
     file.read_exact_at(&mut bytes, 0).map_err(|error| broken(&error))?;
     Ok(bytes)
@@ -168,9 +162,16 @@ impl LayerStore for ComposefsStore {
         let not_found = || Error::NotFound { what: format!("{base} in {self}") };
         let diff_ids = self.layers(base).map_err(of_store(self))?.ok_or_else(not_found)?;
         let mut objects = self.objects()?;
-        let mut streams = Vec::new();
+        let (mut streams, mut named) = (Vec::new(), 0);
         for diff_id in diff_ids {
             let stream = self.open_stream(&mut objects, &layer_name(diff_id))?.ok_or_else(not_found)?;
+            named += stream.ids().len() as u64;
+            if named > MAX_OBJECTS {
+                return Err(Error::malformed(
+                    format!("{base} in {self}"),
+                    "its layers name too many objects",
+                ));
+            }
             streams.push(stream);
         }
         Ok(Sources::Composefs(Box::new(ComposefsFiles::open(objects, streams, options)?)))

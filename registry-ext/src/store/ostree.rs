@@ -15,9 +15,10 @@ mod files;
 mod objects;
 mod variant;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use delta_format::{Budget, SourceFile, SourceFiles};
@@ -85,9 +86,7 @@ impl OstreeStore {
                         if depth < MAX_DEPTH {
                             left.push((entry.path(), format!("{name}/"), depth + 1));
                         }
-                    } else if let Some(commit) =
-                        read_if_there(&entry.path(), MAX_REF_SIZE)?.and_then(checksum)
-                    {
+                    } else if let Some(commit) = commit_of_ref(&entry.path())? {
                         refs.insert(name, commit);
                     }
                     entries += 1;
@@ -129,7 +128,8 @@ impl OstreeStore {
             }
             None => {
                 let images = refs.iter().filter(|(name, _)| !name.starts_with(LAYER_REFS));
-                images.map(|(_, commit)| *commit).collect()
+                // Many names may stand for one commit.
+                images.map(|(_, commit)| *commit).collect::<BTreeSet<_>>().into_iter().collect()
             }
         };
         Ok((commits, refs))
@@ -139,7 +139,12 @@ impl OstreeStore {
     fn directory(&self, repository: &mut DirSource, base: Base) -> Result<Option<Digest>> {
         let (commits, refs) = self.candidates()?;
         for id in commits {
-            let Some(commit) = self.commit(repository, id)? else { continue };
+            let commit = match self.commit(repository, id) {
+                // A broken commit hides no other.
+                Err(Error::Malformed { .. }) if self.revision.is_none() => continue,
+                commit => commit?,
+            };
+            let Some(commit) = commit else { continue };
             let image = &commit.image;
             if self.revision.is_some() && image.is_unknown() {
                 return Ok(Some(commit.root));
@@ -171,6 +176,23 @@ fn layer_ref(image: &objects::CommitImage, layer: DiffId, refs: &BTreeMap<String
     let mut of_layers =
         refs.range(LAYER_REFS.to_owned()..).take_while(|(name, _)| name.starts_with(LAYER_REFS));
     of_layers.find(|(name, _)| name.ends_with(&blob)).map(|(_, commit)| *commit)
+}
+
+/// The commit that a ref stands for; `None` if the file is none, whatever else it is.
+///
+/// # Errors
+/// [`Error::Io`] if this user may not read it.
+fn commit_of_ref(path: &Path) -> Result<Option<Digest>> {
+    match read_if_there(path, MAX_REF_SIZE) {
+        Ok(text) => Ok(text.and_then(checksum)),
+        Err(error @ Error::Io { .. }) if is_refused(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Tells whether an error says that this user may not read a file.
+fn is_refused(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// The checksum that is the text of a ref.

@@ -17,6 +17,8 @@ use crate::{Budget, Codec, Refused};
 const SAMPLE_SIZE: u64 = 512 << 10;
 /// Most plain bytes of a frame that is searched: files are cut to chunks of some 64 KiB.
 const MAX_FRAME: u64 = 64 << 20;
+/// Units of work for a byte of a text: it is searched for entries several times, and made again.
+const TEXT_WORK: u64 = 256;
 /// The part of the stream that may be carried.
 const MAX_SHARE: usize = 8;
 
@@ -46,15 +48,15 @@ impl<'e> Frames<'e> {
         Some(split)
     }
 
-    /// Decodes one frame.
-    fn plain(&self, frame: &Range<usize>, budget: &Budget) -> Result<Vec<u8>, Refused> {
+    /// Decodes one frame, of at most `max` plain bytes.
+    fn plain(&self, frame: &Range<usize>, max: u64, budget: &Budget) -> Result<Vec<u8>, Refused> {
         if !budget.charge(FRAME_WORK) {
             return Err(Refused::OverBudget);
         }
         let mut plain = Vec::new();
         let charge = |units| budget.take(units);
         let encoded = &mut &self.encoded[frame.clone()];
-        let decoded = crate::decode_charged(Codec::Zstd, encoded, MAX_FRAME, &mut plain, &charge);
+        let decoded = crate::decode_charged(Codec::Zstd, encoded, max, &mut plain, &charge);
         decoded.map(|_| plain).map_err(|_| Refused::NotTheStream)
     }
 }
@@ -64,15 +66,17 @@ impl<'e> Frames<'e> {
 /// # Errors
 /// [`Refused`] if none of the versions makes most of its frames, or the budget is spent.
 pub(crate) fn find(source: &mut dyn Source, budget: &Budget) -> Result<Plan, Refused> {
-    let (encoded, _) = source.starts(u64::MAX, 0).map_err(|_| Refused::Unreadable)?;
+    let encoded = source.encoded()?;
     let split = Frames::split(&encoded).ok_or(Refused::NotTheStream)?;
     if split.frames.len() > MAX_FRAMES || split.skippable.len() as u64 > MAX_SKIPPABLE {
         return Err(Refused::Unsupported("zstd-chunked-frames"));
     }
     let settings = settings(&split, budget)?;
     let mut writer = FrameWriter::new(settings);
+    // The bytes that all texts together may have.
+    let mut left = MAX_SIZE;
     let texts: Vec<Option<Vec<u8>>> =
-        split.skippable.iter().map(|range| text(&split, range, budget)).collect();
+        split.skippable.iter().map(|range| text(&split, range, &mut left, budget)).collect();
     let mut places = Facts::new(Wanted::default());
     split.frames.iter().for_each(|range| places.end_frame(range.start as u64, 0));
     places.end(split.frames.last().map_or(0, |range| range.end as u64));
@@ -87,7 +91,7 @@ pub(crate) fn find(source: &mut dyn Source, budget: &Budget) -> Result<Plan, Ref
     let mut facts = Facts::new(Wanted { runs: runs.take(MAX_RUNS).collect(), stretches });
     let (mut frames, mut carried) = (Vec::new(), 0);
     for range in &split.frames {
-        let plain = split.plain(range, budget)?;
+        let plain = split.plain(range, MAX_FRAME, budget)?;
         made_work(settings, plain.len(), budget)?;
         facts.update(&plain);
         facts.end_frame(range.start as u64, plain.len() as u64);
@@ -134,7 +138,7 @@ fn made_work(settings: &Settings, plain_size: usize, budget: &Budget) -> Result<
 fn settings(split: &Frames<'_>, budget: &Budget) -> Result<&'static Settings, Refused> {
     let (mut sample, mut size) = (Vec::new(), 0);
     for range in &split.frames {
-        let plain = split.plain(range, budget)?;
+        let plain = split.plain(range, MAX_FRAME, budget)?;
         size += plain.len() as u64;
         sample.push((&split.encoded[range.clone()], plain));
         if size > SAMPLE_SIZE {
@@ -175,10 +179,14 @@ fn settings(split: &Frames<'_>, budget: &Budget) -> Result<&'static Settings, Re
 }
 
 /// Returns the text of a skippable frame that is a frame itself.
-fn text(split: &Frames<'_>, range: &Range<usize>, budget: &Budget) -> Option<Vec<u8>> {
+fn text(split: &Frames<'_>, range: &Range<usize>, left: &mut u64, budget: &Budget) -> Option<Vec<u8>> {
     let content = range.start + 8..range.end;
     let is_frame = frame_size(&split.encoded[content.clone()]) == Some(content.len());
-    let text = split.plain(&Some(content).filter(|_| is_frame)?, budget).ok()?;
+    let text = split.plain(&Some(content).filter(|_| is_frame)?, *left, budget).ok()?;
+    *left -= text.len() as u64;
+    if !budget.charge(TEXT_WORK * text.len() as u64) {
+        return None;
+    }
     let is_plain = !text.iter().any(|byte| KINDS.contains(byte));
     Some(text).filter(|_| is_plain)
 }

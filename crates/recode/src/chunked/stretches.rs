@@ -2,6 +2,7 @@
 //! keeps a CRC alone.
 
 use super::template::Stretch;
+use crate::checksum::crc64_table;
 
 /// The stretches, and what is known of them.
 pub(super) struct Stretches {
@@ -58,22 +59,8 @@ impl Stretches {
     }
 }
 
-/// The CRC of each byte (ISO 3309, the lowest bit first).
-const TABLE: [u64; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = byte as u64;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0xd8 << 56 } else { crc >> 1 };
-            bit += 1;
-        }
-        table[byte] = crc;
-        byte += 1;
-    }
-    table
-};
+/// The CRC of each byte (ISO 3309).
+static TABLE: [u64; 256] = crc64_table(0xd8 << 56);
 
 fn crc(crc: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(crc, |crc, byte| TABLE[usize::from(crc.to_le_bytes()[0] ^ byte)] ^ crc >> 8)

@@ -162,7 +162,7 @@ pub(super) struct Wanted {
     pub(super) stretches: Vec<Stretch>,
 }
 
-/// What is known of the frames that were made.
+/// The digests, places and sizes of the frames that were made.
 pub(super) struct Facts {
     wanted: BTreeMap<Run, Option<[u8; 32]>>,
     active: Vec<(Run, Sha256)>,

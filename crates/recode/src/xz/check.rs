@@ -3,6 +3,8 @@
 use flate2::Crc;
 use sha2::{Digest, Sha256};
 
+use crate::checksum::crc64_table;
+
 /// The check of one block while its plain bytes go by.
 pub(super) enum Check {
     None,
@@ -54,22 +56,8 @@ pub(super) fn crc32(bytes: &[u8]) -> [u8; 4] {
     crc.sum().to_le_bytes()
 }
 
-/// The CRC of each byte, with the polynomial of ECMA-182, bits reversed.
-static CRC64: [u64; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = byte as u64;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { 0xc96c_5795_d787_0f42 ^ (crc >> 1) } else { crc >> 1 };
-            bit += 1;
-        }
-        table[byte] = crc;
-        byte += 1;
-    }
-    table
-};
+/// The CRC of each byte (ECMA-182).
+static CRC64: [u64; 256] = crc64_table(0xc96c_5795_d787_0f42);
 
 #[cfg(test)]
 mod tests {

@@ -24,13 +24,13 @@ impl FromStr for SignatureArg {
     }
 }
 
-/// When artifacts are listed by the tag that stands in for a list of referrers.
+/// The cases in which artifacts are listed by the tag that stands in for a list of referrers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 enum StandInTag {
-    /// Where the registry keeps no list
+    /// Only if the registry keeps no list of referrers
     #[default]
     Needed,
-    /// Also where it keeps one
+    /// Also if it keeps one
     Always,
 }
 

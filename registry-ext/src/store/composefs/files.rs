@@ -9,7 +9,7 @@ use layer::{Spool, SpoolOptions};
 use tar_patch::{DirFile, DirSource, LayerSource};
 
 use super::open_object;
-use super::split_stream::{Chunk, ObjectId, SplitStream};
+use super::split_stream::{Chunk, MAX_CHUNKS, ObjectId, SplitStream};
 use crate::store::sources::SourcesFile;
 use crate::{Error, Result};
 
@@ -44,9 +44,9 @@ impl ComposefsFiles {
         streams: Vec<SplitStream<DirFile>>,
         options: &SpoolOptions,
     ) -> Result<Self> {
-        let (mut spools, mut places) = (Vec::new(), Vec::new());
+        let (mut spools, mut places, mut left) = (Vec::new(), Vec::new(), MAX_CHUNKS);
         for stream in streams {
-            let (spool, of_layer) = unpack(&mut objects, stream, options)?;
+            let (spool, of_layer) = unpack(&mut objects, stream, &mut left, options)?;
             spools.push(spool);
             places.push(of_layer);
         }
@@ -62,10 +62,11 @@ impl Places {
     }
 }
 
-/// Writes the tar of a layer without what is in objects.
+/// Writes the tar of a layer without the bytes that are in objects. Its chunks are taken off `left`.
 fn unpack(
     objects: &mut DirSource,
     stream: SplitStream<DirFile>,
+    left: &mut u32,
     options: &SpoolOptions,
 ) -> Result<(Spool, Places)> {
     let what = stream.what().to_owned();
@@ -74,7 +75,7 @@ fn unpack(
     let (mut size, mut starts) = (0u64, Vec::new());
     let mut sizes: Vec<Option<u64>> = vec![None; stream.ids().len()];
     let ids = stream.ids().to_vec();
-    stream.read_indexed(|chunk| {
+    stream.read_indexed(left, |chunk| {
         let start = size;
         let grown = match &chunk {
             Chunk::Inline(bytes) => bytes.len() as u64,

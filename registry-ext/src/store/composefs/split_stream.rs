@@ -21,10 +21,10 @@ const MAGIC: &[u8; 11] = b"SplitStream";
 const HEADER_SIZE: usize = 32;
 /// The part of the info section that is read: all ranges. Later versions may have a longer one.
 const INFO_SIZE: usize = 64;
-/// Most objects that a stream may name: their list takes 64 MiB.
-const MAX_OBJECTS: u64 = 1 << 20;
-/// Most chunks of a stream: no tar has more files. The list of their places takes 128 MiB.
-const MAX_CHUNKS: u32 = 8 << 20;
+/// Most objects that the streams of an image may name: their list takes some 64 MiB.
+pub(super) const MAX_OBJECTS: u64 = 1 << 20;
+/// Most chunks of the streams of an image: no image has more files. The list of their places takes 128 MiB.
+pub(super) const MAX_CHUNKS: u32 = 8 << 20;
 /// Bytes that are read at once.
 const CHUNK_SIZE: usize = 64 << 10;
 
@@ -130,33 +130,41 @@ impl<F: SourceFile> SplitStream<F> {
         &self.ids
     }
 
-    /// Calls `take` with each chunk in turn.
+    /// Calls `take` with each chunk in turn, of which there may be `max_chunks`.
     ///
     /// # Errors
     /// [`Error::Malformed`]; those of `take`.
-    pub(super) fn read(&self, mut take: impl FnMut(Chunk<'_, ObjectId>) -> Result<()>) -> Result<()> {
-        self.read_indexed(|chunk| match chunk {
+    pub(super) fn read(
+        &self,
+        max_chunks: u32,
+        mut take: impl FnMut(Chunk<'_, ObjectId>) -> Result<()>,
+    ) -> Result<()> {
+        let mut left = max_chunks;
+        self.read_indexed(&mut left, |chunk| match chunk {
             Chunk::Inline(bytes) => take(Chunk::Inline(bytes)),
             Chunk::Object(index) => take(Chunk::Object(self.ids[index as usize].clone())),
         })
     }
 
-    /// Does what [`read`](Self::read) does, with the index of an object in [`ids`](Self::ids), which is within it.
+    /// Calls `take` with each chunk in turn, of which there may be `left`, as many as are taken off it. An object comes
+    /// as its index in [`ids`](Self::ids), which is within it.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub(super) fn read_indexed(&self, mut take: impl FnMut(Chunk<'_, u32>) -> Result<()>) -> Result<()> {
+    pub(super) fn read_indexed(
+        &self,
+        left: &mut u32,
+        mut take: impl FnMut(Chunk<'_, u32>) -> Result<()>,
+    ) -> Result<()> {
         let failed = |error: io::Error| Error::malformed(self.what.as_str(), error);
         let section = Section { file: &self.file, at: self.stream.0, end: self.stream.1 };
         let mut decoder =
             Compression::Zstd.decoder(BufReader::with_capacity(CHUNK_SIZE, section)).map_err(failed)?;
         let mut buffer = vec![0; CHUNK_SIZE];
-        let mut chunks = 0;
         while let Some(number) = read_number(&mut decoder).map_err(failed)? {
-            chunks += 1;
-            if chunks > MAX_CHUNKS {
-                return Err(Error::malformed(self.what.as_str(), "it has too many chunks"));
-            }
+            *left = left
+                .checked_sub(1)
+                .ok_or_else(|| Error::malformed(self.what.as_str(), "it has too many chunks"))?;
             if let Ok(index) = usize::try_from(number) {
                 let index = u32::try_from(index).ok().filter(|index| (*index as usize) < self.ids.len());
                 let index = index
@@ -164,12 +172,12 @@ impl<F: SourceFile> SplitStream<F> {
                 take(Chunk::Object(index))?;
                 continue;
             }
-            let mut left = number.unsigned_abs();
-            while left > 0 {
-                let size = usize::try_from(left).unwrap_or(CHUNK_SIZE).min(CHUNK_SIZE);
+            let mut bytes = number.unsigned_abs();
+            while bytes > 0 {
+                let size = usize::try_from(bytes).unwrap_or(CHUNK_SIZE).min(CHUNK_SIZE);
                 decoder.read_exact(&mut buffer[..size]).map_err(failed)?;
                 take(Chunk::Inline(&buffer[..size]))?;
-                left -= size as u64;
+                bytes -= size as u64;
             }
         }
         Ok(())

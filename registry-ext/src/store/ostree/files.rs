@@ -193,10 +193,14 @@ impl OstreeFiles {
         if size > ArchivedHeader::MAX_SIZE {
             return Err(broken(path, "the header of its object is too large"));
         }
+        budget.charge(Work::reading(size))?;
         let bytes = read(&file, ArchivedHeader::PREFIX, size).map_err(unreadable(path))?;
         let header = ArchivedHeader::parse(&bytes);
         let header = header.ok_or_else(|| broken(path, "the header of its object is broken"))?;
         match FileType::from_raw_mode(header.mode) {
+            FileType::Symlink if header.target.len() as u64 > MAX_TARGET => {
+                return Err(broken(path, "the target of the link is too long"));
+            }
             FileType::Symlink => return Ok(Content::Symlink(header.target)),
             FileType::RegularFile => {}
             _ => return Err(DeltaError::SourceNotRegular { path: path.clone() }),

@@ -13,7 +13,7 @@ use crate::oci::{digest_of, parse_manifest};
 pub(super) struct Commit {
     /// The directory that it is of.
     pub(super) root: Digest,
-    /// What it says about the image that it was made of.
+    /// The image that it was made of.
     pub(super) image: CommitImage,
 }
 

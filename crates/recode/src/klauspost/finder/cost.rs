@@ -9,7 +9,7 @@ pub(super) const NO_GAIN: i32 = 131_074 * 8;
 /// Base-2 logarithm of the parts of a bit in which the cost of a literal is told.
 const PART_LOG: u32 = 10;
 
-/// What the parts of a sequence cost.
+/// The costs of the parts of a sequence.
 pub(super) struct Costs {
     /// Parts of a bit that a literal costs.
     literal: i32,

@@ -48,7 +48,7 @@ fn file(is_early: bool, chunks: &[u8]) -> Vec<u8> {
 
 fn read(file: Vec<u8>) -> Result<Vec<u8>> {
     let mut all = Vec::new();
-    SplitStream::open("stream".into(), Bytes(file))?.read(|chunk| {
+    SplitStream::open("stream".into(), Bytes(file))?.read(MAX_CHUNKS, |chunk| {
         match chunk {
             Chunk::Inline(bytes) => all.extend_from_slice(bytes),
             Chunk::Object(id) => all.push(id.0[0]),
@@ -105,7 +105,7 @@ fn a_stream_has_an_end() {
     // Forty kilobytes that name an object nine million times.
     let chunks = vec![0; (9 * 8) << 20];
     let stream = SplitStream::open("stream".into(), Bytes(file(false, &chunks))).unwrap();
-    let found = stream.read_indexed(|_| Ok(()));
+    let found = stream.read_indexed(&mut MAX_CHUNKS.clone(), |_| Ok(()));
     assert!(matches!(found, Err(Error::Malformed { .. })), "{found:?}");
 }
 

@@ -3,6 +3,8 @@
 //! They are in the repository, so that a run starts from them without this; run it again when a
 //! target reads its input in another way.
 
+mod relocated;
+
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -95,7 +97,7 @@ fn main() -> std::io::Result<()> {
             put("differential", name, &bytes)?;
         }
     }
-    for (name, bytes) in relocated() {
+    for (name, bytes) in relocated::seeds() {
         put("relocated", name, &bytes)?;
     }
     // Structures that are read from any bytes need but a few to start with.
@@ -301,39 +303,6 @@ fn headers(source: &[u8]) -> Vec<u8> {
     let made = TarEntry { blocks: &tar[1024..2560], content: Content::Ops, size: 5, source: None };
     assert!(lists.push(&whole) && lists.push(&made), "headers as GNU tar has them");
     lists.finish().remove(0).payload
-}
-
-/// Two versions of a program, with their payload or with rules for any block.
-fn relocated() -> Vec<(&'static str, Vec<u8>)> {
-    let old: Vec<u32> = (0..20).filter(|number| *number != 200).collect();
-    let new: Vec<u32> = (0..20).filter(|number| *number != 7).chain(1000..1002).collect();
-    let (old, new) = (fixtures::programs::program(&old), fixtures::programs::program(&new));
-    let layouts = program::Layouts::of(&old, &new).expect("two programs");
-    let size = |bytes: &[u8]| u32::try_from(bytes.len()).expect("small programs");
-    let add = size(&old).min(size(&new));
-    let block = program::Block { source: 0, add, literal: size(&new) - add };
-    let payload = layouts.encode(&old, &new, &[block]).expect("blocks that cover the file").encoded.payload;
-    // Two programs of 20 functions, as the target takes them, and a block.
-    let pair = |kind: u8| {
-        let fields = Fields::new().byte(kind).byte(20).byte(200).byte(0).byte(0);
-        fields.byte(20).byte(7).byte(2).byte(0).word(0).word(9000).byte(9)
-    };
-    let sides = |fields: Fields| {
-        (0..2).fold(fields, |fields, _| {
-            let segment = fields.byte(1).word(1).byte(0).word(60_000).word(0);
-            (0..8).fold(segment, |fields, base| fields.word(base * 500))
-        })
-    };
-    let mut seeds = vec![
-        ("payload", Fields::new().byte(1).byte(20).byte(200).byte(0).byte(0).sized(&payload).finish()),
-        ("layouts", pair(3).finish()),
-    ];
-    let names = ["x86-64", "aarch64", "jumps", "unwind", "sections", "btf", "go", "go-types", "table"];
-    for (kind, name) in (0..).zip(names) {
-        let rule = sides(pair(2)).byte(1).byte(kind).word(4096).word(3000).byte(1).byte(16).byte(3).byte(1);
-        seeds.push((name, rule.byte(2).word(300).byte(1).byte(9).finish()));
-    }
-    seeds
 }
 
 /// Inputs of each kind whose cost is measured: deltas, layers, documents of a registry, recipes.

@@ -1,0 +1,37 @@
+//! The seeds of the target `relocated`.
+
+use fixtures::programs::program as program_of;
+use fuzz::Fields;
+
+/// Two versions of a program, with their payload or with rules for any block.
+pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let old: Vec<u32> = (0..20).filter(|number| *number != 200).collect();
+    let new: Vec<u32> = (0..20).filter(|number| *number != 7).chain(1000..1002).collect();
+    let (old, new) = (program_of(&old), program_of(&new));
+    let layouts = program::Layouts::of(&old, &new).expect("two programs");
+    let size = |bytes: &[u8]| u32::try_from(bytes.len()).expect("small programs");
+    let add = size(&old).min(size(&new));
+    let block = program::Block { source: 0, add, literal: size(&new) - add };
+    let payload = layouts.encode(&old, &new, &[block]).expect("blocks that cover the file").encoded.payload;
+    // Two programs of 20 functions, as the target takes them, and a block.
+    let pair = |kind: u8| {
+        let fields = Fields::new().byte(kind).byte(20).byte(200).byte(0).byte(0);
+        fields.byte(20).byte(7).byte(2).byte(0).word(0).word(9000).byte(9)
+    };
+    let sides = |fields: Fields| {
+        (0..2).fold(fields, |fields, _| {
+            let segment = fields.byte(1).word(1).byte(0).word(60_000).word(0);
+            (0..8).fold(segment, |fields, base| fields.word(base * 500))
+        })
+    };
+    let mut seeds = vec![
+        ("payload", Fields::new().byte(1).byte(20).byte(200).byte(0).byte(0).sized(&payload).finish()),
+        ("layouts", pair(3).finish()),
+    ];
+    let names = ["x86-64", "aarch64", "jumps", "unwind", "sections", "btf", "go", "go-types", "table"];
+    for (kind, name) in (0..).zip(names) {
+        let rule = sides(pair(2)).byte(1).byte(kind).word(4096).word(3000).byte(1).byte(16).byte(3).byte(1);
+        seeds.push((name, rule.byte(2).word(300).byte(1).byte(9).finish()));
+    }
+    seeds
+}
