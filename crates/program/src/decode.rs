@@ -16,8 +16,9 @@ const PIECE_SIZE: u32 = 64 << 10;
 /// Units of work for each byte that rules go over, and one more for so many segments that are looked through.
 const COVERED_WORK: u64 = 3;
 const SEGMENTS_A_UNIT: u64 = 3;
-/// Units of work for each byte of the new file, of which some are fields: for each, blocks around it are looked at.
-const NEW_WORK: u64 = 16;
+/// Units of work for each byte of the new file, of which some are fields. A compressed kernel module has up to eight bytes
+/// for each one of the layer, whose work has to suffice for all of them.
+const NEW_WORK: u64 = 8;
 /// Units of work for each block: to find what fields it has, and its place in the map.
 const BLOCK_WORK: u64 = 256;
 
