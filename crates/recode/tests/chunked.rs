@@ -238,7 +238,9 @@ fn hostile_recipes_are_errors() {
     assert!(made(&of_body(&good, good.len(), 110), plain).is_ok());
     let is_broken = |recipe: &[u8]| matches!(made(recipe, plain), Err(Error::BadRecipe { .. }));
     // More or less than the size of the body, and texts over their size.
-    assert!(is_broken(&of_body(&good, good.len() - 1, 110)) && is_broken(&of_body(&good, good.len() + 1, 110)));
+    assert!(
+        is_broken(&of_body(&good, good.len() - 1, 110)) && is_broken(&of_body(&good, good.len() + 1, 110))
+    );
     assert!(is_broken(&of_body(&good, good.len(), 63)));
     let zeros = vec![0; 8 << 20];
     assert!(is_broken(&of_body(&zeros, 100, 110)));
