@@ -129,6 +129,18 @@ pub fn remove_all() {
     }
 }
 
+/// Makes a directory within a scratch directory, unless it is there. A scratch directory that
+/// [`remove_all`] has removed stays away, which it would not if parents were made too.
+///
+/// # Errors
+/// [`Error::Io`], also where the scratch directory is gone.
+pub(crate) fn make_within(path: &Path) -> Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::io("create", path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Removes the directories of processes that are gone, however young they are, where only this process makes any.
 pub(crate) fn remove_left(parent: &Path) {
     remove_stale(parent, Duration::ZERO);
@@ -190,6 +202,19 @@ mod tests {
         age(dir.path());
         remove_stale(parent.path(), MIN_AGE);
         assert!(dir.path().is_dir());
+    }
+
+    #[test]
+    fn what_is_made_within_a_directory_does_not_bring_it_back() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = ScratchDir::new_in(parent.path()).unwrap();
+        let within = dir.path().join("making");
+        make_within(&within).unwrap();
+        make_within(&within).unwrap();
+        assert!(within.is_dir());
+        fs::remove_dir_all(dir.path()).unwrap();
+        assert!(matches!(make_within(&within), Err(Error::Io { .. })));
+        assert!(!dir.path().exists());
     }
 
     #[test]

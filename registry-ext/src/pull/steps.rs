@@ -12,7 +12,7 @@ use crate::chain::{Made, Step, UsableDelta};
 use crate::error::blocking;
 use crate::image::ImageLayer;
 use crate::oci::{check_diff_id, hex};
-use crate::{Error, Result};
+use crate::{Error, Result, scratch};
 
 /// The making of one layer.
 pub(super) struct Making {
@@ -33,7 +33,7 @@ impl Rebuilder<'_> {
         // Of its own, since the deltas of another layer may be the same blobs, fetched at the same time.
         let dir = self.dir.join(format!("making-{}", hex(layer.diff_id.0)));
         let made_dir = dir.clone();
-        blocking(move || std::fs::create_dir_all(&made_dir).map_err(Error::io("create", &made_dir))).await?;
+        blocking(move || scratch::make_within(&made_dir)).await?;
         Ok(Making { budget, allowance, made, dir })
     }
 
