@@ -29,7 +29,7 @@ use crate::watch::Watch;
 use crate::{Error, Result};
 use in_directory::InDirectory;
 pub use merge::Merged;
-pub(crate) use merge::MergedParts;
+pub(crate) use merge::{ImageMerger, MergeOutcome, MergeStep, PublishedPart};
 
 /// The options for making deltas.
 #[derive(Debug, Clone, Setters)]
@@ -63,6 +63,11 @@ impl Default for MakeOptions {
 /// Most bytes of one unpacked layer, unless the caller says otherwise: a blob of a few megabytes can
 /// unpack to any size.
 pub const MAX_LAYER_SIZE: u64 = 64 << 30;
+
+/// The files of an old image that deltas may read: those that whiteouts leave, and not the object store of ostree.
+fn merge_options() -> MergeOptions {
+    MergeOptions::default().apply_whiteouts(true).ignored_prefixes(vec![b"sysroot/ostree/".to_vec()])
+}
 
 /// A delta that was applied and gave the layer that it is for.
 #[derive(Debug, Clone)]
@@ -311,8 +316,7 @@ impl DeltaCache {
         }
         let newest = job.newest;
         let mut options = self.options.diff.clone();
-        options.merge =
-            MergeOptions::default().apply_whiteouts(true).ignored_prefixes(vec![b"sysroot/ostree/".to_vec()]);
+        options.merge = merge_options();
         if newest == Version::V1 {
             options.method = Method::Bsdiff;
         }

@@ -160,7 +160,8 @@ impl<'p> Publisher<'p> {
     }
 
     /// Says whether deltas are merged of published ones that follow each other, where that is possible: with less CPU,
-    /// and without the new layer. They may be larger than those that are made of the layers. It is possible for tardf1 deltas of one layer each.
+    /// and without the new layers. They may be larger than those that are made of the layers. It is possible for tardf1
+    /// deltas; where it is not, the report has the reason, and the delta is made of the layers.
     #[must_use]
     pub const fn merge(mut self, merge: bool) -> Self {
         self.merge = merge;
@@ -239,6 +240,7 @@ impl<'p> Publisher<'p> {
                 signatures,
                 published: Vec::new(),
                 is_merged: false,
+                not_merged: Vec::new(),
             };
             of_image.publish(&self.without_target(old, target)).await?;
         }

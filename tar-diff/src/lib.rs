@@ -74,7 +74,7 @@ use meter::Meter;
 #[cfg(feature = "clap")]
 pub use diff_args::DiffArgs;
 pub use error::{Error, Result};
-pub use merge::{DeltaMergeOptions, MergeStats, merge};
+pub use merge::{DeltaMergeOptions, DeltaMerger, MergeStats, MergedLayer, Reads, merge};
 pub use options::{DiffOptions, Method, Preset};
 pub use stats::{Count, Reduced, Stats};
 pub use verify::{verify, verify_watched};

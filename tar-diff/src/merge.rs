@@ -1,34 +1,42 @@
-//! Makes one delta of two that follow each other, without any layer.
+//! Makes one delta of several that follow each other, without the layers that they make.
 //!
-//! The first delta says of each byte of the middle layer where it comes from: from the delta itself, or from a file of
-//! the old layer, changed or not. The second delta reads files of the middle layer. So each of its ops is one that reads
-//! the old layer: a copy of a copy is a copy, a copy of a literal is a literal, and differences add up. The headers of
-//! the middle tar, which say where its files lie, are literals of the first delta.
+//! A delta says of each byte of the layer that it makes where it comes from: from the delta itself, or from a file of the
+//! layers that it reads, changed or not. The next delta reads files of that layer. So each of its ops is one that reads
+//! the old layers: a copy of a copy is a copy, a copy of a literal is a literal, and differences add up. The headers of
+//! a middle tar, which say where its files lie, are literals of the delta that makes it.
 //!
-//! The time is linear in the first delta, and in the pieces of the middle layer that the second one reads, with a search
+//! ```text
+//! image v1     image v2              image v3
+//! base         base                  base            `base` is in all of them, and is read where it lies
+//! app 1  --->  app 2    ------>      app 3           the delta to app 3 reads base and app 2, the one to app 2
+//!        delta          delta                        reads base and app 1: so the merged one reads base and app 1
+//! ```
+//!
+//! [`merge`] does so with two deltas, each of which reads the layer before. A [`DeltaMerger`] does so with the layers of
+//! images: a middle image has layers of the old one, layers that deltas make, and perhaps some that are at hand.
+//!
+//! The time is linear in the deltas to middle layers, and in the pieces of these that later deltas read, with a search
 //! among them for each op.
 //! The result is larger than a delta that is made of the layers: it carries what the middle layer had and the new one
 //! changed again.
 
+mod compose;
+mod files;
+mod made;
 mod pieces;
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::path::PathBuf;
 
-use delta_format::{Encoding, Op, OpReader, OpWriter, SourcePath, Version};
+use delta_format::{Encoding, OpWriter, Version};
 use derive_setters::Setters;
-use layer::{MergeOptions, MergedTree, Spool, clean_path, entries};
+use layer::{Listing, MergeOptions, Spool};
 
 use crate::{Error, Result};
-use pieces::{Origin, Pieces};
-
-/// Most pieces of the middle layer that are written: a layer of 64 GiB has a million of them.
-const MAX_PIECES: u64 = 1 << 24;
-/// Bytes that are read of literals and differences at one time.
-const BUFFER_SIZE: usize = 256 << 10;
-const CHUNK: u64 = BUFFER_SIZE as u64;
+use compose::Written;
+use files::{Content, Layer, Layers};
+use made::LayerInTheMaking;
 
 /// The options for merging deltas.
 #[derive(Debug, Clone, Setters)]
@@ -38,25 +46,26 @@ pub struct DeltaMergeOptions {
     pub level: i32,
     /// The threads that compress it.
     pub jobs: NonZeroUsize,
-    /// True if whiteouts of the middle layer hide files of its own, as those of an image's layer do.
-    pub apply_whiteouts: bool,
-    /// The directory for the literals of the middle layer.
+    /// The way in which the layers that a delta reads are merged.
+    pub merge: MergeOptions,
+    /// The directory for the literals of the middle layers.
     #[setters(into)]
     pub temp_dir: PathBuf,
-    /// Most bytes of the middle layer, and of the new one: a delta of some hundred bytes can stand for any number.
+    /// Most bytes of a middle layer, and of the new one: a delta of some hundred bytes can stand for any number. So many
+    /// bytes of all middle layers are kept.
     pub max_size: u64,
-    /// Most bytes of memory for the origins of its bytes.
+    /// Most bytes of memory for the origins of their bytes, and as many for their entries.
     pub memory: u64,
 }
 
 impl Default for DeltaMergeOptions {
-    /// Level 19, one thread, a layer of at most 64 GiB, and 1 GiB of memory.
+    /// Level 19, one thread, layers of at most 64 GiB, and 1 GiB of memory.
     fn default() -> Self {
         let temp_dir = std::env::temp_dir();
         Self {
             level: 19,
             jobs: NonZeroUsize::MIN,
-            apply_whiteouts: false,
+            merge: MergeOptions::default(),
             temp_dir,
             max_size: 64 << 30,
             memory: 1 << 30,
@@ -68,19 +77,19 @@ impl Default for DeltaMergeOptions {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct MergeStats {
-    /// Bytes of the middle layer.
+    /// Bytes of the middle layers.
     pub middle_size: u64,
     /// Bytes of the new layer.
     pub target_size: u64,
-    /// Bytes of it that are copied from the old layer.
+    /// Bytes of it that are copied from the old layers.
     pub copied: u64,
-    /// Bytes of it that are differences from the old layer.
+    /// Bytes of it that are differences from the old layers.
     pub added: u64,
     /// Bytes of it that the delta carries.
     pub literal: u64,
 }
 
-/// Writes the delta that does what `first` and then `second` do.
+/// Writes the delta that does what `first` and then `second` do, which reads the layer that `first` makes.
 ///
 /// # Errors
 /// [`Error::CannotMerge`] if a delta has ops of tardf2 or tardf3, or the second one reads a file that the first one does
@@ -91,263 +100,123 @@ pub fn merge<W: Write>(
     options: &DeltaMergeOptions,
     output: W,
 ) -> Result<(W, MergeStats)> {
-    let middle = Middle::read(first, options)?;
-    let encoding = Encoding {
-        level: options.level,
-        workers: u32::try_from(options.jobs.get()).unwrap_or(u32::MAX),
-        long_distance: true,
-        ..Encoding::default()
-    };
-    let writer = OpWriter::new(output, Version::V1, encoding)?;
-    let mut merger = Merger {
-        middle: &middle,
-        writer,
-        stats: MergeStats::default(),
-        max_size: options.max_size,
-        written: 0,
-    };
-    merger.merge(second)?;
-    let Merger { writer, mut stats, .. } = merger;
-    let (output, written) = writer.finish()?;
-    (stats.middle_size, stats.copied, stats.added) =
-        (middle.spool.size(), written.copy_size, written.add_size);
-    stats.literal = stats.target_size.saturating_sub(stats.copied + stats.added);
-    Ok((output, stats))
+    let mut merger = DeltaMerger::new(options);
+    let middle = merger.add_delta(first, &Reads::Old)?;
+    merger.write(second, &Reads::Layers(vec![middle]), output)
 }
 
-/// The middle layer: its tar, of which only the literals are there, and the origin of each of its bytes.
-struct Middle {
-    /// A sparse file: what comes from the old layer is a hole.
-    spool: Spool,
-    pieces: Pieces,
-    tree: MergedTree,
+/// A layer of a [`DeltaMerger`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MergedLayer(usize);
+
+/// The layers whose files a delta reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reads {
+    /// All old layers, which the merged delta reads too.
+    Old,
+    /// These, the lowest first.
+    Layers(Vec<MergedLayer>),
 }
 
-impl Middle {
-    fn read(delta: impl Read, options: &DeltaMergeOptions) -> Result<Self> {
-        let file = |action| tempfile::tempfile_in(&options.temp_dir).map_err(|error| stored(error, action));
-        let mut tar = file("make")?;
-        let mut pieces = Pieces::new(file("make")?);
-        let mut reader = open(delta, "first")?;
-        let (mut source, mut position) = (None, 0_u64);
-        while let Some(op) = reader.next_op()? {
-            if pieces.memory() > options.memory {
-                let reason =
-                    format!("it has so many ops that they take over {} bytes of memory", options.memory);
-                return Err(Error::CannotMerge { delta: "first", reason });
-            }
-            let at = pieces.size();
-            let grown = at.checked_add(output_size(&op)).filter(|size| *size <= options.max_size);
-            if grown.is_none() {
-                let reason = format!("the middle layer has over {} bytes", options.max_size);
-                return Err(Error::CannotMerge { delta: "first", reason });
-            }
-            match op {
-                Op::Open(path) => (source, position) = (Some(pieces.source(path)), 0),
-                Op::Seek { offset } => position = offset,
-                Op::Data { size } => {
-                    tar.seek(SeekFrom::Start(at))
-                        .and_then(|_| io::copy(&mut reader.payload(), &mut tar))
-                        .map_err(|error| stored(error, "write"))?;
-                    pieces.push(size, Origin::Literal);
-                }
-                Op::Copy { size } => {
-                    let source = opened(source, "first")?;
-                    pieces.push(size, Origin::Copy { source, offset: position });
-                    position = advanced(position, size)?;
-                }
-                Op::AddData { size } => {
-                    let source = opened(source, "first")?;
-                    pieces
-                        .push_add(size, (source, position), &mut reader.payload())
-                        .map_err(|error| stored(error, "write"))?;
-                    position = advanced(position, size)?;
-                }
-                other => return Err(unsupported("first", &other)),
-            }
+/// The merging of deltas between the layers of images.
+///
+/// ```no_run
+/// # fn main() -> tar_diff::Result<()> {
+/// use tar_diff::{DeltaMergeOptions, DeltaMerger, Reads};
+/// # let (base, app): (layer::Spool, layer::Spool) = unimplemented!();
+/// # let (to_app_2, to_app_3): (&[u8], &[u8]) = unimplemented!();
+/// // The layers of v1, and the delta to a layer of v2, which has `base`, too.
+/// let mut merger = DeltaMerger::of_layers(vec![base, app], &DeltaMergeOptions::default())?;
+/// let app_2 = merger.add_delta(to_app_2, &Reads::Old)?;
+/// let v2 = Reads::Layers(vec![merger.old(0), app_2]);
+/// let (delta, _) = merger.write(to_app_3, &v2, Vec::new())?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct DeltaMerger {
+    options: DeltaMergeOptions,
+    layers: Layers,
+    listing: Listing,
+    written: Written,
+}
+
+impl DeltaMerger {
+    /// Prepares to merge deltas of which only the first ones read old layers, all of them.
+    pub fn new(options: &DeltaMergeOptions) -> Self {
+        let listing = Listing::within(options.memory);
+        let layers = Layers::new(options.merge.clone());
+        Self { options: options.clone(), layers, listing, written: Written::default() }
+    }
+
+    /// Prepares to merge deltas that may read some of the old layers and some of others. `old` are those that the merged
+    /// deltas read, the lowest first.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] if one of them is no tar.
+    pub fn of_layers(old: Vec<Spool>, options: &DeltaMergeOptions) -> Result<Self> {
+        let mut merger = Self::new(options);
+        for spool in old {
+            merger.add_tar(spool)?;
         }
-        tar.set_len(pieces.size()).map_err(|error| stored(error, "write"))?;
-        let spool = Spool::of_file("the middle layer".into(), tar, pieces.size());
-        let entries = entries(&spool)?;
+        merger.layers.set_old();
+        Ok(merger)
+    }
+
+    /// Returns one of the old layers, by its index.
+    pub const fn old(&self, index: usize) -> MergedLayer {
+        MergedLayer(index)
+    }
+
+    /// Adds a layer that is at hand, and that the old layers do not have: the merged delta carries what it reads of it.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] if it is no tar.
+    pub fn add_tar(&mut self, spool: Spool) -> Result<MergedLayer> {
+        let entries = self.listing.entries(&spool)?.into();
+        Ok(MergedLayer(self.layers.add(Layer { spool, entries, content: Content::Tar })))
+    }
+
+    /// Adds the layer that a delta makes of others.
+    ///
+    /// # Errors
+    /// [`Error::CannotMerge`], [`Error::Delta`], [`Error::Layer`] and [`Error::Store`].
+    pub fn add_delta(&mut self, delta: impl Read, reads: &Reads) -> Result<MergedLayer> {
+        let mut making = LayerInTheMaking::new(&self.options)?;
+        self.compose("first", delta, reads, &mut making)?;
+        let (spool, pieces) = making.finish()?;
+        let entries = self.listing.entries(&spool)?;
+        // Where files lie is known only if all that is no content of a file is.
         let mut end = 0;
         for entry in &entries {
-            if !pieces.are_literals(end..entry.data.start) {
-                return Err(headers_are_copied());
-            }
+            pieces.check_literals(end..entry.data.start)?;
             end = entry.data.end.max(end);
         }
-        if !pieces.are_literals(end..pieces.size()) {
-            return Err(headers_are_copied());
-        }
-        let merge = MergeOptions::default().apply_whiteouts(options.apply_whiteouts);
-        let tree = MergedTree::merge(&[entries], &merge);
-        Ok(Self { spool, pieces, tree })
-    }
-}
-
-/// Writes the merged delta.
-struct Merger<'m, W: Write> {
-    middle: &'m Middle,
-    writer: OpWriter<W>,
-    stats: MergeStats,
-    /// Most bytes of the new layer.
-    max_size: u64,
-    /// Pieces that were written so far.
-    written: u64,
-}
-
-impl<W: Write> Merger<'_, W> {
-    fn merge(&mut self, second: impl Read) -> Result<()> {
-        let mut reader = open(second, "second")?;
-        let (mut source, mut position) = (None, 0_u64);
-        let mut buffer = vec![0; BUFFER_SIZE];
-        while let Some(op) = reader.next_op()? {
-            self.stats.target_size = self.stats.target_size.saturating_add(output_size(&op));
-            if self.stats.target_size > self.max_size {
-                let reason = format!("the new layer has over {} bytes", self.max_size);
-                return Err(Error::CannotMerge { delta: "second", reason });
-            }
-            match op {
-                Op::Open(path) => (source, position) = (Some(self.find(&path)?), 0),
-                Op::Seek { offset } => position = offset,
-                Op::Data { size } => {
-                    let mut left = size;
-                    while left > 0 {
-                        let part = &mut buffer[..left.min(CHUNK) as usize];
-                        reader.read_payload(part)?;
-                        self.writer.literal(part)?;
-                        left -= part.len() as u64;
-                    }
-                }
-                Op::Copy { size } => {
-                    let file: Range<u64> = opened(source.clone(), "second")?;
-                    self.read(&file, position, size, None)?;
-                    position = advanced(position, size)?;
-                }
-                Op::AddData { size } => {
-                    let file = opened(source.clone(), "second")?;
-                    let mut left = size;
-                    while left > 0 {
-                        let part = &mut buffer[..left.min(CHUNK) as usize];
-                        reader.read_payload(part)?;
-                        self.read(&file, position, part.len() as u64, Some(part))?;
-                        position = advanced(position, part.len() as u64)?;
-                        left -= part.len() as u64;
-                    }
-                }
-                other => return Err(unsupported("second", &other)),
-            }
-        }
-        Ok(())
+        pieces.check_literals(end..pieces.size())?;
+        let layer = Layer { spool, entries: entries.into(), content: Content::Made(pieces) };
+        Ok(MergedLayer(self.layers.add(layer)))
     }
 
-    /// Finds the file of the middle layer that the second delta reads.
-    fn find(&self, path: &SourcePath) -> Result<Range<u64>> {
-        let clean = clean_path(path.as_bytes());
-        let file = clean.as_ref().and_then(|path| self.middle.tree.find(path));
-        file.map(|file| file.data.clone()).ok_or_else(|| Error::CannotMerge {
-            delta: "second",
-            reason: format!(
-                "it reads `{}`, which the first delta does not make: it is made from another layer, or from several",
-                delta_format::escape_path(path.as_bytes())
-            ),
-        })
-    }
-
-    /// Emits bytes of a file of the middle layer, each plus the byte of `difference` if there is one.
-    fn read(&mut self, file: &Range<u64>, position: u64, size: u64, difference: Option<&[u8]>) -> Result<()> {
-        let start = file.start.checked_add(position);
-        let end = start.and_then(|start| start.checked_add(size)).filter(|end| *end <= file.end);
-        let (Some(start), Some(end)) = (start, end) else {
-            let reason = "it reads behind the end of a file of the middle layer".to_owned();
-            return Err(Error::CannotMerge { delta: "second", reason });
+    /// Writes the delta that makes of the old layers what `delta` makes of the layers that it reads.
+    ///
+    /// # Errors
+    /// As [`add_delta`](Self::add_delta).
+    pub fn write<W: Write>(&mut self, delta: impl Read, reads: &Reads, output: W) -> Result<(W, MergeStats)> {
+        let encoding = Encoding {
+            level: self.options.level,
+            workers: u32::try_from(self.options.jobs.get()).unwrap_or(u32::MAX),
+            long_distance: true,
+            ..Encoding::default()
         };
-        let mut at = start;
-        for piece in self.middle.pieces.of(start..end) {
-            self.written += 1;
-            if self.written > MAX_PIECES {
-                let reason = format!("it reads over {MAX_PIECES} pieces of the middle layer");
-                return Err(Error::CannotMerge { delta: "second", reason });
-            }
-            let mut left = piece.size;
-            while left > 0 {
-                let part = left.min(CHUNK);
-                let skipped = piece.size - left;
-                let more = difference.map(|bytes| {
-                    let from = usize::try_from(at - start).unwrap_or(usize::MAX);
-                    &bytes[from..from + part as usize]
-                });
-                match piece.origin {
-                    Origin::Literal => {
-                        let bytes = self.middle.spool.read_range(at..at + part)?;
-                        self.writer.literal(&sum(bytes, more))?;
-                    }
-                    Origin::Copy { source, offset } => {
-                        let path = self.middle.pieces.path(source);
-                        match more {
-                            Some(more) => self.writer.add(path, offset + skipped, more)?,
-                            None => self.writer.copy(path, offset + skipped, part)?,
-                        }
-                    }
-                    Origin::Add { source, offset, difference } => {
-                        let bytes = self.middle.pieces.difference(difference + skipped, part);
-                        let bytes = sum(bytes.map_err(|error| stored(error, "read"))?, more);
-                        self.writer.add(self.middle.pieces.path(source), offset + skipped, &bytes)?;
-                    }
-                }
-                (at, left) = (at + part, left - part);
-            }
-        }
-        Ok(())
+        let mut writer = OpWriter::new(output, Version::V1, encoding)?;
+        let target_size = self.compose("second", delta, reads, &mut writer)?;
+        let (output, written) = writer.finish()?;
+        let (copied, added) = (written.copy_size, written.add_size);
+        let literal = target_size.saturating_sub(copied + added);
+        Ok((output, MergeStats { middle_size: self.layers.made_size(), target_size, copied, added, literal }))
     }
-}
-
-fn open<'a>(delta: impl Read + 'a, which: &'static str) -> Result<OpReader<'a>> {
-    let reader = OpReader::new(delta)?;
-    match reader.version() {
-        Version::V1 => Ok(reader),
-        version => {
-            let reason = format!("it is a {}, and a tardf1 alone can be merged", version.name());
-            Err(Error::CannotMerge { delta: which, reason })
-        }
-    }
-}
-
-fn unsupported(delta: &'static str, op: &Op) -> Error {
-    Error::CannotMerge { delta, reason: format!("it has an op that no tardf1 has: {op:?}") }
-}
-
-/// Bytes that an op of a tardf1 emits.
-fn output_size(op: &Op) -> u64 {
-    match op {
-        Op::Data { size } | Op::Copy { size } | Op::AddData { size } => *size,
-        _ => 0,
-    }
-}
-
-fn headers_are_copied() -> Error {
-    let reason = "it copies the headers of the middle tar from a file, so that only the old layer has them";
-    Error::CannotMerge { delta: "first", reason: reason.into() }
-}
-
-fn opened<S>(source: Option<S>, delta: &'static str) -> Result<S> {
-    let reason = || "it reads before it opens a file".to_owned();
-    source.ok_or_else(|| Error::CannotMerge { delta, reason: reason() })
-}
-
-fn advanced(position: u64, size: u64) -> Result<u64> {
-    let reason = || "it reads behind the end of any file".to_owned();
-    position.checked_add(size).ok_or_else(|| Error::CannotMerge { delta: "first", reason: reason() })
 }
 
 fn stored(error: io::Error, action: &str) -> Error {
     Error::Store(io::Error::new(error.kind(), format!("cannot {action} a temporary file: {error}")))
-}
-
-/// Adds the bytes of `more` to those of `bytes`, wrapping.
-fn sum(mut bytes: Vec<u8>, more: Option<&[u8]>) -> Vec<u8> {
-    for (byte, more) in bytes.iter_mut().zip(more.into_iter().flatten()) {
-        *byte = byte.wrapping_add(*more);
-    }
-    bytes
 }

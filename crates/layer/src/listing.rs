@@ -34,6 +34,11 @@ impl Listing {
         Self { max: size.saturating_mul(RATIO).clamp(MIN_MEMORY, MAX_MEMORY), used: 0 }
     }
 
+    /// Grants the entries of any layers so many bytes of memory.
+    pub const fn within(max: u64) -> Self {
+        Self { max, used: 0 }
+    }
+
     /// Lists the entries of one of the layers, as [`entries`](crate::entries) does.
     ///
     /// # Errors

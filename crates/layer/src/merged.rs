@@ -77,13 +77,14 @@ impl MergedTree {
     /// disk: what an entry changes whose path leads through a link, by its own path and by those that
     /// the link leads to; hard-linked files one name of which is written again; what a layer brings and
     /// hides itself.
-    pub fn merge(layers: &[Vec<Entry>], options: &MergeOptions) -> Self {
+    pub fn merge<E: AsRef<[Entry]>>(layers: &[E], options: &MergeOptions) -> Self {
         let mut tree = Tree::new(options.apply_whiteouts);
         for (layer, entries) in layers.iter().enumerate() {
-            entries.iter().for_each(|entry| tree.extract(entry, layer));
+            entries.as_ref().iter().for_each(|entry| tree.extract(entry, layer));
         }
+        let mut entries = layers.iter().flat_map(|entries| entries.as_ref());
         let depends_on_whiteouts =
-            tree.depends_on_whiteouts() || layers.iter().flatten().any(|entry| is_whiteout(&entry.path));
+            tree.depends_on_whiteouts() || entries.any(|entry| is_whiteout(&entry.path));
         let mut files = Vec::new();
         let mut by_name = BTreeMap::new();
         for (names, layer, data) in tree.into_files() {

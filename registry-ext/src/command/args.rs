@@ -205,8 +205,8 @@ pub(crate) struct PublishArgs {
     /// Make and replace deltas that are published already
     #[arg(long)]
     pub(crate) force: bool,
-    /// Merge published deltas that follow each other, where that is possible, in place of comparing the layers:
-    /// with less CPU, and perhaps larger. It is possible where each reads the one layer that the one before makes
+    /// Merge published deltas that follow each other, layer by layer, in place of comparing the layers: with less CPU,
+    /// and perhaps larger. Where that is not possible, as with a tardf2, the output says why, and they are compared
     #[arg(long)]
     pub(crate) merge: bool,
     #[command(flatten)]

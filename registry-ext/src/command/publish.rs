@@ -1,5 +1,6 @@
 //! `registry-ext publish`
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -183,6 +184,9 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
     if let Some(merged) = merged {
         text.line(merged);
     }
+    for (layer, reason) in not_merged(report) {
+        text.line(format_args!("the delta of layer {layer} is not merged: {reason}"));
+    }
     Ok(text.print()?)
 }
 
@@ -200,6 +204,12 @@ fn merged(report: &PublishReport) -> Option<String> {
              --merge, and with --force, smaller ones are made of the layers"
         )
     })
+}
+
+/// The layers whose deltas could not be merged, and the reasons, each once.
+fn not_merged(report: &PublishReport) -> BTreeSet<(String, &str)> {
+    let reasons = report.deltas.iter().map(|delta| (delta, delta.not_merged.as_deref()));
+    reasons.filter_map(|(delta, reason)| Some((short(delta.diff_id), reason?))).collect()
 }
 
 fn recipes_table(report: &PublishReport) -> Table {

@@ -1,19 +1,20 @@
-//! One delta that is merged of several, and proven like any other.
+//! Deltas that are merged of others, and proven like any other.
 
+use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use delta_format::Version;
 use layer::{DiffId, DigestWriter, Spool, open_regular};
 use oci_spec::image::Descriptor;
 use serde::Serialize;
-use tar_diff::DeltaMergeOptions;
+use tar_diff::{DeltaMergeOptions, DeltaMerger, MergedLayer, Reads};
 use tempfile::NamedTempFile;
 
 use super::in_directory::InDirectory;
-use super::{Delta, DeltaCache, LayerOf};
+use super::{Delta, DeltaCache, LayersOf, merge_options, version_of};
 use crate::error::blocking;
 use crate::image::ImageLayer;
 use crate::repository::Repository;
@@ -28,102 +29,186 @@ pub struct Merged {
     pub bytes: u64,
 }
 
-/// Deltas to be merged, the first one first, and the repository that has them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct MergedParts<'m> {
-    pub(crate) repository: &'m Repository,
-    pub(crate) deltas: &'m [Descriptor],
+/// A layer on the way from an old image to a new one.
+#[derive(Debug, Clone)]
+pub(crate) struct MergeStep {
+    pub(crate) layer: ImageLayer,
+    /// The delta that makes it. Without one it is fetched, and what is read of it is carried.
+    pub(crate) delta: Option<PublishedPart>,
 }
 
-impl DeltaCache {
-    /// Merges deltas that lead from one layer to another, and takes the result for the tardf1 delta between them. Returns
-    /// false if it is not smaller than the blob.
+/// A published delta, and the layers that it reads, the lowest first.
+#[derive(Debug, Clone)]
+pub(crate) struct PublishedPart {
+    pub(crate) blob: Descriptor,
+    pub(crate) reads: Vec<DiffId>,
+}
+
+/// The outcome of a merge.
+#[derive(Debug)]
+pub(crate) enum MergeOutcome {
+    /// Whoever asks the cache for the delta gets this one.
+    Merged,
+    /// It is not taken, for a reason.
+    NotMerged(String),
+}
+
+/// The merging of deltas that read the layers of one old image, or some of them.
+#[derive(Debug)]
+pub(crate) struct ImageMerger<'m> {
+    cache: &'m DeltaCache,
+    /// The repository that has the deltas.
+    repository: &'m Repository,
+    /// The old layers, unpacked, the lowest first, and their diff_ids.
+    old: Vec<Spool>,
+    old_ids: Vec<DiffId>,
+    merger: Arc<Mutex<DeltaMerger>>,
+    /// The layers that the merger has.
+    known: HashMap<DiffId, MergedLayer>,
+}
+
+impl<'m> ImageMerger<'m> {
+    /// Fetches the `old` layers. `repository` has the deltas that are merged.
+    ///
+    /// # Errors
+    /// Those of the repositories and of the machine; [`Error::Diff`] if a layer is no tar.
+    pub(crate) async fn new(
+        cache: &'m DeltaCache,
+        repository: &'m Repository,
+        old: LayersOf<'_>,
+    ) -> Result<Self> {
+        let spools = cache.spools(old.repository, old.layers).await?;
+        let old_ids: Vec<DiffId> = old.layers.iter().map(|layer| layer.diff_id).collect();
+        let (options, layers) = (cache.merge_options(), spools.clone());
+        let merger = blocking(move || Ok(DeltaMerger::of_layers(layers, &options)?)).await?;
+        let known = old_ids.iter().enumerate().map(|(index, id)| (*id, merger.old(index))).collect();
+        let merger = Arc::new(Mutex::new(merger));
+        Ok(Self { cache, repository, old: spools, old_ids, merger, known })
+    }
+
+    /// Merges the deltas on the way to a layer, the last of the `steps`, into one that reads the old layers. A single one
+    /// that does so already is taken.
     ///
     /// # Errors
     /// Those of the repositories and of the machine; [`Error::Diff`] if they cannot be merged, [`Error::Patch`] if the
     /// result makes another layer.
-    pub(crate) async fn merge(
-        &self,
-        old: LayerOf<'_>,
-        new: &ImageLayer,
-        parts: MergedParts<'_>,
-    ) -> Result<bool> {
-        let mut paths = Vec::new();
-        for part in parts.deltas {
-            paths.push(parts.repository.blob(part, self.dir(), &|_| ()).await?);
+    pub(crate) async fn merge(&mut self, steps: &[MergeStep]) -> Result<MergeOutcome> {
+        let Some((MergeStep { layer, delta: Some(last) }, before)) = steps.split_last() else {
+            return Err(Error::malformed("deltas", "the last step is none"));
+        };
+        let mut seconds = 0.0;
+        for step in before {
+            if !self.known.contains_key(&step.layer.diff_id) {
+                let (known, took) = self.add(step).await?;
+                self.known.insert(step.layer.diff_id, known);
+                seconds += took;
+            }
         }
-        let bytes = parts.deltas.iter().map(Descriptor::size).fold(0, u64::saturating_add);
-        let merged = Merged { deltas: parts.deltas.len(), bytes };
-        let (options, dir, max_size) = (self.merge_options(), self.dir().to_owned(), self.max_layer_size());
-        let (delta, seconds) = blocking(move || {
+        let parts: Vec<&PublishedPart> = steps.iter().filter_map(|step| step.delta.as_ref()).collect();
+        let bytes = parts.iter().map(|part| part.blob.size()).fold(0, u64::saturating_add);
+        let merged = Merged { deltas: parts.len(), bytes };
+        let (path, reads) = (self.fetch(last).await?, self.reads(last)?);
+        let (merger, dir) = (Arc::clone(&self.merger), self.cache.dir().to_owned());
+        // A layer that an image between has too may have a delta from the old one: it is taken as it is.
+        let is_ready = last.reads == self.old_ids;
+        let (file, took) = blocking(move || {
             let started = Instant::now();
-            let delta = merge_files(&paths, &options, &dir)?;
-            Ok((delta, started.elapsed().as_secs_f64()))
+            let mut file =
+                NamedTempFile::with_prefix_in("delta-", &dir).map_err(Error::io("make a file in", &dir))?;
+            let mut output = BufWriter::new(InDirectory { file: file.as_file_mut(), dir: &dir });
+            let mut delta = open_passing(&path, &dir)?;
+            if is_ready {
+                io::copy(&mut delta, &mut output).map_err(Error::io("write a delta in", &dir))?;
+            } else {
+                let mut merger = merger.lock().unwrap_or_else(PoisonError::into_inner);
+                (output, _) = merger.write(delta, &reads, output)?;
+            }
+            output.flush().map_err(Error::io("write a delta in", &dir))?;
+            drop(output);
+            Ok((file, started.elapsed().as_secs_f64()))
         })
         .await?;
-        let size = delta.as_file().metadata().map_err(Error::io("read", delta.path()))?.len();
-        if size >= new.blob.size() {
-            return Ok(false);
+        let size = file.as_file().metadata().map_err(Error::io("read", file.path()))?.len();
+        if size >= layer.blob.size() {
+            let reason = format!("the merged delta has {size} bytes, and the blob has {}", layer.blob.size());
+            return Ok(MergeOutcome::NotMerged(reason));
         }
-        let spool = self.spool(old.repository, old.layer).await?;
-        let to = new.diff_id;
-        let proven = blocking(move || prove(delta, spool, to, max_size));
-        let delta = Delta { merged: Some(merged), seconds, ..proven.await? };
-        let job = self.job(vec![old.layer.diff_id], to, Version::V1);
-        self.deltas.lock().unwrap_or_else(PoisonError::into_inner).insert(job, delta);
-        Ok(true)
+        let (old, to, max_size) = (self.old.clone(), layer.diff_id, self.cache.max_layer_size());
+        let proven = blocking(move || prove(file, old, to, max_size)).await?;
+        let delta = Delta { merged: Some(merged), seconds: seconds + took, ..proven };
+        let mut deltas = self.cache.deltas.lock().unwrap_or_else(PoisonError::into_inner);
+        // Every client reads a tardf1.
+        for newest in [Version::V1, Version::V2].into_iter().filter(|newest| *newest >= delta.version) {
+            deltas.insert(self.cache.job(self.old_ids.clone(), to, newest), delta.clone());
+        }
+        Ok(MergeOutcome::Merged)
     }
 
+    /// Adds a layer on the way. Returns the seconds that it took, too.
+    async fn add(&self, step: &MergeStep) -> Result<(MergedLayer, f64)> {
+        let merger = Arc::clone(&self.merger);
+        let Some(part) = &step.delta else {
+            let spool = self.cache.spool(self.repository, &step.layer).await?;
+            let add = move || Ok(merger.lock().unwrap_or_else(PoisonError::into_inner).add_tar(spool)?);
+            return Ok((blocking(add).await?, 0.0));
+        };
+        let (path, reads) = (self.fetch(part).await?, self.reads(part)?);
+        let dir = self.cache.dir().to_owned();
+        blocking(move || {
+            let started = Instant::now();
+            let delta = open_passing(&path, &dir)?;
+            let layer = merger.lock().unwrap_or_else(PoisonError::into_inner).add_delta(delta, &reads)?;
+            Ok((layer, started.elapsed().as_secs_f64()))
+        })
+        .await
+    }
+
+    async fn fetch(&self, part: &PublishedPart) -> Result<PathBuf> {
+        self.repository.blob(&part.blob, self.cache.dir(), &|_| ()).await
+    }
+
+    fn reads(&self, part: &PublishedPart) -> Result<Reads> {
+        let layers = part.reads.iter().map(|layer| self.known.get(layer).copied());
+        let layers = layers.collect::<Option<Vec<_>>>();
+        layers.map(Reads::Layers).ok_or_else(|| Error::malformed("deltas", "a layer on the way is missing"))
+    }
+}
+
+impl DeltaCache {
     fn merge_options(&self) -> DeltaMergeOptions {
         let diff = &self.options.diff;
         DeltaMergeOptions::default()
             .level(diff.level)
             .jobs(diff.jobs)
             .memory(diff.memory)
-            .apply_whiteouts(true)
+            .merge(merge_options())
             .max_size(self.options.max_layer_size)
             .temp_dir(&self.options.temp_dir)
     }
 }
 
-/// Merges the deltas in files, the first one first.
-fn merge_files(paths: &[PathBuf], options: &DeltaMergeOptions, dir: &Path) -> Result<NamedTempFile> {
-    let open = |path: &Path| open_regular(path).map_err(Error::io("open", path));
-    let (first, others) = paths.split_first().ok_or_else(|| Error::malformed("deltas", "there are none"))?;
-    let (mut merged, mut before) = (None::<NamedTempFile>, open(first)?);
-    for other in others {
-        let mut file =
-            NamedTempFile::with_prefix_in("delta-", dir).map_err(Error::io("make a file in", dir))?;
-        let output = BufWriter::new(InDirectory { file: file.as_file_mut(), dir });
-        let (mut output, _) = tar_diff::merge(before, open(other)?, options, output)?;
-        output.flush().map_err(Error::io("write a delta in", dir))?;
-        drop(output);
-        before = file.reopen().map_err(Error::io("open", file.path()))?;
-        merged = Some(file);
+/// Opens the file of a delta. One that was fetched to `dir` goes with its last reader.
+fn open_passing(path: &Path, dir: &Path) -> Result<std::fs::File> {
+    let file = open_regular(path).map_err(Error::io("open", path))?;
+    if path.starts_with(dir) {
+        std::fs::remove_file(path).map_err(Error::io("remove", path))?;
     }
-    merged.ok_or_else(|| Error::malformed("deltas", "one alone cannot be merged"))
+    Ok(file)
 }
 
-/// Applies a delta to a layer, and compares the result with the layer that it is for.
-fn prove(file: NamedTempFile, old: Spool, to: DiffId, max_size: u64) -> Result<Delta> {
+/// Applies a delta to layers, and compares the result with the layer that it is for.
+fn prove(file: NamedTempFile, old: Vec<Spool>, to: DiffId, max_size: u64) -> Result<Delta> {
     let budget = delta_format::Budget::of_layer(max_size);
     let options = tar_patch::ApplyOptions::default().expected(to).max_output(max_size).budget(&budget);
     let open = || file.reopen().map_err(Error::io("open", file.path()));
-    let mut sources = tar_patch::LayerSource::with_whiteouts(vec![old], true)?;
+    let mut sources = tar_patch::LayerSource::with_whiteouts(old, true)?;
     tar_patch::apply(open()?, &mut sources, options, &mut io::sink())?;
     let mut hashed = DigestWriter::new(io::sink());
     io::copy(&mut open()?, &mut hashed).map_err(Error::io("read", file.path()))?;
     let (_, digest, size) = hashed.finish();
+    let version = version_of(file.as_file()).map_err(Error::io("read", file.path()))?;
+    let version = version.ok_or_else(|| Error::malformed("delta", "its format is unknown"))?;
     let spent = budget.spent();
     let work = spent.reading.saturating_add(spent.encoding);
-    Ok(Delta {
-        to,
-        digest,
-        size,
-        version: Version::V1,
-        file: Arc::new(file),
-        seconds: 0.0,
-        work,
-        merged: None,
-    })
+    Ok(Delta { to, digest, size, version, file: Arc::new(file), seconds: 0.0, work, merged: None })
 }

@@ -59,7 +59,8 @@ impl<'p> ImagePublisher<'p> {
         let known = self.artifact_from(source.image, Kind::OciDelta).cloned();
         let known_tardf3 = self.artifact_from(source.image, Kind::Tardf3).is_some();
         let is_tried = known_tardf3 || known.as_ref().is_some_and(|known| known.tardf3_saves_nothing);
-        let is_for_all = self.publisher.artifact || self.is_merged;
+        // Where deltas are merged, all clients get them, and none is made to see through compression.
+        let is_for_all = self.publisher.artifact || (self.is_merged && self.has_artifacts());
         let sees_through = self.publisher.options.diff.sees_through && !self.is_merged;
         if !is_for_all && !sees_through {
             return Ok(prepared);
@@ -103,6 +104,11 @@ impl<'p> ImagePublisher<'p> {
             tardf3.iter().for_each(|layer| self.note_planned(source.image, layer, Published::Tardf3));
         }
         Ok(prepared)
+    }
+
+    /// Returns true if artifacts of any kind are asked for.
+    pub(super) const fn has_artifacts(&self) -> bool {
+        self.publisher.artifact || self.publisher.options.diff.sees_through
     }
 
     /// Makes the deltas of the artifact that all clients of oci-delta read.

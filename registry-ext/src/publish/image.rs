@@ -3,6 +3,7 @@
 use delta_format::Version;
 use layer::Digest;
 
+use super::merged::NotMerged;
 use super::{Outcome, PublishReport, PublishedDelta, Publisher, Recipes};
 use crate::artifact::delta_index::{self, LayerDelta};
 use crate::artifact::oci_delta::ArtifactLayer;
@@ -30,6 +31,8 @@ pub(super) struct ImagePublisher<'p> {
     pub(super) published: Vec<Digest>,
     /// True if deltas from the old image that is looked at are merged of others: none is made to see through compression.
     pub(super) is_merged: bool,
+    /// The layers whose deltas from that image could not be merged.
+    pub(super) not_merged: Vec<NotMerged>,
 }
 
 impl<'p> ImagePublisher<'p> {
@@ -46,7 +49,9 @@ impl<'p> ImagePublisher<'p> {
         let (mut deltas, mut artifacts, mut refused) = (Vec::new(), Vec::new(), None);
         for source in old {
             let is_indexed = self.is_indexed(source);
-            self.is_merged = self.publisher.merge && self.merge_deltas(source).await?;
+            if self.publisher.merge {
+                self.merge_deltas(source).await?;
+            }
             match self.prepare_artifacts(source).await {
                 Ok(prepared) => artifacts.extend(prepared.into_iter().map(|of| (of, is_indexed))),
                 Err(error) => refused = refused.or(self.refusal(Err(error), is_indexed)?),
@@ -95,7 +100,7 @@ impl<'p> ImagePublisher<'p> {
     }
 
     /// Tells whether `_deltaindex` is written for deltas from an old image.
-    fn is_indexed(&self, source: &ImageIn<'_>) -> bool {
+    pub(super) fn is_indexed(&self, source: &ImageIn<'_>) -> bool {
         self.publisher.delta_index && source.image.layers.len() <= self.publisher.delta_index_max_layers
     }
 
@@ -123,6 +128,8 @@ impl<'p> ImagePublisher<'p> {
         delta: Option<&Delta>,
         outcome: Outcome,
     ) {
+        let is_made = outcome != Outcome::AlreadyThere && delta.is_none_or(|delta| delta.merged.is_none());
+        let not_merged = self.reason_not_merged(layout, layer, source.layers.len()).filter(|_| is_made);
         self.report.deltas.push(PublishedDelta {
             platform: self.target.platform.clone(),
             old: source.manifest.digest,
@@ -133,6 +140,7 @@ impl<'p> ImagePublisher<'p> {
             delta_size: delta.map(|delta| delta.size),
             seconds: delta.map(|delta| delta.seconds),
             merged: delta.and_then(|delta| delta.merged),
+            not_merged,
             outcome,
         });
     }

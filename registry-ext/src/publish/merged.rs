@@ -1,46 +1,84 @@
 //! Deltas that are merged of published ones, in place of comparing the layers.
 //!
-//! With deltas from v1 to v2 and from v2 to v3 published, the one from v1 to v3 is made of both, with
-//! less CPU: most of what is left compresses it. It may be larger than one that is made of the layers, and it is applied
-//! before it is published, like any other.
+//! With deltas from v1 to v2 and from v2 to v3 published, the ones from v1 to v3 are made of both, layer by layer: each
+//! layer that v1 lacks has a delta that reads layers of v2, and those of them that v1 lacks have deltas that read v1.
+//! That takes less CPU: most of what is left compresses the result. A merged delta may be larger than one that is made of
+//! the layers, and it is applied before it is published, like any other.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use layer::{DiffId, Digest, SpoolOptions};
-use oci_spec::image::Descriptor;
 
 use super::image::ImagePublisher;
-use crate::chain::{BaseFiles, LayerFiles, Places, UsableDelta, plain_chains};
-use crate::delta::{LayerOf, MergedParts};
-use crate::discover::Candidate;
+use crate::chain::{BaseFiles, LayerFiles, Places, Step, UsableDelta, plain_chains};
+use crate::delta::{ImageMerger, LayersOf, MergeOutcome, MergeStep, PublishedPart};
+use crate::discover::{Candidate, Published};
 use crate::image::{ImageIn, ImageLayer};
 use crate::store::{Base, LayerStore, Sources};
 use crate::{Error, Result};
 
-/// The longest time that the search for deltas to be merged takes, for each old image.
+/// The longest time that the search for deltas to be merged takes, for each old image and layout.
 const MAX_TIME: Duration = Duration::from_secs(30);
 
-/// The old layer that merged deltas read, as a place of which only that is asked.
+/// The old layers that merged deltas read, as a place of which only that is asked.
 #[derive(Debug)]
-struct OldLayer {
-    layer: DiffId,
-    /// The config of its image, of which it is the only layer.
-    config: Digest,
+struct OldLayers {
+    layers: Vec<DiffId>,
+    /// The config of the image whose layers they are, if they are all.
+    config: Option<Digest>,
 }
 
-impl fmt::Display for OldLayer {
+impl fmt::Display for OldLayers {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "layer {}", self.layer)
+        write!(out, "{} old layers", self.layers.len())
     }
 }
 
-impl LayerStore for OldLayer {
+impl OldLayers {
+    /// Returns true if a delta reads them, and no others on the way.
+    fn are_read_by(&self, delta: &Candidate) -> bool {
+        match delta.base {
+            Base::Layer(layer) => self.layers == [layer],
+            Base::Image(config) => self.config == Some(config),
+        }
+    }
+
+    /// Returns the layers that a delta of a chain reads, the lowest first.
+    fn reads(&self, files: &BaseFiles) -> Vec<DiffId> {
+        match files {
+            BaseFiles::Here(Base::Layer(layer), _) => vec![*layer],
+            BaseFiles::Here(Base::Image(_), _) => self.layers.clone(),
+            BaseFiles::Layers(layers) => {
+                let ids = layers.iter().map(|(LayerFiles::Here(id, _) | LayerFiles::Made(id))| *id);
+                ids.collect()
+            }
+        }
+    }
+
+    /// Returns the steps of a chain to a layer.
+    fn steps(&self, layer: &ImageLayer, chain: &UsableDelta) -> Vec<MergeStep> {
+        let part = |(delta, files): &(Candidate, BaseFiles)| PublishedPart {
+            blob: delta.blob.clone(),
+            reads: self.reads(files),
+        };
+        let before = chain
+            .before
+            .iter()
+            .map(|Step { layer, delta }| MergeStep { layer: layer.clone(), delta: delta.as_ref().map(part) });
+        let mut steps: Vec<MergeStep> = before.collect();
+        let last = part(&(chain.delta.clone(), chain.files.clone()));
+        steps.push(MergeStep { layer: layer.clone(), delta: Some(last) });
+        steps
+    }
+}
+
+impl LayerStore for OldLayers {
     fn has(&self, base: Base) -> Result<bool> {
         Ok(match base {
-            Base::Layer(layer) => layer == self.layer,
-            Base::Image(config) => config == self.config,
+            Base::Layer(layer) => self.layers.contains(&layer),
+            Base::Image(config) => self.config == Some(config),
         })
     }
 
@@ -49,19 +87,51 @@ impl LayerStore for OldLayer {
     }
 }
 
+/// A layer whose delta could not be merged.
+#[derive(Debug)]
+pub(super) struct NotMerged {
+    layout: Published,
+    layer: DiffId,
+    reason: String,
+}
+
 impl ImagePublisher<'_> {
-    /// Merges the published deltas that lead from the only layer of an old image to layers that it lacks, where they can
-    /// be. Whoever asks the cache for such a delta gets the merged one. Returns true if there is one.
-    pub(super) async fn merge_deltas(&self, source: &ImageIn<'_>) -> Result<bool> {
-        let [only] = source.image.layers.as_slice() else { return Ok(false) };
-        let old = OldLayer { layer: only.diff_id, config: source.image.config_digest };
+    /// Merges the published deltas that lead from an old image to layers that it lacks, where they can be: for artifacts
+    /// those that read all its layers, and for `_deltaindex` those that read its last one. Whoever asks the cache for such
+    /// a delta gets the merged one.
+    pub(super) async fn merge_deltas(&mut self, source: &ImageIn<'_>) -> Result<()> {
+        let (all, config) = (source.image.layers.as_slice(), source.image.config_digest);
+        (self.is_merged, self.not_merged) = (false, Vec::new());
+        let Some(last) = all.last() else { return Ok(()) };
+        let (has_artifacts, is_indexed) = (self.has_artifacts(), self.is_indexed(source));
+        // The last layer of one is all of them.
+        if has_artifacts || (is_indexed && all.len() == 1) {
+            let all: Vec<&ImageLayer> = all.iter().collect();
+            self.is_merged = self.merge_from(source, &all, Some(config), Published::Artifact).await?;
+        }
+        if is_indexed && all.len() > 1 {
+            self.merge_from(source, &[last], None, Published::DeltaIndex).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns true if one of the deltas is merged.
+    async fn merge_from(
+        &mut self,
+        source: &ImageIn<'_>,
+        layers: &[&ImageLayer],
+        config: Option<Digest>,
+        layout: Published,
+    ) -> Result<bool> {
+        let old = OldLayers { layers: layers.iter().map(|layer| layer.diff_id).collect(), config };
+        let old = Arc::new(old);
         let mut lacking = self.target.layers_not_in(source.image);
         // What has a delta of its own needs none that is merged.
         let candidates = &self.found.candidates;
-        let is_direct =
-            |delta: &Candidate| [Base::Layer(old.layer), Base::Image(old.config)].contains(&delta.base);
-        lacking.retain(|layer| !candidates.iter().any(|delta| delta.to == layer.diff_id && is_direct(delta)));
-        let stores: [Arc<dyn LayerStore>; 1] = [Arc::new(old)];
+        lacking.retain(|layer| {
+            !candidates.iter().any(|delta| delta.to == layer.diff_id && old.are_read_by(delta))
+        });
+        let stores: [Arc<dyn LayerStore>; 1] = [Arc::<OldLayers>::clone(&old)];
         let places = Places {
             repository: self.publisher.to,
             stores: &stores,
@@ -70,55 +140,68 @@ impl ImagePublisher<'_> {
         };
         let until = Instant::now() + MAX_TIME;
         let chains = plain_chains(&places, self.target, &lacking, &self.found, until).await?;
-        let mut is_merged = false;
+        let old_layers = LayersOf { repository: source.repository, layers };
+        let (mut merger, mut is_merged) = (None, false);
         for layer in lacking {
-            let Some(parts) = chains.get(&layer.diff_id).and_then(parts) else { continue };
-            let old = LayerOf { repository: source.repository, layer: only };
-            is_merged |= self.merge_into_cache(old, layer, &parts).await?;
+            let steps = chains.get(&layer.diff_id).map(|chain| old.steps(layer, chain));
+            let outcome = match steps {
+                None => {
+                    let reason =
+                        "no deltas are published that follow each other and are smaller than the blob";
+                    Ok(MergeOutcome::NotMerged(reason.into()))
+                }
+                Some(steps) => self.merge_steps(&mut merger, old_layers, &steps).await,
+            };
+            match outcome.or_else(not_merged)? {
+                MergeOutcome::Merged => is_merged = true,
+                MergeOutcome::NotMerged(reason) => {
+                    self.not_merged.push(NotMerged { layout, layer: layer.diff_id, reason });
+                }
+            }
         }
         Ok(is_merged)
     }
 
-    async fn merge_into_cache(
+    async fn merge_steps<'m>(
         &self,
-        old: LayerOf<'_>,
-        layer: &ImageLayer,
-        parts: &[Descriptor],
-    ) -> Result<bool> {
-        let parts = MergedParts { repository: self.publisher.to, deltas: parts };
-        match self.cache.merge(old, layer, parts).await {
-            Ok(is_merged) => Ok(is_merged),
-            // What cannot be merged, or makes something else, is made of the layers.
-            Err(
-                Error::Diff(tar_diff::Error::CannotMerge { .. } | tar_diff::Error::Delta(_))
-                | Error::Patch(_),
-            ) => Ok(false),
-            Err(error) if error.is_of_one_layer() => Ok(false),
-            Err(error) => Err(error),
+        merger: &mut Option<ImageMerger<'m>>,
+        old: LayersOf<'_>,
+        steps: &[MergeStep],
+    ) -> Result<MergeOutcome>
+    where
+        Self: 'm,
+    {
+        if merger.is_none() {
+            *merger = Some(ImageMerger::new(self.cache, self.publisher.to, old).await?);
         }
+        match merger {
+            Some(merger) => merger.merge(steps).await,
+            None => Err(Error::Panicked),
+        }
+    }
+
+    /// Returns the reason why a delta was not merged, where that was asked for.
+    pub(super) fn reason_not_merged(
+        &self,
+        layout: Published,
+        layer: &ImageLayer,
+        old: usize,
+    ) -> Option<String> {
+        // The artifact and `_deltaindex` have one delta where the old image has one layer.
+        let layout = if old == 1 { Published::Artifact } else { layout };
+        let of_layer = |of: &&NotMerged| (of.layout, of.layer) == (layout, layer.diff_id);
+        self.not_merged.iter().find(of_layer).map(|of| of.reason.clone())
     }
 }
 
-/// Returns the deltas of a chain, each of which reads the one layer that the delta before makes; `None` if others do.
-fn parts(chain: &UsableDelta) -> Option<Vec<Descriptor>> {
-    let (mut parts, mut made) = (Vec::new(), None);
-    let before = chain.before.iter().map(|step| (step.layer.diff_id, step.delta.as_ref()));
-    let last = (chain.delta.to, &chain.delta, &chain.files);
-    let steps = before.map(|(to, delta)| delta.map(|(delta, files)| (to, delta, files))).chain([Some(last)]);
-    for step in steps {
-        let (to, delta, files) = step?;
-        let is_next = match (files, made) {
-            (BaseFiles::Here(..), None) => true,
-            (BaseFiles::Layers(layers), Some(made)) => {
-                matches!(layers.as_slice(), [LayerFiles::Made(layer)] if *layer == made)
-            }
-            _ => false,
-        };
-        if !is_next {
-            return None;
-        }
-        parts.push(delta.blob.clone());
-        made = Some(to);
+/// Returns the reason why deltas were not merged, if they are what stands in the way: what cannot be merged, is gone by
+/// now, or makes something else, is made of the layers.
+fn not_merged(error: Error) -> Result<MergeOutcome> {
+    match error {
+        Error::Diff(tar_diff::Error::CannotMerge { .. } | tar_diff::Error::Delta(_))
+        | Error::Patch(_)
+        | Error::NotFound { .. } => Ok(MergeOutcome::NotMerged(error.one_line())),
+        error if error.is_of_one_layer() => Ok(MergeOutcome::NotMerged(error.one_line())),
+        error => Err(error),
     }
-    (parts.len() > 1).then_some(parts)
 }

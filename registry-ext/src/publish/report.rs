@@ -53,6 +53,8 @@ pub struct PublishedDelta {
     pub seconds: Option<f64>,
     /// The published deltas that it was merged of, if it was not made of the layers.
     pub merged: Option<Merged>,
+    /// The reason why it was not merged of published deltas, if that was asked for.
+    pub not_merged: Option<String>,
     /// The outcome.
     pub outcome: Outcome,
 }

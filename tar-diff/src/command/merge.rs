@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use cli::{Misuse, Output, Text};
-use layer::DigestWriter;
+use layer::{DigestWriter, MergeOptions};
 use serde::Serialize;
 use tar_diff::{DeltaMergeOptions, DiffArgs, MergeStats};
 
@@ -87,7 +87,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<()> {
         .level(made.level)
         .jobs(made.jobs)
         .memory(made.memory)
-        .apply_whiteouts(args.apply_whiteouts)
+        .merge(MergeOptions::default().apply_whiteouts(args.apply_whiteouts))
         .temp_dir(args.temp_dir())
         .max_size(max_size);
     let (first, second) = (open(&args.first)?, open(&args.second)?);

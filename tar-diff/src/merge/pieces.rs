@@ -1,19 +1,18 @@
-//! The origin of each byte of the middle layer.
+//! The origin of each byte of a middle layer.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use delta_format::SourcePath;
+use crate::{Error, Result};
 
 /// The origin of the bytes of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The delta itself: the bytes lie in the tar.
     Literal,
-    /// A file of the old layer, from this offset on.
+    /// A file of the old layers, from this offset on.
     Copy { source: usize, offset: u64 },
     /// The same, plus differences that are kept from this offset on.
     Add { source: usize, offset: u64, difference: u64 },
@@ -41,17 +40,13 @@ pub(super) struct Piece {
     pub(super) origin: Origin,
 }
 
-/// The pieces of the middle layer.
+/// The pieces of a middle layer.
 #[derive(Debug)]
 pub(super) struct Pieces {
     /// The end of each piece, and its origin.
     ends: Vec<(u64, Origin)>,
-    sources: Vec<SourcePath>,
-    /// Bytes of their paths, each of which is kept twice.
-    paths_size: usize,
-    indexes: HashMap<SourcePath, usize>,
     /// The differences, one after the other.
-    differences: File,
+    differences: BufWriter<File>,
     differences_size: u64,
 }
 
@@ -59,10 +54,7 @@ impl Pieces {
     pub(super) fn new(differences: File) -> Self {
         Self {
             ends: Vec::new(),
-            sources: Vec::new(),
-            paths_size: 0,
-            indexes: HashMap::new(),
-            differences,
+            differences: BufWriter::with_capacity(64 << 10, differences),
             differences_size: 0,
         }
     }
@@ -73,22 +65,8 @@ impl Pieces {
     }
 
     /// Bytes of memory that the pieces take.
-    pub(super) fn memory(&self) -> u64 {
-        (self.ends.len() * size_of::<(u64, Origin)>() + self.paths_size + self.sources.len() * 100) as u64
-    }
-
-    /// The number of a source.
-    pub(super) fn source(&mut self, path: SourcePath) -> usize {
-        *self.indexes.entry(path).or_insert_with_key(|path| {
-            self.sources.push(path.clone());
-            self.paths_size += 2 * path.as_bytes().len();
-            self.sources.len() - 1
-        })
-    }
-
-    /// The path of a source.
-    pub(super) fn path(&self, source: usize) -> &SourcePath {
-        &self.sources[source]
+    pub(super) const fn memory(&self) -> u64 {
+        (self.ends.len() * size_of::<(u64, Origin)>()) as u64
     }
 
     /// Appends a piece; to the last one if its bytes go on there.
@@ -103,28 +81,22 @@ impl Pieces {
     }
 
     /// Appends a piece of differences from a source.
-    pub(super) fn push_add(
-        &mut self,
-        size: u64,
-        (source, offset): (usize, u64),
-        payload: &mut impl Read,
-    ) -> io::Result<()> {
+    pub(super) fn push_add(&mut self, source: usize, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let difference = self.differences_size;
-        let copied = io::copy(payload, &mut self.differences)?;
-        if copied != size {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the delta is truncated"));
-        }
-        self.differences.flush()?;
-        self.differences_size += size;
-        self.push(size, Origin::Add { source, offset, difference });
+        self.differences.write_all(bytes)?;
+        self.differences_size += bytes.len() as u64;
+        self.push(bytes.len() as u64, Origin::Add { source, offset, difference });
         Ok(())
     }
 
+    /// Writes all differences to their file, from which they are read.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.differences.flush()
+    }
+
     /// Reads differences.
-    pub(super) fn difference(&self, offset: u64, size: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
-        self.differences.read_exact_at(&mut bytes, offset)?;
-        Ok(bytes)
+    pub(super) fn read_difference(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.differences.get_ref().read_exact_at(bytes, offset)
     }
 
     /// The pieces of a range of bytes.
@@ -143,9 +115,14 @@ impl Pieces {
         })
     }
 
-    /// Returns true if the delta itself has all bytes of a range.
-    pub(super) fn are_literals(&self, range: Range<u64>) -> bool {
-        self.of(range).all(|piece| piece.origin == Origin::Literal)
+    /// Checks that the delta itself has all bytes of a range, in which there is no content of files.
+    pub(super) fn check_literals(&self, range: Range<u64>) -> Result<()> {
+        if self.of(range).all(|piece| piece.origin == Origin::Literal) {
+            return Ok(());
+        }
+        let reason =
+            "it copies the headers of the middle tar from a file, so that only the old layer has them";
+        Err(Error::CannotMerge { delta: "first", reason: reason.into() })
     }
 }
 
@@ -156,11 +133,11 @@ mod tests {
     #[test]
     fn a_range_is_cut_out_of_its_pieces() {
         let mut pieces = Pieces::new(tempfile::tempfile().unwrap());
-        let source = pieces.source(SourcePath::new(b"a").unwrap());
+        let source = 0;
         pieces.push(10, Origin::Literal);
         pieces.push(10, Origin::Copy { source, offset: 100 });
         pieces.push(5, Origin::Copy { source, offset: 110 });
-        pieces.push_add(3, (source, 7), &mut &[1, 2, 3][..]).unwrap();
+        pieces.push_add(source, 7, &[1, 2, 3]).unwrap();
         assert_eq!((pieces.size(), pieces.ends.len()), (28, 3));
         let of = |range| pieces.of(range).collect::<Vec<_>>();
         assert_eq!(
@@ -174,7 +151,11 @@ mod tests {
         assert_eq!(of(12..14), [Piece { size: 2, origin: Origin::Copy { source, offset: 102 } }]);
         assert_eq!(of(26..28), [Piece { size: 2, origin: Origin::Add { source, offset: 8, difference: 1 } }]);
         assert!(of(10..10).is_empty());
-        assert_eq!(pieces.difference(1, 2).unwrap(), [2, 3]);
-        assert!(pieces.are_literals(0..10) && !pieces.are_literals(9..11) && pieces.are_literals(3..3));
+        pieces.flush().unwrap();
+        let mut read = [0; 2];
+        pieces.read_difference(&mut read, 1).unwrap();
+        assert_eq!(read, [2, 3]);
+        let are_literals = |range| pieces.check_literals(range).is_ok();
+        assert!(are_literals(0..10) && !are_literals(9..11) && are_literals(3..3));
     }
 }
