@@ -22,7 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use layer::DiffId;
+use layer::{DiffId, Digest};
 use oci_spec::image::Descriptor;
 
 pub(crate) use files::{BaseFiles, LayerFiles, Made};
@@ -147,16 +147,17 @@ pub(crate) async fn usable_deltas(
 }
 
 /// Returns the cheapest chain of deltas that are no tardf3 to each of the `missing` layers that fetches fewer bytes than the
-/// blob, whatever other deltas there are.
+/// blob, whatever other deltas there are. With a list of images, by the digests of their manifests, it leads over these alone.
 pub(crate) async fn plain_chains(
     places: &Places<'_>,
     image: &Image,
     missing: &[&ImageLayer],
     found: &Discovery,
+    over: Option<&BTreeSet<Digest>>,
     until: Instant,
 ) -> Result<HashMap<DiffId, UsableDelta>> {
     let here = places.bases_of(found).await?;
     let goals = missing.iter().map(|layer| Goal { layer, best: layer.blob.size(), has_delta: false });
     let goals: Vec<Goal<'_>> = goals.collect();
-    Search::new(places, found, here, until).plain().chains(image, &goals).await
+    Search::new(places, found, here, until).plain().only_over(over).chains(image, &goals).await
 }

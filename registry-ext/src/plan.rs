@@ -13,6 +13,7 @@ mod publish;
 mod release;
 mod select;
 mod survey;
+mod ways;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,8 @@ pub use survey::Planner;
 
 /// The version of the plans that this crate writes, and the only one that it reads.
 const VERSION: u32 = 1;
+/// The share of the CPU of a delta that is made of the layers that a merged one takes (`benches merge`).
+const MERGED_CPU: f64 = 0.6;
 /// Most bytes of a plan that is read.
 const MAX_SIZE: u64 = 256 << 20;
 
@@ -85,6 +88,44 @@ pub struct Pair {
     pub behind: usize,
     /// The number of hosts that run the old image, if the policy says so.
     pub hosts: Option<u64>,
+    /// The way in which hosts get it.
+    #[serde(default)]
+    pub way: Way,
+    /// The images between, in their order, of deltas that follow each other: those that are merged, that suffice, or that
+    /// there are.
+    #[serde(default)]
+    pub between: Vec<PlannedImage>,
+    /// Bytes of these deltas. One that is merged of them is hardly larger.
+    #[serde(default)]
+    pub chain_bytes: Option<u64>,
+    /// True if all of them are published, so that their sizes are known; false if the plan has some of them.
+    #[serde(default)]
+    pub chain_is_published: bool,
+}
+
+/// The way in which hosts get an update.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Way {
+    /// By deltas that are made of the layers.
+    #[default]
+    Direct,
+    /// By deltas that are merged of those that follow each other.
+    Merged,
+    /// By deltas that follow each other; none is made.
+    Chain,
+}
+
+impl Way {
+    /// The word for people, which is that of the JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Merged => "merged",
+            Self::Chain => "chain",
+        }
+    }
 }
 
 /// An image or an index of images in a plan.
@@ -113,6 +154,8 @@ pub enum Verdict {
     NotSmaller,
     /// Others save more for what they cost, and take the whole budget.
     OverBudget,
+    /// Deltas that follow each other suffice.
+    Chain,
 }
 
 impl Verdict {
@@ -125,6 +168,7 @@ impl Verdict {
             Self::NoPlatform => "no platform in common",
             Self::NotSmaller => "not smaller than the blobs",
             Self::OverBudget => "over the budget",
+            Self::Chain => "left to a chain",
         }
     }
 }
@@ -134,6 +178,7 @@ impl Plan {
     pub fn new(mut repositories: Vec<RepositoryPlan>, policy: &Policy) -> Self {
         repositories.sort_by(|one, other| one.repository.cmp(&other.repository));
         budget::apply(&mut repositories, &policy.budget);
+        repositories.iter_mut().for_each(|repository| ways::drop_broken(&mut repository.pairs));
         Self { version: VERSION, repositories }
     }
 
@@ -164,8 +209,36 @@ impl Plan {
 }
 
 impl Pair {
+    /// An update that is to be made, of which nothing else is known.
+    #[cfg(test)]
+    pub(crate) fn new(from: PlannedImage, to: PlannedImage) -> Self {
+        Self {
+            from,
+            to,
+            reasons: Vec::new(),
+            verdict: Verdict::Make,
+            blob_bytes: 0,
+            delta_bytes: 0,
+            cpu_seconds: 1.0,
+            behind: 1,
+            hosts: None,
+            way: Way::Direct,
+            between: Vec::new(),
+            chain_bytes: None,
+            chain_is_published: false,
+        }
+    }
+
+    /// Bytes that its deltas are expected to have, made in its way.
+    pub fn bytes(&self) -> u64 {
+        match self.way {
+            Way::Direct => self.delta_bytes,
+            Way::Merged | Way::Chain => self.chain_bytes.unwrap_or(self.delta_bytes),
+        }
+    }
+
     /// Bytes that all hosts together are expected to save: those of one host if their number is not known.
     pub fn saved(&self) -> u64 {
-        self.blob_bytes.saturating_sub(self.delta_bytes).saturating_mul(self.hosts.unwrap_or(1))
+        self.blob_bytes.saturating_sub(self.bytes()).saturating_mul(self.hosts.unwrap_or(1))
     }
 }

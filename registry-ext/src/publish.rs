@@ -8,6 +8,10 @@ mod merged;
 mod report;
 mod room;
 
+use std::collections::BTreeSet;
+
+use layer::Digest;
+
 use crate::Result;
 use crate::blob_recipe::MAX_SHARE;
 use crate::delta::{DeltaCache, MakeOptions};
@@ -64,6 +68,8 @@ pub struct Publisher<'p> {
     max_recipe_share: u64,
     force: bool,
     merge: bool,
+    /// The images over which deltas are merged; any if there is no such list.
+    merge_over: Option<BTreeSet<Digest>>,
     signatures: Vec<CarriedSignature>,
     carries_found: bool,
     tags_always: bool,
@@ -87,6 +93,7 @@ impl<'p> Publisher<'p> {
             max_recipe_share: MAX_SHARE,
             force: false,
             merge: false,
+            merge_over: None,
             signatures: Vec::new(),
             carries_found: false,
             tags_always: false,
@@ -165,6 +172,14 @@ impl<'p> Publisher<'p> {
     #[must_use]
     pub const fn merge(mut self, merge: bool) -> Self {
         self.merge = merge;
+        self
+    }
+
+    /// Merges deltas, as far as those between the old and the new image lead over the images with these manifests alone.
+    #[must_use]
+    pub(crate) fn merge_over(mut self, images: &BTreeSet<Digest>) -> Self {
+        self.merge = true;
+        self.merge_over = Some(images.clone());
         self
     }
 

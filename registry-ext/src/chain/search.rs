@@ -69,6 +69,8 @@ pub(super) struct Search<'s> {
     index: Option<Option<ImageIndex>>,
     has_index: bool,
     is_plain: bool,
+    /// The manifests of the images that may be on the way; any if there is no such list.
+    over: Option<&'s BTreeSet<Digest>>,
     until: Instant,
 }
 
@@ -82,10 +84,29 @@ impl<'s> Search<'s> {
         let known = Known { here: here.keys().copied().collect(), ..Known::default() };
         let has_index = !found.delta_manifests.is_empty();
         let names = BTreeMap::new();
-        let mut search =
-            Self { places, known, stores: here, names, index: None, has_index, is_plain: false, until };
+        let mut search = Self {
+            places,
+            known,
+            stores: here,
+            names,
+            index: None,
+            has_index,
+            is_plain: false,
+            over: None,
+            until,
+        };
         search.add(found);
         search
+    }
+
+    /// Leaves out images that are not in a list, if there is one.
+    pub(super) fn only_over(mut self, over: Option<&'s BTreeSet<Digest>>) -> Self {
+        self.over = over;
+        if let Some(over) = over {
+            let names = &self.names;
+            self.known.unread.retain(|config| names.get(config).is_some_and(|name| over.contains(name)));
+        }
+        self
     }
 
     /// Leaves tardf3 deltas out.
@@ -209,7 +230,9 @@ impl<'s> Search<'s> {
         }
         for (image, candidates) in listed::images_of(places.repository, &steps, places.temp_dir, until).await
         {
-            self.add_image(&image, &Discovery { candidates, ..Discovery::default() }).await?;
+            if self.over.is_none_or(|over| over.contains(&image.manifest.digest)) {
+                self.add_image(&image, &Discovery { candidates, ..Discovery::default() }).await?;
+            }
         }
         Ok(())
     }
@@ -243,6 +266,7 @@ impl<'s> Search<'s> {
             let is_known =
                 self.known.images.contains_key(&config) || self.known.here.contains(&Base::Image(config));
             if let (Some(manifest), false) = (artifact.source, is_known)
+                && self.over.is_none_or(|over| over.contains(&manifest))
                 && self.names.insert(config, manifest).is_none()
             {
                 self.known.unread.insert(config);

@@ -94,7 +94,8 @@ fn show(plan: &Plan, pruned: &[Pruned], only_differences: bool) -> Result<()> {
     let mut text = Text::new();
     for repository in &plan.repositories {
         text.line(heading(repository));
-        let mut table = Table::new(&["from", "to", ">blobs", ">delta", ">CPU s", "verdict", "reason"]);
+        let mut table =
+            Table::new(&["from", "to", ">blobs", ">delta", ">chain", ">CPU s", "way", "verdict", "reason"]);
         let pairs = repository.pairs.iter().filter(|pair| !only_differences || pair.verdict == Verdict::Make);
         let mut count = 0;
         for pair in pairs {
@@ -118,7 +119,7 @@ fn show(plan: &Plan, pruned: &[Pruned], only_differences: bool) -> Result<()> {
     let (mut count, mut bytes, mut blobs, mut seconds) = (0, 0_u64, 0_u64, 0.0);
     for (_, pair) in plan.wanted() {
         count += 1;
-        (bytes, blobs) = (pair.delta_bytes.saturating_add(bytes), pair.blob_bytes.saturating_add(blobs));
+        (bytes, blobs) = (pair.bytes().saturating_add(bytes), pair.blob_bytes.saturating_add(blobs));
         seconds += pair.cpu_seconds;
     }
     text.line(format_args!(
@@ -141,10 +142,17 @@ fn row(pair: &Pair) -> Vec<String> {
         name(&pair.to),
         sized(pair.blob_bytes.to_string()),
         sized(pair.delta_bytes.to_string()),
+        pair.chain_bytes.map_or_else(|| "-".into(), |bytes| bytes.to_string()),
         sized(format!("{:.1}", pair.cpu_seconds)),
+        if way_matters(pair.verdict) { pair.way.word().into() } else { "-".into() },
         pair.verdict.phrase().into(),
         pair.reasons.join(", "),
     ]
+}
+
+/// Returns true if the verdict on an update leaves open how hosts get it.
+const fn way_matters(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Make | Verdict::Chain | Verdict::OverBudget)
 }
 
 fn name(image: &PlannedImage) -> String {

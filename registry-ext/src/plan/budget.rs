@@ -16,12 +16,12 @@ pub(super) fn apply(repositories: &mut [RepositoryPlan], budget: &Budget) {
     wanted.sort_by(|one, other| order(one, other));
     let (mut bytes, mut seconds) = (0_u64, 0.0);
     for pair in wanted {
-        let is_over = budget.bytes.is_some_and(|most| bytes.saturating_add(pair.delta_bytes) > most)
+        let is_over = budget.bytes.is_some_and(|most| bytes.saturating_add(pair.bytes()) > most)
             || budget.cpu_seconds.is_some_and(|most| seconds + pair.cpu_seconds > most);
         if is_over {
             pair.verdict = Verdict::OverBudget;
         } else {
-            bytes = bytes.saturating_add(pair.delta_bytes);
+            bytes = bytes.saturating_add(pair.bytes());
             seconds += pair.cpu_seconds;
         }
     }
@@ -37,7 +37,7 @@ fn order(one: &Pair, other: &Pair) -> Ordering {
 fn worth(pair: &Pair) -> f64 {
     let weight = if pair.hosts.is_some() { 1.0 } else { 1.0 / pair.behind.max(1) as f64 };
     // Both costs, each in its own unit: a pair that is twice as large costs twice as much of both.
-    pair.saved() as f64 * weight / (pair.delta_bytes as f64).max(1.0)
+    pair.saved() as f64 * weight / (pair.bytes() as f64).max(1.0)
 }
 
 #[cfg(test)]
@@ -49,17 +49,7 @@ mod tests {
 
     fn pair(name: u8, blob_bytes: u64, delta_bytes: u64, behind: usize, hosts: Option<u64>) -> Pair {
         let image = |byte| PlannedImage { tags: Vec::new(), digest: Digest::from_bytes([byte; 32]) };
-        Pair {
-            from: image(name),
-            to: image(0),
-            reasons: Vec::new(),
-            verdict: Verdict::Make,
-            blob_bytes,
-            delta_bytes,
-            cpu_seconds: 1.0,
-            behind,
-            hosts,
-        }
+        Pair { blob_bytes, delta_bytes, behind, hosts, ..Pair::new(image(name), image(0)) }
     }
 
     fn made(pairs: Vec<Pair>, budget: &Budget) -> Vec<u8> {

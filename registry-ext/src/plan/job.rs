@@ -94,21 +94,16 @@ impl Plan {
 mod tests {
     use std::collections::HashSet;
 
-    use super::super::{Policy, RepositoryPlan, Verdict};
+    use super::super::{Policy, RepositoryPlan};
     use super::*;
 
     fn plan(targets: u8, sources: u8) -> Plan {
         let image = |byte| PlannedImage { tags: Vec::new(), digest: Digest::from_bytes([byte; 32]) };
         let pair = |to: u8, from: u8| Pair {
-            from: image(100 + from),
-            to: image(to),
-            reasons: Vec::new(),
-            verdict: Verdict::Make,
             blob_bytes: 100,
             delta_bytes: 10,
             cpu_seconds: f64::from(to % 5),
-            behind: 1,
-            hosts: None,
+            ..Pair::new(image(100 + from), image(to))
         };
         let repository = |name: &str| RepositoryPlan {
             repository: name.into(),

@@ -1,14 +1,15 @@
 //! The verdict on each update, by what is published, and its costs as expected.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::{StreamExt, stream};
 use layer::Digest;
 
 use super::survey::{CONCURRENCY, Looked};
-use super::{Pair, PlannedImage, Planner, RepositoryPlan, Verdict};
+use super::ways::{self, Known, KnownDeltas};
+use super::{Pair, PlannedImage, Planner, RepositoryPlan, Verdict, Way};
 use crate::discover::{Discovery, discover};
-use crate::image::Image;
+use crate::image::{Image, ImageLayer};
 use crate::repository::Repository;
 use crate::store::Base;
 
@@ -21,7 +22,12 @@ impl Planner<'_> {
     pub(super) async fn judge(&self, repository: &Repository, looked: Looked) -> RepositoryPlan {
         let Looked { tags, floating, seen, wanted } = looked;
         let targets: BTreeSet<Digest> = wanted.keys().map(|(_, to)| *to).collect();
-        let images = targets.iter().flat_map(|to| &seen.images[to]);
+        // Deltas to the images between make chains.
+        let looked_at: BTreeSet<Digest> = match self.policy.follows_chains() {
+            true => seen.images.keys().copied().collect(),
+            false => targets.clone(),
+        };
+        let images = looked_at.iter().flat_map(|to| &seen.images[to]);
         let looks = images.map(async |image| (image.manifest.digest, discover(repository, image).await));
         let published: HashMap<Digest, Discovery> = stream::iter(looks).buffered(CONCURRENCY).collect().await;
         let measured = ratio(targets.iter().flat_map(|to| &seen.images[to]), &published);
@@ -31,7 +37,8 @@ impl Planner<'_> {
             digest,
         };
         let pairs = wanted.into_iter().map(|((from, to), wanted)| {
-            let (verdict, blob_bytes) = verdict(&seen.images[&from], &seen.images[&to], &published);
+            let state = State::of(&seen.images[&from], &seen.images[&to], &published);
+            let (verdict, blob_bytes) = (state.verdict(), state.blob_bytes);
             let is_large = expected_ratio > self.policy.max_ratio;
             let (from, to) = (planned(from), planned(to));
             Pair {
@@ -44,9 +51,16 @@ impl Planner<'_> {
                 reasons: wanted.reasons,
                 from,
                 to,
+                way: Way::Direct,
+                between: Vec::new(),
+                chain_bytes: None,
+                chain_is_published: false,
             }
         });
         let mut pairs: Vec<Pair> = pairs.collect();
+        if self.policy.follows_chains() {
+            ways::mark(&mut pairs, known_deltas(&seen.images, &published), self.policy, planned);
+        }
         pairs.sort_by(|one, other| (&one.to.tags, one.behind).cmp(&(&other.to.tags, other.behind)));
         RepositoryPlan {
             repository: repository.name(),
@@ -60,41 +74,89 @@ impl Planner<'_> {
     }
 }
 
-/// Returns the verdict on an update, and the bytes of the blobs that a host with the old image fetches.
-///
-/// An update is done once it has an artifact, where artifacts are published: they are written last, and an update that has
-/// deltas in `_deltaindex` alone was left by a job that was killed.
-fn verdict(old: &[Image], new: &[Image], published: &HashMap<Digest, Discovery>) -> (Verdict, u64) {
-    let has_artifacts =
-        published.values().any(|found| !found.artifacts.is_empty() || !found.recipe_artifacts.is_empty());
-    let (mut bytes, mut has_platform, mut is_published) = (0_u64, false, true);
-    for target in new {
-        let Some(source) = target.platform.counterpart(old, |image| &image.platform) else { continue };
-        has_platform = true;
-        let lacking = target.layers_not_in(source);
-        if lacking.is_empty() {
-            continue;
+/// The state of an update.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    has_platform: bool,
+    /// Bytes of the blobs that a host with the old image fetches.
+    blob_bytes: u64,
+    /// Bytes that it fetches with the deltas; `None` if not all are published.
+    fetched: Option<u64>,
+}
+
+impl State {
+    /// Compares two images, platform by platform.
+    ///
+    /// An update is done once it has an artifact, where artifacts are published: they are written last, and an update that
+    /// has deltas in `_deltaindex` alone was left by a job that was killed.
+    fn of(old: &[Image], new: &[Image], published: &HashMap<Digest, Discovery>) -> Self {
+        let has_artifacts =
+            published.values().any(|found| !found.artifacts.is_empty() || !found.recipe_artifacts.is_empty());
+        let mut state = Self { has_platform: false, blob_bytes: 0, fetched: Some(0) };
+        for target in new {
+            let Some(source) = target.platform.counterpart(old, |image| &image.platform) else { continue };
+            state.has_platform = true;
+            let lacking = target.layers_not_in(source);
+            if lacking.is_empty() {
+                continue;
+            }
+            let blobs = lacking.iter().map(|layer| layer.blob.size());
+            state.blob_bytes = blobs.fold(state.blob_bytes, u64::saturating_add);
+            let found = published.get(&target.manifest.digest);
+            let fetched = found.and_then(|found| {
+                let by_artifact = of_artifact(found, source);
+                by_artifact.or_else(|| of_index(found, source, &lacking).filter(|_| !has_artifacts))
+            });
+            state.fetched = state.fetched.zip(fetched).map(|(sum, more)| sum.saturating_add(more));
         }
-        bytes = lacking.iter().map(|layer| layer.blob.size()).fold(bytes, u64::saturating_add);
-        is_published &= published.get(&target.manifest.digest).is_some_and(|found| {
-            let last = source.layers.last().map(|layer| Base::Layer(layer.diff_id));
-            let is_indexed = |layer: &crate::image::ImageLayer| {
-                let is_delta =
-                    |of: &crate::discover::Candidate| of.to == layer.diff_id && Some(of.base) == last;
-                found.candidates.iter().any(is_delta)
-            };
-            let has_artifact =
-                found.artifacts.iter().any(|(_, artifact)| artifact.source_config == source.config_digest);
-            has_artifact || (!has_artifacts && lacking.iter().all(|layer| is_indexed(layer)))
-        });
+        state
     }
-    let verdict = match () {
-        () if !has_platform => Verdict::NoPlatform,
-        () if bytes == 0 => Verdict::Shared,
-        () if is_published => Verdict::Published,
-        () => Verdict::Make,
-    };
-    (verdict, bytes)
+
+    const fn verdict(self) -> Verdict {
+        match self {
+            Self { has_platform: false, .. } => Verdict::NoPlatform,
+            Self { blob_bytes: 0, .. } => Verdict::Shared,
+            Self { fetched: Some(_), .. } => Verdict::Published,
+            Self { .. } => Verdict::Make,
+        }
+    }
+}
+
+/// Returns the bytes of the smallest artifact from an image, and of the layers that have no delta in it.
+fn of_artifact(found: &Discovery, source: &Image) -> Option<u64> {
+    let artifacts = found.artifacts.iter().map(|(_, artifact)| artifact);
+    let of_source = artifacts.filter(|artifact| artifact.source_config == source.config_digest);
+    let sizes = of_source
+        .map(|artifact| artifact.layers.iter().map(|layer| layer.blob.size()).fold(0, u64::saturating_add));
+    sizes.min()
+}
+
+/// Returns the bytes of the deltas of all layers from the last layer of an image.
+fn of_index(found: &Discovery, source: &Image, lacking: &[&ImageLayer]) -> Option<u64> {
+    let last = source.layers.last().map(|layer| Base::Layer(layer.diff_id))?;
+    let sizes = lacking.iter().map(|layer| {
+        let deltas = found.candidates.iter().filter(|of| of.to == layer.diff_id && of.base == last);
+        deltas.map(|of| of.blob.size()).min()
+    });
+    sizes.sum()
+}
+
+/// Returns the published deltas between images.
+fn known_deltas(
+    images: &BTreeMap<Digest, Vec<Image>>,
+    published: &HashMap<Digest, Discovery>,
+) -> KnownDeltas {
+    let mut known = KnownDeltas::new();
+    for (to, new) in images {
+        for (from, old) in images.iter().filter(|(from, _)| *from != to) {
+            if let State { has_platform: true, blob_bytes: 1.., fetched: Some(bytes) } =
+                State::of(old, new, published)
+            {
+                known.insert((*from, *to), Known { bytes, is_published: true });
+            }
+        }
+    }
+    known
 }
 
 /// A share of a number of bytes.

@@ -38,6 +38,12 @@ pub struct Policy {
     pub max_ratio: f64,
     /// The share of the blobs that a delta is expected to have where no delta of the repository is known.
     pub expected_ratio: f64,
+    /// Whether deltas over several releases are merged of those between, where these are published or made first: with
+    /// less CPU, and perhaps larger.
+    pub merge: bool,
+    /// The most bytes of deltas that follow each other, as a multiple of those that an update's own would have, for which
+    /// it gets none: registry-ext and the mirror use the others, and no other client does. With 0, each gets its own.
+    pub chains: f64,
     /// The most that all deltas of a plan may cost.
     pub budget: Budget,
 }
@@ -82,6 +88,8 @@ impl Default for Policy {
             in_use: Vec::new(),
             max_ratio: 0.9,
             expected_ratio: 0.2,
+            merge: false,
+            chains: 0.0,
             budget: Budget::default(),
         }
     }
@@ -105,6 +113,9 @@ impl Policy {
                 return Err(wrong(&format!("{name} is {ratio}, and has to be from 0 to 1")));
             }
         }
+        if policy.chains.is_nan() || policy.chains < 0.0 {
+            return Err(wrong(&format!("chains is {}, and has to be a multiple from 0 on", policy.chains)));
+        }
         for of in &policy.in_use {
             let is_digest = of.image.contains(':');
             if of.image.is_empty() || (is_digest && of.image.parse::<Digest>().is_err()) {
@@ -121,6 +132,11 @@ impl Policy {
             return Err(wrong(&"cpu-seconds of the budget is no time"));
         }
         Ok(policy)
+    }
+
+    /// Returns true if deltas that follow each other matter.
+    pub(super) fn follows_chains(&self) -> bool {
+        self.merge || self.chains > 0.0
     }
 
     /// Returns true if a tag counts.
@@ -162,6 +178,8 @@ mod tests {
             ("max-ratio = 2", "from 0 to 1"),
             ("expected-ratio = nan", "from 0 to 1"),
             ("targets = 0", "no delta at all"),
+            ("chains = -1.0", "from 0 on"),
+            ("chains = nan", "from 0 on"),
             ("[budget]\ncpu-seconds = nan", "no time"),
             ("= 3", "the policy"),
             ("[[in-use]]\nimage = 'sha256:zz'", "neither a tag nor a digest"),

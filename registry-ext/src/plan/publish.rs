@@ -1,14 +1,14 @@
 //! Publishes the deltas of a plan, or of a job's share of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use layer::DiffId;
+use layer::{DiffId, Digest};
 use serde::Serialize;
 
 use super::job::{Job, Share};
 use super::survey::is_of_one_image;
-use super::{Plan, PlannedImage};
+use super::{Plan, PlannedImage, Way};
 use crate::delta::{DeltaCache, MakeOptions};
 use crate::image::{Image, Images, resolve_all};
 use crate::oci::Name;
@@ -53,13 +53,19 @@ struct Resolved<'p> {
 /// The updates to one image, with all that is read for them.
 struct Work<'p> {
     to: Resolved<'p>,
+    /// The old images from which deltas are made of the layers.
     from: Vec<Resolved<'p>>,
+    /// Those from which they are merged.
+    merged: Vec<Resolved<'p>>,
+    /// The images between, over which they are.
+    between: BTreeSet<Digest>,
     failures: Vec<String>,
 }
 
 impl Work<'_> {
     fn layers(&self) -> impl Iterator<Item = DiffId> {
-        let images = std::iter::once(&self.to).chain(&self.from).flat_map(|of| &of.images.images);
+        let images = std::iter::once(&self.to).chain(&self.from).chain(&self.merged);
+        let images = images.flat_map(|of| &of.images.images);
         images.flat_map(|image: &Image| image.layers.iter().map(|layer| layer.diff_id))
     }
 }
@@ -156,16 +162,29 @@ impl<'p> PlanPublisher<'p> {
             // What nobody reads any more goes before the next is fetched.
             cache.keep_only(&works.iter().flat_map(Work::layers).collect::<HashSet<_>>());
             let work = works.remove(0);
-            let publisher = configure(Publisher::new(repository, &work.to.images));
-            let publisher = publisher.options(self.options.clone()).watch(&self.watch);
-            let publisher = work.from.iter().fold(publisher, |publisher, old| publisher.old(&old.images));
-            let published = publisher.publish_from(&cache).await;
-            let mut failures = work.failures;
+            let publish = async |from: &[Resolved<'_>], over: Option<&BTreeSet<Digest>>| {
+                let publisher = configure(Publisher::new(repository, &work.to.images));
+                let publisher = publisher.options(self.options.clone()).watch(&self.watch);
+                let publisher = from.iter().fold(publisher, |publisher, old| publisher.old(&old.images));
+                let publisher = over.into_iter().fold(publisher, Publisher::merge_over);
+                publisher.publish_from(&cache).await
+            };
+            let mut published = publish(&work.from, None).await;
+            if !work.merged.is_empty()
+                && let Ok(report) = &mut published
+            {
+                // Those that were just published are among those that are merged.
+                match publish(&work.merged, Some(&work.between)).await {
+                    Ok(merged) => report.append(merged),
+                    Err(error) => published = Err(error),
+                }
+            }
+            let mut failures = work.failures.clone();
             let published = published.map_err(|error| failures.push(error.one_line())).ok();
             report(TargetReport {
                 repository: repository.name(),
                 to: work.to.planned.clone(),
-                from: work.from.iter().map(|old| old.planned.clone()).collect(),
+                from: work.from.iter().chain(&work.merged).map(|old| old.planned.clone()).collect(),
                 report: published,
                 failures,
             });
@@ -176,9 +195,16 @@ impl<'p> PlanPublisher<'p> {
     /// Reads the images of updates again. An old image that is gone costs a warning; there are no deltas from it.
     async fn read(&self, repository: &Repository, share: &Share<'p>) -> Result<Work<'p>> {
         let to = self.resolve(repository, share.to).await?;
-        let (mut from, mut failures) = (Vec::new(), Vec::new());
+        let (mut from, mut merged, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        let mut between = BTreeSet::new();
         for pair in &share.pairs {
             match self.resolve(repository, &pair.from).await {
+                Ok(old) if pair.way == Way::Merged => {
+                    merged.push(old);
+                    for image in &pair.between {
+                        between.extend(self.manifests(repository, image).await?);
+                    }
+                }
                 Ok(old) => from.push(old),
                 Err(error) if is_of_one_image(&error) => {
                     let reason = format!("there is no delta from {}: {}", pair.from.digest, error.one_line());
@@ -188,7 +214,16 @@ impl<'p> PlanPublisher<'p> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Work { to, from, failures })
+        Ok(Work { to, from, merged, between, failures })
+    }
+
+    /// Returns the digests of the manifests of an image, one for each platform. Nothing is merged over one that is gone.
+    async fn manifests(&self, repository: &Repository, image: &'p PlannedImage) -> Result<Vec<Digest>> {
+        match self.resolve(repository, image).await {
+            Ok(found) => Ok(found.images.images.iter().map(|image| image.manifest.digest).collect()),
+            Err(error) if is_of_one_image(&error) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn resolve(&self, repository: &Repository, planned: &'p PlannedImage) -> Result<Resolved<'p>> {

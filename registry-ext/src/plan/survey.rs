@@ -8,7 +8,7 @@ use layer::Digest;
 
 use super::policy::Policy;
 use super::select::{WantedPair, in_use, newest, select};
-use super::{Plan, RepositoryPlan};
+use super::{Plan, RepositoryPlan, Verdict};
 use crate::image::{Image, resolve_all};
 use crate::oci::Name;
 use crate::repository::Repository;
@@ -109,17 +109,29 @@ impl<'p> Planner<'p> {
     /// As [`survey`](Self::survey). [`Error::Malformed`] if the policy takes no tag, or something that it names cannot be
     /// read: deltas that are wanted may then look as if nobody wanted them.
     pub async fn retention(&self, repository: &Repository) -> Result<BTreeMap<Digest, Vec<Image>>> {
-        let Looked { seen, wanted, .. } = self.look(repository).await?;
+        let looked = self.look(repository).await?;
+        let seen = &looked.seen;
         if let Some(warning) = seen.warnings.first() {
             let reason = format!(
                 "{warning}. Nothing is removed: mend that, or change the policy so that it does not name it"
             );
             return Err(Error::malformed(format!("the policy for {}", repository.name()), reason));
         }
+        let images = seen.images.clone();
+        let mut wanted: BTreeSet<(Digest, Digest)> = looked.wanted.keys().copied().collect();
+        if self.policy.chains > 0.0 {
+            // Updates that are left to chains need the deltas of these.
+            let judged = self.judge(repository, looked).await;
+            for pair in judged.pairs.iter().filter(|pair| pair.verdict == Verdict::Chain) {
+                let way = [&pair.from].into_iter().chain(&pair.between).chain([&pair.to]);
+                let way: Vec<Digest> = way.map(|image| image.digest).collect();
+                wanted.extend(way.windows(2).map(|step| (step[0], step[1])));
+            }
+        }
         let mut kept = BTreeMap::<Digest, Vec<Image>>::new();
-        for (from, to) in wanted.keys() {
-            for target in &seen.images[to] {
-                let source = target.platform.counterpart(&seen.images[from], |image| &image.platform);
+        for (from, to) in &wanted {
+            for target in &images[to] {
+                let source = target.platform.counterpart(&images[from], |image| &image.platform);
                 // Artifacts may be listed under the index of an image, too.
                 for listed in [Some(target.manifest.digest), target.index].into_iter().flatten() {
                     kept.entry(listed).or_default().extend(source.cloned());

@@ -138,8 +138,8 @@ impl ImagePublisher<'_> {
             temp_dir: self.cache.dir(),
             watch: &self.publisher.watch,
         };
-        let until = Instant::now() + MAX_TIME;
-        let chains = plain_chains(&places, self.target, &lacking, &self.found, until).await?;
+        let (until, over) = (Instant::now() + MAX_TIME, self.publisher.merge_over.as_ref());
+        let chains = plain_chains(&places, self.target, &lacking, &self.found, over, until).await?;
         let old_layers = LayersOf { repository: source.repository, layers };
         let (mut merger, mut is_merged) = (None, false);
         for layer in lacking {

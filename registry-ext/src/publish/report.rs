@@ -32,6 +32,21 @@ pub struct PublishReport {
     pub failures: Vec<String>,
 }
 
+impl PublishReport {
+    /// Adds what was published to the same images.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.deltas.extend(other.deltas);
+        self.artifacts.extend(other.artifacts);
+        self.index_artifacts.extend(other.index_artifacts);
+        self.tardf3_artifacts.extend(other.tardf3_artifacts);
+        self.recipes.extend(other.recipes);
+        self.recipe_artifacts.extend(other.recipe_artifacts);
+        self.delta_manifests.extend(other.delta_manifests);
+        self.not_in_delta_index.extend(other.not_in_delta_index);
+        self.failures.extend(other.failures);
+    }
+}
+
 /// A delta of one layer.
 #[derive(Debug, Clone, Serialize)]
 pub struct PublishedDelta {

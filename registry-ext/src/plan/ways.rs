@@ -1,0 +1,202 @@
+//! The way in which hosts get each update: by a delta that is made of the layers, by one that is merged of others, or by
+//! others that follow each other.
+
+use std::collections::BTreeMap;
+
+use layer::Digest;
+
+use super::{Pair, PlannedImage, Policy, Verdict, Way};
+
+/// Most deltas that follow each other, as a pull takes them.
+const MAX_STEPS: usize = 8;
+
+/// The deltas from one image to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The bytes that a host fetches.
+    pub(super) bytes: u64,
+    /// True if they are published; false if the plan has them.
+    pub(super) is_published: bool,
+}
+
+/// The deltas that are known, by the digests of the old and the new image.
+pub(super) type KnownDeltas = BTreeMap<(Digest, Digest), Known>;
+
+/// Deltas that follow each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Chain {
+    bytes: u64,
+    is_published: bool,
+    /// The images on the way, the last one included.
+    images: Vec<Digest>,
+}
+
+/// Marks the updates that are to be made with the way in which the policy has them made. `known` are the deltas that are
+/// published, and `planned` gives the name of an image.
+///
+/// Updates over fewer releases come first, since the deltas that they get are parts of chains for others.
+pub(super) fn mark(
+    pairs: &mut [Pair],
+    mut known: KnownDeltas,
+    policy: &Policy,
+    planned: impl Fn(Digest) -> PlannedImage,
+) {
+    let mut order: Vec<&mut Pair> = pairs.iter_mut().filter(|pair| pair.verdict == Verdict::Make).collect();
+    order.sort_by_key(|pair| (pair.behind, pair.to.digest, pair.from.digest));
+    for pair in order {
+        let (from, to) = (pair.from.digest, pair.to.digest);
+        let any = cheapest(&known, from, to, |_, _| true);
+        // Another job may make the deltas to other images, and be behind.
+        let of_job = cheapest(&known, from, to, |(_, target), known| known.is_published || *target == to);
+        let suffices = |chain: &Chain| chain.bytes as f64 <= pair.delta_bytes as f64 * policy.chains;
+        let (way, chain) = match (any, of_job) {
+            (Some(any), _) if suffices(&any) => (Way::Chain, Some(any)),
+            (_, Some(of_job)) if policy.merge => (Way::Merged, Some(of_job)),
+            (any, _) => (Way::Direct, any),
+        };
+        pair.way = way;
+        if let Some(chain) = chain {
+            pair.chain_bytes = Some(chain.bytes);
+            pair.chain_is_published = chain.is_published;
+            let between = chain.images.split_last().map_or(&[][..], |(_, between)| between);
+            pair.between = between.iter().map(|image| planned(*image)).collect();
+        }
+        match way {
+            Way::Direct => {
+                known.insert((from, to), Known { bytes: pair.delta_bytes, is_published: false });
+            }
+            Way::Chain => pair.verdict = Verdict::Chain,
+            Way::Merged => pair.cpu_seconds *= super::MERGED_CPU,
+        }
+    }
+}
+
+/// Takes updates out whose chains have deltas that are not made after all.
+pub(super) fn drop_broken(pairs: &mut [Pair]) {
+    let dropped: Vec<(Digest, Digest)> = pairs
+        .iter()
+        .filter(|pair| pair.verdict == Verdict::OverBudget)
+        .map(|pair| (pair.from.digest, pair.to.digest))
+        .collect();
+    for pair in pairs.iter_mut().filter(|pair| matches!(pair.way, Way::Chain | Way::Merged)) {
+        let way = [&pair.from].into_iter().chain(&pair.between).chain([&pair.to]);
+        let images: Vec<Digest> = way.map(|image| image.digest).collect();
+        let is_broken = images.windows(2).any(|step| dropped.contains(&(step[0], step[1])));
+        if is_broken && matches!(pair.verdict, Verdict::Chain | Verdict::Make) {
+            pair.verdict = Verdict::OverBudget;
+        }
+    }
+}
+
+/// Returns the cheapest chain of at least two of the deltas that `is_part` takes. It is found in rounds of one delta more.
+fn cheapest(
+    known: &KnownDeltas,
+    from: Digest,
+    to: Digest,
+    is_part: impl Fn(&(Digest, Digest), &Known) -> bool,
+) -> Option<Chain> {
+    let start = Chain { bytes: 0, is_published: true, images: Vec::new() };
+    let mut chains = BTreeMap::from([(from, start)]);
+    for _ in 0..MAX_STEPS {
+        let before = chains.clone();
+        for (step, delta) in known.iter().filter(|(step, delta)| is_part(step, delta)) {
+            let (old, new) = *step;
+            let Some(chain) = before.get(&old).filter(|_| *step != (from, to)) else { continue };
+            let bytes = chain.bytes.saturating_add(delta.bytes);
+            if chains.get(&new).is_none_or(|best| bytes < best.bytes) {
+                let images = chain.images.iter().copied().chain([new]).collect();
+                let is_published = chain.is_published && delta.is_published;
+                chains.insert(new, Chain { bytes, is_published, images });
+            }
+        }
+    }
+    chains.remove(&to).filter(|chain| chain.images.len() > 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(name: u8) -> Digest {
+        Digest::from_bytes([name; 32])
+    }
+
+    fn image(digest: Digest) -> PlannedImage {
+        PlannedImage { tags: Vec::new(), digest }
+    }
+
+    /// The updates to release 4 from those before.
+    fn pairs() -> Vec<Pair> {
+        let pair = |from: u8| Pair {
+            delta_bytes: 100 * u64::from(4 - from),
+            behind: usize::from(4 - from),
+            ..Pair::new(image(digest(from)), image(digest(4)))
+        };
+        vec![pair(1), pair(2), pair(3)]
+    }
+
+    /// Published deltas from each release to the next one, up to the third.
+    fn known() -> KnownDeltas {
+        let step = |from: u8| ((digest(from), digest(from + 1)), Known { bytes: 90, is_published: true });
+        KnownDeltas::from([step(1), step(2)])
+    }
+
+    fn marked(policy: &str) -> Vec<(Way, Verdict, Option<u64>, usize)> {
+        let mut pairs = pairs();
+        mark(&mut pairs, known(), &Policy::parse(policy).unwrap(), image);
+        pairs.iter().map(|pair| (pair.way, pair.verdict, pair.chain_bytes, pair.between.len())).collect()
+    }
+
+    #[test]
+    fn a_policy_says_what_is_made_and_what_is_left_to_chains() {
+        let direct = (Way::Direct, Verdict::Make, None, 0);
+        let first = |way, verdict| (way, verdict, Some(280), 2);
+        let second = |way, verdict| (way, verdict, Some(190), 1);
+        let make = Verdict::Make;
+        assert_eq!(
+            marked(""),
+            [(Way::Direct, make, Some(280), 2), (Way::Direct, make, Some(190), 1), direct]
+        );
+        assert_eq!(marked("merge = true"), [first(Way::Merged, make), second(Way::Merged, make), direct]);
+        let chain = Verdict::Chain;
+        assert_eq!(marked("chains = 1.0"), [first(Way::Chain, chain), second(Way::Chain, chain), direct]);
+        // 280 of 300 bytes suffice, and 190 of 200 do not.
+        assert_eq!(
+            marked("chains = 0.94\nmerge = true"),
+            [first(Way::Chain, chain), second(Way::Merged, make), direct]
+        );
+    }
+
+    #[test]
+    fn a_delta_of_another_job_is_part_of_a_chain_and_of_no_merge() {
+        let policy = Policy::parse("merge = true").unwrap();
+        let mut pairs = pairs();
+        pairs.push(Pair { delta_bytes: 90, behind: 1, ..Pair::new(image(digest(2)), image(digest(3))) });
+        let known = KnownDeltas::from([((digest(1), digest(2)), Known { bytes: 90, is_published: true })]);
+        mark(&mut pairs, known.clone(), &policy, image);
+        // The step to the third release is for another image.
+        assert_eq!(pairs[1].way, Way::Direct);
+        assert_eq!((pairs[1].chain_bytes, pairs[1].chain_is_published), (Some(190), false));
+        // Over the second release all is there by then.
+        assert_eq!((pairs[0].way, pairs[0].between.len()), (Way::Merged, 1));
+        let mut pairs = self::pairs();
+        mark(&mut pairs, known, &Policy::parse("chains = 2.0").unwrap(), image);
+        assert_eq!(pairs[0].verdict, Verdict::Chain);
+        pairs[1].verdict = Verdict::OverBudget;
+        drop_broken(&mut pairs);
+        assert_eq!(pairs[0].verdict, Verdict::OverBudget);
+    }
+
+    #[test]
+    fn chains_end_after_eight_deltas_and_cycles_do_no_harm() {
+        let step = |from: u8, to: u8| ((digest(from), digest(to)), Known { bytes: 1, is_published: true });
+        let line: KnownDeltas = (0..20).flat_map(|at| [step(at, at + 1), step(at + 1, at)]).collect();
+        assert_eq!(cheapest(&line, digest(0), digest(8), |_, _| true).unwrap().bytes, 8);
+        assert_eq!(cheapest(&line, digest(0), digest(9), |_, _| true), None);
+        assert_eq!(
+            cheapest(&line, digest(0), digest(1), |_, _| true),
+            None,
+            "a delta of its own is no chain"
+        );
+    }
+}
