@@ -259,13 +259,36 @@ fn commits_of_ostree_are_found_by_what_they_say_or_by_their_names() {
         assert!(from["delta"].is_string(), "{name}: {from}");
     }
     for (source, wanted) in [
-        (format!("ostree:{repository}@other"), "other"),
-        ("ostree:/nonexistent".into(), "an ostree repository"),
+        (
+            format!("ostree:{repository}@other"),
+            format!("the ref other in ostree:{repository}, which has app, does not exist"),
+        ),
+        (format!("ostree:{repository}@{}", "1".repeat(64)), format!("commit {} in", "1".repeat(64))),
+        ("ostree:/nonexistent".into(), "an ostree repository".into()),
     ] {
         let images = ostree.path("flatpak/images");
         let line = format!("pull oci:{images}:v2 --into oci:{} --source {source}", ostree.path("to"));
-        let run = registry_ext(&line).assert();
+        let run = registry_ext(&line).assert().code(4);
         let text = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
-        assert!(text.contains(wanted), "{source}: {text}");
+        assert!(text.contains(&wanted), "{source}: {text}");
     }
+}
+
+#[test]
+fn refs_of_heads_and_of_remotes_are_told_apart_and_paths_may_have_an_at() {
+    let ostree = Ostree::new();
+    let repository = ostree.commit("archive", "origin/app", &[]);
+    // The remote has another commit under the name.
+    let empty = ostree.path("empty");
+    fs::create_dir(&empty).unwrap();
+    let tree = format!("dir={empty}");
+    self::ostree(&repository, &["commit", "-b", "other", "--tree", &tree, "--no-xattrs", "--fsync=false"]);
+    let refs = Path::new(&repository).join("refs");
+    fs::create_dir_all(refs.join("remotes/origin")).unwrap();
+    fs::copy(refs.join("heads/other"), refs.join("remotes/origin/app")).unwrap();
+    assert_eq!(ostree.pull("oci-delta", &format!("ostree:{repository}@origin:app")), "blob");
+    let named = ostree.path("a@b");
+    fs::rename(&repository, &named).unwrap();
+    assert!(ostree.pull("oci-delta", &format!("ostree:{named}@origin/app"))["delta"].is_string());
+    assert_eq!(ostree.pull("oci-delta", &format!("ostree:{named}@")), "blob", "no commit says what it is of");
 }

@@ -114,27 +114,54 @@ impl DirSource {
             PathResolution::Walk => walk(&self.root, directory, &mut Charged(budget)),
         }
     }
-}
 
-impl SourceFiles for DirSource {
-    type File = DirFile;
-
-    fn open(&mut self, path: &SourcePath, budget: &Budget) -> delta_format::Result<DirFile> {
-        let failed = |error: Errno| match error {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS | Errno::NAMETOOLONG => {
-                DeltaError::SourceMissing { path: path.clone(), source: error.into() }
-            }
-            other => DeltaError::SourceUnreadable { path: path.clone(), source: other.into() },
-        };
+    /// Opens the directory that has a file, and returns it with the name that the file has in it.
+    fn parent<'p>(&self, path: &'p SourcePath, budget: &Budget) -> delta_format::Result<(OwnedFd, &'p [u8])> {
         let bytes = path.as_bytes();
         let (directory, name) = match bytes.iter().rposition(|&byte| byte == b'/') {
             Some(slash) => (&bytes[..slash], &bytes[slash + 1..]),
             None => (&b"."[..], bytes),
         };
         let directory = self.resolve(directory, budget).map_err(|unresolved| match unresolved {
-            Unresolved::System(error) => failed(error),
+            Unresolved::System(error) => failed(path, error),
             Unresolved::OverBudget(exhausted) => exhausted.into(),
         })?;
+        Ok((directory, name))
+    }
+
+    /// Returns the target of a symlink, to which the directories of its path lead as for [`open`](SourceFiles::open).
+    ///
+    /// # Errors
+    /// As for [`open`](SourceFiles::open); [`SourceNotRegular`](DeltaError::SourceNotRegular) if it is no symlink.
+    pub fn read_link(&self, path: &SourcePath, budget: &Budget) -> delta_format::Result<Vec<u8>> {
+        let failed = |error: Errno| failed(path, error);
+        let (directory, name) = self.parent(path, budget)?;
+        let seen = open_in(&directory, name, OFlags::PATH).map_err(failed)?;
+        if FileType::from_raw_mode(sys::fstat(&seen).map_err(failed)?.st_mode) != FileType::Symlink {
+            return Err(DeltaError::SourceNotRegular { path: path.clone() });
+        }
+        // readlinkat(2): an empty path means the link that the descriptor holds.
+        Ok(sys::readlinkat(&seen, "", Vec::new()).map_err(failed)?.into_bytes())
+    }
+}
+
+/// The error of the system for a path.
+fn failed(path: &SourcePath, error: Errno) -> DeltaError {
+    let (path, source) = (path.clone(), error.into());
+    match error {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS | Errno::NAMETOOLONG => {
+            DeltaError::SourceMissing { path, source }
+        }
+        _ => DeltaError::SourceUnreadable { path, source },
+    }
+}
+
+impl SourceFiles for DirSource {
+    type File = DirFile;
+
+    fn open(&mut self, path: &SourcePath, budget: &Budget) -> delta_format::Result<DirFile> {
+        let failed = |error: Errno| failed(path, error);
+        let (directory, name) = self.parent(path, budget)?;
         // Opening a device or a fifo can have effects, so the file's kind is seen before it is opened
         // for reading, and again in case the name was given to another file in between.
         let seen = open_in(&directory, name, OFlags::PATH).map_err(failed)?;
@@ -153,6 +180,16 @@ impl SourceFiles for DirSource {
         }?;
         let size = regular(&file)?;
         Ok(DirFile { file: file.into(), size })
+    }
+}
+
+impl DirFile {
+    /// Reads an extended attribute of the file. Returns its size.
+    ///
+    /// # Errors
+    /// Those of the system: `ENODATA` if it has none of this name.
+    pub fn attribute(&self, name: &str, value: &mut [u8]) -> io::Result<usize> {
+        Ok(sys::fgetxattr(&self.file, name, value)?)
     }
 }
 

@@ -93,11 +93,17 @@ fn is_absence(error: &io::Error) -> bool {
 /// Turns an error into one that says what to do if it is that this user may not read a daemon's store.
 pub(super) fn of_store(store: &dyn fmt::Display) -> impl Fn(Error) -> Error {
     move |error| match error {
-        Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-            Error::StoreOfOthers { store: store.to_string(), source }
-        }
+        refused if is_refused(&refused) => match refused {
+            Error::Io { source, .. } => Error::StoreOfOthers { store: store.to_string(), source },
+            other => other,
+        },
         other => other,
     }
+}
+
+/// Tells whether an error says that this user may not read a file.
+pub(super) fn is_refused(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// The files in the directory of a layer.

@@ -18,14 +18,13 @@ mod variant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use delta_format::{Budget, SourceFile, SourceFiles};
 use layer::{DiffId, Digest, SpoolOptions};
 use tar_patch::DirSource;
 
-use super::layer_dirs::{is_readable_dir, of_store, read_if_there};
+use super::layer_dirs::{is_readable_dir, is_refused, of_store, read_if_there};
 use super::{Base, LayerStore, Sources};
 use crate::oci::hex;
 use crate::{Error, Result};
@@ -42,6 +41,14 @@ const MAX_REFS: usize = 16 << 10;
 const MAX_DEPTH: usize = 16;
 /// Refs of commits that are of one layer of an image of bootc.
 const LAYER_REFS: &str = "ostree/container/blob/";
+
+/// The kinds of refs, in the order in which a name is looked up.
+const KINDS: [&str; 3] = ["heads", "remotes", "mirrors"];
+/// Refs that are named where one is not there.
+const NAMED_REFS: usize = 5;
+
+/// The commits that refs stand for, by their kinds and names: one of each kind may have the same name.
+type Refs = BTreeMap<(&'static str, String), Digest>;
 
 /// An ostree repository, to read from.
 #[derive(Debug, Clone)]
@@ -66,13 +73,20 @@ impl OstreeStore {
         if !is_there.map_err(of_store(&store))? {
             return Err(Error::NotFound { what: format!("an ostree repository in {}", root.display()) });
         }
+        if let Some(revision) = revision {
+            let refs = store.refs().map_err(of_store(&store))?;
+            let commit = store.named(revision, &refs)?;
+            if store.commit(&mut DirSource::open(root)?, commit).is_ok_and(|commit| commit.is_none()) {
+                return Err(Error::NotFound { what: format!("commit {} in {store}", hex(commit)) });
+            }
+        }
         Ok(store)
     }
 
     /// The refs, and the commits that they stand for.
-    fn refs(&self) -> Result<BTreeMap<String, Digest>> {
-        let (mut refs, mut entries) = (BTreeMap::new(), 0);
-        for kind in ["heads", "remotes", "mirrors"] {
+    fn refs(&self) -> Result<Refs> {
+        let (mut refs, mut entries) = (Refs::new(), 0);
+        for kind in KINDS {
             let mut left = vec![(self.root.join("refs").join(kind), String::new(), 0)];
             while let Some((dir, prefix, depth)) = left.pop() {
                 if !is_readable_dir(&dir)? {
@@ -87,7 +101,7 @@ impl OstreeStore {
                             left.push((entry.path(), format!("{name}/"), depth + 1));
                         }
                     } else if let Some(commit) = commit_of_ref(&entry.path())? {
-                        refs.insert(name, commit);
+                        refs.insert((kind, name), commit);
                     }
                     entries += 1;
                     if entries > MAX_REFS {
@@ -117,22 +131,48 @@ impl OstreeStore {
     }
 
     /// The commits that are looked at, and all refs.
-    fn candidates(&self) -> Result<(Vec<Digest>, BTreeMap<String, Digest>)> {
+    fn candidates(&self) -> Result<(Vec<Digest>, Refs)> {
         let refs = self.refs()?;
         let commits = match &self.revision {
-            Some(revision) => {
-                let named = revision.replacen(':', "/", 1);
-                let commit = refs.get(&named).copied().or_else(|| checksum(revision.clone().into_bytes()));
-                let what = || format!("{revision} in ostree:{}", self.root.display());
-                vec![commit.ok_or_else(|| Error::NotFound { what: what() })?]
-            }
+            Some(revision) => vec![self.named(revision, &refs)?],
             None => {
-                let images = refs.iter().filter(|(name, _)| !name.starts_with(LAYER_REFS));
+                let images = refs.iter().filter(|((_, name), _)| !name.starts_with(LAYER_REFS));
                 // Many names may stand for one commit.
                 images.map(|(_, commit)| *commit).collect::<BTreeSet<_>>().into_iter().collect()
             }
         };
         Ok((commits, refs))
+    }
+
+    /// The commit that a ref or a checksum names. `REMOTE:NAME` is a ref of a remote; another one may be of any kind, those
+    /// of the repository itself first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], with the first refs that there are.
+    fn named(&self, revision: &str, refs: &Refs) -> Result<Digest> {
+        let (kinds, name) = match revision.split_once(':') {
+            Some((remote, name)) => (&["remotes"][..], format!("{remote}/{name}")),
+            None => (&KINDS[..], revision.to_owned()),
+        };
+        let mut commits = kinds.iter().filter_map(|kind| refs.get(&(*kind, name.clone())));
+        let commit = commits.next().copied().or_else(|| checksum(revision.as_bytes().to_vec()));
+        commit.ok_or_else(|| {
+            let names = refs.keys().filter(|(_, name)| !name.starts_with(LAYER_REFS));
+            let names: Vec<String> = names
+                .map(|(kind, name)| match name.split_once('/') {
+                    Some((remote, name)) if *kind == "remotes" => format!("{remote}:{name}"),
+                    _ => name.clone(),
+                })
+                .collect();
+            let (first, others) = names.split_at(names.len().min(NAMED_REFS));
+            let there = match (first, others.len()) {
+                ([], _) => "no refs".to_owned(),
+                (first, 0) => first.join(", "),
+                (first, others) => format!("{} and {others} others", first.join(", ")),
+            };
+            let root = self.root.display();
+            Error::NotFound { what: format!("the ref {revision} in ostree:{root}, which has {there},") }
+        })
     }
 
     /// The directory with the files of `base`; `None` if no commit is of it.
@@ -170,12 +210,11 @@ impl OstreeStore {
 }
 
 /// The commit of one layer of an image. Its ref ends with the digest of the blob, whose colon is escaped.
-fn layer_ref(image: &objects::CommitImage, layer: DiffId, refs: &BTreeMap<String, Digest>) -> Option<Digest> {
+fn layer_ref(image: &objects::CommitImage, layer: DiffId, refs: &Refs) -> Option<Digest> {
     let index = image.diff_ids.iter().position(|diff_id| *diff_id == layer)?;
     let blob = hex(*image.blobs.get(index)?);
-    let mut of_layers =
-        refs.range(LAYER_REFS.to_owned()..).take_while(|(name, _)| name.starts_with(LAYER_REFS));
-    of_layers.find(|(name, _)| name.ends_with(&blob)).map(|(_, commit)| *commit)
+    let mut of_layers = refs.iter().filter(|((_, name), _)| name.starts_with(LAYER_REFS));
+    of_layers.find(|((_, name), _)| name.ends_with(&blob)).map(|(_, commit)| *commit)
 }
 
 /// The commit that a ref stands for; `None` if the file is none, whatever else it is.
@@ -185,14 +224,9 @@ fn layer_ref(image: &objects::CommitImage, layer: DiffId, refs: &BTreeMap<String
 fn commit_of_ref(path: &Path) -> Result<Option<Digest>> {
     match read_if_there(path, MAX_REF_SIZE) {
         Ok(text) => Ok(text.and_then(checksum)),
-        Err(error @ Error::Io { .. }) if is_refused(&error) => Err(error),
+        Err(error) if is_refused(&error) => Err(error),
         Err(_) => Ok(None),
     }
-}
-
-/// Tells whether an error says that this user may not read a file.
-fn is_refused(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// The checksum that is the text of a ref.
@@ -203,8 +237,7 @@ fn checksum(text: Vec<u8>) -> Option<Digest> {
 
 impl fmt::Display for OstreeStore {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "ostree:{}", self.root.display())?;
-        self.revision.iter().try_for_each(|revision| write!(out, "@{revision}"))
+        super::store_ref::write_ostree(out, &self.root, self.revision.as_deref())
     }
 }
 
@@ -218,6 +251,6 @@ impl LayerStore for OstreeStore {
         let mut repository = DirSource::open(&self.root)?;
         let root = self.directory(&mut repository, base).map_err(of_store(self))?;
         let root = root.ok_or_else(|| Error::NotFound { what: format!("{base} in {self}") })?;
-        Ok(Sources::Ostree(Box::new(OstreeFiles::new(repository, self.root.clone(), root, options))))
+        Ok(Sources::Ostree(Box::new(OstreeFiles::new(repository, root, options))))
     }
 }

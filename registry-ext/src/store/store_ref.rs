@@ -115,7 +115,9 @@ impl FromStr for StoreRef {
             "containerd" => Ok(Self::Containerd(root_or(ContainerdStore::DEFAULT_ROOT))),
             "composefs" => Ok(Self::Composefs(root_or(ComposefsStore::DEFAULT_ROOT))),
             "ostree" => {
-                let (root, revision) = match rest.split_once('@') {
+                // No ref has an @, so that a path may.
+                let (root, revision) = match rest.rsplit_once('@') {
+                    Some((root, "")) if root.contains('@') => (root, None),
                     Some((_, "")) => return Err(wrong("a ref or the checksum of a commit follows the @")),
                     Some((root, revision)) => (root, Some(revision.to_owned())),
                     None => (rest, None),
@@ -138,6 +140,17 @@ impl FromStr for StoreRef {
     }
 }
 
+/// Writes the name of an ostree repository. After a path with an @, an @ stands in any case.
+pub(super) fn write_ostree(out: &mut fmt::Formatter<'_>, root: &Path, revision: Option<&str>) -> fmt::Result {
+    write!(out, "ostree:{}", root.display())?;
+    let has_at = root.as_os_str().as_encoded_bytes().contains(&b'@');
+    match revision {
+        Some(revision) => write!(out, "@{revision}"),
+        None if has_at => out.write_str("@"),
+        None => Ok(()),
+    }
+}
+
 impl fmt::Display for StoreRef {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, path, tag) = match self {
@@ -148,10 +161,7 @@ impl fmt::Display for StoreRef {
             Self::Docker(root) => return write!(out, "docker:{}", root.display()),
             Self::Containerd(root) => return write!(out, "containerd:{}", root.display()),
             Self::Composefs(root) => return write!(out, "composefs:{}", root.display()),
-            Self::Ostree(root, revision) => {
-                write!(out, "ostree:{}", root.display())?;
-                return revision.iter().try_for_each(|revision| write!(out, "@{revision}"));
-            }
+            Self::Ostree(root, revision) => return write_ostree(out, root, revision.as_deref()),
             Self::Tree(path, digest) => {
                 write!(out, "tree:{}", path.display())?;
                 return digest.iter().try_for_each(|digest| write!(out, "@{digest}"));

@@ -263,3 +263,29 @@ fn a_root_that_is_no_directory_is_an_error() {
     assert!(matches!(DirSource::open(file.path()), Err(Error::OpenRoot { .. })));
     assert!(DirSource::open(Path::new("/nonexistent")).is_err());
 }
+
+#[test]
+fn links_are_read_where_chroot_would_find_them() {
+    let tree = tree();
+    let root = tree.path().join("root");
+    symlink("of the host", tree.path().join("secrets/link")).unwrap();
+    symlink("of the root", root.join("usr/link")).unwrap();
+    for resolution in [PathResolution::Kernel, PathResolution::Walk] {
+        let source = DirSource::open_with(&root, resolution).unwrap();
+        let read = |path: &str| {
+            let path = SourcePath::new(path.as_bytes()).unwrap();
+            match source.read_link(&path, &Budget::unlimited()) {
+                Ok(target) => String::from_utf8(target).unwrap(),
+                Err(DeltaError::SourceMissing { .. }) => "missing".into(),
+                Err(DeltaError::SourceNotRegular { .. }) => "no link".into(),
+                Err(error) => panic!("{error:?}"),
+            }
+        };
+        assert_eq!(read("usr/link"), "of the root");
+        assert_eq!(read("absolute-climb/link"), "of the root");
+        assert_eq!(read("relative/to-file"), "file");
+        assert_eq!(read("escape/link"), "missing");
+        assert_eq!(read("host-path/secrets/link"), "missing");
+        assert_eq!(read("file"), "no link");
+    }
+}

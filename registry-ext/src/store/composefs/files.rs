@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use delta_format::{Budget, Error as DeltaError, SourceFile, SourceFiles, SourcePath};
 use layer::{Spool, SpoolOptions};
-use tar_patch::{DirFile, DirSource, LayerSource};
+use tar_patch::{DirSource, LayerSource};
 
 use super::open_object;
 use super::split_stream::{Chunk, MAX_CHUNKS, ObjectId, SplitStream};
@@ -39,12 +39,13 @@ impl ComposefsFiles {
     ///
     /// # Errors
     /// [`Error::Malformed`], [`Error::TooLarge`], [`Error::Io`]; [`Error::Patch`] if a layer is no tar.
-    pub(super) fn open(
+    pub(super) fn open<F: SourceFile>(
         mut objects: DirSource,
-        streams: Vec<SplitStream<DirFile>>,
+        streams: Vec<SplitStream<F>>,
         options: &SpoolOptions,
     ) -> Result<Self> {
-        let (mut spools, mut places, mut left) = (Vec::new(), Vec::new(), MAX_CHUNKS);
+        let (mut spools, mut places) = (Vec::new(), Vec::new());
+        let mut left = Left { chunks: MAX_CHUNKS, bytes: options.max_size };
         for stream in streams {
             let (spool, of_layer) = unpack(&mut objects, stream, &mut left, options)?;
             spools.push(spool);
@@ -62,20 +63,29 @@ impl Places {
     }
 }
 
-/// Writes the tar of a layer without the bytes that are in objects. Its chunks are taken off `left`.
-fn unpack(
+/// The most that all layers of an image may still have: a stream of a few kilobytes can stand for any number of bytes.
+struct Left {
+    chunks: u32,
+    /// Bytes that are written to temporary files.
+    bytes: u64,
+}
+
+/// Writes the tar of a layer without the bytes that are in objects. Its chunks and bytes are taken off `left`.
+fn unpack<F: SourceFile>(
     objects: &mut DirSource,
-    stream: SplitStream<DirFile>,
-    left: &mut u32,
+    stream: SplitStream<F>,
+    left: &mut Left,
     options: &SpoolOptions,
 ) -> Result<(Spool, Places)> {
-    let what = stream.what().to_owned();
+    let what = stream.what();
+    let too_large = |size: u64| Error::TooLarge { what: what.to_owned(), size, max: options.max_size };
     let file =
         tempfile::tempfile_in(&options.temp_dir).map_err(Error::io("make a file in", &options.temp_dir))?;
     let (mut size, mut starts) = (0u64, Vec::new());
     let mut sizes: Vec<Option<u64>> = vec![None; stream.ids().len()];
-    let ids = stream.ids().to_vec();
-    stream.read_indexed(left, |chunk| {
+    let ids = stream.ids();
+    let Left { chunks, bytes: left } = left;
+    stream.read_indexed(chunks, |chunk| {
         let start = size;
         let grown = match &chunk {
             Chunk::Inline(bytes) => bytes.len() as u64,
@@ -83,17 +93,22 @@ fn unpack(
                 Some(known) => known,
                 None => {
                     let opened = open_object(objects, &ids[*index as usize]);
-                    let opened = opened.map_err(|error| Error::malformed(what.as_str(), error))?;
+                    let opened = opened.map_err(|error| Error::malformed(what, error))?;
                     *sizes[*index as usize].insert(opened.size())
                 }
             },
         };
         size = size.saturating_add(grown);
         if size > options.max_size {
-            return Err(Error::TooLarge { what: what.clone(), size, max: options.max_size });
+            return Err(too_large(size));
         }
         match chunk {
-            Chunk::Inline(bytes) => write(&file, bytes, start, options),
+            Chunk::Inline(bytes) => {
+                let size = bytes.len() as u64;
+                *left =
+                    left.checked_sub(size).ok_or_else(|| too_large(options.max_size.saturating_add(1)))?;
+                write(&file, bytes, start, options)
+            }
             // Nothing is to be read of an empty object, and two places would have one offset.
             Chunk::Object(_) if grown == 0 => Ok(()),
             Chunk::Object(index) => {
@@ -103,7 +118,8 @@ fn unpack(
         }
     })?;
     file.set_len(size).map_err(Error::io("write a file in", &options.temp_dir))?;
-    Ok((Spool::of_file(what, file, size), Places { ids, starts }))
+    let spool = Spool::of_file(what.to_owned(), file, size);
+    Ok((spool, Places { ids: stream.into_ids(), starts }))
 }
 
 fn write(file: &File, bytes: &[u8], offset: u64, options: &SpoolOptions) -> Result<()> {

@@ -125,6 +125,11 @@ impl<F: SourceFile> SplitStream<F> {
         &self.what
     }
 
+    /// The objects that the stream may name, and nothing else of it.
+    pub(super) fn into_ids(self) -> Vec<ObjectId> {
+        self.ids
+    }
+
     /// The objects that the stream may name.
     pub(super) fn ids(&self) -> &[ObjectId] {
         &self.ids

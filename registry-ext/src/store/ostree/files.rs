@@ -1,10 +1,8 @@
 //! The files of a commit.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use delta_format::{Budget, Error as DeltaError, SourceFile, SourceFiles, SourcePath, Work};
@@ -36,7 +34,6 @@ const OBJECTS_IN_IMAGE: &[u8] = b"sysroot/ostree/repo/objects/";
 #[derive(Debug)]
 pub struct OstreeFiles {
     repository: DirSource,
-    path: PathBuf,
     root: Digest,
     options: SpoolOptions,
     directories: HashMap<Digest, Arc<Directory>>,
@@ -50,9 +47,9 @@ enum Content {
 }
 
 impl OstreeFiles {
-    pub(super) fn new(repository: DirSource, path: PathBuf, root: Digest, options: &SpoolOptions) -> Self {
+    pub(super) fn new(repository: DirSource, root: Digest, options: &SpoolOptions) -> Self {
         let options = options.clone();
-        Self { repository, path, root, options, directories: HashMap::new(), kept: 0 }
+        Self { repository, root, options, directories: HashMap::new(), kept: 0 }
     }
 
     /// Opens a file by its path in the image.
@@ -162,17 +159,16 @@ impl OstreeFiles {
     ) -> delta_format::Result<Content> {
         budget.charge(Work::reading(STEP_WORK))?;
         let bare = object_path(object, "file");
-        let on_disk = self.path.join(std::ffi::OsStr::from_bytes(bare.as_bytes()));
         match self.repository.open(&bare, budget) {
             // The attribute of the mode bare-user has the kind that the file would have, and a link's target is
             // its content.
-            Ok(file) if file.size() <= MAX_TARGET && is_link_of_user(&on_disk) => {
+            Ok(file) if file.size() <= MAX_TARGET && is_link_of_user(&file) => {
                 read(&file, 0, file.size()).map(Content::Symlink).map_err(unreadable(path))
             }
             Ok(file) => Ok(Content::File(SourcesFile::Dir(file))),
             // The mode bare has symlinks.
-            Err(DeltaError::SourceNotRegular { .. }) => match fs::read_link(&on_disk) {
-                Ok(target) => Ok(Content::Symlink(target.as_os_str().as_bytes().to_vec())),
+            Err(DeltaError::SourceNotRegular { .. }) => match self.repository.read_link(&bare, budget) {
+                Ok(target) => Ok(Content::Symlink(target)),
                 Err(_) => Err(DeltaError::SourceNotRegular { path: path.clone() }),
             },
             Err(DeltaError::SourceMissing { .. }) => self.archived(path, object, budget),
@@ -260,9 +256,9 @@ pub(super) fn object_path(object: Digest, kind: &str) -> SourcePath {
 }
 
 /// Tells whether a regular file stands for a symlink: `user.ostreemeta` is `(uuua(ayay))`, the mode its third number.
-fn is_link_of_user(path: &std::path::Path) -> bool {
+fn is_link_of_user(file: &DirFile) -> bool {
     let mut value = [0; 4096];
-    let size = rustix::fs::lgetxattr(path, "user.ostreemeta", &mut value[..]);
+    let size = file.attribute("user.ostreemeta", &mut value);
     let mode = size.ok().and_then(|size| value.get(8..12).filter(|_| size >= 12)?.first_chunk().copied());
     mode.is_some_and(|mode| FileType::from_raw_mode(u32::from_be_bytes(mode)) == FileType::Symlink)
 }

@@ -142,3 +142,22 @@ fn links_name_objects_of_the_repository_alone() {
         assert_eq!(ObjectId::of_link(Path::new(&link)), None, "{link}");
     }
 }
+
+#[test]
+fn the_layers_of_an_image_share_one_limit_of_disk() {
+    let layer = |name: &str| {
+        let mut layer = fixtures::LayerBuilder::new();
+        layer.file(name, Rng::new(18).bytes(40_000));
+        let stream = file(false, &inline(&layer.finish(fixtures::Ending::Normal)));
+        SplitStream::open("stream".into(), Bytes(stream)).unwrap()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let open = |max_size| {
+        let objects = tar_patch::DirSource::open(dir.path()).unwrap();
+        let options = layer::SpoolOptions::default().max_size(max_size).temp_dir(dir.path().to_owned());
+        super::super::files::ComposefsFiles::open(objects, vec![layer("a"), layer("b")], &options)
+    };
+    assert!(open(200_000).is_ok());
+    // Each of them would fit.
+    assert!(matches!(open(80_000).unwrap_err(), Error::TooLarge { max: 80_000, .. }));
+}
