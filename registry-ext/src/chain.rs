@@ -105,7 +105,7 @@ impl Places<'_> {
     /// Returns the stores that have what deltas read, of those bases that are here.
     async fn bases_of(&self, found: &Discovery) -> Result<BTreeMap<Base, Arc<dyn LayerStore>>> {
         let wanted: BTreeSet<Base> = found.candidates.iter().map(|candidate| candidate.base).collect();
-        bases(self.stores, wanted, self.watch).await
+        bases(self.stores, wanted, self.watch, None).await
     }
 }
 

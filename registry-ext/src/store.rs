@@ -32,8 +32,11 @@ mod tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
+use futures_util::{StreamExt, stream};
 use layer::{DiffId, Digest, Spool, SpoolOptions};
+use tokio::time::timeout_at;
 
 pub use composefs::{ComposefsFiles, ComposefsStore};
 pub use containerd::ContainerdStore;
@@ -119,30 +122,54 @@ pub trait LayerStore: fmt::Debug + fmt::Display + Send + Sync {
     }
 }
 
-/// Returns the first of the stores that has a base, for each of the bases. A store that cannot be read has none.
+/// Bases that are asked for at one time.
+const ASKED_AT_ONCE: usize = 4;
+
+/// Returns the first of the stores that has a base, for each of the bases. A store that cannot be read has none, and is
+/// told of once.
+///
+/// The bases are asked for in their order, several at one time. With a time `until`, those of which no answer has come by then
+/// are taken for absent, and so are all behind the first of them.
 pub(crate) async fn bases(
     stores: &[Arc<dyn LayerStore>],
     wanted: BTreeSet<Base>,
     watch: &Watch,
+    until: Option<Instant>,
 ) -> Result<BTreeMap<Base, Arc<dyn LayerStore>>> {
-    let (stores, watch) = (stores.to_vec(), watch.clone());
-    blocking(move || {
-        let mut bases = BTreeMap::new();
-        for base in wanted {
-            for store in &stores {
-                match store.has(base) {
-                    Ok(true) => {
-                        bases.insert(base, Arc::clone(store));
-                        break;
-                    }
-                    Ok(false) => {}
-                    Err(error) => watch.warn(&format!("{store} is not used: {}", error.one_line())),
-                }
-            }
-        }
-        Ok(bases)
-    })
-    .await
+    let stores: Arc<[Arc<dyn LayerStore>]> = stores.into();
+    let asks = wanted.into_iter().map(|base| {
+        let stores = Arc::clone(&stores);
+        async move { (base, blocking(move || Ok(first_with(&stores, base))).await) }
+    });
+    let mut asks = stream::iter(asks).buffered(ASKED_AT_ONCE);
+    let mut bases = BTreeMap::new();
+    loop {
+        let next = match until {
+            Some(until) => timeout_at(until.into(), asks.next()).await.unwrap_or_default(),
+            None => asks.next().await,
+        };
+        let Some((base, answer)) = next else { return Ok(bases) };
+        let FirstWith { store, warnings } = answer?;
+        warnings.iter().for_each(|warning| watch.warn_once(warning));
+        bases.extend(store.map(|store| (base, store)));
+    }
+}
+
+/// The first store that has a base, and the reasons why others were not looked at.
+struct FirstWith {
+    store: Option<Arc<dyn LayerStore>>,
+    warnings: Vec<String>,
+}
+
+fn first_with(stores: &[Arc<dyn LayerStore>], base: Base) -> FirstWith {
+    let mut warnings = Vec::new();
+    let store = stores.iter().find(|store| {
+        store.has(base).unwrap_or_else(|error| {
+            warnings.push(format!("{store} is not used: {}", error.one_line()));
+            false
+        })
+    });
+    FirstWith { store: store.map(Arc::clone), warnings }
 }
 
 impl LayerStore for OciLayout {

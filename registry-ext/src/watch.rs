@@ -1,7 +1,8 @@
 //! Events, for callers who show progress. The library itself prints nothing.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A step of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +33,19 @@ pub enum Event<'e> {
 
 /// Is told what is going on, from any thread.
 #[derive(Clone)]
-pub struct Watch(Arc<dyn Fn(Event<'_>) + Send + Sync>);
+pub struct Watch {
+    see: Arc<dyn Fn(Event<'_>) + Send + Sync>,
+    /// The warnings that are given once.
+    told: Arc<Mutex<HashSet<String>>>,
+}
+
+/// Most warnings that are remembered. More of them are given each time.
+const MAX_TOLD: usize = 1024;
 
 impl Watch {
     /// Calls `see` for each event.
     pub fn new(see: impl Fn(Event<'_>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(see))
+        Self { see: Arc::new(see), told: Arc::default() }
     }
 
     /// Looks away.
@@ -46,11 +54,24 @@ impl Watch {
     }
 
     pub(crate) fn warn(&self, text: &str) {
-        (self.0)(Event::Warning(text));
+        (self.see)(Event::Warning(text));
+    }
+
+    /// Gives a warning, unless it or a clone of it gave the same one so before.
+    pub(crate) fn warn_once(&self, text: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !told.contains(text);
+        if is_new && told.len() < MAX_TOLD {
+            told.insert(text.to_owned());
+        }
+        drop(told);
+        if is_new {
+            self.warn(text);
+        }
     }
 
     pub(crate) fn start(&self, task: String, total: u64) -> Task {
-        (self.0)(Event::Started { task: &task, total });
+        (self.see)(Event::Started { task: &task, total });
         Task { watch: self.clone(), task }
     }
 }
@@ -70,12 +91,12 @@ pub(crate) struct Task {
 
 impl Task {
     pub(crate) fn advance(&self, bytes: u64) {
-        (self.watch.0)(Event::Advanced { task: &self.task, bytes });
+        (self.watch.see)(Event::Advanced { task: &self.task, bytes });
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
-        (self.watch.0)(Event::Finished { task: &self.task });
+        (self.watch.see)(Event::Finished { task: &self.task });
     }
 }

@@ -211,7 +211,7 @@ impl<'s> Search<'s> {
         let listed = ListedDeltas::read(places.repository, index, image.manifest.digest, max, until).await;
         let wanted = listed.sources().into_iter().map(Base::Layer);
         let wanted = wanted.filter(|base| !self.stores.contains_key(base)).collect();
-        self.stores.extend(bases(places.stores, wanted, places.watch).await?);
+        self.stores.extend(bases(places.stores, wanted, places.watch, Some(until)).await?);
         let here = self.stores.keys().filter_map(|base| match base {
             Base::Layer(layer) => Some(*layer),
             Base::Image(_) => None,
@@ -246,7 +246,7 @@ impl<'s> Search<'s> {
             .chain(read)
             .filter(|base| !self.stores.contains_key(base))
             .collect();
-        self.stores.extend(bases(self.places.stores, wanted, self.places.watch).await?);
+        self.stores.extend(bases(self.places.stores, wanted, self.places.watch, Some(self.until)).await?);
         self.known.here = self.stores.keys().copied().collect();
         for layer in &image.layers {
             self.known.layers.entry(layer.diff_id).or_insert_with(|| layer.clone());

@@ -28,6 +28,9 @@ fn stores_are_read() {
         ("ostree:", StoreRef::Ostree("/ostree/repo".into(), None)),
         ("ostree:@app/x86_64", StoreRef::Ostree("/ostree/repo".into(), Some("app/x86_64".into()))),
         ("ostree:/r@origin:app", StoreRef::Ostree("/r".into(), Some("origin:app".into()))),
+        // A path may have an @, a ref has none.
+        ("ostree:/r@1@app", StoreRef::Ostree("/r@1".into(), Some("app".into()))),
+        ("ostree:/r@1@", StoreRef::Ostree("/r@1".into(), None)),
         ("tree:/srv/root", StoreRef::Tree("/srv/root".into(), None)),
         (&format!("tree:/srv/root@{digest}"), StoreRef::Tree("/srv/root".into(), digest.parse().ok())),
     ] {
@@ -56,6 +59,8 @@ fn stores_are_written_as_they_are_read() {
         "composefs:/srv/c",
         "ostree:/srv/r",
         "ostree:/srv/r@app",
+        "ostree:/srv/r@1@",
+        "ostree:/srv/r@1@app",
         "tree:/srv/root",
         "oci:dir:v1",
         "docker-archive:a.tar",
@@ -74,4 +79,26 @@ fn storage_names_are_written_as_skopeo_reads_them() {
         let Ok(StoreRef::Storage(storage)) = text.parse() else { panic!("{text}") };
         assert_eq!(storage.to_string(), text);
     }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_read_is_told_of_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = OciLayout::create(dir.path()).unwrap();
+    std::fs::write(dir.path().join("index.json"), "{").unwrap();
+    let stores: Vec<Arc<dyn LayerStore>> = vec![Arc::new(layout)];
+    let (send, receive) = std::sync::mpsc::channel();
+    let watch = Watch::new(move |event| {
+        if let crate::watch::Event::Warning(text) = event {
+            send.send(text.to_owned()).unwrap();
+        }
+    });
+    let base = |name: u8| Base::Layer(DiffId(Digest::from_bytes([name; 32])));
+    for wanted in [1..20, 10..40] {
+        assert!(bases(&stores, wanted.map(base).collect(), &watch, None).await.unwrap().is_empty());
+    }
+    drop(watch);
+    let warnings: Vec<String> = receive.try_iter().collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("is not used"), "{warnings:?}");
 }
