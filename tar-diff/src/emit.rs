@@ -6,6 +6,7 @@ mod segments;
 
 use std::cell::Cell;
 use std::io::Write;
+use std::num::NonZeroUsize;
 
 use delta_format::{Encoding, LesserEffort, OpWriter, Version};
 use framing::Framing;
@@ -92,18 +93,8 @@ pub(crate) fn write<W: Write>(
     };
     let stream = expected_stream(plan, &by_segment, form.relocations);
     let is_lessened = (LESSER_EFFORT.level..=MAX_LESSENED_LEVEL).contains(&level);
-    let encoding = Encoding {
-        level,
-        // Also for one: more than none changes the bytes, their number does not.
-        workers: u32::try_from(threads.get()).unwrap_or(u32::MAX),
-        job_size: Some(COMPRESSION_JOB_SIZE),
-        overlap_log: Some(COMPRESSION_OVERLAP_LOG),
-        stream_size: Some(layers.new.size() * MAX_STREAM_RATIO),
-        lesser: (is_lessened && stream * LESSENED_SHARE > layers.new.size()).then_some(LESSER_EFFORT),
-        skip_incompressible: true,
-        window_log: (level >= MIN_LONG_LEVEL).then(|| window_log(layers.new.size())),
-        long_distance: level >= MIN_LONG_LEVEL,
-    };
+    let lesser = (is_lessened && stream * LESSENED_SHARE > layers.new.size()).then_some(LESSER_EFFORT);
+    let encoding = Encoding { lesser, ..encoding(level, threads, layers.new.size()) };
     let mut writer = OpWriter::new(output, version, encoding)?;
     let tail = stream.min(QUEUED_JOBS * u64::from(COMPRESSION_JOB_SIZE)) * per_byte;
     meter.start(layers.new.size() * WRITE_COST + stream * per_byte - tail, tail);
@@ -170,6 +161,22 @@ fn expected_stream(plan: &Plan, edits: &[Option<Edit>], relocations: Relocations
 
 /// Base-2 logarithm of the window for an op stream of a layer of `size` bytes, which is rarely longer:
 /// an applier takes memory for all of it.
+/// Returns the compression of the op stream of a delta to a layer of about this size.
+pub(crate) fn encoding(level: i32, threads: NonZeroUsize, size: u64) -> Encoding {
+    Encoding {
+        level,
+        // Also for one: more than none changes the bytes, their number does not.
+        workers: u32::try_from(threads.get()).unwrap_or(u32::MAX),
+        job_size: Some(COMPRESSION_JOB_SIZE),
+        overlap_log: Some(COMPRESSION_OVERLAP_LOG),
+        stream_size: Some(size.saturating_mul(MAX_STREAM_RATIO)),
+        skip_incompressible: true,
+        window_log: (level >= MIN_LONG_LEVEL).then(|| window_log(size)),
+        long_distance: level >= MIN_LONG_LEVEL,
+        ..Encoding::default()
+    }
+}
+
 fn window_log(size: u64) -> u32 {
     size.next_power_of_two().trailing_zeros().clamp(MIN_WINDOW_LOG, LONG_WINDOW_LOG)
 }

@@ -29,10 +29,11 @@ use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use delta_format::{Encoding, OpWriter, Version};
+use delta_format::{OpWriter, Version};
 use derive_setters::Setters;
 use layer::{Listing, MergeOptions, Spool};
 
+use crate::emit::encoding;
 use crate::{Error, Result};
 use compose::Written;
 use files::{Content, Layer, Layers};
@@ -202,12 +203,8 @@ impl DeltaMerger {
     /// # Errors
     /// As [`add_delta`](Self::add_delta).
     pub fn write<W: Write>(&mut self, delta: impl Read, reads: &Reads, output: W) -> Result<(W, MergeStats)> {
-        let encoding = Encoding {
-            level: self.options.level,
-            workers: u32::try_from(self.options.jobs.get()).unwrap_or(u32::MAX),
-            long_distance: true,
-            ..Encoding::default()
-        };
+        // The new layer is about as large as those before together, or smaller.
+        let encoding = encoding(self.options.level, self.options.jobs, self.layers.size());
         let mut writer = OpWriter::new(output, Version::V1, encoding)?;
         let target_size = self.compose("second", delta, reads, &mut writer)?;
         let (output, written) = writer.finish()?;

@@ -15,6 +15,8 @@ const MAX_PIECES: u64 = 1 << 24;
 /// Bytes that are read of literals and differences at one time.
 const BUFFER_SIZE: usize = 256 << 10;
 const CHUNK: u64 = BUFFER_SIZE as u64;
+/// Differences of zero from here on are a copy: an op costs less than they do.
+const MIN_COPY: usize = 256;
 
 /// A place in a file of the old layers.
 #[derive(Debug, Clone, Copy)]
@@ -45,8 +47,19 @@ impl<W: Write> Sink for OpWriter<W> {
         Ok(Self::copy(self, from.path, from.offset, size)?)
     }
 
+    /// Where the changes of two deltas cancel each other, what is left are zeros, which cost the compressor much time.
     fn add(&mut self, to: Place<'_>, difference: &[u8]) -> Result<()> {
-        Ok(Self::add(self, to.path, to.offset, difference)?)
+        let mut offset = to.offset;
+        for part in difference.chunk_by(|one, other| (*one == 0) == (*other == 0)) {
+            let size = part.len() as u64;
+            if part.len() >= MIN_COPY && part[0] == 0 {
+                Self::copy(self, to.path, offset, size)?;
+            } else {
+                Self::add(self, to.path, offset, part)?;
+            }
+            offset += size;
+        }
+        Ok(())
     }
 
     fn memory(&self) -> u64 {

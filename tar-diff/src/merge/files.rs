@@ -89,6 +89,11 @@ impl Layers {
         &self.sources.paths[source]
     }
 
+    /// Bytes of all layers.
+    pub(super) fn size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.spool.size()).fold(0, u64::saturating_add)
+    }
+
     /// Bytes of the layers that deltas make.
     pub(super) fn made_size(&self) -> u64 {
         let made = self.layers.iter().filter(|layer| matches!(layer.content, Content::Made(_)));
