@@ -30,8 +30,11 @@ const SIZES: [usize; 17] = [
 
 /// Number in recipes, and the digest of the streams of all sizes, one behind the other, by compress/flate of the
 /// version of Go and the level.
-const ENCODERS: [(u8, &str, &str); 17] = [
+const ENCODERS: [(u8, &str, &str); 20] = [
     (17, "go1.27.0, level 1", "c4b9389669ed9a9a"),
+    (18, "go1.27.3, level 2", "c136533522f372e5"),
+    (19, "go1.27.3, level 3", "688871c258354f33"),
+    (20, "go1.27.3, level 4", "3ac6ca0319b75530"),
     (21, "go1.27.0, level 5", "6f99c0a437fe2f1e"),
     (22, "go1.27.0, level 6", "bf09427cca58a0fb"),
     (23, "go1.27.0, level 7", "1552849b80782a89"),

@@ -7,7 +7,9 @@
 mod double;
 mod history;
 mod lazy;
+mod long;
 mod queue;
+mod recent;
 mod single;
 mod writer;
 
@@ -18,7 +20,9 @@ pub(super) use self::queue::Queue;
 
 use self::double::Six;
 use self::lazy::Lazy;
-use self::single::{Go, Klauspost, Single};
+use self::long::Long;
+use self::recent::Recent;
+use self::single::{Go, One, Single, Two};
 use self::writer::{Contents, Decision, Manner, Writer};
 use super::reader::Kind;
 use super::token::{MAX_MATCH, Token};
@@ -36,7 +40,7 @@ const GO_1_26: u8 = 32;
 const LITERALS: u8 = 10;
 
 /// All numbers of encoders that run ahead, the likely first.
-pub(super) const NUMBERS: [u8; 17] = [
+pub(super) const NUMBERS: [u8; 20] = [
     GO_1_27 + 6,
     GO_1_26 + 6,
     GO_1_26 + 1,
@@ -52,6 +56,9 @@ pub(super) const NUMBERS: [u8; 17] = [
     GO_1_26 + 8,
     GO_1_26 + 3,
     GO_1_26 + 2,
+    GO_1_27 + 3,
+    GO_1_27 + 4,
+    GO_1_27 + 2,
     GO_1_27 + LITERALS,
     GO_1_26 + LITERALS,
 ];
@@ -59,9 +66,12 @@ pub(super) const NUMBERS: [u8; 17] = [
 /// The part of the encoder that finds tokens.
 enum Finder {
     Literals,
+    One(Single),
+    Two(Single),
+    Three(Recent),
+    Four(Long),
     Five(Double),
     Six(Double),
-    One(Single),
     Go(Single),
     Lazy(Box<Lazy>),
 }
@@ -118,6 +128,9 @@ impl Ahead {
         let finder = match (is_new, level) {
             (_, LITERALS) => Finder::Literals,
             (true, 1) => Finder::One(Single::new()),
+            (true, 2) => Finder::Two(Single::new()),
+            (true, 3) => Finder::Three(Recent::new()),
+            (true, 4) => Finder::Four(Long::new()),
             (true, 5) => Finder::Five(Double::new()),
             (true, 6) => Finder::Six(Double::new()),
             (false, 1) => Finder::Go(Single::new()),
@@ -177,9 +190,12 @@ impl Ahead {
         let mut found = Vec::with_capacity(chunk.len() / 3);
         if chunk.len() >= MIN_CHUNK {
             match &mut self.finder {
+                Finder::One(finder) => finder.find::<One>(chunk, &mut found),
+                Finder::Two(finder) => finder.find::<Two>(chunk, &mut found),
+                Finder::Three(finder) => finder.find(chunk, &mut found),
+                Finder::Four(finder) => finder.find(chunk, &mut found),
                 Finder::Five(finder) => finder.find::<Five>(chunk, &mut found),
                 Finder::Six(finder) => finder.find::<Six>(chunk, &mut found),
-                Finder::One(finder) => finder.find::<Klauspost>(chunk, &mut found),
                 Finder::Go(finder) => finder.find::<Go>(chunk, &mut found),
                 Finder::Lazy(_) | Finder::Literals => {}
             }

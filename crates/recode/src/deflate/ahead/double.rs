@@ -3,14 +3,10 @@
 
 use super::super::token::{MAX_MATCH, Token};
 use super::history::{
-    History, WINDOW_SIZE, common, distance, eight, entry, four, literals, references, shift,
+    self, History, MARGIN, TABLE_SIZE, WINDOW_SIZE, common, common_before, distance, eight, entry, four,
+    hash_four, hash_seven, literals, references, shift,
 };
 
-/// Base-2 logarithm of the places of a table.
-const TABLE_BITS: u32 = 15;
-const TABLE_SIZE: usize = 1 << TABLE_BITS;
-/// No string begins closer to the end of a chunk.
-const MARGIN: usize = 11;
 /// Bytes at the start that a better match need not share.
 const MAY_DIFFER: usize = 2;
 
@@ -109,14 +105,13 @@ impl Search<'_> {
         let (mut at, mut unmatched) = (start, start);
         while let Some(mut candidate) = self.candidate::<L>(at, unmatched) {
             self.better::<L>(&mut candidate);
-            let Candidate { at: mut at_match, mut source, mut size, next } = candidate;
-            while source > 0 && at_match > unmatched && self.bytes[source - 1] == self.bytes[at_match - 1] {
-                (at_match, source, size) = (at_match - 1, source - 1, size + 1);
-            }
-            literals(&self.bytes[unmatched..at_match], found);
+            let Candidate { at: at_match, source, size, next } = candidate;
+            let before = common_before(self.bytes, source, at_match, unmatched);
+            let size = size + before;
+            literals(&self.bytes[unmatched..at_match - before], found);
             references(size, at_match - source, found);
             self.last_distance = at_match - source;
-            unmatched = at_match + size;
+            unmatched = at_match - before + size;
             at = if next >= unmatched { next + 1 } else { unmatched };
             let is_end = at >= self.limit;
             if L::TRIES_BOTH {
@@ -282,15 +277,5 @@ impl Search<'_> {
 
 /// An entry as a place of the history, if it is not too far.
 fn near(entry: u32, at: usize) -> Option<usize> {
-    let distance = distance(entry, at);
-    if distance < WINDOW_SIZE { at.checked_sub(distance) } else { None }
-}
-
-fn hash_four(value: u64) -> usize {
-    let [a, b, c, d, ..] = value.to_le_bytes();
-    (u32::from_le_bytes([a, b, c, d]).wrapping_mul(2_654_435_761) >> (32 - TABLE_BITS)) as usize
-}
-
-fn hash_seven(value: u64) -> usize {
-    ((value << 8).wrapping_mul(58_295_818_150_454_627) >> (64 - TABLE_BITS)) as usize
+    history::near(entry, at, WINDOW_SIZE)
 }

@@ -8,6 +8,12 @@ pub(super) const WINDOW_SIZE: usize = 1 << 15;
 /// Longest history; then all but the last of it is forgotten.
 const MAX_SIZE: usize = 5 * CHUNK_SIZE;
 
+/// Base-2 logarithm of the places of most tables.
+pub(super) const TABLE_BITS: u32 = 15;
+pub(super) const TABLE_SIZE: usize = 1 << TABLE_BITS;
+/// No string begins closer to the end of a chunk, in all levels of klauspost/compress.
+pub(super) const MARGIN: usize = 11;
+
 /// The bytes.
 #[derive(Default)]
 pub(super) struct History {
@@ -79,6 +85,34 @@ pub(super) fn common(bytes: &[u8], source: usize, at: usize, max: usize) -> usiz
     }
     let of_rest = left_rest.iter().zip(right_rest).take_while(|(left, right)| left == right).count();
     left_words.len() * 8 + of_rest
+}
+
+/// Returns how many bytes in front of a match are the same, too, back to `least`: the match may begin so much earlier.
+pub(super) fn common_before(bytes: &[u8], source: usize, at: usize, least: usize) -> usize {
+    let before = bytes[..source].iter().rev().zip(bytes[least..at].iter().rev());
+    before.take_while(|(left, right)| left == right).count()
+}
+
+/// An entry as a place of the history, if it is less than `max` bytes in front of `at`.
+pub(super) fn near(entry: u32, at: usize, max: usize) -> Option<usize> {
+    let distance = distance(entry, at);
+    if distance < max { at.checked_sub(distance) } else { None }
+}
+
+/// Hashes the first four bytes of a string.
+pub(super) fn hash_four(value: u64) -> usize {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    (u32::from_le_bytes([a, b, c, d]).wrapping_mul(2_654_435_761) >> (32 - TABLE_BITS)) as usize
+}
+
+/// Hashes the first five bytes of a string to so many bits.
+pub(super) fn hash_five(value: u64, bits: u32) -> usize {
+    usize::try_from((value << 24).wrapping_mul(889_523_592_379) >> (64 - bits)).unwrap_or(0)
+}
+
+/// Hashes the first seven bytes of a string.
+pub(super) fn hash_seven(value: u64) -> usize {
+    ((value << 8).wrapping_mul(58_295_818_150_454_627) >> (64 - TABLE_BITS)) as usize
 }
 
 /// Appends bytes as literals.

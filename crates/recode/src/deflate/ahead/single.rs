@@ -1,13 +1,15 @@
-//! Matches of one table of where strings were seen last, as the fastest levels find them: level 1 of
-//! klauspost/compress, and that of Go up to 1.26.
+//! Matches of one table of where strings were seen last, as the fastest levels find them: levels 1 and 2 of
+//! klauspost/compress, and level 1 of Go up to 1.26.
 
 use super::super::token::{MAX_MATCH, Token};
 use super::history::{
-    History, WINDOW_SIZE, common, distance, eight, entry, four, literals, references, shift,
+    self, History, WINDOW_SIZE, common, common_before, distance, eight, entry, four, hash_five, literals,
+    references, shift,
 };
 
-/// Places of the table: 2^15, of which Go uses the half.
-const TABLE_SIZE: usize = 1 << 15;
+/// Base-2 logarithm of the places of the table at level 2. The other levels use a part of it.
+const TABLE_BITS: u32 = 17;
+const TABLE_SIZE: usize = 1 << TABLE_BITS;
 
 /// The rules in which the levels differ.
 pub(super) trait Level {
@@ -18,20 +20,36 @@ pub(super) trait Level {
     /// Two places are looked at in a turn, turns come closer behind a match, strings have 5 bytes, and a match is
     /// made as long as it gets, in both directions.
     const IS_KLAUSPOST: bool;
+    /// Strings within a match are entered, and the one behind its start is not.
+    const ENTERS_MATCHES: bool;
 
     /// The place of a string in the table.
     fn hash(value: u64) -> usize;
 }
 
-pub(super) struct Klauspost;
+pub(super) struct One;
 
-impl Level for Klauspost {
-    const MARGIN: usize = 11;
+impl Level for One {
+    const MARGIN: usize = history::MARGIN;
     const BEFORE_END: usize = 2;
     const IS_KLAUSPOST: bool = true;
+    const ENTERS_MATCHES: bool = false;
 
     fn hash(value: u64) -> usize {
-        ((value << 24).wrapping_mul(889_523_592_379) >> (64 - 15)) as usize
+        hash_five(value, history::TABLE_BITS)
+    }
+}
+
+pub(super) struct Two;
+
+impl Level for Two {
+    const MARGIN: usize = history::MARGIN;
+    const BEFORE_END: usize = 2;
+    const IS_KLAUSPOST: bool = true;
+    const ENTERS_MATCHES: bool = true;
+
+    fn hash(value: u64) -> usize {
+        hash_five(value, TABLE_BITS)
     }
 }
 
@@ -41,6 +59,7 @@ impl Level for Go {
     const MARGIN: usize = 15;
     const BEFORE_END: usize = 1;
     const IS_KLAUSPOST: bool = false;
+    const ENTERS_MATCHES: bool = false;
 
     fn hash(value: u64) -> usize {
         let [a, b, c, d, ..] = value.to_le_bytes();
@@ -98,13 +117,13 @@ impl Search<'_> {
             loop {
                 let max = if L::IS_KLAUSPOST { usize::MAX } else { MAX_MATCH };
                 let mut size = common(self.bytes, source, at, max);
+                let distance = at - source;
                 if L::IS_KLAUSPOST {
-                    while source > 0 && at > unmatched && self.bytes[source - 1] == self.bytes[at - 1] {
-                        (at, source, size) = (at - 1, source - 1, size + 1);
-                    }
+                    let before = common_before(self.bytes, source, at, unmatched);
+                    (at, size) = (at - before, size + before);
                 }
                 literals(&self.bytes[unmatched..at], found);
-                references(size, at - source, found);
+                references(size, distance, found);
                 at += size;
                 unmatched = at;
                 if L::IS_KLAUSPOST && next >= at {
@@ -116,7 +135,13 @@ impl Search<'_> {
                     }
                     return;
                 }
+                if L::ENTERS_MATCHES {
+                    self.enter_match::<L>(at - size, at);
+                }
                 self.enter::<L>(at - L::BEFORE_END);
+                if L::ENTERS_MATCHES {
+                    self.enter::<L>(at - 1);
+                }
                 let last = self.enter::<L>(at);
                 match self.same_four(last, at, WINDOW_SIZE) {
                     Some(place) => source = place,
@@ -143,7 +168,9 @@ impl Search<'_> {
             let last = std::mem::replace(&mut self.table[hash], entry(second));
             let next = second + 1;
             if let Some(source) = self.same_four(last, second, WINDOW_SIZE - 1) {
-                self.table[hash] = entry(next);
+                if !L::ENTERS_MATCHES {
+                    self.table[hash] = entry(next);
+                }
                 return Some(Candidate { at: second, source, next });
             }
             at = next;
@@ -164,6 +191,17 @@ impl Search<'_> {
                 return Some(Candidate { at, source, next });
             }
             at = next;
+        }
+    }
+
+    /// Enters strings of a match: of seven places the first, the third and the fifth, of which the last has a byte
+    /// less and a zero.
+    fn enter_match<L: Level>(&mut self, start: usize, end: usize) {
+        for at in (start + 2..end.saturating_sub(5)).step_by(7) {
+            let value = eight(self.bytes, at);
+            for step in [0, 2, 4] {
+                self.table[L::hash(value >> (8 * step))] = entry(at + step);
+            }
         }
     }
 
