@@ -146,6 +146,8 @@ impl Recipe {
         match self.bytes.get(1) {
             Some(16..32) => "corrections to Go 1.27",
             Some(32..48) => "corrections to Go 1.26",
+            Some(48..64) => "corrections to klauspost/compress 1.18.0",
+            Some(64..96) => "corrections to klauspost/pgzip 1.2",
             _ => "corrections 2",
         }
     }

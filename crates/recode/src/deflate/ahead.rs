@@ -8,6 +8,8 @@ mod double;
 mod history;
 mod lazy;
 mod long;
+mod numbers;
+mod parts;
 mod queue;
 mod recent;
 mod single;
@@ -16,11 +18,15 @@ mod writer;
 use std::collections::VecDeque;
 
 pub(super) use self::double::{Double, Five};
+pub(super) use self::numbers::{NUMBERS, is_known, of_pgzip, other_version};
+pub(super) use self::parts::PART_SIZE;
 pub(super) use self::queue::Queue;
 
 use self::double::Six;
 use self::lazy::Lazy;
-use self::long::Long;
+use self::long::{Compared, Long};
+use self::numbers::{EARLIER, GO_1_26, LITERALS, PGZIP, PGZIP_EARLIER};
+use self::parts::Parts;
 use self::recent::Recent;
 use self::single::{Go, One, Single, Two};
 use self::writer::{Contents, Decision, Manner, Writer};
@@ -33,35 +39,6 @@ pub(super) const CHUNK_SIZE: usize = 65_535;
 const LITERALS_CHUNK_SIZE: usize = 32 << 10;
 /// A last chunk of fewer bytes has no references.
 const MIN_CHUNK: usize = 128;
-
-/// Encoders by their numbers in recipes: 16 for each family, and the level; level 10 looks for no references.
-const GO_1_27: u8 = 16;
-const GO_1_26: u8 = 32;
-const LITERALS: u8 = 10;
-
-/// All numbers of encoders that run ahead, the likely first.
-pub(super) const NUMBERS: [u8; 20] = [
-    GO_1_27 + 6,
-    GO_1_26 + 6,
-    GO_1_26 + 1,
-    GO_1_27 + 1,
-    GO_1_26 + 9,
-    GO_1_27 + 9,
-    GO_1_27 + 5,
-    GO_1_27 + 7,
-    GO_1_27 + 8,
-    GO_1_26 + 5,
-    GO_1_26 + 4,
-    GO_1_26 + 7,
-    GO_1_26 + 8,
-    GO_1_26 + 3,
-    GO_1_26 + 2,
-    GO_1_27 + 3,
-    GO_1_27 + 4,
-    GO_1_27 + 2,
-    GO_1_27 + LITERALS,
-    GO_1_26 + LITERALS,
-];
 
 /// The part of the encoder that finds tokens.
 enum Finder {
@@ -94,10 +71,18 @@ pub(super) struct Piece {
 
 /// Tokens that become a block, or a part of one.
 struct Group {
+    /// It is the empty block of a flush, and has no tokens.
+    is_flush: bool,
     contents: Contents,
     /// It was found when no plain bytes were to come.
     is_final: bool,
     tokens: Vec<Token>,
+}
+
+impl Group {
+    const fn flush() -> Self {
+        Self { is_flush: true, contents: Contents::Plain, is_final: false, tokens: Vec::new() }
+    }
 }
 
 /// An encoder, ahead of the walk.
@@ -110,7 +95,11 @@ pub(super) struct Ahead {
     queue: Queue,
     contents: Contents,
     is_final: bool,
+    /// The empty block of a flush comes next.
+    is_flush: bool,
     groups: VecDeque<Group>,
+    /// The parts between flushes, if there are any.
+    parts: Option<Parts>,
     /// The end of the bytes that were parsed, relative to the walk.
     parsed: isize,
     /// No plain bytes follow them.
@@ -120,26 +109,29 @@ pub(super) struct Ahead {
 impl Ahead {
     /// The encoder of a number, if it has one.
     pub(super) fn of(number: u8) -> Option<Self> {
-        if !NUMBERS.contains(&number) {
+        if !is_known(number) {
             return None;
         }
-        let is_new = number < GO_1_26;
+        let family = number / 16 * 16;
+        let (is_new, is_earlier) = (family != GO_1_26, matches!(family, EARLIER | PGZIP_EARLIER));
         let level = number % 16;
         let finder = match (is_new, level) {
             (_, LITERALS) => Finder::Literals,
             (true, 1) => Finder::One(Single::new()),
             (true, 2) => Finder::Two(Single::new()),
             (true, 3) => Finder::Three(Recent::new()),
-            (true, 4) => Finder::Four(Long::new()),
+            (true, 4) => {
+                Finder::Four(Long::new(if is_earlier { Compared::Matches } else { Compared::Distance }))
+            }
             (true, 5) => Finder::Five(Double::new()),
             (true, 6) => Finder::Six(Double::new()),
             (false, 1) => Finder::Go(Single::new()),
             (_, level) => Finder::Lazy(Box::new(Lazy::new(level, is_new))),
         };
         let manner = match (is_new, level) {
-            (true, LITERALS) => Manner::GoingOn { penalty: 10 },
-            (true, 7..) => Manner::GoingOn { penalty: 8 },
-            (true, _) => Manner::GoingOn { penalty: 7 },
+            (true, LITERALS) => Manner::GoingOn { penalty: 10, is_earlier },
+            (true, 7..) => Manner::GoingOn { penalty: 8, is_earlier },
+            (true, _) => Manner::GoingOn { penalty: 7, is_earlier },
             (false, 1 | LITERALS) => Manner::Alone,
             (false, _) => Manner::Compared,
         };
@@ -151,7 +143,9 @@ impl Ahead {
             queue: Queue::default(),
             contents: Contents::Plain,
             is_final: false,
+            is_flush: false,
             groups: VecDeque::new(),
+            parts: matches!(family, PGZIP | PGZIP_EARLIER).then(Parts::new),
             parsed: 0,
             is_last: false,
         })
@@ -160,13 +154,19 @@ impl Ahead {
     /// Returns where the next chunk begins, relative to the walk's place, and how many bytes it has, if it is wanted
     /// now.
     pub(super) fn wants(&mut self) -> Option<(isize, usize)> {
-        while self.queue.wants().is_some() {
+        while !self.is_flush
+            && let Some(before) = self.queue.wants()
+        {
             match self.groups.pop_front() {
+                Some(group) if group.is_flush => self.is_flush = before == 0,
                 Some(group) => {
                     (self.contents, self.is_final) = (group.contents, group.is_final);
                     self.queue.extend(group.tokens);
                 }
-                None => return (!self.is_last).then_some((self.parsed, self.chunk_size)),
+                None => {
+                    let size = self.parts.as_ref().map_or(usize::MAX, Parts::left).min(self.chunk_size);
+                    return (!self.is_last).then_some((self.parsed, size));
+                }
             }
         }
         None
@@ -177,10 +177,40 @@ impl Ahead {
     pub(super) fn parse(&mut self, chunk: &[u8], is_last: bool) -> u64 {
         self.is_last = is_last;
         self.parsed += isize::try_from(chunk.len()).unwrap_or(isize::MAX);
+        let Some(mut parts) = self.parts.take() else { return self.find(chunk, is_last) };
+        let is_full = parts.take(chunk);
+        let work = self.find(chunk, is_last || is_full);
+        let flushes = usize::from(is_full) + usize::from(is_last);
+        self.groups.extend(std::iter::repeat_with(Group::flush).take(flushes));
+        if is_full && !is_last {
+            self.restart(&parts.next());
+        }
+        self.parts = Some(parts);
+        work
+    }
+
+    /// Begins anew, with the bytes before in the tables.
+    fn restart(&mut self, dictionary: &[u8]) {
+        let found = &mut Vec::new();
+        match &mut self.finder {
+            Finder::One(finder) => finder.restart().find::<One>(dictionary, found),
+            Finder::Two(finder) => finder.restart().find::<Two>(dictionary, found),
+            Finder::Three(finder) => finder.restart().find(dictionary, found),
+            Finder::Four(finder) => finder.restart().find(dictionary, found),
+            Finder::Five(finder) => finder.restart().find::<Five>(dictionary, found),
+            Finder::Six(finder) => finder.restart().find::<Six>(dictionary, found),
+            Finder::Lazy(finder) => finder.restart(dictionary),
+            Finder::Literals | Finder::Go(_) => {}
+        }
+    }
+
+    /// Finds the tokens of a chunk; `is_last` if it is flushed or the stream ends with it.
+    fn find(&mut self, chunk: &[u8], is_last: bool) -> u64 {
         if let Finder::Lazy(finder) = &mut self.finder {
             let contents = |is_known| if is_known { Contents::Tokens } else { Contents::Unknown };
             let blocks = finder.take(chunk, is_last).into_iter();
             self.groups.extend(blocks.map(|block| Group {
+                is_flush: false,
                 contents: contents(block.is_known),
                 is_final: block.is_final,
                 tokens: block.tokens,
@@ -210,7 +240,7 @@ impl Ahead {
         }
         found.extend(chunk[parsed..].iter().map(|byte| Token::literal(*byte)));
         if !found.is_empty() {
-            self.groups.push_back(Group { contents, is_final: is_last, tokens: found });
+            self.groups.push_back(Group { is_flush: false, contents, is_final: is_last, tokens: found });
         }
         0
     }
@@ -238,6 +268,9 @@ impl Ahead {
 
     /// The piece that comes next, if a token begins at the place of the walk.
     pub(super) fn piece(&self) -> Option<Piece> {
+        if self.is_flush {
+            return Some(Self::empty(Kind::Stored { size: 0, padding: 0 }, false));
+        }
         let tokens = self.queue.rest()?;
         if tokens.is_empty() {
             return self.is_last.then(|| self.end());
@@ -261,7 +294,16 @@ impl Ahead {
             Manner::GoingOn { .. } => Kind::Static,
             Manner::Alone | Manner::Compared => Kind::Stored { size: 0, padding: 0 },
         };
-        Piece { begin: Some(begin), is_last: true, tokens: Vec::new(), size: 0, ends: true, decision: None }
+        Self::empty(begin, true)
+    }
+
+    const fn empty(kind: Kind, is_last: bool) -> Piece {
+        Piece { begin: Some(kind), is_last, tokens: Vec::new(), size: 0, ends: true, decision: None }
+    }
+
+    /// The stream has no flush here; tells whether one was to come.
+    pub(super) fn leave_flush(&mut self) -> bool {
+        std::mem::take(&mut self.is_flush)
     }
 
     /// The stream has what came next.
@@ -270,6 +312,7 @@ impl Ahead {
             Some(decision) => self.writer.accept(decision),
             None => self.writer.close(),
         }
+        self.is_flush = false;
         self.pass(piece.size);
         self.queue.clear();
     }
@@ -280,6 +323,9 @@ impl Ahead {
         self.queue.step(size);
         if self.parsed < -(MAX_MATCH as isize) {
             // The walk left what was parsed by a stored block: the next chunk begins here.
+            if let Some(parts) = &mut self.parts {
+                parts.skip(self.parsed.unsigned_abs());
+            }
             self.queue.clear();
             self.groups.clear();
             self.parsed = 0;

@@ -78,8 +78,7 @@ pub(super) fn estimate_pieces(
 impl Plan {
     pub(crate) fn parse(mut fields: Fields<'_>, manner: Manner) -> Result<Self> {
         let level = fields.byte()?;
-        let is_known =
-            (1..=PGZIP).contains(&level) || (manner == Manner::Pieces && ahead::NUMBERS.contains(&level));
+        let is_known = (1..=PGZIP).contains(&level) || (manner == Manner::Pieces && ahead::is_known(level));
         if !is_known {
             return Err(Error::BadRecipe { reason: "no such level of deflate" });
         }
@@ -90,6 +89,11 @@ impl Plan {
     /// Which kind of corrections it has.
     pub(crate) const fn manner(&self) -> Manner {
         self.manner
+    }
+
+    /// Bytes of the corrections.
+    pub(super) const fn corrections_size(&self) -> u64 {
+        self.corrections.len() as u64
     }
 
     pub(crate) fn write(&self, bytes: &mut Vec<u8>) {

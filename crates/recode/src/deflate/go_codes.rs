@@ -67,16 +67,21 @@ pub(super) struct Codes {
 }
 
 impl Codes {
-    /// The codes for these frequencies. A block without references has one code of a distance.
+    /// The codes for these frequencies.
     pub(super) fn of(frequencies: &Frequencies) -> Self {
-        let mut of_distances = frequencies.distances;
-        if of_distances.iter().all(|count| *count == 0) {
-            of_distances[0] = 1;
-        }
         Self {
             literals: lengths(&frequencies.literals, MAX_BITS),
-            distances: lengths(&of_distances, MAX_BITS),
+            distances: lengths(&frequencies.distances, MAX_BITS),
         }
+    }
+
+    /// The codes for these frequencies. A block without references has one code of a distance.
+    pub(super) fn with_distance(frequencies: &Frequencies) -> Self {
+        let mut frequencies = frequencies.clone();
+        if frequencies.distances.iter().all(|count| *count == 0) {
+            frequencies.distances[0] = 1;
+        }
+        Self::of(&frequencies)
     }
 
     /// Tells whether each symbol that comes has a code.
@@ -90,8 +95,15 @@ impl Codes {
     /// The header that says these lengths.
     pub(super) fn header(&self) -> Header {
         let end = |lengths: &[u8]| lengths.iter().rposition(|length| *length > 0).map_or(1, |last| last + 1);
-        let literals = end(&self.literals).max(END_OF_BLOCK + 1);
-        let distances = end(&self.distances);
+        self.header_of(end(&self.literals).max(END_OF_BLOCK + 1), end(&self.distances))
+    }
+
+    /// The header that says the lengths of all codes, also of those that are not there at the end.
+    pub(super) fn header_of_all(&self) -> Header {
+        self.header_of(LITERAL_CODES, DISTANCE_CODES)
+    }
+
+    fn header_of(&self, literals: usize, distances: usize) -> Header {
         let all = [&self.literals[..literals], &self.distances[..distances]].concat();
         let mut symbols = Vec::new();
         // A run goes on from the literals to the distances.

@@ -110,6 +110,9 @@ impl<C: Coder> Pieces<C> {
                 return self.predicted(plain, piece);
             }
         }
+        if self.ahead.as_mut().is_some_and(Ahead::leave_flush) {
+            self.look_ahead(plain)?;
+        }
         self.other(plain, actual, piece.and_then(|piece| piece.begin))
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::ahead::{self, CHUNK_SIZE};
+use super::ahead::{self, CHUNK_SIZE, PART_SIZE};
 use super::corrections::{self, Manner};
 use super::parser::Parser;
 use super::reader::{Block, BlockReader, Kind};
@@ -34,7 +34,11 @@ const START_SIZE: u64 = PREFIX_TOKENS as u64 * 258 + (256 << 10);
 const START_ENCODED: u64 = 512 << 10;
 const START_PIECES: usize = 3;
 /// Bytes of corrections at the start of the stream of an encoder that is known.
-const FEW: usize = 16;
+const FEW: u64 = 16;
+/// A stream of which the corrections are less than this share is likely of another version of the encoder.
+const NEAR_SHARE: u64 = 256;
+/// Work to read the tokens of a plain byte, in units of about a nanosecond.
+const READ_WORK: u64 = 10;
 /// Tokens of a block at the start that are looked at.
 const MAX_START_TOKENS: usize = 1 << 16;
 
@@ -79,7 +83,12 @@ impl Candidates {
         let max = (encoded_size / 4).max(64).min(MAX_RECIPE_SIZE as u64 - 32);
         let charge = |units| budget.take(units);
         let (manner, level) = self.nearest(budget);
-        let mut make = |manner| {
+        let of_pgzip = if manner == Manner::Pieces { ahead::of_pgzip(level) } else { None };
+        let level = match of_pgzip {
+            Some(number) if is_cut(source, budget)? => number,
+            _ => level,
+        };
+        let mut make = |manner, level, max| {
             let (mut encoded, plain) = source.readers().map_err(unreadable)?;
             let mut plain = Charged::new(plain, CORRECT_WORK, &charge);
             let mut plain = Plain::new(&mut plain, plain_size).charged(&charge);
@@ -88,11 +97,16 @@ impl Candidates {
                 Manner::Pieces => corrections::Plan::make_pieces(level, &mut encoded, &mut plain, max),
             }
         };
-        let plan = match make(manner) {
+        let plan = match make(manner, level, max) {
             // Blocks of any number of tokens are told by pieces.
-            Err(Refused::Unsupported(_)) if manner == Manner::Blocks => make(Manner::Pieces)?,
+            Err(Refused::Unsupported(_)) if manner == Manner::Blocks => make(Manner::Pieces, level, max)?,
             made => made?,
         };
+        // The start of a stream does not always tell two versions of an encoder apart, where all else is the same.
+        let size = plan.corrections_size();
+        let is_near = manner == Manner::Pieces && size > FEW && size < encoded_size / NEAR_SHARE;
+        let other = ahead::other_version(level).filter(|_| is_near);
+        let plan = other.and_then(|other| make(manner, other, size).ok()).unwrap_or(plan);
         if plan.encoded_size() != encoded_size {
             return Err(Refused::NotTheStream);
         }
@@ -105,21 +119,33 @@ impl Candidates {
     /// Returns which encoder comes nearest at the start of the stream.
     fn nearest(&self, budget: &Budget) -> (Manner, u8) {
         let charge = |units| budget.take(units);
-        let mut of_ahead = None;
-        for number in ahead::NUMBERS {
+        let estimate = |number| {
             if !budget.charge(SETUP_WORK) {
-                break;
+                return None;
             }
             let mut plain = Charged::new(&*self.start, CORRECT_WORK, &charge);
             let mut plain = Plain::new(&mut plain, self.start.len() as u64).charged(&charge);
             let (size, known) = corrections::estimate_pieces(number, &self.encoded, &mut plain, START_PIECES);
-            if known >= CHUNK_SIZE as u64 && size <= FEW {
+            Some(Rate { size: size as u64, known })
+        };
+        let mut of_ahead: Option<(Rate, u8)> = None;
+        for number in ahead::NUMBERS {
+            let Some(rate) = estimate(number) else { break };
+            if rate.is_few() {
                 return (Manner::Pieces, number);
             }
-            let rate = Rate { size: size as u64, known };
-            if known > 0 && of_ahead.as_ref().is_none_or(|(best, _)| rate.is_less(best)) {
+            if rate.known > 0 && of_ahead.as_ref().is_none_or(|(best, _)| rate.is_less(best)) {
                 of_ahead = Some((rate, number));
             }
+        }
+        if let Some((best, number)) = &of_ahead
+            && let Some(number) = ahead::other_version(*number)
+            && let Some(rate) = estimate(number).filter(|rate| rate.is_less(best))
+        {
+            if rate.is_few() {
+                return (Manner::Pieces, number);
+            }
+            of_ahead = Some((rate, number));
         }
         let blocks = self.prefix.start();
         let known = blocks.iter().flat_map(|block| &block.tokens).map(|token| token.size() as u64).sum();
@@ -149,9 +175,41 @@ struct Rate {
 }
 
 impl Rate {
+    /// Tells whether the encoder is known by it.
+    const fn is_few(&self) -> bool {
+        self.known >= CHUNK_SIZE as u64 && self.size <= FEW
+    }
+
     const fn is_less(&self, other: &Self) -> bool {
         self.size.saturating_mul(other.known) < other.size.saturating_mul(self.known)
     }
+}
+
+/// Tells whether a stream is flushed where klauspost/pgzip flushes it first.
+fn is_cut(source: &mut dyn Source, budget: &Budget) -> Result<bool, Refused> {
+    let first = source.plain_size().min(PART_SIZE as u64);
+    if !budget.charge(SETUP_WORK + first * READ_WORK) {
+        return Ok(false);
+    }
+    let mut encoded = source.readers().map_err(unreadable)?.0;
+    let mut reader = BlockReader::new(&mut encoded);
+    let (mut size, mut tokens) = (0, Vec::new());
+    let broken = |_| Refused::Unsupported("deflate-block");
+    while size <= first {
+        let Some((kind, is_last)) = reader.begin().map_err(broken)? else { break };
+        match kind {
+            Kind::Stored { size: 0, .. } if size == first => return Ok(!is_last),
+            Kind::Stored { size: stored, .. } => size += u64::from(stored),
+            _ => {}
+        }
+        let mut is_whole = false;
+        while !is_whole && size <= first {
+            tokens.clear();
+            is_whole = reader.tokens(&mut tokens, MAX_START_TOKENS).map_err(broken)?;
+            size += tokens.iter().map(|token| token.size() as u64).sum::<u64>();
+        }
+    }
+    Ok(false)
 }
 
 fn unreadable(_: std::io::Error) -> Refused {

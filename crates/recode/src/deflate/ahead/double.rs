@@ -54,10 +54,11 @@ impl Double {
     }
 
     /// Forgets all.
-    pub(in super::super) fn restart(&mut self) {
+    pub(in super::super) fn restart(&mut self) -> &mut Self {
         self.history.clear();
         self.of_four.fill(0);
         self.of_seven.fill([0; 2]);
+        self
     }
 
     /// Takes a chunk in that is not searched.

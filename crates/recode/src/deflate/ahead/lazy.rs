@@ -108,16 +108,26 @@ pub(super) struct Lazy {
 impl Lazy {
     pub(super) fn new(level: u8, is_new: bool) -> Self {
         Self {
-            effort: Effort::of(level, is_new),
             window: vec![0; 2 * WINDOW_SIZE],
+            head: vec![0; 1 << HASH_BITS],
+            previous: vec![0; WINDOW_SIZE],
+            ..Self::empty(Effort::of(level, is_new))
+        }
+    }
+
+    /// One that has no tables yet.
+    const fn empty(effort: Effort) -> Self {
+        Self {
+            effort,
+            window: Vec::new(),
             end: 0,
             index: 0,
             block_start: Some(0),
-            head: vec![0; 1 << HASH_BITS],
-            previous: vec![0; WINDOW_SIZE],
+            head: Vec::new(),
+            previous: Vec::new(),
             offset: 1,
             found: 0,
-            last: Match::default(),
+            last: Match { size: 0, distance: 0 },
             is_waiting: false,
             unmatched: 0,
             code_lengths: [0; 256],
@@ -125,6 +135,20 @@ impl Lazy {
             tokens: Vec::new(),
             blocks: Vec::new(),
             work: 0,
+        }
+    }
+
+    /// Begins anew, with the bytes before in the chains.
+    pub(super) fn restart(&mut self, dictionary: &[u8]) {
+        let (effort, window) = (self.effort, std::mem::take(&mut self.window));
+        let (mut head, previous) = (std::mem::take(&mut self.head), std::mem::take(&mut self.previous));
+        head.fill(0);
+        let end = dictionary.len();
+        // The window has other bytes than those of the first block.
+        *self = Self { window, head, previous, end, index: end, block_start: None, ..Self::empty(effort) };
+        self.window[..end].copy_from_slice(dictionary);
+        for at in 0..(end + 1).saturating_sub(STRING_SIZE) {
+            self.enter(at);
         }
     }
 

@@ -12,16 +12,35 @@ const SKIP: u32 = 6;
 /// Bytes that two places are known to share when a match is compared with another.
 const STRING_SIZE: usize = 4;
 
+/// The bytes that tell which of two matches is longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// Those of the matches, up to version 1.17.11.
+    Matches,
+    /// For the second match, those at the place that has the number of its distance: a fault of 1.18.0 that Go has, too.
+    Distance,
+}
+
 /// The tables.
 pub(super) struct Long {
+    compared: Compared,
     history: History,
     of_four: Vec<u32>,
     of_seven: Vec<u32>,
 }
 
 impl Long {
-    pub(super) fn new() -> Self {
-        Self { history: History::default(), of_four: vec![0; TABLE_SIZE], of_seven: vec![0; TABLE_SIZE] }
+    pub(super) fn new(compared: Compared) -> Self {
+        let table = || vec![0; TABLE_SIZE];
+        Self { compared, history: History::default(), of_four: table(), of_seven: table() }
+    }
+
+    /// Forgets all.
+    pub(super) fn restart(&mut self) -> &mut Self {
+        self.history.clear();
+        self.of_four.fill(0);
+        self.of_seven.fill(0);
+        self
     }
 
     /// Finds the tokens of a chunk up to where only literals follow.
@@ -35,12 +54,14 @@ impl Long {
         let tables = (self.of_four.first_chunk_mut(), self.of_seven.first_chunk_mut());
         let (Some(of_four), Some(of_seven)) = tables else { return };
         if chunk.len() > MARGIN + 1 {
-            Search { bytes, of_four, of_seven, limit: bytes.len() - MARGIN }.find(start, found);
+            let (compared, limit) = (self.compared, bytes.len() - MARGIN);
+            Search { compared, bytes, of_four, of_seven, limit }.find(start, found);
         }
     }
 }
 
 struct Search<'h> {
+    compared: Compared,
     bytes: &'h [u8],
     of_four: &'h mut [u32; TABLE_SIZE],
     of_seven: &'h mut [u32; TABLE_SIZE],
@@ -94,9 +115,9 @@ impl Search<'_> {
             if let Some(source) = self.same_four(of_four, at) {
                 let ahead = self.of_seven[hash_seven(eight(self.bytes, next))];
                 if let Some(ahead) = self.same_four(ahead, next) {
-                    // The encoder compares the bytes whose place is the distance of the match, and not those at its start.
+                    let place = if self.compared == Compared::Matches { ahead } else { next - ahead };
                     let size = common(self.bytes, source + STRING_SIZE, at + STRING_SIZE, usize::MAX);
-                    if common(self.bytes, next - ahead + STRING_SIZE, next + STRING_SIZE, size + 1) > size {
+                    if common(self.bytes, place + STRING_SIZE, next + STRING_SIZE, size + 1) > size {
                         return Some(Candidate { at: next, source: ahead, next });
                     }
                 }

@@ -27,6 +27,13 @@ impl Recent {
         Self { history: History::default(), table: vec![[0; 2]; TABLE_SIZE] }
     }
 
+    /// Forgets all.
+    pub(super) fn restart(&mut self) -> &mut Self {
+        self.history.clear();
+        self.table.fill([0; 2]);
+        self
+    }
+
     /// Finds the tokens of a chunk up to where only literals follow.
     pub(super) fn find(&mut self, chunk: &[u8], found: &mut Vec<Token>) {
         let (start, gone) = self.history.push(chunk);

@@ -78,6 +78,13 @@ impl Single {
         Self { history: History::default(), table: vec![0; TABLE_SIZE] }
     }
 
+    /// Forgets all.
+    pub(super) fn restart(&mut self) -> &mut Self {
+        self.history.clear();
+        self.table.fill(0);
+        self
+    }
+
     /// Finds the tokens of a chunk up to where only literals follow.
     pub(super) fn find<L: Level>(&mut self, chunk: &[u8], found: &mut Vec<Token>) {
         let (start, gone) = self.history.push(chunk);

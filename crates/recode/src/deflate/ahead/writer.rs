@@ -4,7 +4,7 @@
 use super::super::go_codes::{Codes, lengths};
 use super::super::reader::Kind;
 use super::super::token::{DISTANCE_CODES, END_OF_BLOCK, LITERAL_CODES, Token};
-use super::super::trees::{Frequencies, MAX_BITS, static_lengths};
+use super::super::trees::{Frequencies, Header, MAX_BITS, static_lengths};
 
 /// A block of fewer tokens is compared with one of static codes.
 const MAX_STATIC: usize = 250;
@@ -17,8 +17,9 @@ const MIN_RANDOM: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
     /// Codes may go on with the next chunk, as in klauspost/compress and Go from 1.27 on. New ones must save more
-    /// than a share of 2^-`penalty`.
-    GoingOn { penalty: u32 },
+    /// than a share of 2^-`penalty`. Earlier versions of klauspost/compress have all codes in the headers of blocks
+    /// that may go on.
+    GoingOn { penalty: u32, is_earlier: bool },
     /// Each chunk is a block, as at level 1 of Go up to 1.26. It is stored if coding saves less than a 16th.
     Alone,
     /// Each group of tokens is a block of the kind that takes least, as at the other levels.
@@ -67,14 +68,22 @@ impl Decision {
     }
 
     /// A block of new codes.
-    fn new_codes(codes: Codes, is_of_literals: bool, ends: bool) -> Self {
-        let header = codes.header();
+    fn new_codes(codes: Codes, header: Header, is_of_literals: bool, ends: bool) -> Self {
         let open = (!ends).then(|| Open { codes, header_bits: header.bits() + HEADER_START, is_of_literals });
         Self { begin: Some(Kind::Dynamic(header)), ends, open }
     }
 }
 
-/// Bits in front of what [`Header::bits`](super::super::trees::Header::bits) counts.
+/// The end of a chunk.
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    /// No plain bytes follow before a flush or the end of the stream.
+    is_last: bool,
+    /// The header of a new block has all codes.
+    fills: bool,
+}
+
+/// Bits in front of what [`Header::bits`] counts.
 const HEADER_START: u64 = 3;
 
 /// A writer and the block that is open.
@@ -110,14 +119,15 @@ impl Writer {
         tokens.iter().for_each(|token| frequencies.count(*token));
         match (contents, self.manner) {
             (Contents::Plain, _) => Decision::stored(size),
-            (Contents::Literals, Manner::GoingOn { penalty }) => {
+            (Contents::Literals, Manner::GoingOn { penalty, .. }) => {
                 self.literals(&frequencies, size, is_last, penalty)
             }
             (_, Manner::Compared) => compared(&frequencies, size, contents == Contents::Tokens),
-            (_, Manner::GoingOn { penalty }) => {
+            (_, Manner::GoingOn { penalty, is_earlier }) => {
                 let is_storable = contents == Contents::Tokens && size <= usize::from(u16::MAX);
                 let size = is_storable.then_some(size);
-                self.going_on(&frequencies, tokens.len(), size, is_last, penalty)
+                let fills = is_earlier && !is_last;
+                self.going_on(&frequencies, tokens.len(), size, Ending { is_last, fills }, penalty)
             }
             (_, Manner::Alone) => alone(&frequencies, size),
         }
@@ -128,17 +138,17 @@ impl Writer {
         frequencies: &Frequencies,
         count: usize,
         size: Option<usize>,
-        is_last: bool,
+        Ending { is_last, fills }: Ending,
         penalty: u32,
     ) -> Decision {
         let count = count + usize::from(is_last);
         // What cannot be stored would take any number of bits.
         let (size, stored) = size.map_or((0, u64::MAX), |size| (size, stored_bits(size)));
         let mut counted = frequencies.clone();
-        if counted.distances.iter().all(|count| *count == 0) {
+        if !fills && counted.distances.iter().all(|count| *count == 0) {
             counted.distances[0] = 1;
         }
-        let fixed = || {
+        let fixed = |counted: &Frequencies| {
             let (literals, distances) = static_lengths();
             counted.bits(&literals, &distances) + 3
         };
@@ -147,9 +157,13 @@ impl Writer {
             let of_end = u64::from(open.codes.literals[END_OF_BLOCK]);
             let new = open.header_bits + estimate(frequencies, count);
             let new = new + of_end + (new >> penalty);
+            // Earlier versions count no end of the block here.
+            let end = if fills { std::mem::take(&mut counted.literals[END_OF_BLOCK]) } else { 0 };
             let same = counted.bits(&open.codes.literals, &open.codes.distances);
             let bits = new.min(same);
-            if count < MAX_STATIC && fixed() + 7 < bits {
+            let of_fixed = fixed(&counted);
+            counted.literals[END_OF_BLOCK] += end;
+            if count < MAX_STATIC && of_fixed + 7 < bits {
                 return if stored <= bits { Decision::stored(size) } else { Decision::fixed() };
             }
             if stored <= bits {
@@ -160,15 +174,17 @@ impl Writer {
                 return Decision { begin: None, ends: is_last, open };
             }
         }
-        let codes = Codes::of(frequencies);
-        let bits = HEADER_START + codes.header().bits() + counted.bits(&codes.literals, &codes.distances);
-        if count < MAX_STATIC && fixed() <= bits {
-            return if stored <= fixed() { Decision::stored(size) } else { Decision::fixed() };
+        let codes = Codes::of(&counted);
+        let header = if fills { codes.header_of_all() } else { codes.header() };
+        let bits = HEADER_START + header.bits() + counted.bits(&codes.literals, &codes.distances);
+        let of_fixed = fixed(&counted);
+        if count < MAX_STATIC && of_fixed <= bits {
+            return if stored <= of_fixed { Decision::stored(size) } else { Decision::fixed() };
         }
         if stored <= bits {
             return Decision::stored(size);
         }
-        Decision::new_codes(codes, false, is_last)
+        Decision::new_codes(codes, header, false, is_last)
     }
 
     fn literals(&self, frequencies: &Frequencies, size: usize, is_last: bool, penalty: u32) -> Decision {
@@ -202,20 +218,22 @@ impl Writer {
         let mut all = Codes { literals: [0; LITERAL_CODES], distances: [0; DISTANCE_CODES] };
         all.literals[..=END_OF_BLOCK].copy_from_slice(&codes);
         all.distances[0] = 1;
-        Decision::new_codes(all, true, is_last)
+        let header = all.header();
+        Decision::new_codes(all, header, true, is_last)
     }
 }
 
 /// The block of a chunk that stands alone.
 fn alone(frequencies: &Frequencies, size: usize) -> Decision {
-    let codes = Codes::of(frequencies);
+    let codes = Codes::with_distance(frequencies);
     let of_symbols = frequencies.bits(&codes.literals, &codes.distances) - frequencies.extra_bits();
     let of_no_distance = u64::from(frequencies.distances.iter().all(|count| *count == 0));
-    let bits = HEADER_START + codes.header().bits() + of_symbols + of_no_distance;
+    let header = codes.header();
+    let bits = HEADER_START + header.bits() + of_symbols + of_no_distance;
     if stored_bits(size) < bits + (bits >> 4) {
         Decision::stored(size)
     } else {
-        Decision::new_codes(codes, false, true)
+        Decision::new_codes(codes, header, false, true)
     }
 }
 
@@ -229,14 +247,15 @@ fn compared(frequencies: &Frequencies, size: usize, is_known: bool) -> Decision 
         let of_distance = of_no_distance * u64::from(distances.first().copied().unwrap_or(0));
         HEADER_START + frequencies.bits(literals, distances) + of_distance - extra
     };
-    let codes = Codes::of(frequencies);
-    let new = codes.header().bits() + bits(&codes.literals, &codes.distances);
+    let codes = Codes::with_distance(frequencies);
+    let header = codes.header();
+    let new = header.bits() + bits(&codes.literals, &codes.distances);
     let (literals, distances) = static_lengths();
     let fixed = bits(&literals, &distances);
     if is_storable && stored_bits(size) < new.min(fixed) {
         Decision::stored(size)
     } else if new < fixed {
-        Decision::new_codes(codes, false, true)
+        Decision::new_codes(codes, header, false, true)
     } else {
         Decision::fixed()
     }
