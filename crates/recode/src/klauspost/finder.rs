@@ -8,6 +8,7 @@ mod better;
 mod cost;
 mod double;
 mod earlier_best;
+mod repeats;
 mod single;
 
 use super::settings::{Search, Settings};

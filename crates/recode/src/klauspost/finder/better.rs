@@ -49,6 +49,20 @@ fn short_hash(bytes: u64) -> usize {
     hash_of_five(bytes, SHORT_LOG)
 }
 
+/// Takes a place into the table of eight bytes. Returns the places that were there before.
+fn push_long(long: &mut [Pair; 1 << LONG_LOG], block: &Block<'_>, at: usize) -> Pair {
+    let pair = &mut long[long_hash(block.eight(at))];
+    let before = *pair;
+    push(pair, block.place(at));
+    before
+}
+
+/// Takes a place into the table of five bytes. Returns the entry that was there before.
+fn push_short(short: &mut [Entry; 1 << SHORT_LOG], block: &Block<'_>, at: usize) -> Entry {
+    let bytes = block.eight(at);
+    std::mem::replace(&mut short[short_hash(bytes)], block.entry(at, bytes))
+}
+
 struct Search<'s, 'f> {
     long: &'s mut [Pair; 1 << LONG_LOG],
     short: &'s mut [Entry; 1 << SHORT_LOG],
@@ -74,13 +88,12 @@ impl Search<'_, '_> {
             }
             let first = if self.manner.remembers_all { looked_at + 1 } else { start + 1 };
             self.remember(first, at);
-            while may_repeat && self.block.repeats(at, self.distances[1]) {
-                self.push_long(at);
-                self.push_short(at);
-                let end = self.block.end(at, at - self.distances[1], 4);
-                self.block.put(at, end, 1);
-                self.distances.swap(0, 1);
-                at = end;
+            if may_repeat {
+                let tables = (&mut *self.long, &mut *self.short);
+                at = self.block.put_repeats(at, &mut self.distances, |block, at| {
+                    push_long(tables.0, block, at);
+                    push_short(tables.1, block, at);
+                });
                 if at >= self.block.limit {
                     return;
                 }
@@ -88,18 +101,12 @@ impl Search<'_, '_> {
         }
     }
 
-    /// Takes a place into the table of eight bytes. Returns the places that were there before.
     fn push_long(&mut self, at: usize) -> Pair {
-        let pair = &mut self.long[long_hash(self.block.eight(at))];
-        let before = *pair;
-        push(pair, self.block.place(at));
-        before
+        push_long(self.long, self.block, at)
     }
 
-    /// Takes a place into the table of five bytes. Returns the entry that was there before.
     fn push_short(&mut self, at: usize) -> Entry {
-        let bytes = self.block.eight(at);
-        std::mem::replace(&mut self.short[short_hash(bytes)], self.block.entry(at, bytes))
+        push_short(self.short, self.block, at)
     }
 
     /// Keeps the places of a match in the tables, every second in the one of eight bytes and the others in the other one.

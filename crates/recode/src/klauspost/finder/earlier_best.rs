@@ -56,12 +56,11 @@ impl Search<'_, '_> {
                 return;
             }
             self.remember(start + 1, at);
-            while may_repeat && self.block.repeats(at, self.distances[1]) {
-                self.tables.push(self.block.eight(at), self.block.place(at));
-                let end = self.block.end(at, at - self.distances[1], 4);
-                self.block.put(at, end, 1);
-                self.distances.swap(0, 1);
-                at = end;
+            if may_repeat {
+                let tables = &mut *self.tables;
+                at = self.block.put_repeats(at, &mut self.distances, |block, at| {
+                    tables.push(block.eight(at), block.place(at));
+                });
                 if at >= self.block.limit {
                     return;
                 }
