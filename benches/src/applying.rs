@@ -7,7 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use cli::Output;
@@ -87,8 +87,10 @@ impl Part {
 
 fn decompress(mut delta: File) -> io::Result<()> {
     delta.seek(SeekFrom::Start(delta_format::wire::MAGIC_SIZE as u64))?;
-    let mut decoder = zstd::Decoder::with_buffer(BufReader::with_capacity(CHUNK_SIZE, delta))?;
-    decoder.window_log_max(delta_format::wire::MAX_WINDOW_LOG)?;
+    let mut delta = BufReader::with_capacity(CHUNK_SIZE, delta);
+    let start = delta.fill_buf()?;
+    let compression = layer::Compression::detect(&start[..start.len().min(layer::Compression::MAGIC_SIZE)]);
+    let mut decoder = compression.decoder(delta)?;
     pump(&mut decoder, &mut io::sink())
 }
 

@@ -4,11 +4,13 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 
 use delta_format::Version;
+use delta_format::wire::MAGIC_SIZE;
 use explain::{Explanation, Summary, explain as explain_delta};
-use layer::Spool;
+use layer::{Compression, Spool};
 use tar_diff::{DiffOptions, Method, diff, verify};
 
 use crate::Input;
+use crate::codecs::try_compress;
 use crate::delta::VERSIONS;
 use crate::layers::{Pair, spool};
 
@@ -47,6 +49,10 @@ pub(crate) fn options(input: &mut Input<'_>) -> DiffOptions {
 
 /// Explaining a broken delta ends, with an error or with costs that add up.
 pub fn explain(data: &[u8]) {
+    /// Of tardf3, higher levels stand for an xz stream, which [`try_compress`] makes.
+    const MAX_ZSTD_LEVEL: u8 = 9;
+    const XZ: u8 = 2;
+
     let mut input = Input::new(data);
     let (version, level) = (*input.pick(&VERSIONS), input.within(1..=19));
     let options = options(&mut input);
@@ -57,10 +63,15 @@ pub fn explain(data: &[u8]) {
     let new = spool(&new);
     let (delta, _) = diff(&old, &new, &options, Vec::new(), &|_| ()).expect("layers that are whole");
     let mut ops = Vec::new();
-    let mut decoder = zstd::Decoder::new(&delta[Version::V1.magic().len()..]).expect("a frame");
+    let body = &delta[MAGIC_SIZE..];
+    let mut decoder = Compression::detect(body).decoder(body).expect("a frame");
     decoder.read_to_end(&mut ops).expect("a whole frame");
     edit(&mut ops, &of_ops);
-    let frame = zstd::bulk::compress(&ops, i32::from(level)).expect("room for it");
+    let frame = if version == Version::V3 && level > MAX_ZSTD_LEVEL {
+        try_compress(XZ, level, &ops)
+    } else {
+        zstd::bulk::compress(&ops, i32::from(level)).expect("room for it")
+    };
     let mut delta = [&version.magic()[..], &frame].concat();
     edit(&mut delta, &of_delta);
     let _ = Summary::read(delta.as_slice());

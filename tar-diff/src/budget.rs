@@ -25,6 +25,13 @@ const fn compressor_memory(level: i32) -> u64 {
     mebibytes << 20
 }
 
+/// Memory in bytes that liblzma needs to compress with a dictionary, and that the compressed delta of about `delta`
+/// bytes takes until it is written: the hashes and trees of its match finder have ten bytes for each one of the
+/// dictionary.
+pub(crate) const fn xz_memory(dictionary_log: u32, delta: u64) -> u64 {
+    (12 << dictionary_log) + (4 << 20) + 2 * delta
+}
+
 /// Returns the level and the number of threads with which zstd compresses the op stream.
 pub(crate) fn compression(options: &DiffOptions) -> (i32, NonZeroUsize) {
     let mut level = options.level;

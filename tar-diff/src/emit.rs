@@ -3,6 +3,7 @@
 mod framing;
 mod relocations;
 mod segments;
+mod xz;
 
 use std::cell::Cell;
 use std::io::Write;
@@ -11,7 +12,7 @@ use std::num::NonZeroUsize;
 use delta_format::{Encoding, LesserEffort, OpWriter, Version};
 use framing::Framing;
 use layer::Entry;
-use relocations::{Relocations, TRIAL_LEVEL, Trials};
+use relocations::{Form, Relocations, TRIAL_LEVEL, Trials};
 use segments::Made;
 
 use crate::edit::{Edit, Viewed};
@@ -84,7 +85,8 @@ pub(crate) fn write<W: Write>(
         later: cost_of(Relocations::All, per_byte),
         meter,
     };
-    let form = trials.choose(&made)?;
+    let chosen = trials.choose(&made)?;
+    let form = chosen.form;
     // The oldest version that has all ops: more clients read it.
     let version = match options.method {
         _ if form.is_tardf3 => Version::V3,
@@ -95,31 +97,74 @@ pub(crate) fn write<W: Write>(
     let is_lessened = (LESSER_EFFORT.level..=MAX_LESSENED_LEVEL).contains(&level);
     let lesser = (is_lessened && stream * LESSENED_SHARE > layers.new.size()).then_some(LESSER_EFFORT);
     let encoding = Encoding { lesser, ..encoding(level, threads, layers.new.size()) };
-    let mut writer = OpWriter::new(output, version, encoding)?;
-    let tail = stream.min(QUEUED_JOBS * u64::from(COMPRESSION_JOB_SIZE)) * per_byte;
-    meter.start(layers.new.size() * WRITE_COST + stream * per_byte - tail, tail);
-    let mut stats = Stats {
+    let stats = Stats {
         target_size: layers.new.size(),
         compared_sources: plan.compared,
         refused_streams: refusals,
         reduced,
         ..Stats::default()
     };
-    let mut compressed = 0;
-    segments::write(&mut writer, &made, form, &mut stats, |writer, size| {
-        let (_, now) = writer.progress();
-        meter.advance(size * WRITE_COST + now.saturating_sub(compressed) * per_byte);
-        compressed = now;
-    })?;
-    // The threads still have most of a small stream before them.
-    let (given, _) = writer.progress();
-    meter.start(given.saturating_sub(compressed) * per_byte, 0);
-    let last = Cell::new(compressed);
-    let (output, written) = writer.finish_watched(&|now| {
-        meter.advance(now.saturating_sub(last.replace(now)) * per_byte);
-    })?;
-    meter.finish();
-    Ok((output, Stats { written, ..stats }))
+    let compression = Compression { encoding, version, form, stream, per_byte };
+    let Some(dictionary) = xz::dictionary(&chosen, level, layers.new.size(), options) else {
+        return compression.write(&made, stats, output, meter);
+    };
+    let with_lzma =
+        Compression { encoding: Encoding { xz_dictionary: Some(dictionary), ..encoding }, ..compression };
+    let mut smallest = with_lzma.write(&made, stats.clone(), Vec::new(), meter)?;
+    if !xz::is_surely_smaller(smallest.0.len(), &chosen) {
+        let with_zstd = compression.write(&made, stats, Vec::new(), meter)?;
+        if with_zstd.0.len() <= smallest.0.len() {
+            smallest = with_zstd;
+        }
+    }
+    let (bytes, stats) = smallest;
+    let mut output = output;
+    output.write_all(&bytes).map_err(delta_format::Error::Output)?;
+    Ok((output, stats))
+}
+
+/// The way in which a delta is written, and what that costs.
+#[derive(Debug, Clone, Copy)]
+struct Compression {
+    encoding: Encoding,
+    version: Version,
+    form: Form,
+    /// Bytes of the op stream, about, and the cost of each.
+    stream: u64,
+    per_byte: u64,
+}
+
+impl Compression {
+    /// Writes the ops.
+    fn write<W: Write>(
+        &self,
+        made: &Made<'_>,
+        mut stats: Stats,
+        output: W,
+        meter: &Meter<'_>,
+    ) -> Result<(W, Stats)> {
+        let Self { encoding, version, form, stream, per_byte } = *self;
+        let layer_size = made.layers.new.size();
+        let mut writer = OpWriter::new(output, version, encoding)?;
+        let queued = if encoding.xz_dictionary.is_some() { 0 } else { QUEUED_JOBS };
+        let tail = stream.min(queued * u64::from(COMPRESSION_JOB_SIZE)) * per_byte;
+        meter.start(layer_size * WRITE_COST + stream * per_byte - tail, tail);
+        let mut compressed = 0;
+        segments::write(&mut writer, made, form, &mut stats, |writer, size| {
+            let (_, now) = writer.progress();
+            meter.advance(size * WRITE_COST + now.saturating_sub(compressed) * per_byte);
+            compressed = now;
+        })?;
+        // The threads still have most of a small stream before them.
+        let (given, _) = writer.progress();
+        meter.start(given.saturating_sub(compressed) * per_byte, 0);
+        let last = Cell::new(compressed);
+        let (output, written) = writer.finish_watched(&|now| {
+            meter.advance(now.saturating_sub(last.replace(now)) * per_byte);
+        })?;
+        meter.finish();
+        Ok((output, Stats { written, ..stats }))
+    }
 }
 
 /// Returns the cost of writing the delta of a plan whose edits are not made yet, as the meter counts it.
@@ -159,8 +204,6 @@ fn expected_stream(plan: &Plan, edits: &[Option<Edit>], relocations: Relocations
     sizes.sum()
 }
 
-/// Base-2 logarithm of the window for an op stream of a layer of `size` bytes, which is rarely longer:
-/// an applier takes memory for all of it.
 /// Returns the compression of the op stream of a delta to a layer of about this size.
 pub(crate) fn encoding(level: i32, threads: NonZeroUsize, size: u64) -> Encoding {
     Encoding {
@@ -177,6 +220,8 @@ pub(crate) fn encoding(level: i32, threads: NonZeroUsize, size: u64) -> Encoding
     }
 }
 
+/// Base-2 logarithm of the window for an op stream of a layer of `size` bytes, which is rarely longer:
+/// an applier takes memory for all of it.
 fn window_log(size: u64) -> u32 {
     size.next_power_of_two().trailing_zeros().clamp(MIN_WINDOW_LOG, LONG_WINDOW_LOG)
 }

@@ -37,7 +37,8 @@ pub struct DiffOptions {
     /// Largest source or target that bsdiff takes, in bytes: it is read whole, as
     /// its target is. The default is 192 MiB, as in the Go tool; `u64::MAX` is no limit.
     pub max_bsdiff_size: u64,
-    /// zstd level of the op stream, 1 to 22. Sizes fall slowly with it and time rises fast.
+    /// zstd level of the op stream, 1 to 22. Sizes fall slowly with it and time rises fast. From 16 on, a tardf3 that
+    /// is small beside its layer is compressed by LZMA.
     pub level: i32,
     /// Every how many bytes of a source a string is indexed at the densest, at least 1. Matches that
     /// are shorter than this and 11 bytes can be missed; time and memory fall with it.

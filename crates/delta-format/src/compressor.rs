@@ -7,10 +7,12 @@ use zstd::zstd_safe::{self, CCtx, CParameter, InBuffer, OutBuffer};
 use crate::wire::MAX_WRITTEN_WINDOW_LOG;
 
 mod tables;
+mod xz;
 
 use tables::Tables;
+use xz::XzStream;
 
-/// The compression of the op stream. It is always one frame with a checksum.
+/// The compression of the op stream. It is always one frame, or one xz stream, with a checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding {
     /// zstd level, 1 to 22.
@@ -38,6 +40,9 @@ pub struct Encoding {
     /// Spends less effort on what comes after the first bytes of a long stream. Only where
     /// [`skip_incompressible`](Self::skip_incompressible) has an effect.
     pub lesser: Option<LesserEffort>,
+    /// Bytes of the dictionary of LZMA2. With one, the op stream becomes an xz stream in place of a zstd frame, and no
+    /// other field counts. That is smaller, takes one thread, and an applier takes longer to read it. For tardf3 alone.
+    pub xz_dictionary: Option<u32>,
 }
 
 /// The effort for the rest of a long stream.
@@ -64,6 +69,7 @@ impl Default for Encoding {
             stream_size: None,
             skip_incompressible: false,
             lesser: None,
+            xz_dictionary: None,
         }
     }
 }
@@ -83,14 +89,14 @@ const MIN_GAIN: usize = 100;
 /// Compressed bytes that are given to the output at once, in bytes.
 const OUTPUT_SIZE: usize = 128 << 10;
 
-/// Compresses to one frame.
-pub(crate) struct Compressor<W: Write> {
-    frame: Frame<W>,
-    trial: Option<Trial>,
+/// Compresses to one frame, or to one xz stream.
+pub(crate) enum Compressor<W: Write> {
+    Zstd { frame: Frame<W>, trial: Option<Box<Trial>> },
+    Xz(XzStream<W>),
 }
 
 /// The frame that is being written.
-struct Frame<W: Write> {
+pub(crate) struct Frame<W: Write> {
     context: CCtx<'static>,
     /// Bytes that zstd looks back to at any time, at most, if that is known.
     reach: Option<u64>,
@@ -99,7 +105,7 @@ struct Frame<W: Write> {
 }
 
 /// Chooses the level of each stretch.
-struct Trial {
+pub(crate) struct Trial {
     compressors: [zstd::bulk::Compressor<'static>; 2],
     /// The bytes that are not given to the encoder yet.
     stretch: Vec<u8>,
@@ -127,8 +133,11 @@ impl Effort {
 
 impl<W: Write> Compressor<W> {
     /// # Errors
-    /// If zstd refuses the parameters.
+    /// If zstd or liblzma refuses the parameters.
     pub(crate) fn new(output: W, encoding: Encoding) -> io::Result<Self> {
+        if let Some(dictionary) = encoding.xz_dictionary {
+            return XzStream::new(output, dictionary).map(Self::Xz);
+        }
         let level = encoding.level;
         let trial = if encoding.skip_incompressible && encoding.workers > 0 && level > TRIAL_LEVELS[1] {
             let [fast, better] = TRIAL_LEVELS.map(zstd::bulk::Compressor::new);
@@ -136,21 +145,26 @@ impl<W: Write> Compressor<W> {
             let effort = Effort::of_level(level);
             let lesser = encoding.lesser;
             let compressors = [fast?, better?];
-            Some(Trial { compressors, stretch, effort, lesser, current: effort, given: 0, full_effort: 0 })
+            let current = effort;
+            Some(Box::new(Trial { compressors, stretch, effort, lesser, current, given: 0, full_effort: 0 }))
         } else {
             None
         };
-        Ok(Self { frame: Frame::new(output, encoding)?, trial })
+        Ok(Self::Zstd { frame: Frame::new(output, encoding)?, trial })
     }
 
     pub(crate) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let Some(trial) = &mut self.trial else { return self.frame.write_all(bytes) };
+        let (frame, trial) = match self {
+            Self::Zstd { frame, trial: Some(trial) } => (frame, trial),
+            Self::Zstd { frame, trial: None } => return frame.write_all(bytes),
+            Self::Xz(stream) => return stream.write_all(bytes),
+        };
         while !bytes.is_empty() {
             let (fits, rest) = bytes.split_at(bytes.len().min(STRETCH_SIZE - trial.stretch.len()));
             trial.stretch.extend_from_slice(fits);
             bytes = rest;
             if trial.stretch.len() == STRETCH_SIZE {
-                trial.end_stretch(&mut self.frame)?;
+                trial.end_stretch(frame)?;
             }
         }
         Ok(())
@@ -158,24 +172,36 @@ impl<W: Write> Compressor<W> {
 
     /// Bytes that are compressed: those that wait for a thread are not.
     pub(crate) fn compressed(&self) -> u64 {
-        self.frame.compressed()
+        match self {
+            Self::Zstd { frame, .. } => frame.compressed(),
+            Self::Xz(stream) => stream.compressed(),
+        }
     }
 
     /// Gives all that was written to the threads.
     pub(crate) fn end_stretch(&mut self) -> io::Result<()> {
-        self.trial.as_mut().map_or(Ok(()), |trial| trial.end_stretch(&mut self.frame))
+        match self {
+            Self::Zstd { frame, trial: Some(trial) } => trial.end_stretch(frame),
+            Self::Zstd { trial: None, .. } | Self::Xz(_) => Ok(()),
+        }
     }
 
     /// Bytes that were given to the threads with the effort that was asked for, where there is a choice.
     pub(crate) fn full_effort(&self) -> u64 {
-        self.trial.as_ref().map_or(0, |trial| trial.full_effort)
+        match self {
+            Self::Zstd { trial, .. } => trial.as_ref().map_or(0, |trial| trial.full_effort),
+            Self::Xz(stream) => stream.compressed(),
+        }
     }
 
     /// Ends the frame and gives back the output. `progress` is told the bytes that are compressed so
     /// far, again and again.
     pub(crate) fn finish(mut self, progress: &dyn Fn(u64)) -> io::Result<W> {
         self.end_stretch()?;
-        self.frame.finish(progress)
+        match self {
+            Self::Zstd { frame, .. } => frame.finish(progress),
+            Self::Xz(stream) => stream.finish(),
+        }
     }
 }
 

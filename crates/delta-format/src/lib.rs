@@ -12,6 +12,7 @@ mod pages;
 mod reader;
 mod relocated;
 mod source_path;
+mod stream;
 mod target;
 mod text;
 mod view;

@@ -1,31 +1,22 @@
 //! Reads a delta op by op.
 
-use std::cell::Cell;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
-use std::rc::Rc;
 
+use crate::stream::{OpStream, counted};
 use crate::view::{parse_reencodings, parse_view, read_up_to};
 use crate::wire::{
     self, MAGIC_SIZE, MAX_ADD_DATA_SIZE, MAX_DICT_SIZE, MAX_IDLE_OPS, MAX_PATH_SIZE, MAX_RELOCATED_PAYLOAD,
-    MAX_VIEW_PAYLOAD, MAX_WINDOW_LOG,
+    MAX_VIEW_PAYLOAD,
 };
 use crate::{CorruptKind, Error, Op, Result, SourcePath, Version};
-
-/// Decoded bytes that are buffered: a zstd block is at most 128 KiB.
-const BUFFER_SIZE: usize = 128 << 10;
-
-/// Work of a byte of the compressed delta: a frame or a block of no bytes takes few of them.
-const ENCODED_BYTE_WORK: u64 = 16;
 
 /// Reads the ops of a delta in order.
 ///
 /// Each limit of [`wire`] is checked before memory is taken for what it bounds. The input may end
 /// only between two ops.
 pub struct OpReader<'a> {
-    stream: BufReader<Counted<Decoder<'a>>>,
-    /// Bytes of the delta that were read.
-    encoded: Rc<Cell<u64>>,
+    stream: BufReader<OpStream<'a>>,
     version: Version,
     op_index: u64,
     idle_ops: u64,
@@ -39,9 +30,7 @@ impl<'a> OpReader<'a> {
     /// [`Error::NotADelta`] if the magic is none of the known ones, [`Error::Stream`] if it cannot
     /// be read.
     pub fn new(input: impl Read + 'a) -> Result<Self> {
-        let encoded = Rc::new(Cell::new(0));
-        let input = Shared { inner: input, size: Rc::clone(&encoded) };
-        let mut input: BufReader<Box<dyn Read + 'a>> = BufReader::with_capacity(BUFFER_SIZE, Box::new(input));
+        let (mut input, encoded) = counted(input);
         let stream_error = |source| Error::Stream { op_index: 0, source };
         let mut magic = Vec::with_capacity(MAGIC_SIZE);
         (&mut input).take(MAGIC_SIZE as u64).read_to_end(&mut magic).map_err(stream_error)?;
@@ -49,10 +38,8 @@ impl<'a> OpReader<'a> {
             .ok()
             .and_then(Version::from_magic)
             .ok_or(Error::NotADelta { magic })?;
-        let mut decoder = zstd::Decoder::with_buffer(input).map_err(stream_error)?;
-        decoder.window_log_max(MAX_WINDOW_LOG).map_err(stream_error)?;
-        let stream = BufReader::with_capacity(BUFFER_SIZE, Counted { inner: decoder, size: 0 });
-        Ok(Self { stream, encoded, version, op_index: 0, idle_ops: 0, unread: 0 })
+        let stream = OpStream::new(input, encoded, version).map_err(stream_error)?;
+        Ok(Self { stream, version, op_index: 0, idle_ops: 0, unread: 0 })
     }
 
     /// The version that the magic announces.
@@ -67,13 +54,12 @@ impl<'a> OpReader<'a> {
 
     /// Bytes of the op stream, before compression, that were taken so far: ops, paths and payload.
     pub fn position(&self) -> u64 {
-        self.stream.get_ref().size - self.stream.buffer().len() as u64
+        self.stream.get_ref().size() - self.stream.buffer().len() as u64
     }
 
-    /// Bytes that were read and decoded so far, in units of work: a byte of the op stream is one. A byte of
-    /// the compressed delta is more, since frames and blocks of no bytes take their time as well.
+    /// The units of work that it took so far to read and decode.
     pub(crate) fn work(&self) -> u64 {
-        self.stream.get_ref().size + ENCODED_BYTE_WORK * self.encoded.get()
+        self.stream.get_ref().work()
     }
 
     /// The next op, or `None` at the end of the delta. What is left of the payload of the op
@@ -296,36 +282,6 @@ impl fmt::Debug for OpReader<'_> {
             .field("op_index", &self.op_index)
             .field("unread", &self.unread)
             .finish_non_exhaustive()
-    }
-}
-
-type Decoder<'a> = zstd::Decoder<'static, BufReader<Box<dyn Read + 'a>>>;
-
-/// Counts what is read through it.
-struct Counted<R> {
-    inner: R,
-    size: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(out)?;
-        self.size += read as u64;
-        Ok(read)
-    }
-}
-
-/// Counts what is read through it for somebody who cannot reach it.
-struct Shared<R> {
-    inner: R,
-    size: Rc<Cell<u64>>,
-}
-
-impl<R: Read> Read for Shared<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(out)?;
-        self.size.set(self.size.get() + read as u64);
-        Ok(read)
     }
 }
 

@@ -96,11 +96,15 @@ enum Pending {
 const BUFFER_SIZE: usize = 64 << 10;
 
 impl<W: Write> OpWriter<W> {
-    /// Writes the magic and starts the frame.
+    /// Writes the magic and starts the frame, or the xz stream.
     ///
     /// # Errors
-    /// [`Error::Output`] if the output fails or zstd refuses the parameters.
+    /// [`Error::Output`] if the output fails or zstd or liblzma refuses the parameters.
+    ///
+    /// # Panics
+    /// If the delta's version is below [`Version::V3`] and the encoding is that of an xz stream.
     pub fn new(mut output: W, version: Version, encoding: Encoding) -> Result<Self> {
+        assert!(version >= Version::V3 || encoding.xz_dictionary.is_none(), "tardf3 alone has xz streams");
         output.write_all(&version.magic()).map_err(Error::Output)?;
         let stream = Compressor::new(output, encoding).map_err(Error::Output)?;
         Ok(Self {

@@ -71,11 +71,12 @@ proptest! {
     #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(256) })]
 
     #[test]
-    fn pieces_come_back(pieces in pieces(), version in prop_oneof![Just(Version::V1), Just(Version::V2), Just(Version::V3)]) {
+    fn pieces_come_back(pieces in pieces(), version in prop_oneof![Just(Version::V1), Just(Version::V2), Just(Version::V3)], is_xz: bool) {
         let names: Vec<SourcePath> = (0..3).map(|file| SourcePath::new(format!("dir/{file}").as_bytes()).unwrap()).collect();
         let contents: Vec<Vec<u8>> = (0..3u8).map(|file| (0..=255u8).cycle().skip(file.into()).take(1000).collect()).collect();
         let mut files = Files(names.iter().map(|name| name.as_bytes().to_vec()).zip(contents.clone()).collect());
-        let mut writer = OpWriter::new(Vec::new(), version, Encoding::default()).unwrap();
+        let xz_dictionary = (is_xz && version == Version::V3).then_some(1 << 16);
+        let mut writer = OpWriter::new(Vec::new(), version, Encoding { xz_dictionary, ..Encoding::default() }).unwrap();
         let mut expected = Vec::new();
         for piece in pieces {
             match piece {

@@ -1,13 +1,14 @@
 //! Charges each byte of a delta to a file, exactly.
 //!
-//! The ops are read from one decoder, the blocks beneath them from another, side by side. Each byte
+//! The ops are read from one decoder, the blocks (or chunks of LZMA2) beneath them from another, side by side. Each byte
 //! of the op stream costs its bits in the block that holds it. Once a block is used up, its size in
 //! bytes is divided among the files in proportion to their bits; what rounding leaves goes to the
 //! largest remainders. So the costs add up to the size of the delta.
 
 use std::io::{self, Read};
 
-use crate::blocks::{Block, Blocks};
+use crate::blocks::Block;
+use crate::compressed::Compressed;
 
 /// The parts of the op stream that cost something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,7 @@ const PARTS: usize = 7;
 pub(crate) type PartCosts = [u64; PARTS];
 
 pub(crate) struct Attribution<R> {
-    blocks: Blocks<R>,
+    blocks: Compressed<R>,
     block: Block,
     /// Bytes of the block that are charged.
     charged: usize,
@@ -54,7 +55,7 @@ struct Share {
 impl<R: Read> Attribution<R> {
     pub(crate) fn new(delta: R, items: usize) -> io::Result<Self> {
         let block = Block { size: 0, costs: Vec::new() };
-        let blocks = Blocks::new(delta)?;
+        let blocks = Compressed::new(delta)?;
         Ok(Self { blocks, block, charged: 0, shares: Vec::new(), costs: vec![[0; PARTS]; items] })
     }
 
@@ -118,7 +119,7 @@ fn divide(total: u64, weights: &[u64]) -> Vec<u64> {
 
 impl<R> std::fmt::Debug for Attribution<R> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Attribution").field("blocks", &self.blocks).finish_non_exhaustive()
+        out.debug_struct("Attribution").field("charged", &self.charged).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Walks the zstd blocks of a delta: how many bytes each takes, and what it decodes to.
+//! Walks the blocks of zstd frames: how many bytes each takes, and what it decodes to.
 //!
 //! A block's header says how many bytes follow it, not how many they decode to (RFC 8878, 3.1.1.2),
 //! so each block is decoded, alone, by the streaming decoder: it gives all of a block before it asks
@@ -6,7 +6,7 @@
 
 use std::io::{self, BufReader, ErrorKind, Read};
 
-use delta_format::wire::{MAGIC_SIZE, MAX_WINDOW_LOG};
+use delta_format::wire::MAX_WINDOW_LOG;
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use crate::block_cost::{self, Tables};
@@ -15,16 +15,16 @@ use crate::block_cost::{self, Tables};
 const MAX_BLOCK_SIZE: usize = 128 << 10;
 const FRAME_MAGIC: u32 = 0xfd2f_b528;
 
-/// One block.
+/// One block of a frame, or one chunk of an xz stream.
 #[derive(Debug)]
 pub(crate) struct Block {
     /// Bytes of the delta that it takes, its header included.
     pub(crate) size: u64,
-    /// Bits that each byte which it decodes to takes in it.
+    /// Bits that each byte which it decodes to takes in it, or a number in proportion to them.
     pub(crate) costs: Vec<u32>,
 }
 
-/// Reads the blocks of a delta in order.
+/// Reads the blocks of frames in order.
 pub(crate) struct Blocks<R> {
     input: BufReader<R>,
     decoder: Decoder<'static>,
@@ -37,8 +37,8 @@ pub(crate) struct Blocks<R> {
 }
 
 impl<R: Read> Blocks<R> {
-    /// Starts behind the magic of the delta.
-    pub(crate) fn new(input: R) -> io::Result<Self> {
+    /// Starts after `skipped` bytes, such as a magic.
+    pub(crate) fn new(input: R, skipped: usize) -> io::Result<Self> {
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG))?;
         let input = BufReader::with_capacity(MAX_BLOCK_SIZE, input);
@@ -46,7 +46,7 @@ impl<R: Read> Blocks<R> {
         let tables = Tables::default();
         let mut blocks =
             Self { input, decoder, tables, frame: None, content: Vec::new(), output, total_size: 0 };
-        blocks.take(MAGIC_SIZE)?;
+        blocks.take(skipped)?;
         Ok(blocks)
     }
 
@@ -161,6 +161,8 @@ impl<R> std::fmt::Debug for Blocks<R> {
 
 #[cfg(test)]
 mod tests {
+    use delta_format::wire::MAGIC_SIZE;
+
     use super::*;
 
     /// Text, numbers, zeros and noise: all kinds of blocks and tables.
@@ -191,7 +193,7 @@ mod tests {
         let stream = stream(1_500_000);
         for level in [-5, 1, 3, 9, 19] {
             let delta = delta(level, &stream);
-            let mut blocks = Blocks::new(delta.as_slice()).unwrap();
+            let mut blocks = Blocks::new(delta.as_slice(), MAGIC_SIZE).unwrap();
             let (mut sizes, mut decoded) = (0, 0);
             while let Some(block) = blocks.next().unwrap() {
                 sizes += block.size;
@@ -212,12 +214,12 @@ mod tests {
     fn broken_input_is_an_error() {
         let delta = delta(3, &stream(400_000));
         for end in [9, 13, 20, 1000, delta.len() - 1] {
-            let mut blocks = Blocks::new(&delta[..end]).unwrap();
+            let mut blocks = Blocks::new(&delta[..end], MAGIC_SIZE).unwrap();
             assert!(std::iter::from_fn(|| blocks.next().transpose()).any(|block| block.is_err()));
         }
         let mut garbage = delta;
         garbage.extend(b"garbage");
-        let mut blocks = Blocks::new(garbage.as_slice()).unwrap();
+        let mut blocks = Blocks::new(garbage.as_slice(), MAGIC_SIZE).unwrap();
         assert!(std::iter::from_fn(|| blocks.next().transpose()).any(|block| block.is_err()));
     }
 }

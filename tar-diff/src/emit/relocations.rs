@@ -57,6 +57,23 @@ pub(super) struct Form {
     pub(super) is_tardf3: bool,
 }
 
+/// The form that was chosen, and the sizes of its trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Chosen {
+    pub(super) form: Form,
+    /// `None` if there was nothing to try.
+    pub(super) sizes: Option<Sizes>,
+}
+
+/// Sizes of a delta in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// The whole delta.
+    pub(super) delta: u64,
+    /// Its op stream.
+    pub(super) stream: u64,
+}
+
 /// The way in which deltas are tried.
 pub(super) struct Trials<'m, 'p> {
     pub(super) level: i32,
@@ -72,7 +89,7 @@ impl Trials<'_, '_> {
     ///
     /// # Errors
     /// If a layer cannot be read.
-    pub(super) fn choose(&self, made: &Made<'_>) -> Result<Form> {
+    pub(super) fn choose(&self, made: &Made<'_>) -> Result<Chosen> {
         let edits = || made.edits.iter().flatten();
         let has_views = edits().any(|edit| matches!(edit, Edit::Viewed(_)));
         let count = |relocations: Relocations| edits().filter(|edit| relocations.of(edit).is_some()).count();
@@ -81,30 +98,36 @@ impl Trials<'_, '_> {
         forms.extend((all > 0).then_some(Relocations::All));
         forms.extend((0 < large && large < all).then_some(Relocations::Large));
         let headers = made.framing.len() as u64;
-        if forms.len() == 1 && (has_views || headers == 0) {
-            return Ok(Form { relocations: Relocations::None, is_tardf3: has_views });
+        if forms.len() == 1 && headers == 0 && !has_views {
+            return Ok(Chosen {
+                form: Form { relocations: Relocations::None, is_tardf3: false },
+                sizes: None,
+            });
         }
         let tries_plain = !has_views && headers < MANY_HEADERS;
         self.meter.start((forms.len() as u64 + u64::from(tries_plain)) * self.cost, self.later);
-        let size = |relocations, is_tardf3| {
-            let size = self.size(made, Form { relocations, is_tardf3 })?;
+        let sizes_of = |relocations, is_tardf3| {
+            let sizes = self.sizes(made, Form { relocations, is_tardf3 })?;
             self.meter.advance(self.cost);
-            Ok::<_, crate::Error>(size)
+            Ok::<_, crate::Error>(sizes)
         };
-        let mut sizes = Vec::new();
+        let mut tried = Vec::new();
         for relocations in forms {
-            sizes.push((relocations, size(relocations, true)?));
+            tried.push((relocations, sizes_of(relocations, true)?));
         }
-        let without_list = || sizes.first().map_or(0, |(_, size)| size + headers * SAVED_BY_HEADER);
+        let without_list = || tried.first().map_or(0, |(_, sizes)| sizes.delta + headers * SAVED_BY_HEADER);
         let plain = match tries_plain {
-            true => size(Relocations::None, false)?,
+            true => sizes_of(Relocations::None, false)?.delta,
             false => without_list(),
         };
-        Ok(smallest(&sizes, (!has_views).then_some(plain)))
+        let deltas: Vec<_> = tried.iter().map(|(relocations, sizes)| (*relocations, sizes.delta)).collect();
+        let form = smallest(&deltas, (!has_views).then_some(plain));
+        let sizes = tried.into_iter().find(|(relocations, _)| *relocations == form.relocations);
+        Ok(Chosen { form, sizes: sizes.map(|(_, sizes)| sizes) })
     }
 
-    /// Bytes of the delta in a trial.
-    fn size(&self, made: &Made<'_>, form: Form) -> Result<u64> {
+    /// Sizes of the delta in a trial.
+    fn sizes(&self, made: &Made<'_>, form: Form) -> Result<Sizes> {
         let encoding = Encoding {
             level: self.level,
             skip_incompressible: true,
@@ -114,7 +137,8 @@ impl Trials<'_, '_> {
         };
         let mut writer = OpWriter::new(Counter::default(), Version::V3, encoding)?;
         segments::write(&mut writer, made, form, &mut Stats::default(), |_, _| ())?;
-        Ok(writer.finish()?.0.bytes())
+        let (counter, stats) = writer.finish()?;
+        Ok(Sizes { delta: counter.bytes(), stream: stats.stream_size })
     }
 }
 

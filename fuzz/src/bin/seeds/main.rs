@@ -31,6 +31,10 @@ fn main() -> std::io::Result<()> {
     for name in ["basic", "level19", "two-old"] {
         let delta = fs::read(golden_dir().join(format!("{name}.tardiff")))?;
         put("op_reader", &format!("{name}-as-it-comes"), &Fields::new().byte(3).rest(&delta).finish())?;
+        let mut ops = Vec::new();
+        Compression::Zstd.decoder(&delta[wire::MAGIC_SIZE..])?.read_to_end(&mut ops)?;
+        let delta = [&wire::MAGIC_V3[..], &try_compress(2, 1, &ops)].concat();
+        put("op_reader", &format!("{name}-xz-as-it-comes"), &Fields::new().byte(3).rest(&delta).finish())?;
     }
     let all = scenarios::all();
     let small = |scenario: &&Scenario| scenario.old.iter().all(|layer| layer.len() < 90_000);
@@ -120,7 +124,8 @@ fn ops(scenario: &Scenario, method: Method, sees_through: bool) -> Vec<u8> {
     let made = diff(&old.expect("layers"), &new, &options, Vec::new(), &|_| ());
     let (delta, _) = made.expect("whole layers");
     let mut ops = Vec::new();
-    let mut decoder = Compression::Zstd.decoder(&delta[wire::MAGIC_SIZE..]).expect("a decoder");
+    let body = &delta[wire::MAGIC_SIZE..];
+    let mut decoder = Compression::detect(body).decoder(body).expect("a decoder");
     decoder.read_to_end(&mut ops).expect("a whole delta");
     ops
 }
