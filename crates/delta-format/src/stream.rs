@@ -4,8 +4,7 @@ use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
 use std::rc::Rc;
 
-use liblzma::bufread::XzDecoder;
-use liblzma::stream::Stream;
+use liblzma::stream::{Action, Status, Stream};
 
 use crate::Version;
 use crate::wire::{MAX_WINDOW_LOG, MAX_XZ_DICTIONARY_LOG, XZ_START};
@@ -14,8 +13,11 @@ use crate::wire::{MAX_WINDOW_LOG, MAX_XZ_DICTIONARY_LOG, XZ_START};
 const BUFFER_SIZE: usize = 128 << 10;
 /// Work of a byte of zstd frames: a frame or a block of no bytes takes few of them.
 const ZSTD_BYTE_WORK: u64 = 16;
-/// Work of a byte of an xz stream: LZMA2 may start its model of some 14,000 numbers anew every dozen bytes.
-const XZ_BYTE_WORK: u64 = 512;
+/// Work of a byte of an xz stream: blocks of no bytes that have large dictionaries of two sizes in turn take 850 ns for
+/// each of their bytes, chunks of LZMA2 that start the model anew 75 ns.
+const XZ_BYTE_WORK: u64 = 896;
+/// Most bytes of an xz stream in a row that decode to none. A chunk of LZMA2 has 64 KiB at most, and decodes to some.
+const MAX_IDLE_XZ: usize = 256 << 10;
 /// Memory of a decoder of LZMA2 beside its dictionary, with much to spare.
 const XZ_DECODER_MEMORY: u64 = 1 << 20;
 
@@ -33,7 +35,7 @@ pub(crate) struct OpStream<'a> {
 
 enum Decoder<'a> {
     Zstd(zstd::Decoder<'static, Input<'a>>),
-    Xz(XzDecoder<Input<'a>>),
+    Xz { input: Input<'a>, stream: Stream },
 }
 
 /// Takes a delta that was not read yet. Gives it with the count of the bytes that are read of it.
@@ -53,7 +55,7 @@ impl<'a> OpStream<'a> {
         let is_xz = version >= Version::V3 && input.fill_buf()?.first() == Some(&XZ_START);
         let decoder = if is_xz {
             let max_memory = (1 << MAX_XZ_DICTIONARY_LOG) + XZ_DECODER_MEMORY;
-            Decoder::Xz(XzDecoder::new_stream(input, Stream::new_stream_decoder(max_memory, 0)?))
+            Decoder::Xz { input, stream: Stream::new_stream_decoder(max_memory, 0)? }
         } else {
             let mut decoder = zstd::Decoder::with_buffer(input)?;
             decoder.window_log_max(MAX_WINDOW_LOG)?;
@@ -72,7 +74,7 @@ impl<'a> OpStream<'a> {
     pub(crate) fn work(&self) -> u64 {
         let byte_work = match self.decoder {
             Decoder::Zstd(_) => ZSTD_BYTE_WORK,
-            Decoder::Xz(_) => XZ_BYTE_WORK,
+            Decoder::Xz { .. } => XZ_BYTE_WORK,
         };
         self.size + byte_work * self.encoded.get()
     }
@@ -82,24 +84,49 @@ impl Read for OpStream<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let read = match &mut self.decoder {
             Decoder::Zstd(decoder) => decoder.read(out)?,
-            Decoder::Xz(decoder) => read_xz(decoder, out)?,
+            Decoder::Xz { input, stream } => read_xz(input, stream, out)?,
         };
         self.size += read as u64;
         Ok(read)
     }
 }
 
-/// Reads from an xz stream, which nothing may follow.
-fn read_xz(decoder: &mut XzDecoder<Input<'_>>, out: &mut [u8]) -> io::Result<usize> {
-    let read = decoder.read(out).map_err(|error| match error.kind() {
-        // An integer of the op stream that is too large is `InvalidData`.
-        io::ErrorKind::InvalidData => io::Error::other(error),
-        _ => error,
-    })?;
-    if read == 0 && !out.is_empty() && !decoder.get_mut().fill_buf()?.is_empty() {
-        return Err(io::Error::other("bytes follow the xz stream"));
+/// Reads from an xz stream, which nothing may follow. Errors of the decoder are of the kind `Other`, as an integer of
+/// the op stream that is too large is `InvalidData`.
+fn read_xz(input: &mut Input<'_>, stream: &mut Stream, out: &mut [u8]) -> io::Result<usize> {
+    let mut idle = 0;
+    while !out.is_empty() {
+        let bytes = input.fill_buf()?;
+        let is_end = bytes.is_empty();
+        let (taken, given) = (stream.total_in(), stream.total_out());
+        let action = if is_end { Action::Finish } else { Action::Run };
+        let status = stream.process(bytes, out, action).map_err(io::Error::other)?;
+        let taken = usize::try_from(stream.total_in() - taken).unwrap_or(usize::MAX);
+        let read = usize::try_from(stream.total_out() - given).unwrap_or(usize::MAX);
+        input.consume(taken);
+        idle += taken;
+        if read > 0 {
+            return Ok(read);
+        }
+        if matches!(status, Status::StreamEnd) {
+            return if input.fill_buf()?.is_empty() {
+                Ok(0)
+            } else {
+                Err(refused("bytes follow the xz stream"))
+            };
+        }
+        if is_end {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if taken == 0 || idle > MAX_IDLE_XZ {
+            return Err(refused("the xz stream goes on and decodes to nothing"));
+        }
     }
-    Ok(read)
+    Ok(0)
+}
+
+fn refused(reason: &'static str) -> io::Error {
+    io::Error::other(reason)
 }
 
 /// Counts what is read through it for somebody who cannot reach it.

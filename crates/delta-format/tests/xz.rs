@@ -77,6 +77,24 @@ fn a_stream_that_is_cut_off_or_followed_by_something_is_refused() {
 }
 
 #[test]
+fn blocks_of_no_bytes_end_early() {
+    // The .xz File Format, 2.1.1 and 3.1: a stream without checks, and blocks with nothing but the end of LZMA2.
+    let with_crc = |bytes: &[u8]| {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        [bytes, &crc.sum().to_le_bytes()].concat()
+    };
+    let block = |dictionary| [with_crc(&[2, 0, 0x21, 1, dictionary, 0, 0, 0]), vec![0; 4]].concat();
+    let pair = [block(30), block(29)].concat();
+    let start = [&wire::MAGIC_V3[..], b"\xfd7zXZ\0", &with_crc(&[0, 0])].concat();
+    let error = read(&[start, pair.repeat(1 << 15)].concat()).unwrap_err();
+    assert!(
+        matches!(&error, Error::Stream { source, .. } if source.to_string().contains("nothing")),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn a_stream_with_a_byte_changed_is_refused() {
     let delta = delta();
     for place in wire::MAGIC_SIZE..delta.len() {

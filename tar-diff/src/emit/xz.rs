@@ -11,6 +11,8 @@ use crate::options::DiffOptions;
 
 /// Most bytes of an op stream: no thread but one compresses it.
 const MAX_STREAM: u64 = 64 << 20;
+/// Most bytes of a delta: an applier reads so much before it makes anything, whatever the delta has.
+const MAX_DELTA: u64 = 16 << 20;
 /// A delta is at most this part of its layer. A layer takes some 8 ns for each byte, so that less than half of that is
 /// added at most.
 const MIN_LAYER_RATIO: u64 = 24;
@@ -29,7 +31,7 @@ const SURELY_SMALLER: u64 = 89;
 pub(super) fn dictionary(chosen: &Chosen, level: i32, layer_size: u64, options: &DiffOptions) -> Option<u32> {
     let Sizes { delta, stream } = chosen.sizes.filter(|_| chosen.form.is_tardf3)?;
     let is_small = delta <= SMALL || delta.saturating_mul(MIN_LAYER_RATIO) <= layer_size;
-    if level < MIN_LONG_LEVEL || stream > MAX_STREAM || !is_small {
+    if level < MIN_LONG_LEVEL || stream > MAX_STREAM || delta > MAX_DELTA || !is_small {
         return None;
     }
     let log = stream.next_power_of_two().trailing_zeros().clamp(MIN_DICTIONARY_LOG, MAX_DICTIONARY_LOG);
@@ -63,7 +65,13 @@ mod tests {
         assert_eq!(of(chosen(true, 1 << 10, 3 << 10), 19), Some(64 << 10));
         assert_eq!(of(chosen(true, 1 << 20, 3 << 20), 15), None, "a quick level");
         assert_eq!(of(chosen(true, 1 << 20, 65 << 20), 19), None, "a long stream");
-        assert_eq!(of(chosen(true, 43 << 20, 50 << 20), 19), None, "a large delta");
+        assert_eq!(of(chosen(true, 17 << 20, 50 << 20), 19), None, "a large delta");
+        assert_eq!(of(chosen(true, 16 << 20, 50 << 20), 19), Some(32 << 20));
+        assert_eq!(
+            dictionary(&chosen(true, 2 << 20, 3 << 20), 19, 47 << 20, &options),
+            None,
+            "a small layer"
+        );
         assert_eq!(of(chosen(false, 1 << 20, 3 << 20), 19), None, "every client reads it");
         let little = DiffOptions::default().memory(64 << 20);
         assert_eq!(dictionary(&chosen(true, 1 << 20, 60 << 20), 19, 1 << 30, &little), None);
