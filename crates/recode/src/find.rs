@@ -150,10 +150,34 @@ pub fn find_streams(
     max_streams: usize,
     budget: &Budget,
 ) -> io::Result<Vec<Stream>> {
+    find_by(successive::walk, file, max_plain, max_streams, budget)
+}
+
+/// Finds the streams of a file as [`find_streams`] does, but for each frame of zstd:chunked as a stream of its own: a file
+/// that ends as zstd:chunked does may be made by another encoder of zstd.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn find_frames(
+    file: &dyn ReadAt,
+    max_plain: u64,
+    max_streams: usize,
+    budget: &Budget,
+) -> io::Result<Vec<Stream>> {
+    find_by(successive::walk_apart, file, max_plain, max_streams, budget)
+}
+
+fn find_by(
+    walk: successive::Walk,
+    file: &dyn ReadAt,
+    max_plain: u64,
+    max_streams: usize,
+    budget: &Budget,
+) -> io::Result<Vec<Stream>> {
     let Some(container) = Container::detect(&peek(file, 0, HEAD_SIZE)?) else { return Ok(Vec::new()) };
     let (mut streams, mut left) = (Vec::new(), max_plain);
     let charge = |units| budget.take(units);
-    successive::walk(container, file, budget, &mut |codec, start| {
+    walk(container, file, budget, &mut |codec, start| {
         if streams.len() == max_streams {
             return None;
         }

@@ -20,6 +20,9 @@ const HEADER_WORK: u64 = 8;
 /// Takes the stream of a codec that begins at an offset, and returns the offset of its end; `None` ends the walk.
 pub(crate) type Take<'t> = dyn FnMut(Codec, u64) -> Option<u64> + 't;
 
+/// A walk over the streams of a file.
+pub(crate) type Walk = fn(Container, &dyn ReadAt, &Budget, &mut Take<'_>) -> io::Result<()>;
+
 /// Walks over the streams of the file. What `container` is says of which codec they are; a file of another kind has none.
 ///
 /// # Errors
@@ -30,9 +33,25 @@ pub(crate) fn walk(
     budget: &Budget,
     take: &mut Take<'_>,
 ) -> io::Result<()> {
+    let is_one = container == Container::Zstd && is_chunked(file)?;
+    if is_one && take(Codec::ZstdChunked, 0) == Some(file.size()) {
+        return Ok(());
+    }
+    walk_apart(container, file, budget, take)
+}
+
+/// Walks over the streams of the file as [`walk`] does, but over the frames of zstd:chunked one by one.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn walk_apart(
+    container: Container,
+    file: &dyn ReadAt,
+    budget: &Budget,
+    take: &mut Take<'_>,
+) -> io::Result<()> {
     match container {
         Container::Gzip => members(file, take),
-        Container::Zstd if is_chunked(file)? && take(Codec::ZstdChunked, 0) == Some(file.size()) => Ok(()),
         Container::Xz | Container::Zstd | Container::Bzip2 => streams(container, file, budget, take),
         Container::Zip | Container::Kernel => Ok(()),
     }

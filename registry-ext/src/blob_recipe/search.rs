@@ -25,11 +25,19 @@ pub(super) fn streams(blob: &Spool, tar: &Spool) -> Result<Vec<(Stream, Measured
     let (blob, tar) = (Source::of(blob), Source::of(tar));
     let found = recode::find_streams(&blob, tar.size(), MAX_STREAMS + 1, &Budget::of_file(blob.size()));
     // The reason is kept by the source.
-    let streams = found.unwrap_or_default();
+    let mut streams = found.unwrap_or_default();
     if streams.len() > MAX_STREAMS {
         return Err(Refusal::TooManyStreams { max: MAX_STREAMS }.into());
     }
-    let recipes = recipes(&blob, &streams, &tar);
+    let mut recipes = recipes(&blob, &streams, &tar);
+    if recipes.is_err() && matches!(&*streams, [stream] if stream.codec == Codec::ZstdChunked) {
+        // Another encoder than that of containers/storage may have made the frames, or all but a few of them.
+        let budget = Budget::of_file(blob.size());
+        let frames = recode::find_frames(&blob, tar.size(), MAX_STREAMS + 1, &budget).unwrap_or_default();
+        if frames.len() <= MAX_STREAMS {
+            (recipes, streams) = (self::recipes(&blob, &frames, &tar), frames);
+        }
+    }
     for source in [blob, tar] {
         if let Some(failed) = source.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(failed.into());

@@ -35,12 +35,19 @@ fn blobs(tar: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let (first, second) = tar.split_at(tar.len() / 3);
     let skippable = [&[0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"toc"].concat();
     let frame = |bytes: &[u8], level| zstd::encode_all(bytes, level).unwrap();
+    // The footer of zstd:chunked, from a blob of skopeo.
+    let of_skopeo = include_bytes!("../../../fixtures/encoders/skopeo-1.9.3-chunked.tar.zst");
+    let start = of_skopeo.windows(4).rposition(|window| window[1..] == [0x2a, 0x4d, 0x18]).unwrap();
     vec![
         ("two members and a tail", [gzip(first, 6), gzip(second, 6), vec![0; 64]].concat()),
         ("zstd", frame(tar, 3)),
         (
             "frames with others between",
             [frame(first, 3), skippable.clone(), frame(second, 9), skippable].concat(),
+        ),
+        (
+            "frames of libzstd that end as zstd:chunked",
+            [frame(first, 3), frame(second, 3), of_skopeo[start..].to_vec()].concat(),
         ),
     ]
 }
