@@ -39,6 +39,10 @@ pub struct MergedPair {
     pub make: Usage,
     /// The cost of the merged one. Nothing is verified.
     pub merge: Usage,
+    /// Bytes of the same, merged with the least effort of the compressor.
+    pub merged_fast: u64,
+    /// Its cost: that of merging, and hardly any of compression.
+    pub merge_fast: Usage,
 }
 
 /// Measures one pair. There has to be room for three layers uncompressed, the old one extracted, and four deltas.
@@ -56,24 +60,20 @@ pub fn measure(ours: &Ours<'_>, pair: &Pair) -> Result<MergedPair> {
     if !is_real {
         write_middle(old, new, &middle)?;
     }
-    let [first, second, direct, merged, out] =
-        ["first", "second", "direct", "merged", "out.tar"].map(|name| dir.path().join(name));
+    let [first, second, direct, merged, merged_fast, out] =
+        ["first", "second", "direct", "merged", "merged-fast", "out.tar"].map(|name| dir.path().join(name));
     let once = ours.once();
     once.diff(old, &middle, &first)?;
     once.diff(&middle, new, &second)?;
     let make = ours.diff(old, new, &direct)?;
-    let merge = ours.run(
-        "tar-diff",
-        &[
-            "merge".as_ref(),
-            "--quiet".as_ref(),
-            "--preset".as_ref(),
-            ours.preset.as_ref(),
-            first.as_ref(),
-            second.as_ref(),
-            merged.as_ref(),
-        ],
-    )?;
+    let merge_with = |option: &str, value: &str, to: &Path| {
+        let [option, value] = [option, value].map(str::as_ref);
+        let line = ["merge".as_ref(), "--quiet".as_ref(), option, value];
+        let paths = [first.as_os_str(), second.as_os_str(), to.as_os_str()];
+        ours.run("tar-diff", &[&line[..], &paths].concat())
+    };
+    let merge = merge_with("--preset", ours.preset, &merged)?;
+    let merge_fast = merge_with("--level", "1", &merged_fast)?;
     let diff_id = prepared.diff_id.to_string();
     once.run(
         "tar-patch",
@@ -97,6 +97,8 @@ pub fn measure(ours: &Ours<'_>, pair: &Pair) -> Result<MergedPair> {
         merged: size(&merged)?,
         make,
         merge,
+        merged_fast: size(&merged_fast)?,
+        merge_fast,
     })
 }
 
@@ -161,6 +163,8 @@ pub fn table(pairs: &[MergedPair]) -> String {
         "made in CPU s",
         "merged in CPU s",
         "faster",
+        "at level 1, of v1-v3",
+        "faster",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for pair in pairs {
@@ -177,6 +181,8 @@ pub fn table(pairs: &[MergedPair]) -> String {
             format!("{:.2}", pair.make.cpu),
             format!("{:.2}", pair.merge.cpu),
             multiple(pair.make.cpu / pair.merge.cpu),
+            multiple(pair.merged_fast as f64 / pair.direct as f64),
+            multiple(pair.make.cpu / pair.merge_fast.cpu),
         ]);
     }
     aligned(&rows)
