@@ -11,8 +11,8 @@
 //!
 //! `benches apply` shows what applying costs beside its parts (`applying.rs`), and `benches growth` that
 //! time per byte does not grow with a layer (`growth/`). `benches merge` compares merged deltas with made ones
-//! (`merging.rs`). All three run our commands in one way (`ours.rs`). `guard.rs` has the two figures that must not change
-//! unseen: sizes and instructions.
+//! (`merging.rs`). All three run our commands in one way (`ours.rs`). `guard.rs` has the two figures that
+//! must not change unseen: sizes and instructions.
 
 pub mod applying;
 mod chart;

@@ -1,9 +1,9 @@
 //! The size and the cost of a delta that is merged of two, beside one that is made of the layers.
 //!
 //! Of each pair there is a middle version: `middle.tar` beside the layers, or else the new layer in which every second
-//! file that changed is still the old one. tar-diff makes the deltas from the old to the middle version, from that to the
-//! new one, and from the old to the new one; `tar-diff merge` makes the last of the first two. Both are applied, and the
-//! result is compared.
+//! file that changed is still the old one. tar-diff makes the deltas from the old to the middle version, from
+//! that to the new one, and from the old to the new one; `tar-diff merge` makes the last of the first two.
+//! Both are applied, and the result is compared.
 
 use std::collections::HashMap;
 use std::fs::{self, File};

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Runs a subcommand on a file of figures. Returns what it prints, and the picture; checks that the picture is the one in
-/// `docs`.
+/// Runs a subcommand on a file of figures. Returns what it prints, and the picture; checks that the picture
+/// is the one in `docs`.
 fn shown(subcommand: &str, figures: &str, picture: &str) -> (String, String) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dir = tempfile::tempdir().unwrap();

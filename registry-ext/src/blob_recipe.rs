@@ -58,7 +58,8 @@ struct Stream {
 impl BlobRecipe {
     /// Finds how the blob with the digest `expected` is made of `tar`, and proves it.
     ///
-    /// Memory is that of the encoders and of the recipe; for xz and zstd:chunked also that of the blob, at most 512 MiB.
+    /// Memory is that of the encoders and of the recipe; for xz and zstd:chunked also that of the blob, at
+    /// most 512 MiB.
     ///
     /// # Errors
     /// [`Error::NoRecipe`] if there is none of at most [`MAX_SHARE`]; [`Error::Layer`] if the blob or the tar cannot be

@@ -6,8 +6,8 @@
 //! search reads those in turn, the most promising first, and ends where no other can save anything
 //! ([`search`](self::search)). The deltas that it knows are the edges of a graph, and layers and images its nodes
 //! ([`known`](self::known)). Deltas that stand in `_deltaindex` alone name no image, so what it lists for other images
-//! is read first ([`listed`](self::listed)). [`files`](self::files) opens the files of an image of which some layers are here and others
-//! were made.
+//! is read first ([`listed`](self::listed)). [`files`](self::files) opens the files of an image of which some
+//! layers are here and others were made.
 //!
 //! A chain is no more trusted than a delta: each layer on the way is compared with its diff_id, and whatever goes wrong
 //! ends with another delta or with the blob.
@@ -109,8 +109,9 @@ impl Places<'_> {
     }
 }
 
-/// Returns the deltas by which each of the `missing` layers of an image can be made, those that fetch least first. Those
-/// that fetch as much as the blob are left out. No image is read on the way to a chain after `until`.
+/// Returns the deltas by which each of the `missing` layers of an image can be made, those that fetch least
+/// first. Those that fetch as much as the blob are left out. No image is read on the way to a chain after
+/// `until`.
 pub(crate) async fn usable_deltas(
     places: &Places<'_>,
     image: &Image,
@@ -146,8 +147,9 @@ pub(crate) async fn usable_deltas(
     Ok(usable)
 }
 
-/// Returns the cheapest chain of deltas that are no tardf3 to each of the `missing` layers that fetches fewer bytes than the
-/// blob, whatever other deltas there are. With a list of images, by the digests of their manifests, it leads over these alone.
+/// Returns the cheapest chain of deltas that are no tardf3 to each of the `missing` layers that fetches fewer
+/// bytes than the blob, whatever other deltas there are. With a list of images, by the digests of their
+/// manifests, it leads over these alone.
 pub(crate) async fn plain_chains(
     places: &Places<'_>,
     image: &Image,

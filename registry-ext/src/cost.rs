@@ -105,7 +105,8 @@ pub(crate) const fn saves_enough(size: u64, other: u64) -> bool {
     size.saturating_mul(100) <= other.saturating_mul(100 - MIN_SAVING)
 }
 
-/// The bytes that an artifact with tardf3 deltas saves at least: its manifest has a few kilobytes, which hosts fetch too.
+/// The bytes that an artifact with tardf3 deltas saves at least: its manifest has a few kilobytes, which
+/// hosts fetch too.
 const MIN_ARTIFACT_SAVING: u64 = 4096;
 
 /// Returns true if deltas of `size` bytes save enough against others of `other` bytes to be published in an artifact of
@@ -165,8 +166,8 @@ pub(crate) struct Known<'k> {
     pub(crate) pace: &'k Pace,
     /// The rate of the line in bytes a second.
     pub(crate) line: u64,
-    /// True if a blob that was fetched is unpacked to compare the layer with its diff_id. A mirror leaves that to clients, who
-    /// do it with every blob.
+    /// True if a blob that was fetched is unpacked to compare the layer with its diff_id. A mirror leaves
+    /// that to clients, who do it with every blob.
     pub(crate) checks_blobs: bool,
 }
 

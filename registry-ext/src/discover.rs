@@ -156,8 +156,8 @@ pub(crate) async fn delta_index(repository: &Repository) -> Result<Option<ImageI
     gather::delta_index_of(repository).await
 }
 
-/// Gathers the deltas that rebuild layers of an image that nobody asked for: those of its artifacts, within `limits`, and
-/// those that the `_deltaindex` has for it. The caller bounds the time.
+/// Gathers the deltas that rebuild layers of an image that nobody asked for: those of its artifacts, within
+/// `limits`, and those that the `_deltaindex` has for it. The caller bounds the time.
 pub(crate) async fn discover_within(
     repository: &Repository,
     image: &Image,

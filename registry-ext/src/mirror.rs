@@ -82,8 +82,8 @@ impl Mirror {
     /// Opens the cache, and looks for what an earlier mirror has left there. Blocks.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io); [`Error::Malformed`](crate::Error::Malformed) if another mirror uses the cache, or
-    /// the certificate or its key is broken.
+    /// [`Error::Io`](crate::Error::Io); [`Error::Malformed`](crate::Error::Malformed) if another mirror uses
+    /// the cache, or the certificate or its key is broken.
     pub fn open(options: MirrorOptions) -> Result<Self> {
         let tls = options.tls.as_ref().map(tls::config).transpose()?;
         let header_timeout = options.header_timeout;

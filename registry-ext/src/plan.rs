@@ -52,8 +52,8 @@ pub struct RepositoryPlan {
     /// The number of its tags that count.
     #[serde(default)]
     pub tags: usize,
-    /// The tags that move, as the policy names them, and the images that each named, the newest first: the next plan has
-    /// deltas from those.
+    /// The tags that move, as the policy names them, and the images that each named, the newest first: the
+    /// next plan has deltas from those.
     #[serde(default)]
     pub floating: BTreeMap<String, Vec<Digest>>,
     /// The share of the blobs that deltas are expected to have.
@@ -91,8 +91,8 @@ pub struct Pair {
     /// The way in which hosts get it.
     #[serde(default)]
     pub way: Way,
-    /// The images between, in their order, of deltas that follow each other: those that are merged, that suffice, or that
-    /// there are.
+    /// The images between, in their order, of deltas that follow each other: those that are merged, that
+    /// suffice, or that there are.
     #[serde(default)]
     pub between: Vec<PlannedImage>,
     /// Bytes of these deltas. One that is merged of them is hardly larger.

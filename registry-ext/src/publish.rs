@@ -115,8 +115,9 @@ impl<'p> Publisher<'p> {
     }
 
     /// Sets the options for making deltas. With [`sees_through`](tar_diff::DiffOptions::sees_through), registry-ext is
-    /// one of the readers: an artifact with tardf3 deltas is written where it is at least 10%, and 4 kB, smaller than the oci-delta
-    /// artifact, beside that one if it is [asked for](Self::artifact), and in its place otherwise.
+    /// one of the readers: an artifact with tardf3 deltas is written where it is at least 10%, and 4 kB,
+    /// smaller than the oci-delta artifact, beside that one if it is [asked for](Self::artifact), and in its
+    /// place otherwise.
     #[must_use]
     pub fn options(mut self, options: MakeOptions) -> Self {
         self.options = options;
@@ -175,7 +176,8 @@ impl<'p> Publisher<'p> {
         self
     }
 
-    /// Merges deltas, as far as those between the old and the new image lead over the images with these manifests alone.
+    /// Merges deltas, as far as those between the old and the new image lead over the images with these
+    /// manifests alone.
     #[must_use]
     pub(crate) fn merge_over(mut self, images: &BTreeSet<Digest>) -> Self {
         self.merge = true;

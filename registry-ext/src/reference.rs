@@ -17,8 +17,8 @@ use crate::store::full_name;
 ///   tag is `latest`. `docker://` in front is allowed.
 /// - `oci:DIR[:TAG]`, in an OCI image layout. Without a tag, the only image that is there.
 /// - `oci-archive:FILE[:TAG]`, in a tar of such a layout.
-/// - `docker-archive:FILE[:NAME[:TAG]]`, in a tar that `docker save` wrote, to be read. Without a name, the only image that
-///   is there.
+/// - `docker-archive:FILE[:NAME[:TAG]]`, in a tar that `docker save` wrote, to be read. Without a name, the
+///   only image that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImageRef {

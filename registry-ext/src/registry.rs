@@ -2,10 +2,10 @@
 //!
 //! The client uploads and mounts (`uploads.rs`). It reads answers of any size into memory, and so what
 //! is got is got with the HTTP client below it: requests, tries after a failure and bounds
-//! (`request.rs`, `rate.rs`), proxies (`proxy.rs`), redirects (`redirect.rs`), credentials and how they are asked for (`access.rs`,
-//! `challenge.rs`), manifests and lists (`manifests.rs`, `pages.rs`), downloads that resume and are checked
-//! (`blobs.rs`), or are passed on while they come (`stream.rs`), the same for somebody else or within a limit
-//! (`other.rs`, `throttle.rs`).
+//! (`request.rs`, `rate.rs`), proxies (`proxy.rs`), redirects (`redirect.rs`), credentials and how they are
+//! asked for (`access.rs`, `challenge.rs`), manifests and lists (`manifests.rs`, `pages.rs`), downloads that
+//! resume and are checked (`blobs.rs`), or are passed on while they come (`stream.rs`), the same for somebody
+//! else or within a limit (`other.rs`, `throttle.rs`).
 
 mod access;
 mod blobs;

@@ -128,8 +128,8 @@ const ASKED_AT_ONCE: usize = 4;
 /// Returns the first of the stores that has a base, for each of the bases. A store that cannot be read has none, and is
 /// told of once.
 ///
-/// The bases are asked for in their order, several at one time. With a time `until`, those of which no answer has come by then
-/// are taken for absent, and so are all behind the first of them.
+/// The bases are asked for in their order, several at one time. With a time `until`, those of which no answer
+/// has come by then are taken for absent, and so are all behind the first of them.
 pub(crate) async fn bases(
     stores: &[Arc<dyn LayerStore>],
     wanted: BTreeSet<Base>,

@@ -175,8 +175,8 @@ fn the_manifest_is_the_one_that_skopeo_gets() {
     assert!(!tags.contains("sha256-"), "{tags}");
 }
 
-/// Layers that others compressed, with the name of what did it, and the bytes that the recipe has at most. Those of gzip have
-/// 20 files, those of zstd 40.
+/// Layers that others compressed, with the name of what did it, and the bytes that the recipe has at most.
+/// Those of gzip have 20 files, those of zstd 40.
 const OF_OTHERS: [(&str, u64, &[u8]); 5] = [
     ("Go 1.27, default", 60, include_bytes!("../../fixtures/encoders/go-1.27.0-default.tar.gz")),
     ("Go 1.26, level 1", 60, include_bytes!("../../fixtures/encoders/go-1.26.0-level-1.tar.gz")),

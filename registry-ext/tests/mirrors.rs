@@ -1,4 +1,5 @@
-//! All tests of the mirror, in one program: each program compiles the library's futures again, which takes most of a minute.
+//! All tests of the mirror, in one program: each program compiles the library's futures again, which takes
+//! most of a minute.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! The recipes for GitHub Actions and GitLab, their scripts as they stand, in a git repository with tags, against a real
-//! registry: those in the guide for CI, the action and the component.
+//! The recipes for GitHub Actions and GitLab, their scripts as they stand, in a git repository with tags,
+//! against a real registry: those in the guide for CI, the action and the component.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -57,8 +57,8 @@ const MAX_RATIO: u64 = 64;
 /// Strings of a source that are indexed for any target, however small.
 const MIN_GRAMS: u64 = 1 << 20;
 
-/// A source is decoded or read whole anew for each of its targets. So it is for those alone that are no smaller than this
-/// part of it, or if it is small.
+/// A source is decoded or read whole anew for each of its targets. So it is for those alone that are no
+/// smaller than this part of it, or if it is small.
 pub(crate) const MAX_WHOLE_RATIO: u64 = 8;
 pub(crate) const MIN_WHOLE_SOURCE: u64 = 64 << 10;
 
@@ -79,14 +79,14 @@ pub(crate) const fn is_lopsided(source: u64, target: u64, ratio: u64, always: u6
     source > always && source / ratio > target
 }
 
-/// Returns the effort with which a source is indexed for a target, both sizes in bytes, and the memory that the pair takes.
-/// `None` if the pair is over the size that the options allow or does not fit in the budget.
+/// Returns the effort with which a source is indexed for a target, both sizes in bytes, and the memory that
+/// the pair takes. `None` if the pair is over the size that the options allow or does not fit in the budget.
 pub(crate) fn effort(source: u64, target: u64, options: &DiffOptions) -> Option<(Effort, u64)> {
     shared_effort(source, target, target, options)
 }
 
-/// Returns the effort with which a source is indexed for several targets, of which the largest has `largest` bytes and all have
-/// `total`, and the memory that it takes with one of them.
+/// Returns the effort with which a source is indexed for several targets, of which the largest has `largest`
+/// bytes and all have `total`, and the memory that it takes with one of them.
 pub(crate) fn shared_effort(
     source: u64,
     largest: u64,
@@ -114,8 +114,8 @@ pub(crate) fn shared_effort(
     Some((effort, source + largest + GramIndex::memory(source, fitting).max(samples)))
 }
 
-/// Returns the effort with which a source is indexed for a relocated op of a target, both sizes in bytes, and the memory that
-/// it takes beside that of [`effort`]. `None` if none is made.
+/// Returns the effort with which a source is indexed for a relocated op of a target, both sizes in bytes, and
+/// the memory that it takes beside that of [`effort`]. `None` if none is made.
 pub(crate) fn relocation(source: u64, target: u64, options: &DiffOptions) -> Option<(Effort, u64)> {
     if !options.sees_through || is_lopsided(source, target, MAX_WHOLE_RATIO, MIN_WHOLE_SOURCE) {
         return None;

@@ -10,7 +10,8 @@ pub struct DiffArgs {
     /// Choose between the time to make a delta and its size
     #[arg(long, value_enum, default_value_t, value_name = "PRESET")]
     preset: Preset,
-    /// zstd level of a delta, 1 to 22; from 16 on, LZMA may take its place in a tardf3 [default: 4, 19 or 22, by preset]
+    /// zstd level of a delta, 1 to 22; from 16 on, LZMA may take its place in a tardf3 [default: 4, 19 or 22,
+    /// by preset]
     #[arg(long, visible_alias = "compression-level", value_name = "N",
           value_parser = clap::value_parser!(i32).range(1..=22))]
     level: Option<i32>,

@@ -1,9 +1,10 @@
 //! Makes one delta of several that follow each other, without the layers that they make.
 //!
-//! A delta says of each byte of the layer that it makes where it comes from: from the delta itself, or from a file of the
-//! layers that it reads, changed or not. The next delta reads files of that layer. So each of its ops is one that reads
-//! the old layers: a copy of a copy is a copy, a copy of a literal is a literal, and differences add up. The headers of
-//! a middle tar, which say where its files lie, are literals of the delta that makes it.
+//! A delta says of each byte of the layer that it makes where it comes from: from the delta itself, or from a
+//! file of the layers that it reads, changed or not. The next delta reads files of that layer. So each of its
+//! ops is one that reads the old layers: a copy of a copy is a copy, a copy of a literal is a literal, and
+//! differences add up. The headers of a middle tar, which say where its files lie, are literals of the delta
+//! that makes it.
 //!
 //! ```text
 //! image v1     image v2              image v3
@@ -12,8 +13,9 @@
 //!        delta          delta                        reads base and app 1: so the merged one reads base and app 1
 //! ```
 //!
-//! [`merge`] does so with two deltas, each of which reads the layer before. A [`DeltaMerger`] does so with the layers of
-//! images: a middle image has layers of the old one, layers that deltas make, and perhaps some that are at hand.
+//! [`merge`] does so with two deltas, each of which reads the layer before. A [`DeltaMerger`] does so with
+//! the layers of images: a middle image has layers of the old one, layers that deltas make, and perhaps some
+//! that are at hand.
 //!
 //! The time is linear in the deltas to middle layers, and in the pieces of these that later deltas read, with a search
 //! among them for each op.
@@ -52,8 +54,8 @@ pub struct DeltaMergeOptions {
     /// The directory for the literals of the middle layers.
     #[setters(into)]
     pub temp_dir: PathBuf,
-    /// Most bytes of a middle layer, and of the new one: a delta of some hundred bytes can stand for any number. So many
-    /// bytes of all middle layers are kept.
+    /// Most bytes of a middle layer, and of the new one: a delta of some hundred bytes can stand for any
+    /// number. So many bytes of all middle layers are kept.
     pub max_size: u64,
     /// Most bytes of memory for the origins of their bytes, and as many for their entries.
     pub memory: u64,
@@ -93,8 +95,8 @@ pub struct MergeStats {
 /// Writes the delta that does what `first` and then `second` do, which reads the layer that `first` makes.
 ///
 /// # Errors
-/// [`Error::CannotMerge`] if a delta has ops of tardf2 or tardf3, or the second one reads a file that the first one does
-/// not make; [`Error::Delta`], [`Error::Layer`] and [`Error::Store`].
+/// [`Error::CannotMerge`] if a delta has ops of tardf2 or tardf3, or the second one reads a file that the
+/// first one does not make; [`Error::Delta`], [`Error::Layer`] and [`Error::Store`].
 pub fn merge<W: Write>(
     first: impl Read,
     second: impl Read,
@@ -150,8 +152,8 @@ impl DeltaMerger {
         Self { options: options.clone(), layers, listing, written: Written::default() }
     }
 
-    /// Prepares to merge deltas that may read some of the old layers and some of others. `old` are those that the merged
-    /// deltas read, the lowest first.
+    /// Prepares to merge deltas that may read some of the old layers and some of others. `old` are those that
+    /// the merged deltas read, the lowest first.
     ///
     /// # Errors
     /// [`Error::Layer`] if one of them is no tar.

@@ -1,9 +1,9 @@
-//! Makes the payloads of relocated ops (tardf3): what moved in a program is predicted, and what the ops of a file are alike
-//! in stands together.
+//! Makes the payloads of relocated ops (tardf3): what moved in a program is predicted, and what the ops of a
+//! file are alike in stands together.
 //!
-//! The blocks that bsdiff finds say where things went, and so what the addresses in a program become. With those written
-//! alike on both sides, bsdiff finds better blocks, and with them addresses are predicted better: that goes on for as long
-//! as it pays.
+//! The blocks that bsdiff finds say where things went, and so what the addresses in a program become. With
+//! those written alike on both sides, bsdiff finds better blocks, and with them addresses are predicted
+//! better: that goes on for as long as it pays.
 
 use std::num::NonZeroUsize;
 
@@ -27,7 +27,8 @@ const QUICK_LEVEL: i32 = 3;
 /// The part of its size, and the bytes, by which a payload must be smaller than steps in a trial.
 const MARGIN: u64 = 64;
 const LEAST_MARGIN: u64 = 48;
-/// Percent of the size of steps below which a payload is smaller by far: what steps gain in a delta of many files is less.
+/// Percent of the size of steps below which a payload is smaller by far: what steps gain in a delta of many
+/// files is less.
 const MUCH_SMALLER: u64 = 70;
 /// zstd level of trials.
 pub(crate) const TRIAL_LEVEL: i32 = 9;
@@ -42,8 +43,9 @@ pub(crate) const fn memory(source: u64, target: u64) -> u64 {
     (source + target) * MEMORY_RATIO
 }
 
-/// Returns the payload of a relocated op for a target whose edit has these steps, if there is one that may be smaller than
-/// they are, and that does not take an applier long for the `encoded_size` bytes that the target has in the layer.
+/// Returns the payload of a relocated op for a target whose edit has these steps, if there is one that may be
+/// smaller than they are, and that does not take an applier long for the `encoded_size` bytes that the target
+/// has in the layer.
 pub(crate) fn payload(
     source: &[u8],
     target: &[u8],
@@ -128,8 +130,9 @@ fn compressed_size(payload: &[u8], level: i32) -> Option<u64> {
     zstd::bulk::compress(payload, level).ok().map(|compressed| compressed.len() as u64)
 }
 
-/// Returns the payload if it is smaller than a delta of `plain` bytes that makes the same of steps, both compressed alone. In a
-/// delta of many files steps cost a little less than alone, as their ops are like those before.
+/// Returns the payload if it is smaller than a delta of `plain` bytes that makes the same of steps, both
+/// compressed alone. In a delta of many files steps cost a little less than alone, as their ops are like
+/// those before.
 pub(crate) fn smaller(bytes: Vec<u8>, plain: u64) -> Option<Payload> {
     let size = compressed_size(&bytes, TRIAL_LEVEL)?;
     let saves_much = size.saturating_mul(100) < plain.saturating_mul(MUCH_SMALLER);

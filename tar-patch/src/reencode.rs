@@ -21,8 +21,8 @@ const MAX_ENCODERS_MEMORY: u64 = 1 << 30;
 /// the bytes that ops emit for it, all together.
 const MAX_GROWTH: u64 = 1 << 20;
 
-/// Most bytes of a relocated file, of its source and of its payload together that a worker makes: what comes after a larger
-/// one would wait for it anyway, and its memory is better not held twice.
+/// Most bytes of a relocated file, of its source and of its payload together that a worker makes: what comes
+/// after a larger one would wait for it anyway, and its memory is better not held twice.
 const MAX_RELOCATED: usize = MAX_WAITING / 2;
 
 /// A [`Sink`] that encodes.

@@ -20,8 +20,8 @@ pub(crate) fn is_left_out() -> bool {
     is_left_out
 }
 
-/// Returns the text that the probe wrote, and the log of the browser. The page lies in a frame, since a window may not be
-/// as narrow as a phone.
+/// Returns the text that the probe wrote, and the log of the browser. The page lies in a frame, since a
+/// window may not be as narrow as a phone.
 pub(crate) fn open_in_browser(page: &str, width: u32, dir: &Path) -> (Value, String) {
     let probed = page.replace("<style>", &format!("<script>{PROBE}</script><style>"));
     assert_ne!(probed, page);

@@ -23,8 +23,8 @@ pub trait Sink {
     /// [`Error::NoCodecs`], [`Error::Reencode`], [`Error::Output`].
     fn reencode(&mut self, stretch: Reencoding, plain: Vec<u8>) -> Result<()>;
 
-    /// Takes the next bytes of the target as the file that they are. It may be made later, and is written in the order of
-    /// the calls. The default makes it at once.
+    /// Takes the next bytes of the target as the file that they are. It may be made later, and is written in
+    /// the order of the calls. The default makes it at once.
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Output`].

@@ -74,8 +74,8 @@ pub const MAX_RELOCATED_PAYLOAD: u64 = 1 << 28;
 pub const MAX_RELOCATED_SIZE: u64 = program::MAX_SIZE as u64;
 /// The first byte of an xz stream, in which the op stream of a tardf3 may be: no zstd frame starts with it.
 pub const XZ_START: u8 = 0xfd;
-/// Base-2 logarithm of the largest dictionary of an xz stream that is read, in bytes: the largest window of a zstd frame
-/// that is written.
+/// Base-2 logarithm of the largest dictionary of an xz stream that is read, in bytes: the largest window of a
+/// zstd frame that is written.
 pub const MAX_XZ_DICTIONARY_LOG: u32 = MAX_WRITTEN_WINDOW_LOG;
 /// Most ops in a row that emit nothing. A writer needs three (`Open`, `Seek`, an empty op); the
 /// limit keeps a delta that decompresses to endless empty ops from taking time without end.

@@ -50,7 +50,8 @@ impl Work {
     }
 
     /// The encoding that a writer of deltas asks for to make a stream of `size` bytes: seven eighths of what an applier
-    /// grants. Half is too little for the large kernel modules of a layer, which have up to twelve times as many plain bytes.
+    /// grants. Half is too little for the large kernel modules of a layer, which have up to twelve times as
+    /// many plain bytes.
     pub const fn encoding_of_stream(size: u64) -> u64 {
         size.saturating_mul(ENCODING_RATIO / 8 * 7)
     }

@@ -1,8 +1,8 @@
 //! Charges each byte of a delta to a file, exactly.
 //!
-//! The ops are read from one decoder, the blocks (or chunks of LZMA2) beneath them from another, side by side. Each byte
-//! of the op stream costs its bits in the block that holds it. Once a block is used up, its size in
-//! bytes is divided among the files in proportion to their bits; what rounding leaves goes to the
+//! The ops are read from one decoder, the blocks (or chunks of LZMA2) beneath them from another, side by
+//! side. Each byte of the op stream costs its bits in the block that holds it. Once a block is used up, its
+//! size in bytes is divided among the files in proportion to their bits; what rounding leaves goes to the
 //! largest remainders. So the costs add up to the size of the delta.
 
 use std::io::{self, Read};

@@ -115,8 +115,8 @@ pub struct FileMade {
     pub framed: u64,
     /// Payload of these frames.
     pub frames: u64,
-    /// Bytes that `relocated` ops make: those that they carry are in `data`, the others in `added`, and those of them that
-    /// are not as predicted in `changed`.
+    /// Bytes that `relocated` ops make: those that they carry are in `data`, the others in `added`, and those
+    /// of them that are not as predicted in `changed`.
     pub relocated: u64,
     /// Bytes that lists of headers make.
     pub listed: u64,

@@ -51,8 +51,8 @@ pub struct Summary {
     pub reencode: OpTotals,
     /// `headers` ops: lists of tar headers.
     pub headers: OpTotals,
-    /// `entries` ops. Their output is headers, long names and nothing else: files that are whole sources are not counted, as
-    /// their sizes stand nowhere in the delta.
+    /// `entries` ops. Their output is headers, long names and nothing else: files that are whole sources are
+    /// not counted, as their sizes stand nowhere in the delta.
     pub entries: OpTotals,
     /// Entries whose content is a whole source.
     pub whole_sources: u64,

@@ -3,8 +3,9 @@
 //! - [`Summary::read`] counts the ops and the sources of a delta. It needs the delta alone.
 //! - [`explain`] lays the ops of a delta along the files of the layer that it makes. Each byte of the delta is
 //!   charged to the file that it is for (`attribution.rs` over `blocks.rs` and `block_cost.rs`, which read the
-//!   zstd blocks, and `chunks.rs`, which reads xz streams), each file gets the reason for its cost (`reasons.rs`), and where the old layers are given,
-//!   compressed files are looked into (`unpacked.rs`) for hints that can be acted on (`hints.rs`).
+//!   zstd blocks, and `chunks.rs`, which reads xz streams), each file gets the reason for its cost
+//!   (`reasons.rs`), and where the old layers are given, compressed files are looked into (`unpacked.rs`) for
+//!   hints that can be acted on (`hints.rs`).
 //! - [`Explanation::html`] is a page of it for a browser.
 
 mod attribution;

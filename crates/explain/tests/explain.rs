@@ -42,7 +42,8 @@ fn check(explanation: &Explanation, delta_size: usize) -> Explanation {
     let spent: u64 = all().map(|file| file.cost.total).sum();
     assert_eq!(explanation.delta_size, delta_size as u64);
     assert_eq!(spent + frame_size, delta_size as u64);
-    // Magic, frame header, and a block or checksum that holds nothing; or the headers, the check and the index of an xz stream.
+    // Magic, frame header, and a block or checksum that holds nothing; or the headers, the check and the
+    // index of an xz stream.
     assert!((10..=8 + 18 + 3 + 4).contains(frame_size) || (56..=72).contains(frame_size), "{frame_size}");
     assert_eq!(all().map(|file| file.size).sum::<u64>(), explanation.new_size);
     for file in all() {

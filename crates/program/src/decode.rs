@@ -16,17 +16,17 @@ const PIECE_SIZE: u32 = 64 << 10;
 /// Units of work for each byte that rules go over, and one more for so many segments that are looked through.
 const COVERED_WORK: u64 = 3;
 const SEGMENTS_A_UNIT: u64 = 3;
-/// Units of work for each byte of the new file, of which some are fields. A compressed kernel module has up to eight bytes
-/// for each one of the layer, whose work has to suffice for all of them.
+/// Units of work for each byte of the new file, of which some are fields. A compressed kernel module has up
+/// to eight bytes for each one of the layer, whose work has to suffice for all of them.
 const NEW_WORK: u64 = 8;
 /// Units of work for each block: to find what fields it has, and its place in the map.
 const BLOCK_WORK: u64 = 256;
 
 /// Makes the new file piece by piece.
 ///
-/// Beside the old file and the payload it holds 12 bytes for each field and at most 24 for each place that one means: with
-/// the limit of [`crate::MIN_FIELD_BYTES`] at most seven bytes for each byte of the old file while it starts, and of programs
-/// in the field less than one.
+/// Beside the old file and the payload it holds 12 bytes for each field and at most 24 for each place that
+/// one means: with the limit of [`crate::MIN_FIELD_BYTES`] at most seven bytes for each byte of the old file
+/// while it starts, and of programs in the field less than one.
 #[derive(Debug)]
 pub struct Decoder<'a> {
     old: &'a [u8],

@@ -1,5 +1,5 @@
-//! The new position of each place that fields refer to: the position that the map gives, and the one that earlier fields
-//! of the same file gave.
+//! The new position of each place that fields refer to: the position that the map gives, and the one that
+//! earlier fields of the same file gave.
 
 use crate::map::Map;
 use crate::sorted::Sorted;

@@ -9,17 +9,17 @@
 //! field + map ------> the bytes that the field has in the new file; the delta carries what differs from them
 //! ```
 //!
-//! The applier knows nothing of file formats. The writer tells it [`Rules`]: the address ranges of both files, and which
-//! parts of the old one are code of a kind, tables of a stride, or records that a walker reads. A rule that is wrong, or
-//! a prediction, costs bytes and never exactness.
+//! The applier knows nothing of file formats. The writer tells it [`Rules`]: the address ranges of both
+//! files, and which parts of the old one are code of a kind, tables of a stride, or records that a walker
+//! reads. A rule that is wrong, or a prediction, costs bytes and never exactness.
 //!
 //! Everything here is a pure function of byte slices. The crate has three parts:
 //!
 //! - [`Decoder`] makes the new file of a payload and the old file. Its work and its memory are bounded by the sizes of
 //!   both, whatever the payload holds.
 //! - [`encode`] makes the payload of two files, blocks and rules.
-//! - With the feature `writer`, `Layouts` finds out the rules of two ELF files, and makes the normalised copies of them in
-//!   which moved code looks the same, so that better blocks are found.
+//! - With the feature `writer`, `Layouts` finds out the rules of two ELF files, and makes the normalised
+//!   copies of them in which moved code looks the same, so that better blocks are found.
 
 mod decode;
 mod encode;

@@ -22,8 +22,8 @@ pub(crate) struct Neighbours<'b> {
 }
 
 impl Neighbours<'_> {
-    /// Returns the new place of an old one that is near to the field at `position`, which the block reads. Of the blocks
-    /// around it that read the place, the nearest counts, and of two as near the one before.
+    /// Returns the new place of an old one that is near to the field at `position`, which the block reads. Of
+    /// the blocks around it that read the place, the nearest counts, and of two as near the one before.
     pub(crate) fn place(self, position: u32, place: u32) -> Option<u32> {
         if place.abs_diff(position) > MAX_DISTANCE {
             return None;

@@ -62,8 +62,9 @@ pub(crate) fn normalise(
     normal
 }
 
-/// Returns a number that stands for an address. Addresses of one program have most bytes alike, those of eight bytes five and
-/// more, so that a table would seem to agree with itself wherever it is laid. Of two marks hardly a byte is the same.
+/// Returns a number that stands for an address. Addresses of one program have most bytes alike, those of
+/// eight bytes five and more, so that a table would seem to agree with itself wherever it is laid. Of two
+/// marks hardly a byte is the same.
 const fn mark(address: u64) -> u64 {
     // Two rounds of multiplying and folding, with odd constants of high entropy (SplitMix64).
     let mixed = address.wrapping_add(MARK_OF_ZERO).wrapping_mul(0x9e37_79b9_7f4a_7c15);

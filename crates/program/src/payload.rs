@@ -10,7 +10,8 @@
 //! runs     = (zeros:uvarint others:uvarint)*   over the bytes along the old file
 //! ```
 //!
-//! Numbers and bytes of one meaning stand together, over all blocks of the file, since a compressor finds more in them then.
+//! Numbers and bytes of one meaning stand together, over all blocks of the file, since a compressor finds
+//! more in them then.
 
 use crate::varint::{Reader, put, put_difference};
 use crate::{Error, MAX_SIZE, Result};
@@ -54,7 +55,8 @@ pub struct Sizes {
 }
 
 impl<'p> Payload<'p> {
-    /// Takes a payload apart and checks that its blocks make a file. `old_size` is the size of the old file, if it is known.
+    /// Takes a payload apart and checks that its blocks make a file. `old_size` is the size of the old file,
+    /// if it is known.
     ///
     /// # Errors
     /// [`Error`].

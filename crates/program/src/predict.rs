@@ -37,7 +37,8 @@ pub(crate) struct Predictor<'o> {
     targets: Targets,
     segments: Vec<Segment>,
     bases: Vec<u64>,
-    /// By [`Form::context`](crate::form::Form::context): above zero where predictions are better than what the field holds.
+    /// By [`Form::context`](crate::form::Form::context): above zero where predictions are better than what
+    /// the field holds.
     contexts: Vec<i8>,
     outcomes: [Outcome; 8],
 }
@@ -107,9 +108,9 @@ impl<'o> Predictor<'o> {
         }
     }
 
-    /// Predicts the bytes of a block that lie along the old file from `source` on, at `position` of the new one: `bytes`
-    /// holds the old bytes. `actual` gives what the bytes of a field are, by its range and what is predicted, which follow
-    /// each other.
+    /// Predicts the bytes of a block that lie along the old file from `source` on, at `position` of the new
+    /// one: `bytes` holds the old bytes. `actual` gives what the bytes of a field are, by its range and what
+    /// is predicted, which follow each other.
     pub(crate) fn predict(
         &mut self,
         neighbours: Neighbours<'_>,

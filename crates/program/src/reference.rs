@@ -12,7 +12,8 @@ use crate::varint::Reader;
 use crate::wire::{correct, read_rules};
 use crate::{Block, Result};
 
-/// Returns the new position of a place, and whether it is exact. It looks at every block, so that it is slow and simple.
+/// Returns the new position of a place, and whether it is exact. It looks at every block, so that it is slow
+/// and simple.
 fn mapped(blocks: &[Block], place: u32) -> (u32, bool) {
     let mut new = 0u32;
     let mut ranges = Vec::new();
@@ -40,8 +41,8 @@ fn mapped(blocks: &[Block], place: u32) -> (u32, bool) {
     (place.wrapping_add(near.and_then(best).map_or(0, moved)), false)
 }
 
-/// Returns the new position of a place that the block with an index or one of sixteen on each side of it reads, the nearest
-/// first.
+/// Returns the new position of a place that the block with an index or one of sixteen on each side of it
+/// reads, the nearest first.
 fn near(blocks: &[Block], index: usize, place: u32) -> Option<u32> {
     let distance = |other: &usize| (other.abs_diff(index), *other);
     let start = |other: usize| blocks[..other].iter().map(|block| block.add + block.literal).sum::<u32>();

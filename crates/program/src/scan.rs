@@ -1,7 +1,7 @@
 //! Finds the fields of a file by rules.
 //!
-//! Every rule goes through its range once and never searches ahead for more than a few bytes, so that the time is bounded
-//! by what the rules cover.
+//! Every rule goes through its range once and never searches ahead for more than a few bytes, so that the
+//! time is bounded by what the rules cover.
 
 mod aarch64;
 mod btf;

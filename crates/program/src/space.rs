@@ -1,7 +1,7 @@
 //! Addresses and places.
 //!
-//! A *place* is a number of 32 bits: an offset in the file, or a number that stands for what has an address but no bytes,
-//! as the variables that start as zero. Segments say which addresses are which places.
+//! A *place* is a number of 32 bits: an offset in the file, or a number that stands for what has an address
+//! but no bytes, as the variables that start as zero. Segments say which addresses are which places.
 
 /// A range of addresses and the places that they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,9 @@
-//! zstd:chunked, as podman, buildah and skopeo push layers: a zstd frame for each part of the tar that may be fetched alone,
-//! and skippable frames with a table of contents behind them (containers/storage, `pkg/chunked`).
+//! zstd:chunked, as podman, buildah and skopeo push layers: a zstd frame for each part of the tar that may be
+//! fetched alone, and skippable frames with a table of contents behind them (containers/storage,
+//! `pkg/chunked`).
 //!
-//! All of it is one stream here: the encoder goes on from frame to frame, and the table names the digests of plain bytes
-//! and the places of frames, which need not be carried.
+//! All of it is one stream here: the encoder goes on from frame to frame, and the table names the digests of
+//! plain bytes and the places of frames, which need not be carried.
 
 mod body;
 mod decode;

@@ -74,8 +74,8 @@ pub(crate) enum Container {
     Kernel,
 }
 
-/// Returns where the payload of an image of a kernel lies, by its first [`HEAD_SIZE`] bytes: one for x86, or one of those
-/// that firmware unpacks (`zimg`).
+/// Returns where the payload of an image of a kernel lies, by its first [`HEAD_SIZE`] bytes: one for x86, or
+/// one of those that firmware unpacks (`zimg`).
 pub(crate) fn kernel_payload(head: &[u8]) -> Option<std::ops::Range<usize>> {
     let word = |at: usize| {
         let bytes = head.get(at..at + 4)?.first_chunk().copied()?;

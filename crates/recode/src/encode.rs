@@ -17,8 +17,9 @@ pub fn encode(recipe: &Recipe, plain: &mut dyn Read, plain_size: u64, output: &m
     encode_plain(recipe, Plain::new(plain, plain_size), output)
 }
 
-/// Does what [`encode`] does, and charges [`EncodingWork::byte`](crate::EncodingWork::byte) for each byte that is read or
-/// made, and the searches of deflate beside it. The caller charges [`EncodingWork::setup`](crate::EncodingWork::setup).
+/// Does what [`encode`] does, and charges [`EncodingWork::byte`](crate::EncodingWork::byte) for each byte
+/// that is read or made, and the searches of deflate beside it. The caller charges
+/// [`EncodingWork::setup`](crate::EncodingWork::setup).
 ///
 /// # Errors
 /// As [`encode`], and what `charge` fails with.

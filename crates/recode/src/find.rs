@@ -29,8 +29,8 @@ pub struct Found {
 /// - gzip: the deflate stream of each member;
 /// - zip (jar, wheel, apk): the deflate stream of each member that the central directory lists, if
 ///   it ends where the directory says;
-/// - an image of a kernel: its payload, if that is gzip, xz, bzip2 or zstd; zstd as [`Codec::ZstdBlocks`], since kernels
-///   have it at a level that takes too long to be made again;
+/// - an image of a kernel: its payload, if that is gzip, xz, bzip2 or zstd; zstd as [`Codec::ZstdBlocks`],
+///   since kernels have it at a level that takes too long to be made again;
 /// - xz: each stream; zstd: each frame that is not skippable, or all frames of zstd:chunked as one stream; bzip2: each
 ///   stream.
 ///
@@ -135,12 +135,12 @@ pub struct Stream {
     pub plain_size: u64,
 }
 
-/// Finds the streams of a file that is too large to hold, such as a layer, in memory of a few megabytes and the window of
-/// the codec.
+/// Finds the streams of a file that is too large to hold, such as a layer, in memory of a few megabytes and
+/// the window of the codec.
 ///
-/// The streams are those that follow each other from the start of the file, of gzip, xz, zstd or bzip2, as [`find`] finds
-/// them, while the plain bytes of all are at most `max_plain`, and at most `max_streams`. The bytes between and after
-/// them are left alone.
+/// The streams are those that follow each other from the start of the file, of gzip, xz, zstd or bzip2, as
+/// [`find`] finds them, while the plain bytes of all are at most `max_plain`, and at most `max_streams`. The
+/// bytes between and after them are left alone.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -153,8 +153,8 @@ pub fn find_streams(
     find_by(successive::walk, file, max_plain, max_streams, budget)
 }
 
-/// Finds the streams of a file as [`find_streams`] does, but for each frame of zstd:chunked as a stream of its own: a file
-/// that ends as zstd:chunked does may be made by another encoder of zstd.
+/// Finds the streams of a file as [`find_streams`] does, but for each frame of zstd:chunked as a stream of
+/// its own: a file that ends as zstd:chunked does may be made by another encoder of zstd.
 ///
 /// # Errors
 /// The file cannot be read.

@@ -1,8 +1,8 @@
 //! zstd frames of klauspost/compress, with which podman, buildah, skopeo and buildkit compress layers as zstd.
 //!
 //! The matches depend on the plain bytes alone, and on where blocks end. What follows from them, whether a block is
-//! compressed and with which codes, depends on the blocks before, too. So a block that was made otherwise is carried as it is,
-//! the search runs on, and the codes are those that the block leaves.
+//! compressed and with which codes, depends on the blocks before, too. So a block that was made otherwise is
+//! carried as it is, the search runs on, and the codes are those that the block leaves.
 //!
 //! The encoder is written here and not taken from a library: there is none but the one of Go. The algorithms are those
 //! of Yann Collet's zstd in the form that Klaus Post gave them.
@@ -202,8 +202,8 @@ impl Encoder {
         self.is_whole = is_whole;
     }
 
-    /// Tells whether a block of so many bytes is the last one, behind which so many are left. A stream ends with a block
-    /// that is not full.
+    /// Tells whether a block of so many bytes is the last one, behind which so many are left. A stream ends
+    /// with a block that is not full.
     const fn is_last(&self, size: usize, left: u64) -> bool {
         if self.is_whole { left == 0 } else { size < self.block_size }
     }

@@ -51,9 +51,9 @@ pub fn measured_recipe_within(
 
 /// Finds how a stream is made that is too large to hold, as [`measured_recipe_within`] does.
 ///
-/// Both parts are read several times: a level that the start rules out costs little, the proof reads all. Memory is that
-/// of the encoder and a few megabytes; for xz and zstd:chunked, which end with a table, also that of the encoded bytes, at most
-/// 512 MiB.
+/// Both parts are read several times: a level that the start rules out costs little, the proof reads all.
+/// Memory is that of the encoder and a few megabytes; for xz and zstd:chunked, which end with a table, also
+/// that of the encoded bytes, at most 512 MiB.
 ///
 /// # Errors
 /// As [`measured_recipe_within`]; [`Refused::Unreadable`] if a file cannot be read.
@@ -116,9 +116,9 @@ impl Search<'_> {
         })
     }
 
-    /// `start` is the first bytes of the frame. The encoder of klauspost/compress is tried first at its default level, since it
-    /// is fast and usual. Where it comes near, but not near enough, libzstd may make the frame without anything that is
-    /// carried, or it may at another level.
+    /// `start` is the first bytes of the frame. The encoder of klauspost/compress is tried first at its
+    /// default level, since it is fast and usual. Where it comes near, but not near enough, libzstd may make
+    /// the frame without anything that is carried, or it may at another level.
     fn zstd(&mut self, start: &[u8]) -> Result<Encoder, Refused> {
         let few = klauspost::FEW_CARRIED + self.source.encoded_size() / 1024;
         let mut near = self.klauspost(klauspost::Levels::Default);

@@ -23,7 +23,8 @@ pub(crate) type Take<'t> = dyn FnMut(Codec, u64) -> Option<u64> + 't;
 /// A walk over the streams of a file.
 pub(crate) type Walk = fn(Container, &dyn ReadAt, &Budget, &mut Take<'_>) -> io::Result<()>;
 
-/// Walks over the streams of the file. What `container` is says of which codec they are; a file of another kind has none.
+/// Walks over the streams of the file. What `container` is says of which codec they are; a file of another
+/// kind has none.
 ///
 /// # Errors
 /// The file cannot be read.

@@ -1,8 +1,8 @@
 //! zstd frames whose blocks are opened: what the entropy coder did is undone, and nothing else.
 //!
-//! A frame that no encoder can make again in reasonable time (level 22 with a window of 128 MiB, as of kernel images) still
-//! has the same literals and sequences where its plain bytes did not change. The opened form shows them as whole bytes, and
-//! the coder is so simple that its tables say all about what it makes.
+//! A frame that no encoder can make again in reasonable time (level 22 with a window of 128 MiB, as of kernel
+//! images) still has the same literals and sequences where its plain bytes did not change. The opened form
+//! shows them as whole bytes, and the coder is so simple that its tables say all about what it makes.
 //!
 //! ```text
 //! frame header, as it is

@@ -54,8 +54,8 @@ fn base64(bytes: &[u8]) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// A stream as containers/storage 1.59 writes it, of a small file, a link, and a file of three chunks, and its plain bytes.
-/// One more digest is that of no bytes of the stream.
+/// A stream as containers/storage 1.59 writes it, of a small file, a link, and a file of three chunks, and
+/// its plain bytes. One more digest is that of no bytes of the stream.
 fn stream() -> (Vec<u8>, Vec<u8>) {
     let mut rng = Rng::new(30);
     let code = fixtures::contents::source_code(&mut rng, 200_000);

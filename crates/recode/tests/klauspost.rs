@@ -30,8 +30,8 @@ const SIZES: [usize; 18] = [
     400_000,
 ];
 
-/// Number of the version in recipes, and the digests of what the writer and `EncodeAll` of a version made of all sizes of
-/// all contents, one behind the other, without checksums.
+/// Number of the version in recipes, and the digests of what the writer and `EncodeAll` of a version made of
+/// all sizes of all contents, one behind the other, without checksums.
 const VERSIONS: [(u8, &str, &str, &str); 4] = [
     (0, "1.19.0", "9a56289a78d15994", "250f0ad957d60503"),
     (1, "1.17.7", "537c2846f9721f59", "3bf71a8dddf124bf"),
@@ -39,8 +39,8 @@ const VERSIONS: [(u8, &str, &str, &str); 4] = [
     (3, "1.16.3", "7a9f19619c39393f", "090aa9b0eb0627e1"),
 ];
 
-/// Level and number of the version in recipes, and the digests of what the writer and `EncodeAll` of a version made of the
-/// contents of [`few`], one behind the other, without checksums.
+/// Level and number of the version in recipes, and the digests of what the writer and `EncodeAll` of a
+/// version made of the contents of [`few`], one behind the other, without checksums.
 const LEVELS: [(u8, u8, &str, &str, &str); 18] = [
     (1, 0, "1.19.1", "7cb0baa3e5d028eb", "923d42f2037d830c"),
     (1, 1, "1.17.7", "21e73a2f3675e334", "0fd852bcda5e12d4"),

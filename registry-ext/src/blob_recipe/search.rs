@@ -19,8 +19,9 @@ const MAX_THREADS: usize = 4;
 /// Finds the streams of a blob that hold a tar, in order, and their recipes.
 ///
 /// # Errors
-/// [`Error::NoRecipe`](crate::Error::NoRecipe) with the refusal of the first stream that has no recipe, whatever comes in which order, or if the
-/// streams hold other bytes than the tar has; [`Error::Layer`](crate::Error::Layer) if the blob or the tar cannot be read.
+/// [`Error::NoRecipe`](crate::Error::NoRecipe) with the refusal of the first stream that has no recipe,
+/// whatever comes in which order, or if the streams hold other bytes than the tar has;
+/// [`Error::Layer`](crate::Error::Layer) if the blob or the tar cannot be read.
 pub(super) fn streams(blob: &Spool, tar: &Spool) -> Result<Vec<(Stream, MeasuredRecipe)>> {
     let (blob, tar) = (Source::of(blob), Source::of(tar));
     let found = recode::find_streams(&blob, tar.size(), MAX_STREAMS + 1, &Budget::of_file(blob.size()));

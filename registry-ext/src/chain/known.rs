@@ -1,8 +1,9 @@
 //! The deltas and images that a search knows, and the cheapest way through them.
 //!
 //! Layers and images are the nodes. A delta leads from the layer or the image that it reads to the layer that it makes,
-//! and weighs the bytes of its blob; an image takes all its layers. The cheapest ways are found in rounds, each of which
-//! adds one delta (Bellman and Ford), so that a way has at most so many deltas and cycles do no harm.
+//! and weighs the bytes of its blob; an image takes all its layers. The cheapest ways are found in rounds,
+//! each of which adds one delta (Bellman and Ford), so that a way has at most so many deltas and cycles do no
+//! harm.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

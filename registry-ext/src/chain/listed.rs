@@ -89,8 +89,8 @@ impl ListedDeltas {
         self.0.iter().map(|listed| listed.delta.from).collect()
     }
 
-    /// Returns the cheapest ways from the layers that are `here` to all that can be made: the bytes, and the last delta.
-    /// They are found in rounds of one delta more, so that cycles do no harm.
+    /// Returns the cheapest ways from the layers that are `here` to all that can be made: the bytes, and the
+    /// last delta. They are found in rounds of one delta more, so that cycles do no harm.
     pub(super) fn ways(&self, here: &HashSet<DiffId>) -> BTreeMap<DiffId, (u64, &ListedDelta)> {
         let mut ways: BTreeMap<DiffId, (u64, &ListedDelta)> = BTreeMap::new();
         for _ in 1..MAX_STEPS {

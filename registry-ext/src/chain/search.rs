@@ -1,9 +1,10 @@
 //! The search for images and deltas on the way to the one that is wanted.
 //!
-//! The search is optimistic: an image that was not read counts as one that is here. While the cheapest way to a layer leads over such an
-//! image and would save something, that image is read, with the deltas to it. So no image is read over which nothing can
-//! be saved, and where the deltas from what is here are the smallest, none is. The search ends once it has cost half of what
-//! may still be saved, as it does on a host that has no release of the image.
+//! The search is optimistic: an image that was not read counts as one that is here. While the cheapest way to
+//! a layer leads over such an image and would save something, that image is read, with the deltas to it. So
+//! no image is read over which nothing can be saved, and where the deltas from what is here are the smallest,
+//! none is. The search ends once it has cost half of what may still be saved, as it does on a host that has
+//! no release of the image.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -25,7 +26,8 @@ use crate::{Error, Result};
 
 /// Most images that are read on the way.
 const MAX_IMAGES: usize = 16;
-/// Most that are read for a layer that has a delta from what is here: the deltas of a chain are seldom smaller together.
+/// Most that are read for a layer that has a delta from what is here: the deltas of a chain are seldom
+/// smaller together.
 const MAX_IMAGES_BESIDE_DELTAS: usize = 4;
 /// Bytes of documents after which no other image is read.
 const MAX_BYTES: u64 = 16 << 20;

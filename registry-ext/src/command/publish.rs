@@ -190,8 +190,8 @@ fn show(context: &Context, report: &PublishReport) -> Result<()> {
     Ok(text.print()?)
 }
 
-/// Says how large the merged deltas are beside what is known: those that they were merged of, which a delta that is made
-/// of the layers is hardly larger than.
+/// Says how large the merged deltas are beside what is known: those that they were merged of, which a delta
+/// that is made of the layers is hardly larger than.
 fn merged(report: &PublishReport) -> Option<String> {
     let merged = report.deltas.iter().filter(|delta| delta.outcome == Outcome::Published);
     let merged: Vec<_> = merged.filter_map(|delta| Some((delta.delta_size?, delta.merged?.bytes))).collect();

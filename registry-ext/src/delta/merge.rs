@@ -86,8 +86,8 @@ impl<'m> ImageMerger<'m> {
         Ok(Self { cache, repository, old: spools, old_ids, merger, known })
     }
 
-    /// Merges the deltas on the way to a layer, the last of the `steps`, into one that reads the old layers. A single one
-    /// that does so already is taken.
+    /// Merges the deltas on the way to a layer, the last of the `steps`, into one that reads the old layers.
+    /// A single one that does so already is taken.
     ///
     /// # Errors
     /// Those of the repositories and of the machine; [`Error::Diff`] if they cannot be merged, [`Error::Patch`] if the

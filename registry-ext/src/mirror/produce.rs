@@ -98,8 +98,8 @@ pub(super) fn budget(shared: &Shared, upstream: &Upstream, plan: &RebuildPlan) -
     Budget::new(&plan.layer, line, shared.max_layer_size).within(longest)
 }
 
-/// Makes the tar of a layer of its deltas, in a directory of its own, so that what was downloaded goes with it, and nobody
-/// else writes to it.
+/// Makes the tar of a layer of its deltas, in a directory of its own, so that what was downloaded goes with
+/// it, and nobody else writes to it.
 pub(super) async fn rebuild_tar(
     shared: &Shared,
     upstream: &Upstream,
@@ -166,8 +166,9 @@ impl Production {
         }
     }
 
-    /// Gives the blob that the cache has. Another production may have ended between the time at which the cache was asked
-    /// and the time at which this one began; no two begin after that, since a blob is kept before its production ends.
+    /// Gives the blob that the cache has. Another production may have ended between the time at which the
+    /// cache was asked and the time at which this one began; no two begin after that, since a blob is kept
+    /// before its production ends.
     async fn is_there(&self) -> bool {
         let (cache, digest) = (Arc::clone(&self.shared.cache), self.digest.0);
         let Ok(Some(file)) = blocking(move || Ok(cache.open_blob(digest))).await else { return false };

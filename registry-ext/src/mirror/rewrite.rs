@@ -5,9 +5,9 @@
 //! such a layer is the tar itself. Its config, and so the ID of the image, stay as they are; its digest does not.
 //!
 //! Clients compare the digests of what a tag leads to, and ask for the manifest by its digest later. So there is one
-//! verdict for each manifest of the registry, for ever: it is on disk before the first answer, also where it is to leave
-//! the manifest as it is. The tars are in the cache by then, and are unpacked from the registry's blobs where they had
-//! to go.
+//! verdict for each manifest of the registry, for ever: it is on disk before the first answer, also where it
+//! is to leave the manifest as it is. The tars are in the cache by then, and are unpacked from the registry's
+//! blobs where they had to go.
 //!
 //! | step | module |
 //! |---|---|

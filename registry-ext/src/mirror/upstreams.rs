@@ -270,7 +270,8 @@ impl Upstreams {
         Some(upstream)
     }
 
-    /// Forgets the repository that was not asked for for the longest time, of all but one. Returns false if there is none.
+    /// Forgets the repository that was not asked for for the longest time, of all but one. Returns false if
+    /// there is none.
     fn forget_oldest(&self, known: &mut Repositories, kept: &Key) -> bool {
         let others = known.iter().filter(|(key, _)| *key != kept);
         let oldest = others.min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone());

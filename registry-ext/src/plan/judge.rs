@@ -13,8 +13,8 @@ use crate::image::{Image, ImageLayer};
 use crate::repository::Repository;
 use crate::store::Base;
 
-/// Seconds of CPU for a byte of the blobs that a delta stands for: the mean over the pairs of `benches/pairs.json`, for a
-/// tardf1 and a tardf3 together.
+/// Seconds of CPU for a byte of the blobs that a delta stands for: the mean over the pairs of
+/// `benches/pairs.json`, for a tardf1 and a tardf3 together.
 const CPU_PER_BYTE: f64 = 0.3e-6;
 
 impl Planner<'_> {
@@ -87,8 +87,8 @@ struct State {
 impl State {
     /// Compares two images, platform by platform.
     ///
-    /// An update is done once it has an artifact, where artifacts are published: they are written last, and an update that
-    /// has deltas in `_deltaindex` alone was left by a job that was killed.
+    /// An update is done once it has an artifact, where artifacts are published: they are written last, and
+    /// an update that has deltas in `_deltaindex` alone was left by a job that was killed.
     fn of(old: &[Image], new: &[Image], published: &HashMap<Digest, Discovery>) -> Self {
         let has_artifacts =
             published.values().any(|found| !found.artifacts.is_empty() || !found.recipe_artifacts.is_empty());

@@ -29,8 +29,8 @@ pub struct Policy {
     pub last: usize,
     /// Whether the last release of each minor version before it gets one too.
     pub each_minor: bool,
-    /// Tags that move, such as `latest`: the image that such a tag named in the plan before gets a delta to the one that
-    /// it names now.
+    /// Tags that move, such as `latest`: the image that such a tag named in the plan before gets a delta to
+    /// the one that it names now.
     pub floating: Vec<String>,
     /// Releases that hosts run: each gets a delta to the newest of its series.
     pub in_use: Vec<InUse>,
@@ -41,8 +41,9 @@ pub struct Policy {
     /// Whether deltas over several releases are merged of those between, where these are published or made first: with
     /// less CPU, and perhaps larger.
     pub merge: bool,
-    /// The most bytes of deltas that follow each other, as a multiple of those that an update's own would have, for which
-    /// it gets none: registry-ext and the mirror use the others, and no other client does. With 0, each gets its own.
+    /// The most bytes of deltas that follow each other, as a multiple of those that an update's own would
+    /// have, for which it gets none: registry-ext and the mirror use the others, and no other client does.
+    /// With 0, each gets its own.
     pub chains: f64,
     /// The most that all deltas of a plan may cost.
     pub budget: Budget,

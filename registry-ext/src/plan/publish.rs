@@ -217,7 +217,8 @@ impl<'p> PlanPublisher<'p> {
         Ok(Work { to, from, merged, between, failures })
     }
 
-    /// Returns the digests of the manifests of an image, one for each platform. Nothing is merged over one that is gone.
+    /// Returns the digests of the manifests of an image, one for each platform. Nothing is merged over one
+    /// that is gone.
     async fn manifests(&self, repository: &Repository, image: &'p PlannedImage) -> Result<Vec<Digest>> {
         match self.resolve(repository, image).await {
             Ok(found) => Ok(found.images.images.iter().map(|image| image.manifest.digest).collect()),

@@ -102,12 +102,12 @@ impl<'p> Planner<'p> {
         Ok(self.judge(repository, looked).await)
     }
 
-    /// Returns the images from which the policy wants deltas, by the digest of the image that those are to: the manifest
-    /// of one platform. Deltas to other images, and from other images, are out of the policy.
+    /// Returns the images from which the policy wants deltas, by the digest of the image that those are to:
+    /// the manifest of one platform. Deltas to other images, and from other images, are out of the policy.
     ///
     /// # Errors
-    /// As [`survey`](Self::survey). [`Error::Malformed`] if the policy takes no tag, or something that it names cannot be
-    /// read: deltas that are wanted may then look as if nobody wanted them.
+    /// As [`survey`](Self::survey). [`Error::Malformed`] if the policy takes no tag, or something that it
+    /// names cannot be read: deltas that are wanted may then look as if nobody wanted them.
     pub async fn retention(&self, repository: &Repository) -> Result<BTreeMap<Digest, Vec<Image>>> {
         let looked = self.look(repository).await?;
         let seen = &looked.seen;
@@ -286,8 +286,8 @@ impl<'p> Planner<'p> {
         Ok(floating)
     }
 
-    /// Wants the updates of images in use that have none yet: those that the policy names by a digest, and by a tag of no
-    /// series. They lead to the newest image that has most of their bytes.
+    /// Wants the updates of images in use that have none yet: those that the policy names by a digest, and by
+    /// a tag of no series. They lead to the newest image that has most of their bytes.
     async fn in_use(
         &self,
         repository: &Repository,

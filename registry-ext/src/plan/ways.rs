@@ -1,5 +1,5 @@
-//! The way in which hosts get each update: by a delta that is made of the layers, by one that is merged of others, or by
-//! others that follow each other.
+//! The way in which hosts get each update: by a delta that is made of the layers, by one that is merged of
+//! others, or by others that follow each other.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ struct Chain {
     images: Vec<Digest>,
 }
 
-/// Marks the updates that are to be made with the way in which the policy has them made. `known` are the deltas that are
-/// published, and `planned` gives the name of an image.
+/// Marks the updates that are to be made with the way in which the policy has them made. `known` are the
+/// deltas that are published, and `planned` gives the name of an image.
 ///
 /// Updates over fewer releases come first, since the deltas that they get are parts of chains for others.
 pub(super) fn mark(
@@ -88,7 +88,8 @@ pub(super) fn drop_broken(pairs: &mut [Pair]) {
     }
 }
 
-/// Returns the cheapest chain of at least two of the deltas that `is_part` takes. It is found in rounds of one delta more.
+/// Returns the cheapest chain of at least two of the deltas that `is_part` takes. It is found in rounds of
+/// one delta more.
 fn cheapest(
     known: &KnownDeltas,
     from: Digest,

@@ -29,7 +29,8 @@ pub(super) struct ImagePublisher<'p> {
     pub(super) signatures: Vec<CarriedSignature>,
     /// The oci-delta artifacts that were published.
     pub(super) published: Vec<Digest>,
-    /// True if deltas from the old image that is looked at are merged of others: none is made to see through compression.
+    /// True if deltas from the old image that is looked at are merged of others: none is made to see through
+    /// compression.
     pub(super) is_merged: bool,
     /// The layers whose deltas from that image could not be merged.
     pub(super) not_merged: Vec<NotMerged>,
@@ -38,8 +39,8 @@ pub(super) struct ImagePublisher<'p> {
 impl<'p> ImagePublisher<'p> {
     /// Publishes all that is asked for, from each of the `old` images.
     ///
-    /// The artifacts come last. A plan takes an update that has one for done, so what a job that was killed before has not
-    /// written is made by the next one.
+    /// The artifacts come last. A plan takes an update that has one for done, so what a job that was killed
+    /// before has not written is made by the next one.
     pub(super) async fn publish(&mut self, old: &[ImageIn<'p>]) -> Result<()> {
         let mut lacking = match self.publisher.recipes {
             Recipes::None => Vec::new(),

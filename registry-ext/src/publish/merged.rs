@@ -2,8 +2,8 @@
 //!
 //! With deltas from v1 to v2 and from v2 to v3 published, the ones from v1 to v3 are made of both, layer by layer: each
 //! layer that v1 lacks has a delta that reads layers of v2, and those of them that v1 lacks have deltas that read v1.
-//! That takes less CPU: most of what is left compresses the result. A merged delta may be larger than one that is made of
-//! the layers, and it is applied before it is published, like any other.
+//! That takes less CPU: most of what is left compresses the result. A merged delta may be larger than one
+//! that is made of the layers, and it is applied before it is published, like any other.
 
 use std::fmt;
 use std::sync::Arc;
@@ -96,9 +96,9 @@ pub(super) struct NotMerged {
 }
 
 impl ImagePublisher<'_> {
-    /// Merges the published deltas that lead from an old image to layers that it lacks, where they can be: for artifacts
-    /// those that read all its layers, and for `_deltaindex` those that read its last one. Whoever asks the cache for such
-    /// a delta gets the merged one.
+    /// Merges the published deltas that lead from an old image to layers that it lacks, where they can be:
+    /// for artifacts those that read all its layers, and for `_deltaindex` those that read its last one.
+    /// Whoever asks the cache for such a delta gets the merged one.
     pub(super) async fn merge_deltas(&mut self, source: &ImageIn<'_>) -> Result<()> {
         let (all, config) = (source.image.layers.as_slice(), source.image.config_digest);
         (self.is_merged, self.not_merged) = (false, Vec::new());

@@ -38,8 +38,8 @@ impl ImagePublisher<'_> {
         kept
     }
 
-    /// Leaves the images out of an index whose deltas save least, if it is too large with all of them. Returns the images
-    /// that it left out.
+    /// Leaves the images out of an index whose deltas save least, if it is too large with all of them.
+    /// Returns the images that it left out.
     pub(super) async fn make_room(&self, index: ImageIndex) -> Result<(ImageIndex, Vec<Digest>)> {
         if Manifest::from(&index).bytes.len() as u64 <= MAX_MANIFEST_SIZE {
             return Ok((index, Vec::new()));
@@ -104,8 +104,9 @@ fn best_of(
     deltas
 }
 
-/// Returns an index without the entries that save least, so that it has at most so many bytes, and their targets. Room for a
-/// few more is made at once, since it takes long to find out. Entries of which nothing is known stay.
+/// Returns an index without the entries that save least, so that it has at most so many bytes, and their
+/// targets. Room for a few more is made at once, since it takes long to find out. Entries of which nothing is
+/// known stay.
 fn without_least(
     index: &ImageIndex,
     savings: &HashMap<Digest, u64>,

@@ -37,8 +37,8 @@ impl Rebuilder<'_> {
         Ok(Making { budget, allowance, made, dir })
     }
 
-    /// Makes the layers that a delta reads and that are not here. What they write and the work that they take comes out of
-    /// the allowance, and each is compared with its diff_id.
+    /// Makes the layers that a delta reads and that are not here. What they write and the work that they take
+    /// comes out of the allowance, and each is compared with its diff_id.
     pub(super) async fn make_before(
         &self,
         usable: &UsableDelta,

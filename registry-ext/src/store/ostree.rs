@@ -144,8 +144,8 @@ impl OstreeStore {
         Ok((commits, refs))
     }
 
-    /// The commit that a ref or a checksum names. `REMOTE:NAME` is a ref of a remote; another one may be of any kind, those
-    /// of the repository itself first.
+    /// The commit that a ref or a checksum names. `REMOTE:NAME` is a ref of a remote; another one may be of
+    /// any kind, those of the repository itself first.
     ///
     /// # Errors
     /// [`Error::NotFound`], with the first refs that there are.

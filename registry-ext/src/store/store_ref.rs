@@ -21,7 +21,8 @@ const KINDS: &str = "oci:DIR, oci-archive:FILE, docker-archive:FILE, containers-
 ///
 /// - `oci:DIR[:TAG]`: an OCI image layout.
 /// - `oci-archive:FILE[:TAG]`: a tar of one.
-/// - `docker-archive:FILE`: a tar that `docker save` wrote, to read from it; what follows FILE and a colon is not looked at.
+/// - `docker-archive:FILE`: a tar that `docker save` wrote, to read from it; what follows FILE and a colon is
+///   not looked at.
 /// - `containers-storage:[[DRIVER@ROOT[+RUNROOT]]]NAME`: what podman has, in its usual place if none
 ///   is given.
 /// - `docker:[ROOT]`, `containerd:[ROOT]`: the directory of a daemon, in its usual place if none is given.

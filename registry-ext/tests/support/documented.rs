@@ -34,7 +34,8 @@ fn listed(command: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     (all, needed)
 }
 
-/// Gathers the paths of all that is in `value`. What is in a field that the reference lists as a whole is not looked at.
+/// Gathers the paths of all that is in `value`. What is in a field that the reference lists as a whole is not
+/// looked at.
 fn collect(value: &Value, path: String, all: &BTreeSet<String>, found: &mut BTreeSet<String>) {
     match value {
         Value::Array(items) => {

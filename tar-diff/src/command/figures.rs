@@ -79,7 +79,8 @@ impl Figures<'_> {
         text
     }
 
-    /// The figures for machines. Sizes are of uncompressed tars, as in `explain`; `blob` sizes are those of the layers as given.
+    /// The figures for machines. Sizes are of uncompressed tars, as in `explain`; `blob` sizes are those of
+    /// the layers as given.
     pub(super) fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "delta_size": self.delta_size,

@@ -125,7 +125,8 @@ impl<'m> Editor<'m> {
         Ok(most)
     }
 
-    /// Returns the effort with which a source is indexed for all of its targets that are searched for in it, and the memory of that.
+    /// Returns the effort with which a source is indexed for all of its targets that are searched for in it,
+    /// and the memory of that.
     fn shared_effort(&self, source: &Source, segments: &[usize]) -> Option<(Effort, u64)> {
         let choices = segments.iter().map(|index| self.choice(source, self.segment(*index)));
         let sizes = choices.filter(|choice| choice.effort.is_some()).map(|choice| choice.target);

@@ -85,8 +85,8 @@ impl Framing {
     }
 }
 
-/// The header that ends where the content starts, from the long name before it on, and where that begins. `position` is the end
-/// of the entry before.
+/// The header that ends where the content starts, from the long name before it on, and where that begins.
+/// `position` is the end of the entry before.
 fn header(new: &Spool, position: u64, data: u64) -> Result<Option<(u64, Vec<u8>)>> {
     let Some(size) = data.checked_sub(position).filter(|size| *size >= BLOCK_SIZE) else { return Ok(None) };
     let is_long = size > BLOCK_SIZE && size <= MAX_LONG_NAME && is_long_name(new, position)?;

@@ -1,7 +1,8 @@
 //! Chooses which relocated ops a delta has, and if it is a tardf3.
 //!
-//! A payload that is smaller than steps alone may cost more than they do in a delta of many files: steps of files that changed
-//! in the same way are the same bytes, which a compressor finds again. So whole deltas are compared.
+//! A payload that is smaller than steps alone may cost more than they do in a delta of many files: steps of
+//! files that changed in the same way are the same bytes, which a compressor finds again. So whole deltas are
+//! compared.
 
 use delta_format::{Encoding, OpWriter, Version};
 
@@ -13,8 +14,8 @@ use crate::{Result, Stats};
 
 /// zstd level of the trials, or that of the delta if it is lower: quick, and it finds what repeats.
 pub(super) const TRIAL_LEVEL: i32 = 9;
-/// Percent of a delta that every client reads that a tardf3 must be below in the trial: the level of the delta itself finds
-/// more repeats, and such a delta is worth something.
+/// Percent of a delta that every client reads that a tardf3 must be below in the trial: the level of the
+/// delta itself finds more repeats, and such a delta is worth something.
 const MIN_GAIN: u64 = 97;
 /// Bytes that each of many headers in a list saves at least: most save 10 to 20.
 const SAVED_BY_HEADER: u64 = 6;
@@ -142,8 +143,8 @@ impl Trials<'_, '_> {
     }
 }
 
-/// Returns the form of the smallest delta of some that were tried. `plain` is the size of the one that has no op of tardf3; `None`
-/// if a delta is a tardf3 anyway, so that any gain counts.
+/// Returns the form of the smallest delta of some that were tried. `plain` is the size of the one that has no
+/// op of tardf3; `None` if a delta is a tardf3 anyway, so that any gain counts.
 fn smallest(sizes: &[(Relocations, u64)], plain: Option<u64>) -> Form {
     let best = sizes.iter().copied().min_by_key(|(_, size)| *size);
     match best.filter(|(_, size)| plain.is_none_or(|plain| size * 100 < plain * MIN_GAIN)) {

@@ -88,7 +88,8 @@ struct Stretch<'s> {
 }
 
 impl DeltaMerger {
-    /// Gives the ops of a delta to a sink, as ones that read the old layers. Returns the size of the layer that it makes.
+    /// Gives the ops of a delta to a sink, as ones that read the old layers. Returns the size of the layer
+    /// that it makes.
     pub(super) fn compose(
         &mut self,
         which: &'static str,

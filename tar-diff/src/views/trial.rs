@@ -13,8 +13,8 @@ const TRIAL_LEVEL: i32 = 9;
 /// size in the trial.
 const SIXTEENTHS: u64 = 15;
 
-/// Returns the payload, if it is smaller than the steps, or that there is none; `None` if the delta through views is not
-/// smaller than the streams as they are.
+/// Returns the payload, if it is smaller than the steps, or that there is none; `None` if the delta through
+/// views is not smaller than the streams as they are.
 pub(super) fn best(expanded: &Expanded, steps: &[Step], payload: Option<Vec<u8>>) -> Option<Option<Payload>> {
     let recipes = expanded.recipe_size();
     if recipes >= expanded.encoded_size {

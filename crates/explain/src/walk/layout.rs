@@ -58,8 +58,8 @@ impl<'f> Layout<'f> {
         self.position == self.new.size() && self.stretch.is_none() && self.ahead.is_empty()
     }
 
-    /// Returns the item that the next bytes are for, and how many can be emitted before another item or a stretch: 0 at the
-    /// end of the layer alone.
+    /// Returns the item that the next bytes are for, and how many can be emitted before another item or a
+    /// stretch: 0 at the end of the layer alone.
     pub(super) fn place(&mut self) -> (usize, u64) {
         if let Some(stretch) = &self.stretch {
             return (stretch.item, stretch.left);

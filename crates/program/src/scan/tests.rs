@@ -5,7 +5,8 @@
 use super::*;
 use crate::{GoFunctions, Segment, Strided};
 
-/// Positions and targets of the fields that a rule finds, in a file whose addresses are `address` more than its offsets.
+/// Positions and targets of the fields that a rule finds, in a file whose addresses are `address` more than
+/// its offsets.
 fn found(bytes: &[u8], address: u64, bases: &[u64], rules: &[Rule]) -> Vec<(u32, u32)> {
     let segments = vec![
         Segment { address, size: u32::try_from(bytes.len()).unwrap(), place: 0 },

@@ -1,7 +1,7 @@
 //! Code for x86-64.
 //!
-//! No instruction is decoded as a whole: what looks like an operand relative to the next instruction and means a place is
-//! taken for one, and the scan goes on behind it.
+//! No instruction is decoded as a whole: what looks like an operand relative to the next instruction and
+//! means a place is taken for one, and the scan goes on behind it.
 
 use std::ops::Range;
 
@@ -52,8 +52,8 @@ pub(super) fn scan(found: &mut Found<'_>, range: &Range<u32>) {
     }
 }
 
-/// Bytes of the immediate after the displacement of the instruction whose opcode is at `position`, if its operand may be
-/// relative to the next one.
+/// Bytes of the immediate after the displacement of the instruction whose opcode is at `position`, if its
+/// operand may be relative to the next one.
 fn immediate(code: &[u8], start: usize, position: usize) -> Option<u8> {
     let opcode = code[position];
     let register = code[position + 1] >> 3 & 7;

@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use crate::decode::{BUFFER_SIZE, read_some, zstd_decoder};
 use crate::{Codec, Decoded, Error, Result};
 
-/// The content of the last frame ends with one of these, of which the second is the earlier one, and has one of these sizes.
+/// The content of the last frame ends with one of these, of which the second is the earlier one, and has one
+/// of these sizes.
 const FOOTER_MAGICS: [&[u8; 8]; 2] = [b"GNUlInUx", b"GnUlInUx"];
 const FOOTER_SIZES: std::ops::RangeInclusive<usize> = 40..=64;
 /// Bytes of the header of a skippable frame.
@@ -32,8 +33,8 @@ fn corrupt(reason: &str) -> Error {
     Error::Corrupt { codec: Codec::ZstdChunked, reason: reason.into() }
 }
 
-/// Decodes the stream at the start of `encoded`: its frames up to the footer. One decoder takes them all, so that a frame of few
-/// bytes costs little.
+/// Decodes the stream at the start of `encoded`: its frames up to the footer. One decoder takes them all, so
+/// that a frame of few bytes costs little.
 pub(crate) fn decode(encoded: &mut dyn Read, max_plain: u64, plain: &mut dyn Write) -> Result<Decoded> {
     let mut decoder = zstd_decoder()?;
     let mut input = Input { reader: encoded, buffer: vec![0; BUFFER_SIZE], start: 0, end: 0, taken: 0 };

@@ -1,5 +1,5 @@
-//! Stretches of plain bytes that follow one another: those between the files of a tar, and the files, of which tar-split
-//! keeps a CRC alone.
+//! Stretches of plain bytes that follow one another: those between the files of a tar, and the files, of
+//! which tar-split keeps a CRC alone.
 
 use super::template::Stretch;
 use crate::checksum::crc64_table;

@@ -1,7 +1,8 @@
 //! A text in which digests of plain bytes and places of frames are not carried.
 //!
-//! A byte from 1 to 5 in it stands for a fact, and numbers follow it that say which: the frame, counted from the one whose
-//! digest was told last, and for digests and sizes the number of frames. Stretches of plain bytes follow one another.
+//! A byte from 1 to 5 in it stands for a fact, and numbers follow it that say which: the frame, counted from
+//! the one whose digest was told last, and for digests and sizes the number of frames. Stretches of plain
+//! bytes follow one another.
 //!
 //! ```text
 //! 1 frame:number frames:number   the sha256 of their plain bytes, in hexadecimal; the frame is the next to be counted from

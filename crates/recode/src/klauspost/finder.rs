@@ -1,7 +1,7 @@
 //! The search for matches: what the searches of all levels have in common, and the choice of one.
 //!
-//! Each keeps the places at which some bytes were last seen in tables, looks for the same bytes from there on, and tries
-//! the distances that were used last.
+//! Each keeps the places at which some bytes were last seen in tables, looks for the same bytes from there
+//! on, and tries the distances that were used last.
 
 mod best;
 mod better;
@@ -17,8 +17,8 @@ use super::settings::{Search, Settings};
 const MAX_PLACE: u32 = 3 << 30;
 /// Fewest bytes of a match that the format knows.
 const MIN_MATCH: usize = 3;
-/// Matches of a block behind which the last distances are tried. So many fill all last distances with those of this block,
-/// so that they lie in the window and need no check.
+/// Matches of a block behind which the last distances are tried. So many fill all last distances with those
+/// of this block, so that they lie in the window and need no check.
 const MIN_SEQUENCES: usize = 3;
 
 /// Literals and a match behind them.
@@ -46,8 +46,8 @@ struct Entry {
     bytes: u32,
 }
 
-/// The last place at which some bytes were seen, and the one before. It is an array, since those of zeros cost nothing before
-/// they are used.
+/// The last place at which some bytes were seen, and the one before. It is an array, since those of zeros
+/// cost nothing before they are used.
 type Pair = [u32; 2];
 
 /// Takes a new last place.
@@ -75,8 +75,8 @@ impl Buffer {
         Self { bytes: Vec::with_capacity(capacity), base: window, window }
     }
 
-    /// Takes the next block. Returns where it begins, and by how much the places of the tables are to be lessened before it
-    /// is searched; places that become none are out of reach.
+    /// Takes the next block. Returns where it begins, and by how much the places of the tables are to be
+    /// lessened before it is searched; places that become none are out of reach.
     fn take(&mut self, block: &[u8]) -> (usize, u32) {
         let window = self.window as usize;
         if self.bytes.len() + block.len() > 2 * window {
@@ -202,7 +202,8 @@ impl<'f> Block<'f> {
         (distance < self.window).then(|| at - distance as usize)
     }
 
-    /// Returns where the place is that is `more` bytes behind another one and `less` bytes before it, if the buffer has it.
+    /// Returns where the place is that is `more` bytes behind another one and `less` bytes before it, if the
+    /// buffer has it.
     fn index(&self, place: u32, more: u8, less: usize) -> Option<usize> {
         let place = u64::from(place) + u64::from(more);
         usize::try_from(place.checked_sub(u64::from(self.base))?).ok()?.checked_sub(less)
@@ -223,8 +224,8 @@ impl<'f> Block<'f> {
         four(self.bytes, at) == four(self.bytes, at - distance)
     }
 
-    /// Lets a match begin earlier, down to `least`, where the bytes before it are the same. `of` is the place from which the
-    /// window reaches back.
+    /// Lets a match begin earlier, down to `least`, where the bytes before it are the same. `of` is the place
+    /// from which the window reaches back.
     fn extend(&self, found: Match, least: usize, of: usize) -> Match {
         let Match { mut at, mut before, end } = found;
         let first = of.saturating_sub(self.window as usize);
@@ -235,8 +236,8 @@ impl<'f> Block<'f> {
         Match { at, before, end }
     }
 
-    /// Puts a match at the last distance, of which four bytes are known, with a literal before it at least. `of` is the place
-    /// from which the window reaches back. Returns its end.
+    /// Puts a match at the last distance, of which four bytes are known, with a literal before it at least.
+    /// `of` is the place from which the window reaches back. Returns its end.
     fn put_repeated(&mut self, at: usize, distance: usize, of: usize) -> usize {
         let before = at - distance;
         let end = self.end(at, before, 4);

@@ -7,8 +7,9 @@ const MIN_LOG: u32 = 5;
 /// By how much of a place a small number of them is passed before it is rounded up, of 2^20.
 const ROUND_UP: [u64; 8] = [0, 473_195, 504_333, 520_860, 550_000, 700_000, 750_000, 830_000];
 
-/// Returns the base-2 logarithm of the size of the table for `length` symbols, which are below `symbols`: at most `most`.
-/// `length_for_least` is the length by which few symbols make it smaller, which is another one in the codes of literals.
+/// Returns the base-2 logarithm of the size of the table for `length` symbols, which are below `symbols`: at
+/// most `most`. `length_for_least` is the length by which few symbols make it smaller, which is another one
+/// in the codes of literals.
 pub(super) fn table_log(length: usize, length_for_least: usize, symbols: usize, most: u32) -> u32 {
     let bits = |number: usize| number.checked_ilog2().unwrap_or(0);
     let least = (bits(length_for_least) + 1).min(bits(symbols.saturating_sub(1)) + 2);

@@ -69,8 +69,8 @@ impl Coder {
         Some(())
     }
 
-    /// Appends a block of literals alone without its header, if that makes it smaller. Returns its kind; `None` if it is
-    /// to be stored.
+    /// Appends a block of literals alone without its header, if that makes it smaller. Returns its kind;
+    /// `None` if it is to be stored.
     pub(super) fn write_alone(&mut self, literals: &[u8], output: &mut Vec<u8>) -> Option<u8> {
         if literals.len() <= self.form.most_plain_alone() {
             return None;

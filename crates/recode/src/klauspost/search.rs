@@ -25,12 +25,12 @@ pub(crate) enum Levels {
     Others,
 }
 
-/// Finds the plan that makes a frame, and returns how many bytes it carries. Of the versions it takes the one that leaves
-/// least to be carried.
+/// Finds the plan that makes a frame, and returns how many bytes it carries. Of the versions it takes the one
+/// that leaves least to be carried.
 ///
 /// # Errors
-/// [`Refused`] if each leaves too much, if the header is that of another encoder, if the budget is spent, or if one takes
-/// too much memory.
+/// [`Refused`] if each leaves too much, if the header is that of another encoder, if the budget is spent, or
+/// if one takes too much memory.
 pub(crate) fn find(source: &mut dyn Source, budget: &Budget, levels: Levels) -> Result<(Plan, u64), Refused> {
     let (start, _) = source.starts(MAX_FRAME_HEADER, 0).map_err(|_| Refused::Unreadable)?;
     let plain_size = source.plain_size();

@@ -185,8 +185,8 @@ impl Settings {
 }
 
 impl Best {
-    /// Tells whether a match may begin earlier, that tells its distance in one way, and is compared with one that does so in
-    /// another.
+    /// Tells whether a match may begin earlier, that tells its distance in one way, and is compared with one
+    /// that does so in another.
     pub(super) const fn extends(self, is_repeated: bool, is_best_repeated: bool) -> bool {
         match self {
             Self::DistancesAlone => !is_repeated,

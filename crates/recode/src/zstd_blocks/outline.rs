@@ -58,8 +58,8 @@ impl Outline {
         Some(Self { literals, code, tables, sequences, start: at })
     }
 
-    /// Returns the number of plain bytes of the block, of which this is the outline. `tables` are those before the block, and
-    /// become those of the block.
+    /// Returns the number of plain bytes of the block, of which this is the outline. `tables` are those
+    /// before the block, and become those of the block.
     pub(crate) fn plain_size(&self, content: &[u8], tables: &mut Tables) -> Option<usize> {
         let mut size = self.literals;
         if self.sequences > MAX_BLOCK / MIN_MATCH {

@@ -217,7 +217,8 @@ fn chunked() -> (Vec<u8>, &'static [u8]) {
 
 type Put<'p> = &'p dyn Fn(&str, &str, &[u8]) -> std::io::Result<()>;
 
-/// Frames as klauspost/compress makes them: by the writer, by `EncodeAll` of an old version, and with a block that is carried.
+/// Frames as klauspost/compress makes them: by the writer, by `EncodeAll` of an old version, and with a block
+/// that is carried.
 fn frames_of_klauspost(content: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let mut carried = vec![8, 0, 0, 0, 8, 8, 0x40, 0, 0];
     carried.extend(&content[..content.len().min(8)]);

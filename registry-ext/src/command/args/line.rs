@@ -19,7 +19,8 @@ enum PreferArg {
 /// The flags that say if time or bytes are saved.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LineArgs {
-    /// The resource to save first: with time, a layer that its registry sends sooner than it is made of its delta is fetched
+    /// The resource to save first: with time, a layer that its registry sends sooner than it is made of its
+    /// delta is fetched
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     prefer: PreferArg,
     /// The rate at which registries send, in Mbit/s [default: as measured, over an unknown line every delta is used]

@@ -10,8 +10,8 @@ enum Reader {
     Flatpak,
     /// oci-delta, cfsctl and bootc: an artifact that refers to the image
     OciDelta,
-    /// registry-ext: the same artifact, one with tardf3 deltas where these save at least 10% and 4 kB, and recipes for its mirror;
-    /// the last two to a layout only if they are asked for
+    /// registry-ext: the same artifact, one with tardf3 deltas where these save at least 10% and 4 kB, and
+    /// recipes for its mirror; the last two to a layout only if they are asked for
     RegistryExt,
 }
 
@@ -27,8 +27,8 @@ enum LayoutArg {
 /// The programs that deltas are made for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReadersArgs {
-    /// The programs to make deltas for, with commas between them [default: all; flatpak only if the old image has one or
-    /// two layers, as its images have]
+    /// The programs to make deltas for, with commas between them [default: all; flatpak only if the old image
+    /// has one or two layers, as its images have]
     #[arg(long = "for", value_enum, value_delimiter = ',', value_name = "READER")]
     readers: Vec<Reader>,
     #[arg(long, value_enum, value_name = "LAYOUT", hide = true, conflicts_with = "readers")]

@@ -11,8 +11,8 @@ use crate::{Error, Result};
 const OCI_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 /// The same in images of docker.
 const DOCKER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
-/// The beginnings of the annotations that are about the compressed form of a layer: of zstd:chunked (containers/storage,
-/// `pkg/chunked`) and of eStargz.
+/// The beginnings of the annotations that are about the compressed form of a layer: of zstd:chunked
+/// (containers/storage, `pkg/chunked`) and of eStargz.
 const OF_COMPRESSED: [&str; 3] =
     ["io.github.containers.zstd-chunked.", "containerd.io/snapshot/stargz/", "io.containers.estargz."];
 

@@ -34,8 +34,8 @@ use rootfs::{LeftOut, Unpacker, remove_path};
 /// The directory in which the next tree is made.
 const WORK: &str = "work";
 const LOCK: &str = "lock";
-/// The time for which another pull into the same tree is waited for. A timer that starts a pull now and then shall not pile
-/// up processes behind one that hangs.
+/// The time for which another pull into the same tree is waited for. A timer that starts a pull now and then
+/// shall not pile up processes behind one that hangs.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A tree that images are put into. Others that want to put one there wait until it is dropped.

@@ -1,6 +1,6 @@
-//! The tokens of the levels of Go that search chains, in blocks of a fixed number of tokens. Those up to 1.26 are greedy
-//! at 2 and 3 and lazy from 4 on. From 1.27 on, levels 7 to 9 search chains. They are lazy, try to better a match from
-//! its end, and skip strings where nothing is found for long.
+//! The tokens of the levels of Go that search chains, in blocks of a fixed number of tokens. Those up to 1.26
+//! are greedy at 2 and 3 and lazy from 4 on. From 1.27 on, levels 7 to 9 search chains. They are lazy, try to
+//! better a match from its end, and skip strings where nothing is found for long.
 //!
 //! The window is that of the encoder, since what it forgets, and when, shows in the stream.
 

@@ -17,7 +17,8 @@ const STRING_SIZE: usize = 4;
 pub(super) enum Compared {
     /// Those of the matches, up to version 1.17.11.
     Matches,
-    /// For the second match, those at the place that has the number of its distance: a fault of 1.18.0 that Go has, too.
+    /// For the second match, those at the place that has the number of its distance: a fault of 1.18.0 that
+    /// Go has, too.
     Distance,
 }
 

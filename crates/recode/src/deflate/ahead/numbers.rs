@@ -11,7 +11,8 @@ pub(super) const PGZIP_EARLIER: u8 = 80;
 pub(super) const LITERALS: u8 = 10;
 const PGZIP_EARLIER_MAX: u8 = PGZIP_EARLIER + 9;
 
-/// Returns the number of the same level in the other versions of klauspost/compress: those before 1.18.1, or from then on.
+/// Returns the number of the same level in the other versions of klauspost/compress: those before 1.18.1, or
+/// from then on.
 pub(in super::super) const fn other_version(number: u8) -> Option<u8> {
     match number {
         GO_1_27..GO_1_26 if number != GO_1_27 + LITERALS => Some(number - GO_1_27 + EARLIER),

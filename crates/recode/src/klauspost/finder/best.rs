@@ -1,5 +1,6 @@
-//! The search of the best level since 1.16.4: the two last places of eight and of four bytes, and the three distances that
-//! were used last. Of all matches at a place and a little behind it, the one is taken that saves most by an estimate.
+//! The search of the best level since 1.16.4: the two last places of eight and of four bytes, and the three
+//! distances that were used last. Of all matches at a place and a little behind it, the one is taken that
+//! saves most by an estimate.
 
 use super::cost::{Costs, NO_GAIN};
 use super::{Block, Match, Pair, four, hash_of_eight, hash_of_four, lessen, push};
@@ -189,7 +190,8 @@ impl Search<'_, '_> {
         }
     }
 
-    /// Tries matches that begin a little behind `at`, and those that have the bytes behind the end of the best match, too.
+    /// Tries matches that begin a little behind `at`, and those that have the bytes behind the end of the
+    /// best match, too.
     fn improve_from_behind(&self, best: &mut Candidate, at: usize) {
         let bytes = [1, 2].map(|behind| self.block.eight(at + behind));
         self.improve_by_place(best, self.tables.short(bytes[0])[0], at + 1);

@@ -1,5 +1,5 @@
-//! The search of the better level: a table of the two last places of eight bytes, one of the last place of five bytes, and
-//! the two distances that were used last.
+//! The search of the better level: a table of the two last places of eight bytes, one of the last place of
+//! five bytes, and the two distances that were used last.
 
 use super::{Block, Entry, Match, Pair, four, hash_of_eight, hash_of_five, lessen, push};
 use crate::klauspost::settings::Better;
@@ -109,7 +109,8 @@ impl Search<'_, '_> {
         push_short(self.short, self.block, at)
     }
 
-    /// Keeps the places of a match in the tables, every second in the one of eight bytes and the others in the other one.
+    /// Keeps the places of a match in the tables, every second in the one of eight bytes and the others in
+    /// the other one.
     fn remember(&mut self, start: usize, end: usize) {
         for at in (start..end.saturating_sub(1)).step_by(2) {
             self.push_long(at);

@@ -102,8 +102,8 @@ fn entropy_bits(block: &[u8]) -> u64 {
     bits.fold(0.0, |sum: f64, bits| sum + bits).ceil() as u64
 }
 
-/// Returns the base-2 logarithm of a number from 2^-1000 to 1, by the same steps on each machine (FreeBSD's `e_log.c`): a
-/// recipe means the same frame for ever.
+/// Returns the base-2 logarithm of a number from 2^-1000 to 1, by the same steps on each machine (FreeBSD's
+/// `e_log.c`): a recipe means the same frame for ever.
 fn log2(number: f64) -> f64 {
     const FACTORS: [f64; 7] = [
         0.6666666666666735,

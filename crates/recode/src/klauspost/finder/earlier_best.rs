@@ -112,8 +112,8 @@ impl Search<'_, '_> {
         best
     }
 
-    /// Returns the best of matches that begin at `at` or behind it, or that have the bytes behind the end of the best one,
-    /// too.
+    /// Returns the best of matches that begin at `at` or behind it, or that have the bytes behind the end of
+    /// the best one, too.
     fn best_behind(&self, mut best: Candidate, at: usize) -> Candidate {
         let bytes = [at, at + 1].map(|at| self.block.eight(at));
         best = self.better(best, self.match_of_place(self.tables.short(bytes[0])[0], at));

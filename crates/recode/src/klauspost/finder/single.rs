@@ -1,5 +1,5 @@
-//! The search of the fastest level: one table of the places at which six bytes were last seen, and the two distances that
-//! were used last.
+//! The search of the fastest level: one table of the places at which six bytes were last seen, and the two
+//! distances that were used last.
 
 use super::{Block, Entry, Match, hash_of_six, lessen};
 

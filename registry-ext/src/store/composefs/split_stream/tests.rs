@@ -1,4 +1,5 @@
-//! Split streams as composefs-rs writes them, and broken ones. `registry-ext/tests/object_stores.rs` has those of cfsctl.
+//! Split streams as composefs-rs writes them, and broken ones. `registry-ext/tests/object_stores.rs` has
+//! those of cfsctl.
 
 use std::io;
 
