@@ -233,11 +233,11 @@ pub(crate) struct PullArgs {
     /// The image
     #[arg(value_name = "REF", value_parser = image)]
     pub(crate) image: ImageRef,
-    /// The store that takes it: oci:DIR[:TAG], oci-archive:FILE[:TAG], containers-storage:NAME
-    /// (written by skopeo) or tree:DIR, unpacked; TAG is that of REF unless another is given
+    /// The store that takes the image: oci:DIR[:TAG], oci-archive:FILE[:TAG], containers-storage:NAME
+    /// (written by skopeo), or tree:DIR for the unpacked files; TAG is that of REF unless another is given
     #[arg(long, value_name = "STORE")]
     pub(crate) into: StoreRef,
-    /// A store that has old images, besides the one that takes the new; may be given several times.
+    /// A store that has old images, besides the one that takes the new image; may be given several times.
     /// docker: and containerd: are the directories of these daemons, which only root may read;
     /// docker-archive: is a file of docker save
     #[arg(long, value_name = "STORE")]
@@ -248,13 +248,13 @@ pub(crate) struct PullArgs {
     /// Fetch layers whole
     #[arg(long)]
     pub(crate) no_deltas: bool,
-    /// Store the image under its own digest: make each compressed layer again, bit for bit, as
-    /// `publish --exact` found out, and fetch those of which it is not known; for oci: and oci-archive:
+    /// Store the image under the digest that the registry has: compress each layer bit for bit by the recipe
+    /// that `publish --exact` published, and fetch layers without a recipe whole; for oci: and oci-archive:
     #[arg(long)]
     pub(crate) exact: bool,
     #[command(flatten)]
     pub(crate) line: LineArgs,
-    /// Most Mbit/s that the pull takes, beside the work of others [default: no limit]
+    /// The most Mbit/s that the pull takes of the line [default: no limit]
     #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) rate: Option<u64>,
     /// Pull only if the holder of the public key in FILE (PEM) has signed the image, as `cosign sign
@@ -284,10 +284,10 @@ pub(crate) struct PruneArgs {
     /// Deltas from this image stay; may be given several times
     #[arg(long, value_name = "REF_OLD", value_parser = image)]
     pub(crate) keep: Vec<ImageRef>,
-    /// Keep the deltas that the policy in FILE wants, and remove all others of the repository
+    /// Keep the deltas that the policy in FILE asks for, and remove all others of the repository
     #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "all"])]
     pub(crate) policy: Option<PathBuf>,
-    /// The plan that was made last, for a policy with tags that move: it says what they named before
+    /// The plan that was made last, for a policy with tags that move: it has the images that they named before
     #[arg(long, value_name = "FILE", requires = "policy")]
     pub(crate) previous: Option<PathBuf>,
     /// Look at the deltas to every image of the repository, also to images that are gone

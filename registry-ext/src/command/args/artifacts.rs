@@ -36,13 +36,14 @@ enum StandInTag {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ArtifactArgs {
-    /// Have oci-delta artifacts carry a signature by cosign, for hosts that check it without the registry (oci-delta
-    /// apply --verify-key): `cosign`, for the one that cosign put beside the image, or the name of another, as
-    /// oci-archive:FILE; may be given several times. Artifacts that are published already get none without --force
+    /// Put a signature by cosign into oci-delta artifacts, for hosts that check it without the registry (oci-delta
+    /// apply --verify-key). `cosign` takes the signature that cosign put beside the image; a reference such as
+    /// oci-archive:FILE takes the signature there. May be given several times. Artifacts that are published already
+    /// get no signature without --force
     #[arg(long, value_name = "cosign|REF")]
     pub(crate) signature: Vec<SignatureArg>,
-    /// List oci-delta artifacts by the tag that stands in for a list of referrers: where the registry keeps no such
-    /// list, or always, for clients that ask for the tag alone
+    /// List oci-delta artifacts in an index under the tag sha256-DIGEST as well, which stands in for the referrers
+    /// API: only where the registry lacks that API, or always, for clients that ask for the tag alone
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     stand_in_tag: StandInTag,
     /// List the oci-delta artifacts of an image in an index under the index, too: for clients that know the digest of

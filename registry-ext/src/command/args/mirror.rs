@@ -56,8 +56,8 @@ pub(crate) struct MirrorArgs {
     pub(crate) cache_size: u64,
     #[command(flatten)]
     pub(crate) line: LineArgs,
-    /// Give clients that ask for a tag a layer that has a delta and no recipe uncompressed, by a manifest with another
-    /// digest than that of the registry: signatures of it do not hold
+    /// Give clients that ask for a tag another manifest where a layer has a delta and no recipe: it names that layer
+    /// uncompressed. Its digest is not the registry's, so signatures of the image do not hold
     #[arg(long)]
     pub(crate) rewrite: bool,
     #[command(flatten)]
