@@ -84,6 +84,7 @@ pub(crate) fn write<W: Write>(
         cost: cost_of(Relocations::None, compression_cost(level.min(TRIAL_LEVEL))),
         later: cost_of(Relocations::All, per_byte),
         meter,
+        are_sizes_used: level >= MIN_LONG_LEVEL,
     };
     let chosen = trials.choose(&made)?;
     let form = chosen.form;
@@ -106,17 +107,22 @@ pub(crate) fn write<W: Write>(
     };
     let compression = Compression { encoding, version, form, stream, per_byte };
     let Some(dictionary) = xz::dictionary(&chosen, level, layers.new.size(), options) else {
-        return compression.write(&made, stats, output, meter);
+        let written = compression.write(&made, stats, output, (meter, 0))?;
+        meter.finish();
+        return Ok(written);
     };
     let with_lzma =
         Compression { encoding: Encoding { xz_dictionary: Some(dictionary), ..encoding }, ..compression };
-    let mut smallest = with_lzma.write(&made, stats.clone(), Vec::new(), meter)?;
+    let later = layers.new.size() * WRITE_COST + stream * per_byte;
+    let mut smallest = with_lzma.write(&made, stats.clone(), Vec::new(), (meter, later))?;
     if !xz::is_surely_smaller(smallest.0.len(), &chosen) {
-        let with_zstd = compression.write(&made, stats, Vec::new(), meter)?;
+        smallest.0.shrink_to_fit();
+        let with_zstd = compression.write(&made, stats, Vec::new(), (meter, 0))?;
         if with_zstd.0.len() <= smallest.0.len() {
             smallest = with_zstd;
         }
     }
+    meter.finish();
     let (bytes, stats) = smallest;
     let mut output = output;
     output.write_all(&bytes).map_err(delta_format::Error::Output)?;
@@ -135,20 +141,20 @@ struct Compression {
 }
 
 impl Compression {
-    /// Writes the ops.
+    /// Writes the ops. The meter is told that so much may come later.
     fn write<W: Write>(
         &self,
         made: &Made<'_>,
         mut stats: Stats,
         output: W,
-        meter: &Meter<'_>,
+        (meter, later): (&Meter<'_>, u64),
     ) -> Result<(W, Stats)> {
         let Self { encoding, version, form, stream, per_byte } = *self;
         let layer_size = made.layers.new.size();
         let mut writer = OpWriter::new(output, version, encoding)?;
         let queued = if encoding.xz_dictionary.is_some() { 0 } else { QUEUED_JOBS };
         let tail = stream.min(queued * u64::from(COMPRESSION_JOB_SIZE)) * per_byte;
-        meter.start(layer_size * WRITE_COST + stream * per_byte - tail, tail);
+        meter.start(layer_size * WRITE_COST + stream * per_byte - tail, tail + later);
         let mut compressed = 0;
         segments::write(&mut writer, made, form, &mut stats, |writer, size| {
             let (_, now) = writer.progress();
@@ -157,12 +163,11 @@ impl Compression {
         })?;
         // The threads still have most of a small stream before them.
         let (given, _) = writer.progress();
-        meter.start(given.saturating_sub(compressed) * per_byte, 0);
+        meter.start(given.saturating_sub(compressed) * per_byte, later);
         let last = Cell::new(compressed);
         let (output, written) = writer.finish_watched(&|now| {
             meter.advance(now.saturating_sub(last.replace(now)) * per_byte);
         })?;
-        meter.finish();
         Ok((output, Stats { written, ..stats }))
     }
 }

@@ -36,7 +36,8 @@ use derive_setters::Setters;
 use layer::{Listing, MergeOptions, Spool};
 
 use crate::emit::encoding;
-use crate::{Error, Result};
+use crate::options::DiffOptions;
+use crate::{Error, Result, budget};
 use compose::Written;
 use files::{Content, Layer, Layers};
 use made::LayerInTheMaking;
@@ -57,7 +58,8 @@ pub struct DeltaMergeOptions {
     /// Most bytes of a middle layer, and of the new one: a delta of some hundred bytes can stand for any
     /// number. So many bytes of all middle layers are kept.
     pub max_size: u64,
-    /// Most bytes of memory for the origins of their bytes, and as many for their entries.
+    /// Most bytes of memory for the origins of their bytes, as many for their entries, and as many for the compressor,
+    /// which takes a lower level or fewer threads if it needs more.
     pub memory: u64,
 }
 
@@ -206,7 +208,12 @@ impl DeltaMerger {
     /// As [`add_delta`](Self::add_delta).
     pub fn write<W: Write>(&mut self, delta: impl Read, reads: &Reads, output: W) -> Result<(W, MergeStats)> {
         // The new layer is about as large as those before together, or smaller.
-        let encoding = encoding(self.options.level, self.options.jobs, self.layers.size());
+        let limits = DiffOptions::default()
+            .level(self.options.level)
+            .jobs(self.options.jobs)
+            .memory(self.options.memory);
+        let (level, threads) = budget::compression(&limits);
+        let encoding = encoding(level, threads, self.layers.size());
         let mut writer = OpWriter::new(output, Version::V1, encoding)?;
         let target_size = self.compose("second", delta, reads, &mut writer)?;
         let (output, written) = writer.finish()?;

@@ -50,7 +50,7 @@ pub fn verify_watched(
         return Err(Error::Differs { offset });
     }
     let size = applied.map_err(Error::Verify)?;
-    if size == new.size() { Ok(budget.spent()) } else { Err(Error::Differs { offset: size }) }
+    if size == new.size() { Ok(budget.usual()) } else { Err(Error::Differs { offset: size }) }
 }
 
 /// Compares what is written to it with a layer.

@@ -101,6 +101,7 @@ pub fn apply<S: SourceFiles>(
             }
         }
     }
+    limits.budget.spare(delta.spare_work());
     entries.list.end().map_err(|kind| delta.corrupt_here(kind))?;
     target.finish()?.map_err(|kind| delta.corrupt_here(kind))
 }

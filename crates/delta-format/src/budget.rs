@@ -73,6 +73,8 @@ pub struct Budget {
     /// Encoding that was spent ahead of the streams that are finished.
     overdrawn: AtomicU64,
     reading: AtomicU64,
+    /// The part of it that an ordinary delta does not take.
+    spare: AtomicU64,
     encoding: AtomicU64,
     stops: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
@@ -86,6 +88,7 @@ impl Budget {
             emitted: AtomicU64::new(0),
             overdrawn: AtomicU64::new(0),
             reading: AtomicU64::new(0),
+            spare: AtomicU64::new(0),
             encoding: AtomicU64::new(0),
             stops: None,
         }
@@ -148,6 +151,18 @@ impl Budget {
     /// Counts bytes that were emitted.
     pub(crate) fn emit(&self, size: u64) {
         self.emitted.fetch_add(size, Ordering::Relaxed);
+    }
+
+    /// Counts reading that was charged for what an ordinary delta does not hold.
+    pub(crate) fn spare(&self, units: u64) {
+        self.spare.fetch_add(units, Ordering::Relaxed);
+    }
+
+    /// Returns the work that ordinary deltas took so far: what was charged, without what is charged for the worst that
+    /// a delta may hold. It tells how long an apply takes.
+    pub fn usual(&self) -> Work {
+        let spent = self.spent();
+        Work { reading: spent.reading.saturating_sub(self.spare.load(Ordering::Relaxed)), ..spent }
     }
 
     /// Returns the work that was charged so far.

@@ -62,6 +62,11 @@ impl<'a> OpReader<'a> {
         self.stream.get_ref().work()
     }
 
+    /// The part of [`work`](Self::work) that is charged for what an ordinary delta does not hold.
+    pub(crate) fn spare_work(&self) -> u64 {
+        self.stream.get_ref().spare_work()
+    }
+
     /// The next op, or `None` at the end of the delta. What is left of the payload of the op
     /// before it is skipped.
     ///

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use liblzma::stream::{Action, Status, Stream};
 
 use crate::Version;
-use crate::wire::{MAX_WINDOW_LOG, MAX_XZ_DICTIONARY_LOG, XZ_START};
+use crate::wire::{MAX_IDLE_XZ, MAX_WINDOW_LOG, MAX_XZ_DICTIONARY_LOG, XZ_START};
 
 /// Decoded bytes that are buffered: a zstd block is at most 128 KiB.
 const BUFFER_SIZE: usize = 128 << 10;
@@ -16,8 +16,8 @@ const ZSTD_BYTE_WORK: u64 = 16;
 /// Work of a byte of an xz stream: blocks of no bytes that have large dictionaries of two sizes in turn take 850 ns for
 /// each of their bytes, chunks of LZMA2 that start the model anew 75 ns.
 const XZ_BYTE_WORK: u64 = 896;
-/// Most bytes of an xz stream in a row that decode to none. A chunk of LZMA2 has 64 KiB at most, and decodes to some.
-const MAX_IDLE_XZ: usize = 256 << 10;
+/// Work of a byte of an xz stream of one block, as a writer makes it.
+const USUAL_XZ_BYTE_WORK: u64 = 75;
 /// Memory of a decoder of LZMA2 beside its dictionary, with much to spare.
 const XZ_DECODER_MEMORY: u64 = 1 << 20;
 
@@ -77,6 +77,14 @@ impl<'a> OpStream<'a> {
             Decoder::Xz { .. } => XZ_BYTE_WORK,
         };
         self.size + byte_work * self.encoded.get()
+    }
+
+    /// The part of [`work`](Self::work) that an ordinary stream does not take, and a hostile one may.
+    pub(crate) fn spare_work(&self) -> u64 {
+        match self.decoder {
+            Decoder::Zstd(_) => 0,
+            Decoder::Xz { .. } => (XZ_BYTE_WORK - USUAL_XZ_BYTE_WORK) * self.encoded.get(),
+        }
     }
 }
 

@@ -77,6 +77,8 @@ pub const XZ_START: u8 = 0xfd;
 /// Base-2 logarithm of the largest dictionary of an xz stream that is read, in bytes: the largest window of a
 /// zstd frame that is written.
 pub const MAX_XZ_DICTIONARY_LOG: u32 = MAX_WRITTEN_WINDOW_LOG;
+/// Most bytes of an xz stream in a row that decode to none. A chunk of LZMA2 has 64 KiB at most, and decodes to some.
+pub const MAX_IDLE_XZ: usize = 256 << 10;
 /// Most ops in a row that emit nothing. A writer needs three (`Open`, `Seek`, an empty op); the
 /// limit keeps a delta that decompresses to endless empty ops from taking time without end.
 pub const MAX_IDLE_OPS: u64 = 1 << 16;

@@ -69,9 +69,9 @@ impl Work {
     }
 
     /// The reading that a writer of deltas asks for to make a file of `size` bytes, as they lie in the layer, by a
-    /// relocated op: less than half of what an applier grants, as a source may have to be decoded before.
+    /// relocated op: a third of what an applier grants. A source may have to be decoded before, and the delta be read.
     pub const fn relocating(size: u64) -> u64 {
-        size.saturating_mul(READING_RATIO) / 8 * 3
+        size.saturating_mul(READING_RATIO) / 16 * 5
     }
 }
 

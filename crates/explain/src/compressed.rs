@@ -22,9 +22,10 @@ impl<R: Read> Compressed<R> {
         (&mut delta).take(MAGIC_SIZE as u64 + 1).read_to_end(&mut start)?;
         let is_xz = start.get(MAGIC_SIZE) == Some(&XZ_START);
         let delta = Cursor::new(start).chain(delta);
-        Ok(match is_xz {
-            true => Self::Xz(Box::new(Chunks::new(delta, MAGIC_SIZE)?)),
-            false => Self::Zstd(Box::new(Blocks::new(delta, MAGIC_SIZE)?)),
+        Ok(if is_xz {
+            Self::Xz(Box::new(Chunks::new(delta, MAGIC_SIZE)?))
+        } else {
+            Self::Zstd(Box::new(Blocks::new(delta, MAGIC_SIZE)?))
         })
     }
 

@@ -83,6 +83,8 @@ pub(super) struct Trials<'m, 'p> {
     pub(super) cost: u64,
     pub(super) later: u64,
     pub(super) meter: &'m Meter<'p>,
+    /// True if somebody asks for the sizes, also where there is one form alone.
+    pub(super) are_sizes_used: bool,
 }
 
 impl Trials<'_, '_> {
@@ -99,11 +101,10 @@ impl Trials<'_, '_> {
         forms.extend((all > 0).then_some(Relocations::All));
         forms.extend((0 < large && large < all).then_some(Relocations::Large));
         let headers = made.framing.len() as u64;
-        if forms.len() == 1 && headers == 0 && !has_views {
-            return Ok(Chosen {
-                form: Form { relocations: Relocations::None, is_tardf3: false },
-                sizes: None,
-            });
+        let is_tardf3_alone = has_views && !self.are_sizes_used;
+        if forms.len() == 1 && (is_tardf3_alone || headers == 0 && !has_views) {
+            let form = Form { relocations: Relocations::None, is_tardf3: has_views };
+            return Ok(Chosen { form, sizes: None });
         }
         let tries_plain = !has_views && headers < MANY_HEADERS;
         self.meter.start((forms.len() as u64 + u64::from(tries_plain)) * self.cost, self.later);

@@ -2,7 +2,7 @@
 //!
 //! LZMA makes a delta 2 to 9% smaller than zstd at its high levels, in the time that these take in one thread. An
 //! applier takes longer to read it, by some 70 ns for each byte of the delta. So it is for deltas that are small beside
-//! their layer, where that time does not show.
+//! their layer, of which that time is a part.
 
 use super::MIN_LONG_LEVEL;
 use super::relocations::{Chosen, Sizes};
@@ -11,11 +11,11 @@ use crate::options::DiffOptions;
 
 /// Most bytes of an op stream: no thread but one compresses it.
 const MAX_STREAM: u64 = 64 << 20;
-/// Most bytes of a delta: an applier reads so much before it makes anything, whatever the delta has.
+/// Most bytes of a delta. At what an applier charges for each, they are less than it grants before anything is made.
 const MAX_DELTA: u64 = 16 << 20;
-/// A delta is at most this part of its layer. A layer takes some 8 ns for each byte, so that less than half of that is
-/// added at most.
-const MIN_LAYER_RATIO: u64 = 24;
+/// A delta is at most this part of its layer. A byte of a layer takes some 8 ns, to which a third is added at most. What an
+/// applier charges is 32 units for each byte of the layer, an eighth of what it grants.
+const MIN_LAYER_RATIO: u64 = 28;
 /// A delta that is read in a few milliseconds is small beside any layer.
 const SMALL: u64 = 64 << 10;
 /// The largest and the smallest dictionary of LZMA, as base-2 logarithms of bytes. The largest is the window of zstd,
@@ -35,7 +35,9 @@ pub(super) fn dictionary(chosen: &Chosen, level: i32, layer_size: u64, options: 
         return None;
     }
     let log = stream.next_power_of_two().trailing_zeros().clamp(MIN_DICTIONARY_LOG, MAX_DICTIONARY_LOG);
-    (budget::xz_memory(log, delta) <= options.memory).then_some(1 << log)
+    // With little memory, a smaller dictionary is still better than none, mostly.
+    let mut logs = (MIN_DICTIONARY_LOG..=log).rev();
+    logs.find(|log| budget::xz_memory(*log, delta) <= options.memory).map(|log| 1 << log)
 }
 
 /// Returns true if a delta of `size` bytes need not be compared with that of zstd.
@@ -74,7 +76,9 @@ mod tests {
         );
         assert_eq!(of(chosen(false, 1 << 20, 3 << 20), 19), None, "every client reads it");
         let little = DiffOptions::default().memory(64 << 20);
-        assert_eq!(dictionary(&chosen(true, 1 << 20, 60 << 20), 19, 1 << 30, &little), None);
+        assert_eq!(dictionary(&chosen(true, 1 << 20, 60 << 20), 19, 1 << 30, &little), Some(4 << 20));
+        let none = DiffOptions::default().memory(4 << 20);
+        assert_eq!(dictionary(&chosen(true, 1 << 20, 60 << 20), 19, 1 << 30, &none), None);
     }
 
     #[test]

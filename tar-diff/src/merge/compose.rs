@@ -148,10 +148,7 @@ impl DeltaMerger {
                         self.read(which, &Stretch { file, position, size, difference }, sink)?;
                     } else {
                         sink.literal(part)?;
-                    }
-                    if self.written.stored.saturating_add(sink.stored()) > self.options.max_size {
-                        let max = self.options.max_size;
-                        return Err(cannot(format!("over {max} bytes of the middle layers would be kept")));
+                        self.check_stored(which, sink)?;
                     }
                 }
             }
@@ -233,9 +230,20 @@ impl DeltaMerger {
                     }
                 }
                 at += part;
+                self.check_stored(which, sink)?;
             }
         }
         Ok(())
+    }
+
+    /// Refuses to keep more bytes of middle layers than the options allow.
+    fn check_stored(&self, which: &'static str, sink: &impl Sink) -> Result<()> {
+        let max = self.options.max_size;
+        if self.written.stored.saturating_add(sink.stored()) <= max {
+            return Ok(());
+        }
+        let reason = format!("over {max} bytes of the middle layers would be kept");
+        Err(Error::CannotMerge { delta: which, reason })
     }
 }
 

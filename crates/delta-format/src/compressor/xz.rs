@@ -5,9 +5,11 @@ use std::io::{self, Write};
 use liblzma::stream::{Check, Filters, LzmaOptions, MatchFinder, Mode, Stream};
 use liblzma::write::XzEncoder;
 
-/// Longest match that LZMA2 has: longer ones are found with nearly the same effort, as an op stream has few.
+/// The longest match that LZMA2 has: the search does not end at a shorter one. An op stream has few long ones, so that
+/// this costs little.
 const NICE_SIZE: u32 = 273;
-/// The literals of an op stream follow no alignment: they are bytes of files of all kinds.
+/// The bits of the byte before that the model of a literal sees. It sees none of the position, since the bytes of an op
+/// stream follow no alignment.
 const LITERAL_CONTEXT_BITS: u32 = 3;
 
 /// An xz stream of one block, whose only filter is LZMA2.

@@ -39,6 +39,8 @@ const FEW: u64 = 16;
 const NEAR_SHARE: u64 = 256;
 /// Work to read the tokens of a plain byte, in units of about a nanosecond.
 const READ_WORK: u64 = 10;
+/// Most blocks of the first megabyte of a stream by pgzip. It makes some twenty.
+const MAX_BLOCKS_OF_PART: u64 = 4096;
 /// Tokens of a block at the start that are looked at.
 const MAX_START_TOKENS: usize = 1 << 16;
 
@@ -195,7 +197,13 @@ fn is_cut(source: &mut dyn Source, budget: &Budget) -> Result<bool, Refused> {
     let mut reader = BlockReader::new(&mut encoded);
     let (mut size, mut tokens) = (0, Vec::new());
     let broken = |_| Refused::Unsupported("deflate-block");
+    let mut blocks = 0_u64;
     while size <= first {
+        // Blocks of no bytes are charged as well.
+        blocks += 1;
+        if blocks > MAX_BLOCKS_OF_PART {
+            return Ok(false);
+        }
         let Some((kind, is_last)) = reader.begin().map_err(broken)? else { break };
         match kind {
             Kind::Stored { size: 0, .. } if size == first => return Ok(!is_last),
