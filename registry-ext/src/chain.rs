@@ -38,7 +38,7 @@ use crate::watch::Watch;
 use search::{Goal, Search};
 
 /// Most deltas that follow each other.
-const MAX_STEPS: usize = 8;
+pub(crate) const MAX_STEPS: usize = 8;
 
 /// A delta by which a layer can be made, with all that it takes.
 #[derive(Debug, Clone)]
@@ -101,6 +101,9 @@ pub(crate) struct Places<'p> {
     pub(crate) watch: &'p Watch,
 }
 
+/// A step from one image to another: what its deltas read, and the manifest of the image that they are to.
+pub(crate) type ChainStep = (Base, Digest);
+
 impl Places<'_> {
     /// Returns the stores that have what deltas read, of those bases that are here.
     async fn bases_of(&self, found: &Discovery) -> Result<BTreeMap<Base, Arc<dyn LayerStore>>> {
@@ -148,14 +151,13 @@ pub(crate) async fn usable_deltas(
 }
 
 /// Returns the cheapest chain of deltas that are no tardf3 to each of the `missing` layers that fetches fewer
-/// bytes than the blob, whatever other deltas there are. With a list of images, by the digests of their
-/// manifests, it leads over these alone.
+/// bytes than the blob, whatever other deltas there are. With a list of steps, it takes these alone.
 pub(crate) async fn plain_chains(
     places: &Places<'_>,
     image: &Image,
     missing: &[&ImageLayer],
     found: &Discovery,
-    over: Option<&BTreeSet<Digest>>,
+    over: Option<&BTreeSet<ChainStep>>,
     until: Instant,
 ) -> Result<HashMap<DiffId, UsableDelta>> {
     let here = places.bases_of(found).await?;

@@ -29,7 +29,7 @@ use crate::watch::Watch;
 use crate::{Error, Result};
 use in_directory::InDirectory;
 pub use merge::Merged;
-pub(crate) use merge::{ImageMerger, MergeOutcome, MergeStep, PublishedPart};
+pub(crate) use merge::{ImageMerger, MergeOutcome, MergeStep, PublishedPart, reason_not_merged};
 
 /// The options for making deltas.
 #[derive(Debug, Clone, Setters)]

@@ -10,10 +10,9 @@ mod room;
 
 use std::collections::BTreeSet;
 
-use layer::Digest;
-
 use crate::Result;
 use crate::blob_recipe::MAX_SHARE;
+use crate::chain::ChainStep;
 use crate::delta::{DeltaCache, MakeOptions};
 use crate::discover::{Discovery, discover};
 use crate::image::{Image, ImageIn, Images, no_shared_platform};
@@ -68,8 +67,8 @@ pub struct Publisher<'p> {
     max_recipe_share: u64,
     force: bool,
     merge: bool,
-    /// The images over which deltas are merged; any if there is no such list.
-    merge_over: Option<BTreeSet<Digest>>,
+    /// The steps over which deltas are merged; any if there is no such list.
+    merge_over: Option<BTreeSet<ChainStep>>,
     signatures: Vec<CarriedSignature>,
     carries_found: bool,
     tags_always: bool,
@@ -176,12 +175,11 @@ impl<'p> Publisher<'p> {
         self
     }
 
-    /// Merges deltas, as far as those between the old and the new image lead over the images with these
-    /// manifests alone.
+    /// Merges deltas, as far as those between the old and the new image take these steps alone.
     #[must_use]
-    pub(crate) fn merge_over(mut self, images: &BTreeSet<Digest>) -> Self {
+    pub(crate) fn merge_over(mut self, steps: &BTreeSet<ChainStep>) -> Self {
         self.merge = true;
-        self.merge_over = Some(images.clone());
+        self.merge_over = Some(steps.clone());
         self
     }
 

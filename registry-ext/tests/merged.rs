@@ -186,3 +186,40 @@ async fn what_cannot_be_merged_is_made_of_the_layers() {
         assert!(reason.contains("it is a tardf2"), "{reason}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_published_tardf2_is_not_taken_where_a_tardf1_is_asked_for() {
+    let images: Vec<TestImage> = (1..=3).map(layered).collect();
+    let bench = bench_of(&images).await;
+    let (old, new) = (bench.images("v1").await, bench.images("v2").await);
+    let repository = bench.repository();
+    let options = MakeOptions::default().diff(DiffOptions::default().method(Method::Zstd));
+    let publisher = Publisher::new(&repository, &new).old(&old).options(options);
+    publisher.delta_index(false).publish().await.unwrap();
+    publish(&bench, "v2", "v3", false).await;
+    // The second and the third release have the same base.
+    let base = new.images[0].layers[0].diff_id;
+    let report = publish(&bench, "v1", "v3", true).await;
+    let of_base: Vec<_> = report.deltas.iter().filter(|delta| delta.diff_id == base).collect();
+    assert!(!of_base.is_empty());
+    for delta in of_base {
+        assert_eq!((delta.outcome, delta.merged), (Outcome::Published, None), "{delta:?}");
+        assert!(delta.not_merged.as_ref().unwrap().contains("tardf2"), "{delta:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_force_deltas_are_made_of_the_layers_and_that_is_said() {
+    let (bench, _) = bench(1).await;
+    for (from, to) in [("v1", "v2"), ("v2", "v3")] {
+        publish(&bench, from, to, false).await;
+    }
+    let (old, new) = (bench.images("v1").await, bench.images("v3").await);
+    let repository = bench.repository();
+    let report = Publisher::new(&repository, &new).old(&old).merge(true).force(true).publish().await.unwrap();
+    assert!(report.deltas.iter().all(|delta| delta.merged.is_none()), "{report:?}");
+    assert!(
+        report.deltas.iter().all(|delta| delta.not_merged.as_ref().unwrap().contains("--force")),
+        "{report:?}"
+    );
+}

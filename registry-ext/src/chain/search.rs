@@ -16,7 +16,7 @@ use tokio::time::timeout_at;
 
 use super::known::{Known, Path, Rounds};
 use super::listed::{self, ListedDeltas};
-use super::{BaseFiles, LayerFiles, Places, Step, UsableDelta};
+use super::{BaseFiles, ChainStep, LayerFiles, Places, Step, UsableDelta};
 use crate::artifact::is_tardf3;
 use crate::discover::{Candidate, Discovery, Limits, delta_index, discover_within};
 use crate::image::{Image, ImageLayer};
@@ -71,22 +71,24 @@ pub(super) struct Search<'s> {
     index: Option<Option<ImageIndex>>,
     has_index: bool,
     is_plain: bool,
-    /// The manifests of the images that may be on the way; any if there is no such list.
-    over: Option<&'s BTreeSet<Digest>>,
+    /// The steps that may be on the way; any if there is no such list.
+    over: Option<&'s BTreeSet<ChainStep>>,
+    /// The deltas to the image that is wanted.
+    found: &'s Discovery,
     until: Instant,
 }
 
 impl<'s> Search<'s> {
     pub(super) fn new(
         places: &'s Places<'s>,
-        found: &Discovery,
+        found: &'s Discovery,
         here: BTreeMap<Base, Arc<dyn LayerStore>>,
         until: Instant,
     ) -> Self {
         let known = Known { here: here.keys().copied().collect(), ..Known::default() };
         let has_index = !found.delta_manifests.is_empty();
         let names = BTreeMap::new();
-        let mut search = Self {
+        Self {
             places,
             known,
             stores: here,
@@ -95,26 +97,20 @@ impl<'s> Search<'s> {
             has_index,
             is_plain: false,
             over: None,
+            found,
             until,
-        };
-        search.add(found);
-        search
+        }
     }
 
-    /// Leaves out images that are not in a list, if there is one.
-    pub(super) fn only_over(mut self, over: Option<&'s BTreeSet<Digest>>) -> Self {
+    /// Leaves out deltas that take other steps than those of a list, if there is one.
+    pub(super) const fn only_over(mut self, over: Option<&'s BTreeSet<ChainStep>>) -> Self {
         self.over = over;
-        if let Some(over) = over {
-            let names = &self.names;
-            self.known.unread.retain(|config| names.get(config).is_some_and(|name| over.contains(name)));
-        }
         self
     }
 
     /// Leaves tardf3 deltas out.
-    pub(super) fn plain(mut self) -> Self {
+    pub(super) const fn plain(mut self) -> Self {
         self.is_plain = true;
-        self.known.deltas.retain(|delta| !is_tardf3(&delta.blob));
         self
     }
 
@@ -124,6 +120,7 @@ impl<'s> Search<'s> {
         image: &Image,
         goals: &[Goal<'_>],
     ) -> Result<HashMap<DiffId, UsableDelta>> {
+        self.add(image.manifest.digest, self.found);
         // The image itself is on no way to it.
         self.names.insert(image.config_digest, image.manifest.digest);
         self.known.unread.remove(&image.config_digest);
@@ -232,9 +229,7 @@ impl<'s> Search<'s> {
         }
         for (image, candidates) in listed::images_of(places.repository, &steps, places.temp_dir, until).await
         {
-            if self.over.is_none_or(|over| over.contains(&image.manifest.digest)) {
-                self.add_image(&image, &Discovery { candidates, ..Discovery::default() }).await?;
-            }
+            self.add_image(&image, &Discovery { candidates, ..Discovery::default() }).await?;
         }
         Ok(())
     }
@@ -254,21 +249,24 @@ impl<'s> Search<'s> {
             self.known.layers.entry(layer.diff_id).or_insert_with(|| layer.clone());
         }
         self.known.images.insert(image.config_digest, layers);
-        self.add(found);
+        self.add(image.manifest.digest, found);
         Ok(())
     }
 
-    /// Adds deltas, and the images that they are from.
-    fn add(&mut self, found: &Discovery) {
+    /// Adds the deltas to the image of a manifest, and the images that they are from.
+    fn add(&mut self, to: Digest, found: &Discovery) {
+        let over = self.over;
+        let is_on_way = |base: Base| over.is_none_or(|over| over.contains(&(base, to)));
         let left = MAX_DELTAS.saturating_sub(self.known.deltas.len());
         let taken = found.candidates.iter().filter(|delta| !self.is_plain || !is_tardf3(&delta.blob));
+        let taken = taken.filter(|delta| is_on_way(delta.base));
         self.known.deltas.extend(taken.take(left).cloned());
         for (_, artifact) in &found.artifacts {
             let config = artifact.source_config;
             let is_known =
                 self.known.images.contains_key(&config) || self.known.here.contains(&Base::Image(config));
             if let (Some(manifest), false) = (artifact.source, is_known)
-                && self.over.is_none_or(|over| over.contains(&manifest))
+                && is_on_way(Base::Image(config))
                 && self.names.insert(config, manifest).is_none()
             {
                 self.known.unread.insert(config);

@@ -65,6 +65,8 @@ pub(crate) struct ImageMerger<'m> {
     merger: Arc<Mutex<DeltaMerger>>,
     /// The layers that the merger has.
     known: HashMap<DiffId, MergedLayer>,
+    /// Layers on the way that it cannot have, with the reasons: they are not tried again for other layers.
+    refused: HashMap<DiffId, String>,
 }
 
 impl<'m> ImageMerger<'m> {
@@ -83,25 +85,36 @@ impl<'m> ImageMerger<'m> {
         let merger = blocking(move || Ok(DeltaMerger::of_layers(layers, &options)?)).await?;
         let known = old_ids.iter().enumerate().map(|(index, id)| (*id, merger.old(index))).collect();
         let merger = Arc::new(Mutex::new(merger));
-        Ok(Self { cache, repository, old: spools, old_ids, merger, known })
+        Ok(Self { cache, repository, old: spools, old_ids, merger, known, refused: HashMap::new() })
     }
 
     /// Merges the deltas on the way to a layer, the last of the `steps`, into one that reads the old layers.
-    /// A single one that does so already is taken.
+    /// A single one that does so already is taken, if it is of a version that is asked for: up to `newest`.
     ///
     /// # Errors
-    /// Those of the repositories and of the machine; [`Error::Diff`] if they cannot be merged, [`Error::Patch`] if the
-    /// result makes another layer.
-    pub(crate) async fn merge(&mut self, steps: &[MergeStep]) -> Result<MergeOutcome> {
+    /// Those of the repositories and of the machine; [`Error::Patch`] if the result makes another layer.
+    pub(crate) async fn merge(&mut self, steps: &[MergeStep], newest: Version) -> Result<MergeOutcome> {
         let Some((MergeStep { layer, delta: Some(last) }, before)) = steps.split_last() else {
             return Err(Error::malformed("deltas", "the last step is none"));
         };
         let mut seconds = 0.0;
         for step in before {
-            if !self.known.contains_key(&step.layer.diff_id) {
-                let (known, took) = self.add(step).await?;
-                self.known.insert(step.layer.diff_id, known);
-                seconds += took;
+            let id = step.layer.diff_id;
+            if let Some(reason) = self.refused.get(&id) {
+                return Ok(MergeOutcome::NotMerged(reason.clone()));
+            }
+            if !self.known.contains_key(&id) {
+                match self.add(step).await {
+                    Ok((known, took)) => {
+                        self.known.insert(id, known);
+                        seconds += took;
+                    }
+                    Err(error) => {
+                        let reason = reason_not_merged(error)?;
+                        self.refused.insert(id, reason.clone());
+                        return Ok(MergeOutcome::NotMerged(reason));
+                    }
+                }
             }
         }
         let parts: Vec<&PublishedPart> = steps.iter().filter_map(|step| step.delta.as_ref()).collect();
@@ -135,12 +148,20 @@ impl<'m> ImageMerger<'m> {
         }
         let (old, to, max_size) = (self.old.clone(), layer.diff_id, self.cache.max_layer_size());
         let proven = blocking(move || prove(file, old, to, max_size)).await?;
-        let delta = Delta { merged: Some(merged), seconds: seconds + took, ..proven };
-        let mut deltas = self.cache.deltas.lock().unwrap_or_else(PoisonError::into_inner);
-        // Every client reads a tardf1.
-        for newest in [Version::V1, Version::V2].into_iter().filter(|newest| *newest >= delta.version) {
-            deltas.insert(self.cache.job(self.old_ids.clone(), to, newest), delta.clone());
+        let seconds = seconds + took + proven.seconds;
+        let delta = Delta { merged: Some(merged), seconds, ..proven };
+        // Every client reads a tardf1, and a job may ask for one alone.
+        let asked = [Version::V1, Version::V2].into_iter().filter(|asked| *asked <= newest);
+        let jobs = asked.map(|asked| self.cache.job(self.old_ids.clone(), to, asked));
+        let jobs: Vec<_> = jobs.filter(|job| job.newest >= delta.version).collect();
+        if jobs.is_empty() {
+            let name = delta.version.name();
+            return Ok(MergeOutcome::NotMerged(format!(
+                "the published delta is a {name}, which not all clients read"
+            )));
         }
+        let mut deltas = self.cache.deltas.lock().unwrap_or_else(PoisonError::into_inner);
+        deltas.extend(jobs.into_iter().map(|job| (job, delta.clone())));
         Ok(MergeOutcome::Merged)
     }
 
@@ -187,6 +208,21 @@ impl DeltaCache {
     }
 }
 
+/// Returns the reason why deltas are not merged, if they are what stands in the way: they cannot be merged, are gone by
+/// now, or make something else.
+///
+/// # Errors
+/// Another error, as it is.
+pub(crate) fn reason_not_merged(error: Error) -> Result<String> {
+    match error {
+        Error::Diff(tar_diff::Error::CannotMerge { .. } | tar_diff::Error::Delta(_))
+        | Error::Patch(_)
+        | Error::NotFound { .. } => Ok(error.one_line()),
+        error if error.is_of_one_layer() => Ok(error.one_line()),
+        error => Err(error),
+    }
+}
+
 /// Opens the file of a delta. One that was fetched to `dir` goes with its last reader.
 fn open_passing(path: &Path, dir: &Path) -> Result<std::fs::File> {
     let file = open_regular(path).map_err(Error::io("open", path))?;
@@ -198,6 +234,7 @@ fn open_passing(path: &Path, dir: &Path) -> Result<std::fs::File> {
 
 /// Applies a delta to layers, and compares the result with the layer that it is for.
 fn prove(file: NamedTempFile, old: Vec<Spool>, to: DiffId, max_size: u64) -> Result<Delta> {
+    let started = Instant::now();
     let budget = delta_format::Budget::of_layer(max_size);
     let options = tar_patch::ApplyOptions::default().expected(to).max_output(max_size).budget(&budget);
     let open = || file.reopen().map_err(Error::io("open", file.path()));
@@ -208,7 +245,8 @@ fn prove(file: NamedTempFile, old: Vec<Spool>, to: DiffId, max_size: u64) -> Res
     let (_, digest, size) = hashed.finish();
     let version = version_of(file.as_file()).map_err(Error::io("read", file.path()))?;
     let version = version.ok_or_else(|| Error::malformed("delta", "its format is unknown"))?;
-    let spent = budget.spent();
-    let work = spent.reading.saturating_add(spent.encoding);
-    Ok(Delta { to, digest, size, version, file: Arc::new(file), seconds: 0.0, work, merged: None })
+    let usual = budget.usual();
+    let work = usual.reading.saturating_add(usual.encoding);
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Delta { to, digest, size, version, file: Arc::new(file), seconds, work, merged: None })
 }

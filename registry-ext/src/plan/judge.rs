@@ -23,13 +23,18 @@ impl Planner<'_> {
         let Looked { tags, floating, seen, wanted } = looked;
         let targets: BTreeSet<Digest> = wanted.keys().map(|(_, to)| *to).collect();
         // Deltas to the images between make chains.
-        let looked_at: BTreeSet<Digest> = match self.policy.follows_chains() {
-            true => seen.images.keys().copied().collect(),
-            false => targets.clone(),
-        };
+        let follows_chains = self.policy.follows_chains();
+        let looked_at: BTreeSet<Digest> =
+            if follows_chains { seen.images.keys().copied().collect() } else { targets.clone() };
         let images = looked_at.iter().flat_map(|to| &seen.images[to]);
         let looks = images.map(async |image| (image.manifest.digest, discover(repository, image).await));
         let published: HashMap<Digest, Discovery> = stream::iter(looks).buffered(CONCURRENCY).collect().await;
+        // What is published counts as missing where it cannot be read.
+        let unread: BTreeSet<String> =
+            published.values().flat_map(|found| found.warnings.iter().cloned()).collect();
+        for warning in &unread {
+            self.watch.warn(warning);
+        }
         let measured = ratio(targets.iter().flat_map(|to| &seen.images[to]), &published);
         let expected_ratio = measured.unwrap_or(self.policy.expected_ratio);
         let planned = |digest: Digest| PlannedImage {
@@ -58,7 +63,7 @@ impl Planner<'_> {
             }
         });
         let mut pairs: Vec<Pair> = pairs.collect();
-        if self.policy.follows_chains() {
+        if follows_chains {
             ways::mark(&mut pairs, known_deltas(&seen.images, &published), self.policy, planned);
         }
         pairs.sort_by(|one, other| (&one.to.tags, one.behind).cmp(&(&other.to.tags, other.behind)));
@@ -69,7 +74,7 @@ impl Planner<'_> {
             expected_ratio,
             ratio_is_measured: measured.is_some(),
             pairs,
-            warnings: seen.warnings,
+            warnings: seen.warnings.into_iter().chain(unread).collect(),
         }
     }
 }

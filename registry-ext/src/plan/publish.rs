@@ -3,12 +3,13 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use layer::{DiffId, Digest};
+use layer::DiffId;
 use serde::Serialize;
 
 use super::job::{Job, Share};
 use super::survey::is_of_one_image;
 use super::{Plan, PlannedImage, Way};
+use crate::chain::ChainStep;
 use crate::delta::{DeltaCache, MakeOptions};
 use crate::image::{Image, Images, resolve_all};
 use crate::oci::Name;
@@ -16,6 +17,7 @@ use crate::publish::{PublishReport, Publisher};
 use crate::reference::ImageRef;
 use crate::registry::RegistryOptions;
 use crate::repository::Repository;
+use crate::store::Base;
 use crate::watch::Watch;
 use crate::{Error, Result};
 
@@ -57,8 +59,8 @@ struct Work<'p> {
     from: Vec<Resolved<'p>>,
     /// Those from which they are merged.
     merged: Vec<Resolved<'p>>,
-    /// The images between, over which they are.
-    between: BTreeSet<Digest>,
+    /// The steps over which they are.
+    steps: BTreeSet<ChainStep>,
     failures: Vec<String>,
 }
 
@@ -162,24 +164,29 @@ impl<'p> PlanPublisher<'p> {
             // What nobody reads any more goes before the next is fetched.
             cache.keep_only(&works.iter().flat_map(Work::layers).collect::<HashSet<_>>());
             let work = works.remove(0);
-            let publish = async |from: &[Resolved<'_>], over: Option<&BTreeSet<Digest>>| {
+            let publish = async |from: &[Resolved<'_>], over: Option<&BTreeSet<ChainStep>>| {
                 let publisher = configure(Publisher::new(repository, &work.to.images));
                 let publisher = publisher.options(self.options.clone()).watch(&self.watch);
                 let publisher = from.iter().fold(publisher, |publisher, old| publisher.old(&old.images));
                 let publisher = over.into_iter().fold(publisher, Publisher::merge_over);
                 publisher.publish_from(&cache).await
             };
+            let mut failures = work.failures.clone();
             let mut published = publish(&work.from, None).await;
             if !work.merged.is_empty()
                 && let Ok(report) = &mut published
             {
                 // Those that were just published are among those that are merged.
-                match publish(&work.merged, Some(&work.between)).await {
+                match publish(&work.merged, Some(&work.steps)).await {
                     Ok(merged) => report.append(merged),
-                    Err(error) => published = Err(error),
+                    Err(error) => {
+                        // The others are published all the same, and are reported.
+                        let reason = error.one_line();
+                        self.watch.warn(&reason);
+                        failures.push(reason);
+                    }
                 }
             }
-            let mut failures = work.failures.clone();
             let published = published.map_err(|error| failures.push(error.one_line())).ok();
             report(TargetReport {
                 repository: repository.name(),
@@ -196,14 +203,17 @@ impl<'p> PlanPublisher<'p> {
     async fn read(&self, repository: &Repository, share: &Share<'p>) -> Result<Work<'p>> {
         let to = self.resolve(repository, share.to).await?;
         let (mut from, mut merged, mut failures) = (Vec::new(), Vec::new(), Vec::new());
-        let mut between = BTreeSet::new();
+        let mut steps = BTreeSet::new();
         for pair in &share.pairs {
             match self.resolve(repository, &pair.from).await {
                 Ok(old) if pair.way == Way::Merged => {
-                    merged.push(old);
-                    for image in &pair.between {
-                        between.extend(self.manifests(repository, image).await?);
+                    let mut before = old.images.images.clone();
+                    for image in pair.between.iter().chain([share.to]) {
+                        let after = self.images(repository, image).await?;
+                        steps.extend(after.iter().flat_map(|new| steps_to(new, &before)));
+                        before = after;
                     }
+                    merged.push(old);
                 }
                 Ok(old) => from.push(old),
                 Err(error) if is_of_one_image(&error) => {
@@ -214,14 +224,13 @@ impl<'p> PlanPublisher<'p> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Work { to, from, merged, between, failures })
+        Ok(Work { to, from, merged, steps, failures })
     }
 
-    /// Returns the digests of the manifests of an image, one for each platform. Nothing is merged over one
-    /// that is gone.
-    async fn manifests(&self, repository: &Repository, image: &'p PlannedImage) -> Result<Vec<Digest>> {
+    /// Reads the images of the platforms of one. There is none, and no step over it, where it is gone.
+    async fn images(&self, repository: &Repository, image: &'p PlannedImage) -> Result<Vec<Image>> {
         match self.resolve(repository, image).await {
-            Ok(found) => Ok(found.images.images.iter().map(|image| image.manifest.digest).collect()),
+            Ok(found) => Ok(found.images.images),
             Err(error) if is_of_one_image(&error) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
@@ -232,6 +241,14 @@ impl<'p> PlanPublisher<'p> {
         let images = resolve_all(repository, Some(&name), dir, &self.watch).await?;
         Ok(Resolved { planned, images: Images { repository: repository.clone(), images } })
     }
+}
+
+/// Returns the steps to an image of one platform: its deltas from the image of that platform before, and from its layers.
+fn steps_to(new: &Image, before: &[Image]) -> Vec<ChainStep> {
+    let Some(old) = new.platform.counterpart(before, |image| &image.platform) else { return Vec::new() };
+    let layers = old.layers.iter().map(|layer| Base::Layer(layer.diff_id));
+    let bases = layers.chain([Base::Image(old.config_digest)]);
+    bases.map(|base| (base, new.manifest.digest)).collect()
 }
 
 fn failed(share: &Share<'_>, failure: String) -> TargetReport {

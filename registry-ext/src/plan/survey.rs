@@ -8,7 +8,7 @@ use layer::Digest;
 
 use super::policy::Policy;
 use super::select::{WantedPair, in_use, newest, select};
-use super::{Plan, RepositoryPlan, Verdict};
+use super::{Pair, Plan, RepositoryPlan, Verdict};
 use crate::image::{Image, resolve_all};
 use crate::oci::Name;
 use crate::repository::Repository;
@@ -25,7 +25,7 @@ pub struct Planner<'p> {
     pub(super) policy: &'p Policy,
     previous: Option<&'p Plan>,
     temp_dir: PathBuf,
-    watch: Watch,
+    pub(super) watch: Watch,
 }
 
 /// The images behind a tag or a digest, and the digest of the manifest or index.
@@ -111,18 +111,24 @@ impl<'p> Planner<'p> {
     pub async fn retention(&self, repository: &Repository) -> Result<BTreeMap<Digest, Vec<Image>>> {
         let looked = self.look(repository).await?;
         let seen = &looked.seen;
-        if let Some(warning) = seen.warnings.first() {
+        let refuse_if = |warning: Option<&String>| {
+            let Some(warning) = warning else { return Ok(()) };
             let reason = format!(
                 "{warning}. Nothing is removed: mend that, or change the policy so that it does not name it"
             );
-            return Err(Error::malformed(format!("the policy for {}", repository.name()), reason));
-        }
+            Err(Error::malformed(format!("the policy for {}", repository.name()), reason))
+        };
+        refuse_if(seen.warnings.first())?;
         let images = seen.images.clone();
         let mut wanted: BTreeSet<(Digest, Digest)> = looked.wanted.keys().copied().collect();
-        if self.policy.chains > 0.0 {
-            // Updates that are left to chains need the deltas of these.
+        if self.policy.follows_chains() {
+            // Hosts use the deltas of a chain, and others are merged of them, until an update has deltas of its own,
+            // whatever is decided for it now: the sizes that are expected change with each delta that is published.
             let judged = self.judge(repository, looked).await;
-            for pair in judged.pairs.iter().filter(|pair| pair.verdict == Verdict::Chain) {
+            refuse_if(judged.warnings.first())?;
+            let is_open =
+                |pair: &&Pair| matches!(pair.verdict, Verdict::Make | Verdict::Chain | Verdict::NotSmaller);
+            for pair in judged.pairs.iter().filter(is_open).filter(|pair| !pair.between.is_empty()) {
                 let way = [&pair.from].into_iter().chain(&pair.between).chain([&pair.to]);
                 let way: Vec<Digest> = way.map(|image| image.digest).collect();
                 wanted.extend(way.windows(2).map(|step| (step[0], step[1])));

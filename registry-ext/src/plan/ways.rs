@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use layer::Digest;
 
 use super::{Pair, PlannedImage, Policy, Verdict, Way};
-
-/// Most deltas that follow each other, as a pull takes them.
-const MAX_STEPS: usize = 8;
+use crate::chain::MAX_STEPS;
 
 /// The deltas from one image to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +43,13 @@ pub(super) fn mark(
     order.sort_by_key(|pair| (pair.behind, pair.to.digest, pair.from.digest));
     for pair in order {
         let (from, to) = (pair.from.digest, pair.to.digest);
-        let any = cheapest(&known, from, to, |_, _| true);
+        // Nobody takes a chain of as many bytes as the blobs.
+        let blob_bytes = pair.blob_bytes;
+        let is_smaller = |chain: &Chain| chain.bytes < blob_bytes;
+        let any = cheapest(&known, from, to, |_, _| true).filter(is_smaller);
         // Another job may make the deltas to other images, and be behind.
-        let of_job = cheapest(&known, from, to, |(_, target), known| known.is_published || *target == to);
+        let of_job = cheapest(&known, from, to, |(_, target), known| known.is_published || *target == to)
+            .filter(is_smaller);
         let suffices = |chain: &Chain| chain.bytes as f64 <= pair.delta_bytes as f64 * policy.chains;
         let (way, chain) = match (any, of_job) {
             (Some(any), _) if suffices(&any) => (Way::Chain, Some(any)),
@@ -130,6 +132,7 @@ mod tests {
     fn pairs() -> Vec<Pair> {
         let pair = |from: u8| Pair {
             delta_bytes: 100 * u64::from(4 - from),
+            blob_bytes: 1000,
             behind: usize::from(4 - from),
             ..Pair::new(image(digest(from)), image(digest(4)))
         };
@@ -166,6 +169,17 @@ mod tests {
             marked("chains = 0.94\nmerge = true"),
             [first(Way::Chain, chain), second(Way::Merged, make), direct]
         );
+    }
+
+    #[test]
+    fn a_chain_of_as_many_bytes_as_the_blobs_is_no_way() {
+        let policy = Policy::parse("chains = 100.0\nmerge = true").unwrap();
+        for (blob_bytes, way) in [(280, Way::Direct), (281, Way::Chain)] {
+            let mut pairs = pairs();
+            pairs[0].blob_bytes = blob_bytes;
+            mark(&mut pairs, known(), &policy, image);
+            assert_eq!(pairs[0].way, way, "{blob_bytes}");
+        }
     }
 
     #[test]

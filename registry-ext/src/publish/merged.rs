@@ -9,11 +9,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use delta_format::Version;
 use layer::{DiffId, Digest, SpoolOptions};
 
 use super::image::ImagePublisher;
+use crate::artifact::is_tardf3;
 use crate::chain::{BaseFiles, LayerFiles, Places, Step, UsableDelta, plain_chains};
-use crate::delta::{ImageMerger, LayersOf, MergeOutcome, MergeStep, PublishedPart};
+use crate::delta::{ImageMerger, LayersOf, MergeOutcome, MergeStep, PublishedPart, reason_not_merged};
 use crate::discover::{Candidate, Published};
 use crate::image::{ImageIn, ImageLayer};
 use crate::store::{Base, LayerStore, Sources};
@@ -129,7 +131,9 @@ impl ImagePublisher<'_> {
         // What has a delta of its own needs none that is merged.
         let candidates = &self.found.candidates;
         lacking.retain(|layer| {
-            !candidates.iter().any(|delta| delta.to == layer.diff_id && old.are_read_by(delta))
+            // A tardf3 is for few clients: the others need a merged one all the same.
+            let is_its = |delta: &Candidate| delta.to == layer.diff_id && !is_tardf3(&delta.blob);
+            !candidates.iter().any(|delta| is_its(delta) && old.are_read_by(delta))
         });
         let stores: [Arc<dyn LayerStore>; 1] = [Arc::<OldLayers>::clone(&old)];
         let places = Places {
@@ -141,18 +145,25 @@ impl ImagePublisher<'_> {
         let (until, over) = (Instant::now() + MAX_TIME, self.publisher.merge_over.as_ref());
         let chains = plain_chains(&places, self.target, &lacking, &self.found, over, until).await?;
         let old_layers = LayersOf { repository: source.repository, layers };
+        // The clients that follow `_deltaindex` read tardf1 alone.
+        let newest = if layout == Published::DeltaIndex { Version::V1 } else { Version::V2 };
         let (mut merger, mut is_merged) = (None, false);
         for layer in lacking {
             let steps = chains.get(&layer.diff_id).map(|chain| old.steps(layer, chain));
             let outcome = match steps {
                 None => {
-                    let reason =
-                        "no deltas are published that follow each other and are smaller than the blob";
+                    let reason = match self.publisher.force {
+                        // All that is published counts for nothing.
+                        true => "with --force, it is made of the layers",
+                        false => {
+                            "no deltas are published that follow each other and are smaller than the blob"
+                        }
+                    };
                     Ok(MergeOutcome::NotMerged(reason.into()))
                 }
-                Some(steps) => self.merge_steps(&mut merger, old_layers, &steps).await,
+                Some(steps) => self.merge_steps(&mut merger, old_layers, &steps, newest).await,
             };
-            match outcome.or_else(not_merged)? {
+            match outcome.or_else(|error| reason_not_merged(error).map(MergeOutcome::NotMerged))? {
                 MergeOutcome::Merged => is_merged = true,
                 MergeOutcome::NotMerged(reason) => {
                     self.not_merged.push(NotMerged { layout, layer: layer.diff_id, reason });
@@ -167,6 +178,7 @@ impl ImagePublisher<'_> {
         merger: &mut Option<ImageMerger<'m>>,
         old: LayersOf<'_>,
         steps: &[MergeStep],
+        newest: Version,
     ) -> Result<MergeOutcome>
     where
         Self: 'm,
@@ -175,7 +187,7 @@ impl ImagePublisher<'_> {
             *merger = Some(ImageMerger::new(self.cache, self.publisher.to, old).await?);
         }
         match merger {
-            Some(merger) => merger.merge(steps).await,
+            Some(merger) => merger.merge(steps, newest).await,
             None => Err(Error::Panicked),
         }
     }
@@ -187,21 +199,9 @@ impl ImagePublisher<'_> {
         layer: &ImageLayer,
         old: usize,
     ) -> Option<String> {
-        // The artifact and `_deltaindex` have one delta where the old image has one layer.
-        let layout = if old == 1 { Published::Artifact } else { layout };
+        // The artifacts and, where the old image has one layer, `_deltaindex` have the same delta.
+        let layout = if old == 1 || layout == Published::Tardf3 { Published::Artifact } else { layout };
         let of_layer = |of: &&NotMerged| (of.layout, of.layer) == (layout, layer.diff_id);
         self.not_merged.iter().find(of_layer).map(|of| of.reason.clone())
-    }
-}
-
-/// Returns the reason why deltas were not merged, if they are what stands in the way: what cannot be merged, is gone by
-/// now, or makes something else, is made of the layers.
-fn not_merged(error: Error) -> Result<MergeOutcome> {
-    match error {
-        Error::Diff(tar_diff::Error::CannotMerge { .. } | tar_diff::Error::Delta(_))
-        | Error::Patch(_)
-        | Error::NotFound { .. } => Ok(MergeOutcome::NotMerged(error.one_line())),
-        error if error.is_of_one_layer() => Ok(MergeOutcome::NotMerged(error.one_line())),
-        error => Err(error),
     }
 }

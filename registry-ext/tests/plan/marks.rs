@@ -63,6 +63,12 @@ fn a_plan_merges_deltas_or_leaves_updates_to_chains() {
     let before = state(&registry, &["app"]);
     json(&format!("prune {app} --policy {chaining}"));
     assert_eq!(state(&registry, &["app"]), before);
+    // A chain that is too large by now for new updates is still what hosts have, and what merges are made of.
+    for text in ["last = 3\nchains = 0.001", "last = 3\nmerge = true"] {
+        let other = policy("other.toml", text);
+        json(&format!("prune {app} --policy {other}"));
+        assert_eq!(state(&registry, &["app"]), before, "{text}");
+    }
 
     // The plan that merges is still there, and what it wants is merged of what is published.
     let report = json(&format!("publish --plan {file} --for oci-delta --level 3"));
