@@ -24,8 +24,9 @@ fn a_level_decides_on_the_compression_and_the_work_is_that_of_ordinary_streams()
     let options = DiffOptions::default().sees_through(true);
     let made = [19, 15].map(|level| {
         let options = options.clone().level(level);
-        let (delta, _) = diff(&[old.clone()], &new, &options, Vec::new(), &|_| ()).unwrap();
-        let work = verify(delta.as_slice(), &[old.clone()], &new, &MergeOptions::default()).unwrap();
+        let (delta, _) = diff(std::slice::from_ref(&old), &new, &options, Vec::new(), &|_| ()).unwrap();
+        let work =
+            verify(delta.as_slice(), std::slice::from_ref(&old), &new, &MergeOptions::default()).unwrap();
         (delta, work)
     });
     let [(xz, work), (zstd, work_of_zstd)] = made;
