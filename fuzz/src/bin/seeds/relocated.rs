@@ -4,7 +4,7 @@ use fixtures::programs::program as program_of;
 use fuzz::Fields;
 
 /// Two versions of a program, with their payload or with rules for any block.
-pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let old: Vec<u32> = (0..20).filter(|number| *number != 200).collect();
     let new: Vec<u32> = (0..20).filter(|number| *number != 7).chain(1000..1002).collect();
     let (old, new) = (program_of(&old), program_of(&new));
