@@ -115,6 +115,13 @@ pub(super) fn hash_seven(value: u64) -> usize {
     ((value << 8).wrapping_mul(58_295_818_150_454_627) >> (64 - TABLE_BITS)) as usize
 }
 
+/// A match that was found: where, what it refers to, and the place that would have been looked at next.
+pub(super) struct Candidate {
+    pub(super) at: usize,
+    pub(super) source: usize,
+    pub(super) next: usize,
+}
+
 /// Appends bytes as literals.
 pub(super) fn literals(bytes: &[u8], found: &mut Vec<Token>) {
     found.extend(bytes.iter().map(|byte| Token::literal(*byte)));

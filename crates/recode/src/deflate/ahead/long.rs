@@ -3,8 +3,8 @@
 
 use super::super::token::Token;
 use super::history::{
-    History, MARGIN, TABLE_SIZE, WINDOW_SIZE, common, common_before, eight, entry, four, hash_four,
-    hash_seven, literals, near, references, shift,
+    Candidate, History, MARGIN, TABLE_SIZE, WINDOW_SIZE, common, common_before, eight, entry, four,
+    hash_four, hash_seven, literals, near, references, shift,
 };
 
 /// Base-2 logarithm of the bytes without a match after which steps grow by one.
@@ -67,13 +67,6 @@ struct Search<'h> {
     of_four: &'h mut [u32; TABLE_SIZE],
     of_seven: &'h mut [u32; TABLE_SIZE],
     limit: usize,
-}
-
-/// A match that was found: where, what it refers to, and the place that would have been looked at next.
-struct Candidate {
-    at: usize,
-    source: usize,
-    next: usize,
 }
 
 impl Search<'_> {

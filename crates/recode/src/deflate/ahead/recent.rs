@@ -3,8 +3,8 @@
 
 use super::super::token::Token;
 use super::history::{
-    History, MARGIN, WINDOW_SIZE, common, common_before, eight, entry, four, hash_five, literals, near,
-    references, shift,
+    Candidate, History, MARGIN, WINDOW_SIZE, common, common_before, eight, entry, four, hash_five, literals,
+    near, references, shift,
 };
 
 /// Base-2 logarithm of the places of the table.
@@ -52,13 +52,6 @@ struct Search<'h> {
     bytes: &'h [u8],
     table: &'h mut [[u32; 2]; TABLE_SIZE],
     limit: usize,
-}
-
-/// A match that was found: where, what it refers to, and the place that would have been looked at next.
-struct Candidate {
-    at: usize,
-    source: usize,
-    next: usize,
 }
 
 impl Search<'_> {

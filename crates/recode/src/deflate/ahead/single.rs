@@ -3,8 +3,8 @@
 
 use super::super::token::{MAX_MATCH, Token};
 use super::history::{
-    self, History, WINDOW_SIZE, common, common_before, distance, eight, entry, four, hash_five, literals,
-    references, shift,
+    self, Candidate, History, WINDOW_SIZE, common, common_before, distance, eight, entry, four, hash_five,
+    literals, references, shift,
 };
 
 /// Base-2 logarithm of the places of the table at level 2. The other levels use a part of it.
@@ -103,13 +103,6 @@ struct Search<'h> {
     bytes: &'h [u8],
     table: &'h mut [u32; TABLE_SIZE],
     limit: usize,
-}
-
-/// A match that was found: where, what it refers to, and the place that would have been looked at next.
-struct Candidate {
-    at: usize,
-    source: usize,
-    next: usize,
 }
 
 impl Search<'_> {
