@@ -209,6 +209,13 @@ impl Plan {
 }
 
 impl Pair {
+    /// Returns the steps from the old image over those between to the new one, by their digests.
+    fn steps(&self) -> impl Iterator<Item = (Digest, Digest)> {
+        let (from, to) = (self.from.digest, self.to.digest);
+        let between = self.between.iter().map(|image| image.digest);
+        std::iter::once(from).chain(between.clone()).zip(between.chain([to]))
+    }
+
     /// An update that is to be made, of which nothing else is known.
     #[cfg(test)]
     pub(crate) fn new(from: PlannedImage, to: PlannedImage) -> Self {

@@ -38,7 +38,7 @@ pub struct Policy {
     pub max_ratio: f64,
     /// The share of the blobs that a delta is expected to have where no delta of the repository is known.
     pub expected_ratio: f64,
-    /// Whether deltas over several releases are merged of those between, where these are published or made first: with
+    /// True if deltas over several releases are merged of those between, where these are published or made first: with
     /// less CPU, and perhaps larger.
     pub merge: bool,
     /// The most bytes of deltas that follow each other, as a multiple of those that an update's own would

@@ -243,7 +243,8 @@ impl<'p> PlanPublisher<'p> {
     }
 }
 
-/// Returns the steps to an image of one platform: its deltas from the image of that platform before, and from its layers.
+/// Returns the steps to an image of one platform: its deltas from the image of that platform before, and from
+/// its layers.
 fn steps_to(new: &Image, before: &[Image]) -> Vec<ChainStep> {
     let Some(old) = new.platform.counterpart(before, |image| &image.platform) else { return Vec::new() };
     let layers = old.layers.iter().map(|layer| Base::Layer(layer.diff_id));

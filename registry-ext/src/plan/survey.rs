@@ -129,9 +129,7 @@ impl<'p> Planner<'p> {
             let is_open =
                 |pair: &&Pair| matches!(pair.verdict, Verdict::Make | Verdict::Chain | Verdict::NotSmaller);
             for pair in judged.pairs.iter().filter(is_open).filter(|pair| !pair.between.is_empty()) {
-                let way = [&pair.from].into_iter().chain(&pair.between).chain([&pair.to]);
-                let way: Vec<Digest> = way.map(|image| image.digest).collect();
-                wanted.extend(way.windows(2).map(|step| (step[0], step[1])));
+                wanted.extend(pair.steps());
             }
         }
         let mut kept = BTreeMap::<Digest, Vec<Image>>::new();

@@ -81,9 +81,7 @@ pub(super) fn drop_broken(pairs: &mut [Pair]) {
         .map(|pair| (pair.from.digest, pair.to.digest))
         .collect();
     for pair in pairs.iter_mut().filter(|pair| matches!(pair.way, Way::Chain | Way::Merged)) {
-        let way = [&pair.from].into_iter().chain(&pair.between).chain([&pair.to]);
-        let images: Vec<Digest> = way.map(|image| image.digest).collect();
-        let is_broken = images.windows(2).any(|step| dropped.contains(&(step[0], step[1])));
+        let is_broken = pair.steps().any(|step| dropped.contains(&step));
         if is_broken && matches!(pair.verdict, Verdict::Chain | Verdict::Make) {
             pair.verdict = Verdict::OverBudget;
         }

@@ -1,4 +1,4 @@
-//! Which updates a plan merges, and which it leaves to chains.
+//! The updates that a plan merges, and those that it leaves to chains.
 
 use super::*;
 

@@ -13,8 +13,8 @@ use crate::options::DiffOptions;
 const MAX_STREAM: u64 = 64 << 20;
 /// Most bytes of a delta. At what an applier charges for each, they are less than it grants before anything is made.
 const MAX_DELTA: u64 = 16 << 20;
-/// A delta is at most this part of its layer. A byte of a layer takes some 8 ns, to which a third is added at most. What an
-/// applier charges is 32 units for each byte of the layer, an eighth of what it grants.
+/// A delta is at most this part of its layer. A byte of a layer takes some 8 ns, to which a third is added at
+/// most. What an applier charges is 32 units for each byte of the layer, an eighth of what it grants.
 const MIN_LAYER_RATIO: u64 = 28;
 /// A delta that is read in a few milliseconds is small beside any layer.
 const SMALL: u64 = 64 << 10;

@@ -47,7 +47,8 @@ impl<W: Write> Sink for OpWriter<W> {
         Ok(Self::copy(self, from.path, from.offset, size)?)
     }
 
-    /// Where the changes of two deltas cancel each other, what is left are zeros, which cost the compressor much time.
+    /// Writes zeros as copies: the changes of two deltas that cancel each other leave them, and they cost the
+    /// compressor much time.
     fn add(&mut self, to: Place<'_>, difference: &[u8]) -> Result<()> {
         let mut offset = to.offset;
         for part in difference.chunk_by(|one, other| (*one == 0) == (*other == 0)) {
