@@ -6,7 +6,7 @@
 use std::num::NonZeroUsize;
 
 use crate::gram_index::{Effort, GramIndex};
-use crate::{DiffOptions, Reduced, relocate};
+use crate::{DiffOptions, Reduced, realign};
 
 /// Largest distance of indexed strings in bytes: farther apart, matches of code are rarely found.
 const MAX_STRIDE: usize = 64;
@@ -114,10 +114,11 @@ pub(crate) fn shared_effort(
     Some((effort, source + largest + GramIndex::memory(source, fitting).max(samples)))
 }
 
-/// Returns the effort with which a source is indexed for a relocated op of a target, both sizes in bytes, and
-/// the memory that it takes beside that of [`effort`]. `None` if none is made.
-pub(crate) fn relocation(source: u64, target: u64, options: &DiffOptions) -> Option<(Effort, u64)> {
-    if !options.sees_through || is_lopsided(source, target, MAX_WHOLE_RATIO, MIN_WHOLE_SOURCE) {
+/// Returns the effort with which a source is indexed once more for a target, both sizes in bytes, if they are
+/// programs, and the memory that it takes beside that of [`effort`]. `None` if that is not done.
+pub(crate) fn realignment(source: u64, target: u64, options: &DiffOptions) -> Option<(Effort, u64)> {
+    let is_wanted = options.sees_through || !options.skims;
+    if !is_wanted || is_lopsided(source, target, MAX_WHOLE_RATIO, MIN_WHOLE_SOURCE) {
         return None;
     }
     let (first, memory) = effort(source, target, options)?;
@@ -125,7 +126,7 @@ pub(crate) fn relocation(source: u64, target: u64, options: &DiffOptions) -> Opt
     let finer = Effort { stride: (first.stride / 2).max(options.stride.get()), ..first };
     [finer, first].into_iter().find_map(|effort| {
         let [index, of_first] = [effort, first].map(|effort| GramIndex::memory(source, effort.stride));
-        let more = relocate::memory(source, target) + index.saturating_sub(of_first);
+        let more = realign::memory(source, target) + index.saturating_sub(of_first);
         (memory.saturating_add(more) <= options.memory).then_some((effort, more))
     })
 }

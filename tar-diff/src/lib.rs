@@ -9,7 +9,8 @@
 //!    segments (`plan.rs`);
 //! 4. make the edit of each file that is similar to its source (`bsdiff.rs` over
 //!    `gram_index.rs` and `anchors.rs`, `rollsum.rs` for huge files, frames of zstd for tardf2, `views/`
-//!    to see through compression for tardf3), source by source and in parallel (`edits.rs`);
+//!    to see through compression for tardf3), source by source and in parallel (`edits.rs`); those of programs
+//!    once more, with what moved written alike on both sides (`realign.rs`);
 //! 5. write the ops in target order (`emit.rs`), leaving out steps that cost more than they save
 //!    (`weigh.rs`).
 //!
@@ -52,6 +53,7 @@ mod merge;
 mod meter;
 mod options;
 mod plan;
+mod realign;
 mod relocate;
 mod rollsum;
 mod sides;

@@ -91,7 +91,7 @@ pub(crate) fn memory(source: u64, target: u64, options: &DiffOptions) -> u64 {
     // Streams, and the files that are made of them.
     let held = 2 * (source + target);
     held + budget::effort(source, target, options).map_or(0, |(_, memory)| memory)
-        + budget::relocation(source, target, options).map_or(0, |(_, memory)| memory)
+        + budget::realignment(source, target, options).map_or(0, |(_, memory)| memory)
 }
 
 /// The recipe of a target through views, if that is smaller than one of its bytes as they are and the
@@ -116,12 +116,15 @@ pub(crate) fn edit(
     }
     let Some((effort, _)) = budget::effort(sizes[0], sizes[1], options) else { return Ok(None) };
     let steps = bsdiff::edit(&expanded.source, &expanded.target, effort, jobs);
-    let payload = if let Some((effort, _)) = budget::relocation(sizes[0], sizes[1], options) {
-        relocate::payload(&expanded.source, &expanded.target, &steps, effort, jobs, target.len() as u64)
+    let payload = if let Some((effort, _)) = budget::realignment(sizes[0], sizes[1], options) {
+        let encoded_size = target.len() as u64;
+        relocate::payload(&expanded.source, &expanded.target, &steps, effort, jobs, encoded_size)
     } else {
         None
     };
-    let Some(payload) = trial::best(&expanded, &steps, payload) else { return Ok(None) };
+    let Some(payload) = trial::best(&expanded, &steps, payload.and_then(|made| made.payload)) else {
+        return Ok(None);
+    };
     let view = (!expanded.view.is_empty()).then(|| Arc::<View>::new(expanded.view));
     Ok(Some(Viewed {
         steps,

@@ -273,6 +273,25 @@ fn what_moved_in_a_program_costs_little() {
 }
 
 #[test]
+fn code_that_only_moved_is_found_again_where_nothing_is_predicted() {
+    let [old, new] = versions_of_a_program().map(|bytes| {
+        let mut layer = LayerBuilder::new();
+        layer.file("bin/program", bytes);
+        spool(&layer.finish(fixtures::Ending::Normal))
+    });
+    let old = [old];
+    // The steps of a diff that skims stay as bsdiff finds them between the files as they are.
+    let [first, realigned] = [true, false].map(|skims| {
+        let options = DiffOptions::default().skims(skims);
+        let (delta, _) = diff(&old, &new, &options, Vec::new(), &|_| ()).unwrap();
+        assert!(delta.starts_with(b"tardf1"));
+        verify(delta.as_slice(), &old, &new, &MergeOptions::default()).unwrap();
+        delta.len()
+    });
+    assert!(realigned * 10 < first * 9, "{realigned} of {first}");
+}
+
+#[test]
 fn a_program_that_is_compressed_is_predicted_too() {
     let [old, new] = versions_of_a_program().map(|bytes| fixtures::filter("xz", &["-c"], &bytes));
     let (_, predicted, stats) = of_files("lib/module.ko.xz", &old, &new);

@@ -18,7 +18,7 @@ use crate::sides::Layers;
 use crate::sides::Pair;
 use crate::steps::write_steps;
 use crate::views::{self, Refusals};
-use crate::{Error, Result, Stats, budget, relocate, workers};
+use crate::{Error, Result, Stats, budget, realign, relocate, workers};
 
 /// zstd level for the trial that decides between two edits.
 const TRIAL_LEVEL: i32 = 3;
@@ -110,8 +110,8 @@ impl<'m> Editor<'m> {
                     let source = size(&source.data);
                     let effort = budget::effort(source, target, self.options);
                     let memory = effort.map_or(source / 64 + CHUNKS_MEMORY, |(_, memory)| memory);
-                    let relocation = budget::relocation(source, target, self.options);
-                    (source, memory + relocation.map_or(0, |(_, memory)| memory))
+                    let more = budget::realignment(source, target, self.options);
+                    (source, memory + more.map_or(0, |(_, memory)| memory))
                 }
                 _ => (0, 0),
             };
@@ -231,15 +231,29 @@ impl<'m> Editor<'m> {
             }
             (_, frame) => return Ok(frame.map(Edit::ZstdFrame)),
         };
-        let (old_size, new_size) = (bytes.len() as u64, target.len() as u64);
-        if let Some((effort, _)) = budget::relocation(old_size, new_size, options)
-            && let Some(payload) = relocate::payload(bytes, &target, &steps, effort, jobs, new_size)
-            && let plain = trial_size(&steps, source, segment, layers, relocate::TRIAL_LEVEL)?
-            && let Some(payload) = relocate::smaller(payload, plain)
-        {
-            return Ok(Some(Edit::Relocated(steps, payload)));
+        let Some((effort, _)) = budget::realignment(bytes.len() as u64, target.len() as u64, options) else {
+            return Ok(Some(Edit::Steps(steps)));
+        };
+        let trial = |steps: &[Step], level| trial_size(steps, source, segment, layers, level);
+        if !options.sees_through {
+            return Ok(Some(Edit::Steps(match realign::steps(bytes, &target, &steps, effort, jobs) {
+                Some(other) if trial(&other, TRIAL_LEVEL)? < trial(&steps, TRIAL_LEVEL)? => other,
+                _ => steps,
+            })));
         }
-        Ok(Some(Edit::Steps(steps)))
+        let Some(made) = relocate::payload(bytes, &target, &steps, effort, jobs, target.len() as u64) else {
+            return Ok(Some(Edit::Steps(steps)));
+        };
+        let mut plain = (trial(&steps, relocate::TRIAL_LEVEL)?, steps);
+        if let Some(other) = made.realigned {
+            let size = trial(&other, relocate::TRIAL_LEVEL)?;
+            plain = if size < plain.0 { (size, other) } else { plain };
+        }
+        let (size, steps) = plain;
+        Ok(Some(match made.payload.and_then(|payload| relocate::smaller(payload, size)) {
+            Some(payload) => Edit::Relocated(steps, payload),
+            None => Edit::Steps(steps),
+        }))
     }
 
     /// The edit through views, if there is one and it pays.

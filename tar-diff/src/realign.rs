@@ -1,0 +1,113 @@
+//! Looks for better steps between two programs: bsdiff is run once more on copies of both in which what moved looks
+//! the same.
+//!
+//! The steps that bsdiff finds first say where things went, and so what the addresses in a program become. A copy of
+//! the old file has each address as the new file has it, as far as the steps tell, so that code which only moved is
+//! found again whole. That helps every applier: the addresses that changed are differences within longer steps then.
+//! An applier of relocated ops computes most of these differences, too (`relocate.rs`).
+
+use std::num::NonZeroUsize;
+
+use program::{Block, Draft, Layouts};
+
+use crate::bsdiff;
+use crate::edit::Step;
+use crate::gram_index::Effort;
+use crate::weigh;
+
+/// Most bytes of memory for each byte of both files: copies of them, and their fields.
+const MEMORY_RATIO: u64 = 3;
+/// Bytes that steps carry from which on better ones are worth the search, and of steps in which everything stays
+/// where it is.
+const LEAST_CARRIED: usize = 192;
+const LEAST_CARRIED_IN_PLACE: usize = 4096;
+
+/// Memory in bytes that realigning takes, beside the files and the index of the source.
+pub(crate) const fn memory(source: u64, target: u64) -> u64 {
+    (source + target) * MEMORY_RATIO
+}
+
+/// Two programs whose steps may be found anew.
+pub(crate) struct Programs<'p> {
+    source: &'p [u8],
+    target: &'p [u8],
+    layouts: Layouts,
+    /// The target with its addresses written as in the copies of the source.
+    normal_target: Vec<u8>,
+    effort: Effort,
+    jobs: NonZeroUsize,
+}
+
+impl<'p> Programs<'p> {
+    /// Returns the pair if both files are programs of one kind.
+    pub(crate) fn of(source: &'p [u8], target: &'p [u8], effort: Effort, jobs: NonZeroUsize) -> Option<Self> {
+        let layouts = Layouts::of(source, target)?;
+        let normal_target = layouts.normalised_new(target);
+        Some(Self { source, target, layouts, normal_target, effort, jobs })
+    }
+
+    /// Returns the draft of a relocated op with steps that bsdiff found between the files as they are.
+    pub(crate) fn draft(&self, steps: &[Step]) -> Option<Draft<'p>> {
+        self.draft_of(steps, self.source, self.target)
+    }
+
+    /// Returns the steps of one more round, and the draft of a relocated op with them.
+    pub(crate) fn round(&self, last: &Draft<'_>) -> Option<(Vec<Step>, Draft<'p>)> {
+        let normal_source = self.layouts.normalised_old(self.source, last);
+        let steps = bsdiff::edit(&normal_source, &self.normal_target, self.effort, self.jobs);
+        let draft = self.draft_of(&steps, &normal_source, &self.normal_target)?;
+        Some((steps, draft))
+    }
+
+    /// The draft with steps that are weighed by what they have in common in `source` and `target`.
+    fn draft_of(&self, steps: &[Step], source: &[u8], target: &[u8]) -> Option<Draft<'p>> {
+        let settled = weigh::settled(steps, (source, target), self.target, literals(self.effort));
+        self.layouts.encode(self.source, self.target, &blocks(&settled)).ok()
+    }
+}
+
+/// Returns the steps that one round finds, if both files are programs and there may be something to gain.
+pub(crate) fn steps(
+    source: &[u8],
+    target: &[u8],
+    steps: &[Step],
+    effort: Effort,
+    jobs: NonZeroUsize,
+) -> Option<Vec<Step>> {
+    if is_small(source, target, steps) {
+        return None;
+    }
+    let programs = Programs::of(source, target, effort, jobs)?;
+    let normal_source = programs.layouts.normalised_old(source, &programs.draft(steps)?);
+    Some(bsdiff::edit(&normal_source, &programs.normal_target, effort, jobs))
+}
+
+/// Returns true if there is nothing to gain: little is carried, and nothing moved or hardly anything is new.
+pub(crate) fn is_small(source: &[u8], target: &[u8], steps: &[Step]) -> bool {
+    let index = |size: u64| usize::try_from(size).expect("files in memory");
+    let (mut position, mut carried, mut has_moved) = (0, 0, false);
+    for step in steps {
+        let (start, add) = (index(step.source), index(step.add));
+        has_moved |= add > 0 && start != position;
+        let pairs = source[start..start + add].iter().zip(&target[position..position + add]);
+        carried += pairs.filter(|(old, new)| old != new).count() + index(step.literal);
+        position += add + index(step.literal);
+    }
+    carried < if has_moved { LEAST_CARRIED } else { LEAST_CARRIED_IN_PLACE }
+}
+
+/// The blocks of a relocated op that are steps.
+pub(crate) fn blocks(steps: &[Step]) -> Vec<Block> {
+    let narrow = |size: u64| u32::try_from(size).expect("files of relocated ops have less than 2^32 bytes");
+    let block = |step: &Step| Block {
+        source: narrow(step.source),
+        add: narrow(step.add),
+        literal: narrow(step.literal),
+    };
+    steps.iter().map(block).collect()
+}
+
+/// Every how many bytes of literals one is remembered to weigh others.
+pub(crate) const fn literals(effort: Effort) -> NonZeroUsize {
+    if effort.skims { weigh::SKIMMED_LITERALS } else { NonZeroUsize::MIN }
+}
