@@ -164,5 +164,6 @@ fn rules(input: &mut Input<'_>, old: &[u8]) -> Rules {
             }
         });
     }
-    Rules { old: sides.0, new: sides.1, rules }
+    let new_code = (0..input.within(0..=2)).map(|_| range(input, old)).collect();
+    Rules { old: sides.0, new: sides.1, rules, new_code }
 }

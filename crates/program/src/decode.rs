@@ -1,9 +1,13 @@
 //! Makes the new file of a payload and the old file.
 
+use std::ops::Range;
+
 use crate::error::Result;
 use crate::form::Kind;
 use crate::map::Map;
+use crate::misses::{Guess, Misses};
 use crate::neighbours::Neighbours;
+use crate::operands::{Code, New, PIECE_SIZE};
 use crate::payload::{Block, Differences, Payload};
 use crate::predict::{Outcome, Predictor};
 use crate::rules::Rules;
@@ -11,8 +15,6 @@ use crate::scan::{covered, scan};
 use crate::varint::Reader;
 use crate::wire::{correct, read_rules};
 
-/// Most bytes that are made at once.
-const PIECE_SIZE: u32 = 64 << 10;
 /// Units of work for each byte that rules go over, and one more for so many segments that are looked through.
 const COVERED_WORK: u64 = 3;
 const SEGMENTS_A_UNIT: u64 = 3;
@@ -38,7 +40,9 @@ pub struct Decoder<'a> {
     done: u32,
     /// Bytes that are made.
     position: u32,
-    new: &'a [u8],
+    new: New<'a>,
+    misses: Misses<'a>,
+    code: Vec<Range<u32>>,
     piece: Vec<u8>,
     difference: Vec<u8>,
 }
@@ -90,9 +94,11 @@ impl<'a> Prepared<'a> {
     /// [`Error`](crate::Error).
     pub fn start(self) -> Result<Decoder<'a>> {
         let Self { old, payload, rules, .. } = self;
+        let mut code = Vec::new();
         let predictor = match rules {
             None => Predictor::none(old),
-            Some((rules, mut reader)) => {
+            Some((mut rules, mut reader)) => {
+                code = std::mem::take(&mut rules.new_code);
                 let map = Map::new(&payload.blocks);
                 let scanned = scan(old, &rules.old, &rules.rules)?;
                 Predictor::new(old, &rules, scanned, &map, |bases| {
@@ -105,6 +111,8 @@ impl<'a> Prepared<'a> {
             old,
             differences: Differences::new(&payload),
             new: payload.new,
+            misses: payload.misses(),
+            code,
             payload,
             predictor,
             block: 0,
@@ -137,6 +145,8 @@ impl<'a> Decoder<'a> {
     pub fn next_piece(&mut self) -> Result<Option<&[u8]>> {
         let Some(block) = self.payload.blocks.get(self.block).copied() else {
             self.differences.end()?;
+            self.new.end()?;
+            self.misses.end()?;
             return Ok(None);
         };
         let Block { source, add, literal } = block;
@@ -149,10 +159,10 @@ impl<'a> Decoder<'a> {
             self.advance(end - start, block);
         } else {
             let size = (add + literal - self.done).min(PIECE_SIZE);
-            let (bytes, rest) = self.new.split_at(size as usize);
-            self.new = rest;
+            let code = Code { ranges: &self.code, space: self.predictor.space() };
+            let address = code.address(self.position, size as usize);
             self.piece.clear();
-            self.piece.extend_from_slice(bytes);
+            self.new.read(&mut self.piece, size as usize, address)?;
             self.advance(size, block);
         }
         Ok(Some(&self.piece))
@@ -176,12 +186,21 @@ impl<'a> Decoder<'a> {
         let difference = &self.difference;
         let block = self.position - self.done;
         let neighbours = Neighbours { blocks: &self.payload.blocks, index: self.block, start: block };
-        self.predictor.predict(neighbours, start, self.position, &mut self.piece, |offset, predicted| {
-            let mut found = [0; 8];
-            let sums = found.iter_mut().zip(predicted).zip(&difference[offset..]);
-            sums.for_each(|((found, byte), difference)| *found = byte.wrapping_add(*difference));
-            u64::from_le_bytes(found)
-        });
+        let (misses, new) = (&mut self.misses, &mut self.new);
+        let mut correct = |_, guess: &Guess<'_>| misses.next(guess, new);
+        self.predictor.predict(
+            neighbours,
+            start,
+            self.position,
+            &mut self.piece,
+            &mut correct,
+            |offset, predicted| {
+                let mut found = [0; 8];
+                let sums = found.iter_mut().zip(predicted).zip(&difference[offset..]);
+                sums.for_each(|((found, byte), difference)| *found = byte.wrapping_add(*difference));
+                u64::from_le_bytes(found)
+            },
+        )?;
         let sums = self.piece.iter_mut().zip(difference);
         sums.for_each(|(byte, difference)| *byte = byte.wrapping_add(*difference));
         Ok(())

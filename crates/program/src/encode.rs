@@ -3,11 +3,14 @@
 use crate::error::{Error, Result};
 use crate::form::{Kind, word};
 use crate::map::Map;
+use crate::misses::Guess;
 use crate::neighbours::Neighbours;
+use crate::operands::Code;
 use crate::payload::{Block, Parts};
 use crate::predict::{Outcome, Predictor};
 use crate::rules::Rules;
 use crate::scan::{Scanned, scan};
+use crate::space::Space;
 use crate::varint::Reader;
 use crate::wire::{put_corrections, put_rules, read_rules};
 
@@ -44,6 +47,7 @@ pub(crate) fn encode_scanned<'o>(
 ) -> Result<(Encoded, Predictor<'o>)> {
     check(old, new, blocks)?;
     let mut parts = Parts::default();
+    let code = scanned.as_ref().map_or(Code { ranges: &[], space: Space(&[]) }, |(rules, _)| rules.code());
     let mut predictor = match scanned {
         None => Predictor::none(old),
         Some((rules, scanned)) => {
@@ -70,14 +74,22 @@ pub(crate) fn encode_scanned<'o>(
         predicted.extend_from_slice(&old[block.source as usize..][..block.add as usize]);
         let own = u32::try_from(position).map_err(|_| Error::Block("it is too large"))?;
         let neighbours = Neighbours { blocks, index, start: own };
-        predictor.predict(neighbours, block.source, own, &mut predicted, |offset, predicted| {
-            word(bytes, offset, predicted.len())
-        });
+        let (missed, taken) = (&mut parts.missed, &mut parts.taken);
+        let mut correct =
+            |offset, guess: &Guess<'_>| Ok(missed.put(guess, word(bytes, offset, guess.form.width()), taken));
+        predictor.predict(
+            neighbours,
+            block.source,
+            own,
+            &mut predicted,
+            &mut correct,
+            |offset, predicted| word(bytes, offset, predicted.len()),
+        )?;
         parts.along(&predicted, bytes);
         position = end + block.literal as usize;
-        parts.new.extend_from_slice(&new[end..position]);
+        parts.taken.literal(&new[end..position], own.wrapping_add(block.add), code);
     }
-    let carried = parts.differences.len() + parts.new.len();
+    let carried = parts.differences.len() + parts.taken.size() + parts.missed.size();
     let outcomes = predictor.outcomes();
     Ok((Encoded { payload: parts.finish(new.len()), carried, outcomes }, predictor))
 }

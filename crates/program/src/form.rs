@@ -147,7 +147,11 @@ impl Form {
         self.0 & OF_TABLE != 0
     }
 
-    #[cfg(feature = "writer")]
+    /// The bits of its value.
+    pub(crate) const fn mask(self) -> u64 {
+        u64::MAX >> (64 - 8 * self.width())
+    }
+
     pub(crate) const fn is_column(self) -> bool {
         !matches!(self.kind(), Kind::InTable) && self.0 & COLUMN != 0
     }
@@ -200,9 +204,13 @@ impl At<'_> {
     }
 
     /// The bytes of a field that means `place`, least significant first. `old` is what the field holds in the old file.
-    #[expect(clippy::cast_possible_truncation, reason = "immediates are the low bits")]
     pub(crate) fn value(&self, form: Form, place: u32, old: u64) -> u64 {
-        let address = self.space.address(place);
+        self.written(form, self.space.address(place), old)
+    }
+
+    /// The same of a field that means an address.
+    #[expect(clippy::cast_possible_truncation, reason = "immediates are the low bits")]
+    pub(crate) fn written(&self, form: Form, address: u64, old: u64) -> u64 {
         let word = old as u32;
         match form.kind() {
             Kind::Absolute => address,
@@ -231,18 +239,22 @@ impl At<'_> {
     }
 
     /// The place that the bytes of a field mean, if they tell it.
-    #[expect(clippy::cast_possible_truncation, reason = "the field has 32 bits")]
     pub(crate) fn place(&self, form: Form, value: u64) -> Option<u32> {
+        self.space.place(self.address(form, value)?)
+    }
+
+    /// The address that the bytes of a field mean, if they tell it.
+    #[expect(clippy::cast_possible_truncation, reason = "the field has 32 bits")]
+    pub(crate) fn address(&self, form: Form, value: u64) -> Option<u64> {
         let signed = if form.width() == 8 { value } else { sign_extend(value as u32) };
-        let address = match form.kind() {
+        Some(match form.kind() {
             Kind::Absolute => value,
             Kind::Relative | Kind::InTable => self.base(form).wrapping_add(signed),
             Kind::Based => self.base(form).wrapping_add(signed.wrapping_mul(form.scale().max(1).into())),
             Kind::Back => self.own_address().wrapping_sub(signed),
             Kind::Branch => self.own_address().wrapping_add(branch_distance(value as u32)),
             Kind::Page | Kind::Low => return None,
-        };
-        self.space.place(address)
+        })
     }
 }
 

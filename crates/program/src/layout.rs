@@ -15,7 +15,7 @@ use crate::predict::Predictor;
 use crate::rules::{Rule, Rules, Side};
 use crate::scan::{Scanned, scan};
 use crate::space::Space;
-use crate::{Block, MAX_SIZE};
+use crate::{Block, MAX_CODE, MAX_SIZE};
 
 /// The layouts of an old and a new program.
 #[derive(Debug)]
@@ -83,7 +83,13 @@ impl Layouts {
         let bases = before.names.iter().map(|name| same(name).unwrap_or(Rules::MAPPED)).collect();
         let old_overlays = std::mem::take(&mut before.overlays);
         let old_names = std::mem::take(&mut before.loaded_names);
+        let code = after.rules.iter().filter_map(|rule| match rule {
+            Rule::X86_64(range) => Some(range.clone()),
+            _ => None,
+        });
+        let new_code = code.take(MAX_CODE).collect();
         let rules = Rules {
+            new_code,
             old: before.side,
             new: Side { segments: after.side.segments, bases },
             rules: before.rules,

@@ -29,9 +29,11 @@ mod form;
 mod layout;
 mod learned;
 mod map;
+mod misses;
 mod neighbours;
 #[cfg(feature = "writer")]
 mod normalise;
+mod operands;
 mod payload;
 mod predict;
 #[cfg(all(test, feature = "writer"))]
@@ -62,6 +64,8 @@ pub const MAX_SIZE: usize = 1 << 28;
 pub const MAX_RULES: usize = 4096;
 /// Most segments of one side.
 pub const MAX_SEGMENTS: usize = 16;
+/// Most ranges of new code.
+pub const MAX_CODE: usize = 16;
 /// Most bases that are given, and most that are read from a table of sections.
 pub const MAX_BASES: usize = 1 << 12;
 /// Bytes that the rules may go over together, for each byte of the old file: some lie on others.

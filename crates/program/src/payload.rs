@@ -1,9 +1,9 @@
 //! The parts of a payload.
 //!
 //! ```text
-//! payload  = size:uvarint part{7}              size of the new file
+//! payload  = size:uvarint part{7} part{5}?     size of the new file
 //! part     = size:uvarint bytes
-//! parts    = rules adds literals seeks runs differences new
+//! parts    = rules adds literals seeks runs differences new calls loads misses tables jumps; the last five only with rules
 //! adds     = uvarint*                          of each block, the bytes along the old file
 //! literals = uvarint*                          of each block, the new bytes after those
 //! seeks    = signed*                           of each block, how far from the end of the one before it reads
@@ -13,6 +13,8 @@
 //! Numbers and bytes of one meaning stand together, over all blocks of the file, since a compressor finds
 //! more in them then.
 
+use crate::misses::{Missed, Misses};
+use crate::operands::{New, Taken};
 use crate::varint::{Reader, put, put_difference};
 use crate::{Error, MAX_SIZE, Result};
 
@@ -35,7 +37,8 @@ pub struct Payload<'p> {
     pub(crate) rules: &'p [u8],
     pub(crate) runs: &'p [u8],
     pub(crate) differences: &'p [u8],
-    pub(crate) new: &'p [u8],
+    pub(crate) new: New<'p>,
+    pub(crate) misses: [&'p [u8]; 3],
     sizes: Sizes,
 }
 
@@ -48,9 +51,9 @@ pub struct Sizes {
     pub blocks: usize,
     /// Lengths of the runs of bytes that were as predicted, and of others.
     pub runs: usize,
-    /// The differences of the bytes that are not as predicted.
+    /// The differences of the bytes that are not as predicted, and the addresses that are not.
     pub differences: usize,
-    /// New bytes.
+    /// New bytes, with the addresses of their operands.
     pub new: usize,
 }
 
@@ -65,17 +68,26 @@ impl<'p> Payload<'p> {
         let size = reader.at_most("the size of the new file", MAX_SIZE)?;
         let rules = reader.part()?;
         let columns = [reader.part()?, reader.part()?, reader.part()?];
-        let (runs, differences, new) = (reader.part()?, reader.part()?, reader.part()?);
+        let (runs, differences) = (reader.part()?, reader.part()?);
+        let new = reader.part()?;
+        let mut of_rules = || if rules.is_empty() { Ok(&[][..]) } else { reader.part() };
+        let new = New { new, calls: of_rules()?, loads: of_rules()? };
+        let misses = [of_rules()?, of_rules()?, of_rules()?];
         reader.end()?;
-        let blocks = read_blocks(columns, size, old_size.unwrap_or(MAX_SIZE), new.len())?;
+        let blocks = read_blocks(columns, size, old_size.unwrap_or(MAX_SIZE))?;
         let sizes = Sizes {
             rules: rules.len(),
             blocks: columns.iter().map(|column| column.len()).sum(),
             runs: runs.len(),
-            differences: differences.len(),
-            new: new.len(),
+            differences: differences.len() + misses.iter().map(|part| part.len()).sum::<usize>(),
+            new: new.new.len() + new.calls.len() + new.loads.len(),
         };
-        Ok(Self { size, blocks, rules, runs, differences, new, sizes })
+        Ok(Self { size, blocks, rules, runs, differences, new, misses, sizes })
+    }
+
+    /// The misses.
+    pub(crate) const fn misses(&self) -> Misses<'p> {
+        Misses::new(self.misses)
     }
 
     /// The size of the new file in bytes.
@@ -99,18 +111,17 @@ impl<'p> Payload<'p> {
     }
 }
 
-/// Returns the size of the new file that a payload announces, by its first bytes.
+/// Reads the blocks of a new file of `size` bytes.
 pub(crate) fn read_blocks(
     [adds, literals, seeks]: [&[u8]; 3],
     size: usize,
     old_size: usize,
-    new: usize,
 ) -> Result<Vec<Block>> {
     let mut adds = Reader::new(adds, "the adds");
     let mut literals = Reader::new(literals, "the literals");
     let mut seeks = Reader::new(seeks, "the seeks");
     let mut blocks = Vec::new();
-    let (mut left, mut new_left, mut position) = (size, new, 0u64);
+    let (mut left, mut position) = (size, 0u64);
     let narrow = |size: usize| u32::try_from(size).map_err(|_| Error::Block("it is too large"));
     while !adds.is_empty() {
         let add = adds.at_most("an add", left)?;
@@ -120,7 +131,6 @@ pub(crate) fn read_blocks(
             return Err(Error::Block("it is empty"));
         }
         left -= add + literal;
-        new_left = new_left.checked_sub(literal).ok_or(Error::Truncated("the new bytes"))?;
         let end = position.checked_add(add as u64).filter(|end| *end <= old_size.min(MAX_SIZE) as u64);
         let end = end.ok_or(Error::Block("it reaches past the old file"))?;
         let source = u32::try_from(position).map_err(|_| Error::Block("it reaches past the old file"))?;
@@ -131,9 +141,6 @@ pub(crate) fn read_blocks(
     seeks.end()?;
     if left > 0 {
         return Err(Error::Block("the blocks end before the new file does"));
-    }
-    if new_left > 0 {
-        return Err(Error::Left("the new bytes"));
     }
     Ok(blocks)
 }
@@ -147,7 +154,8 @@ pub(crate) struct Parts {
     seeks: Vec<u8>,
     runs: Vec<u8>,
     pub(crate) differences: Vec<u8>,
-    pub(crate) new: Vec<u8>,
+    pub(crate) taken: Taken,
+    pub(crate) missed: Missed,
     /// The position in the old file at which the last block ends.
     position: u64,
     zeros: u64,
@@ -195,8 +203,12 @@ impl Parts {
         self.end_others();
         let mut payload = Vec::new();
         put(&mut payload, size as u64);
-        let Self { rules, adds, literals, seeks, runs, differences, new, .. } = self;
-        for part in [rules, adds, literals, seeks, runs, differences, new] {
+        let Self { rules, adds, literals, seeks, runs, differences, taken, missed, .. } = self;
+        let Taken { new, calls, loads } = taken;
+        let [gaps, tables, jumps] = missed.into_parts();
+        let has_rules = !rules.is_empty();
+        let of_rules = [calls, loads, gaps, tables, jumps].into_iter().filter(|_| has_rules);
+        for part in [rules, adds, literals, seeks, runs, differences, new].into_iter().chain(of_rules) {
             put(&mut payload, part.len() as u64);
             payload.extend(part);
         }

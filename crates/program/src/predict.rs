@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::form::{At, CONTEXTS, Field, Kind, word};
 use crate::learned::Targets;
 use crate::map::Map;
+use crate::misses::{Guess, Lasts};
 use crate::neighbours::Neighbours;
 use crate::scan::Scanned;
 use crate::space::{Segment, Space};
@@ -40,6 +41,7 @@ pub(crate) struct Predictor<'o> {
     /// By [`Form::context`](crate::form::Form::context): above zero where predictions are better than what
     /// the field holds.
     contexts: Vec<i8>,
+    lasts: Lasts,
     outcomes: [Outcome; 8],
 }
 
@@ -78,6 +80,7 @@ impl<'o> Predictor<'o> {
             segments,
             bases,
             contexts: vec![AT_FIRST; CONTEXTS],
+            lasts: Lasts::default(),
             outcomes: [Outcome::default(); 8],
         })
     }
@@ -91,6 +94,7 @@ impl<'o> Predictor<'o> {
             segments: Vec::new(),
             bases: Vec::new(),
             contexts: Vec::new(),
+            lasts: Lasts::default(),
             outcomes: [Outcome::default(); 8],
         }
     }
@@ -110,15 +114,17 @@ impl<'o> Predictor<'o> {
 
     /// Predicts the bytes of a block that lie along the old file from `source` on, at `position` of the new
     /// one: `bytes` holds the old bytes. `actual` gives what the bytes of a field are, by its range and what
-    /// is predicted, which follow each other.
+    /// is predicted, which follow each other. Before, `correct` may give the value of a field that means something else than
+    /// what is expected.
     pub(crate) fn predict(
         &mut self,
         neighbours: Neighbours<'_>,
         source: u32,
         position: u32,
         bytes: &mut [u8],
+        correct: &mut dyn FnMut(usize, &Guess<'_>) -> Result<Option<u64>>,
         mut actual: impl FnMut(usize, &[u8]) -> u64,
-    ) {
+    ) -> Result<()> {
         let first = self.fields.partition_point(|field| field.position < source);
         for index in first..self.fields.len() {
             let field = self.fields[index];
@@ -134,7 +140,7 @@ impl<'o> Predictor<'o> {
                 position: own,
                 moved: own.wrapping_sub(field.position),
             };
-            let mask = u64::MAX >> (64 - 8 * width);
+            let mask = field.form.mask();
             let old = word(self.old, field.position as usize, width);
             let target = field.target as usize;
             let near = if field.form.is_near() {
@@ -149,10 +155,14 @@ impl<'o> Predictor<'o> {
                 _ => (field.position & 7) as u8,
             };
             let context = &mut self.contexts[field.form.context(before)];
-            if *context >= 0 {
-                predicted.copy_from_slice(&value.to_le_bytes()[..width]);
-            }
             let expected = if *context >= 0 { value } else { old };
+            let mut guess = expected;
+            if field.form.is_counted() {
+                let last = *self.lasts.of(field.form);
+                let of_field = Guess { at, form: field.form, old, predicted: expected, before, last };
+                guess = correct(offset, &of_field)?.unwrap_or(expected);
+            }
+            predicted.copy_from_slice(&guess.to_le_bytes()[..width]);
             let found = actual(offset, predicted);
             if value != old {
                 if found == value {
@@ -165,11 +175,20 @@ impl<'o> Predictor<'o> {
             outcome.fields += 1;
             outcome.changed += u64::from(found != old);
             outcome.missed += u64::from(found != expected);
+            if let Some(address) = at.address(field.form, found).filter(|_| field.form.is_of_table()) {
+                *self.lasts.of(field.form) = address;
+            }
             if let Some(place) = at.place(field.form, found) {
                 let weight = if field.form.is_of_table() { TABLE_WEIGHT } else { CODE_WEIGHT };
                 self.targets.learn(target, place, weight);
             }
         }
+        Ok(())
+    }
+
+    /// The addresses of the new file.
+    pub(crate) fn space(&self) -> Space<'_> {
+        Space(&self.segments)
     }
 
     /// Returns the outcomes of the predictions so far, by the kind of the field.

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 
 use crate::form::{At, Field};
 use crate::payload::Payload;
-use crate::scan::scan;
+use crate::scan::{immediate, scan};
 use crate::space::Space;
 use crate::varint::Reader;
 use crate::wire::{correct, read_rules};
-use crate::{Block, Result};
+use crate::{Block, Error, Result};
 
 /// Returns the new position of a place, and whether it is exact. It looks at every block, so that it is slow
 /// and simple.
@@ -57,7 +57,7 @@ fn near(blocks: &[Block], index: usize, place: u32) -> Option<u32> {
 pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     let payload = Payload::parse(payload, Some(old.len()))?;
     let mut fields: Vec<Field> = Vec::new();
-    let (mut segments, mut bases) = (Vec::new(), Vec::new());
+    let (mut segments, mut bases, mut code) = (Vec::new(), Vec::new(), Vec::new());
     if payload.has_rules() {
         let mut reader = Reader::new(payload.rules, "the rules");
         let rules = read_rules(&mut reader, old.len())?;
@@ -75,6 +75,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
         reader.end()?;
         fields = scanned.fields;
         segments = rules.new.segments;
+        code = rules.new_code;
     }
     // Every byte that lies along the old file, as what it differs by.
     let mut runs = Reader::new(payload.runs, "the runs");
@@ -89,7 +90,15 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     let mut learned: HashMap<u32, (u32, u8)> = HashMap::new();
     let mut ever: Vec<u32> = Vec::new();
     let mut scores: HashMap<(crate::Kind, u8), i32> = HashMap::new();
+    let [mut gaps, mut tables, mut jumps] = payload.misses.map(|part| Reader::new(part, "the misses"));
+    let mut left = None;
+    let mut lasts: HashMap<(crate::Kind, bool), u64> = HashMap::new();
     let (mut made, mut new) = (Vec::new(), payload.new);
+    let take = |from: &mut &[u8], size: usize| {
+        let (bytes, rest) = from.split_at_checked(size).ok_or(Error::Truncated("the new bytes"))?;
+        *from = rest;
+        Ok::<_, Error>(bytes.to_vec())
+    };
     for (index, block) in payload.blocks.iter().enumerate() {
         let Block { source, add, literal } = *block;
         let mut bytes = old[source as usize..(source + add) as usize].to_vec();
@@ -127,7 +136,31 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
                 _ => u8::try_from(field.position & 7).unwrap(),
             };
             let score = scores.entry((field.form.kind(), before)).or_insert(2);
-            let guess = if *score >= 0 { value } else { old_value };
+            let expected = if *score >= 0 { value } else { old_value };
+            let mut guess = expected;
+            let is_table = field.form.is_of_table();
+            let sort = (field.form.kind(), field.form.is_column());
+            if matches!(
+                field.form.kind(),
+                crate::Kind::Relative | crate::Kind::Absolute | crate::Kind::Based | crate::Kind::InTable
+            ) {
+                if left.is_none() && !gaps.is_empty() {
+                    left = Some(gaps.next()?);
+                }
+                if left == Some(0) {
+                    left = None;
+                    let meant = if is_table {
+                        tables.difference(lasts.get(&sort).copied().unwrap_or(0))?
+                    } else if before == 0xe9 || before & 0xf0 == 0x80 {
+                        jumps.difference(at.address(field.form, expected).unwrap())?
+                    } else {
+                        let part = if before == 0xe8 { &mut new.calls } else { &mut new.loads };
+                        take(part, 4)?.iter().fold(0, |address, byte| address << 8 | u64::from(*byte))
+                    };
+                    guess = at.written(field.form, meant, old_value) & mask;
+                }
+                left = left.map(|left| left - 1);
+            }
             bytes[offset..offset + width].copy_from_slice(&guess.to_le_bytes()[..width]);
             let sums: Vec<u8> = bytes[offset..offset + width]
                 .iter()
@@ -139,6 +172,9 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
                 *score = (*score + 1).min(8);
             } else if value != old_value && found == old_value {
                 *score = (*score - 1).max(-8);
+            }
+            if let Some(address) = at.address(field.form, found).filter(|_| is_table) {
+                lasts.insert(sort, address);
             }
             if let Some(place) = at.place(field.form, found) {
                 let weight = if field.form.is_of_table() { 1 } else { 2 };
@@ -156,9 +192,56 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
             }
         }
         made.extend(bytes.iter().zip(difference).map(|(byte, difference)| byte.wrapping_add(difference)));
-        let (bytes, rest) = new.split_at(literal as usize);
-        made.extend_from_slice(bytes);
-        new = rest;
+        let end = made.len() + literal as usize;
+        while made.len() < end {
+            // A piece of at most 64 KiB, and what may be the operand of an instruction at each of its bytes.
+            let start = made.len();
+            let to = end.min(start + 65536);
+            let places = u32::try_from(start).unwrap()..u32::try_from(to).unwrap();
+            let is_code = code.iter().any(|range| range.start <= places.start && places.end <= range.end);
+            let mut floor = start;
+            while made.len() < to {
+                made.extend(take(&mut new.new, 1)?);
+                let position = made.len();
+                if !is_code || position + 4 > to {
+                    continue;
+                }
+                let (opcode, last) = (position.wrapping_sub(2), made[position - 1]);
+                let has_opcode = position >= floor + 2;
+                let (addresses, constant) = if last == 0xe8 || last == 0xe9 {
+                    (&mut new.calls, 4)
+                } else if has_opcode && made[opcode] == 0x0f && last & 0xf0 == 0x80 {
+                    made.extend(take(&mut new.new, 4)?);
+                    floor = made.len();
+                    continue;
+                } else if has_opcode
+                    && last & 0xc7 == 5
+                    && let Some(immediate) = immediate(&made, start, opcode)
+                {
+                    (&mut new.loads, 4 + u64::from(immediate))
+                } else {
+                    continue;
+                };
+                if addresses.first() == Some(&0xff) {
+                    take(addresses, 1)?;
+                    continue;
+                }
+                let address = take(addresses, 4)?.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+                let base = Space(&segments).address(places.start);
+                let next = base.wrapping_add((position - start) as u64).wrapping_add(constant);
+                made.extend(&address.wrapping_sub(next).to_le_bytes()[..4]);
+                floor = made.len();
+            }
+        }
+    }
+    if left.is_some() {
+        return Err(Error::Left("the misses"));
+    }
+    gaps.end()?;
+    tables.end()?;
+    jumps.end()?;
+    if new.new.len() + new.calls.len() + new.loads.len() > 0 {
+        return Err(Error::Left("the new bytes"));
     }
     Ok(made)
 }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::space::Segment;
+use crate::operands::Code;
+use crate::space::{Segment, Space};
 
 /// Fields of the old file, by where they lie. Positions and sizes are bytes of the old file, bases are indices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,9 +99,16 @@ pub struct Rules {
     pub new: Side,
     /// The fields of the old file. Where two rules find one, the first counts.
     pub rules: Vec<Rule>,
+    /// Ranges of the new file that are code for x86-64: at most [`MAX_CODE`](crate::MAX_CODE).
+    pub new_code: Vec<Range<u32>>,
 }
 
 impl Rules {
     /// A new base that is found through the map.
     pub const MAPPED: u64 = u64::MAX;
+
+    /// The new code.
+    pub(crate) fn code(&self) -> Code<'_> {
+        Code { ranges: &self.new_code, space: Space(&self.new.segments) }
+    }
 }

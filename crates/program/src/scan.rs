@@ -13,6 +13,8 @@ mod tests;
 mod unwind;
 mod x86_64;
 
+pub(crate) use x86_64::immediate;
+
 use std::ops::Range;
 
 use crate::form::{At, Field, Form, word};

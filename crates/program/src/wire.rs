@@ -1,9 +1,10 @@
 //! The encoding of rules.
 //!
 //! ```text
-//! rules    = segments segments bases count:uvarint (kind:uvarint start:signed fields){count} corrections
+//! rules    = segments segments bases count:uvarint (kind:uvarint start:signed fields){count} code corrections
 //! segments = count:uvarint (address:signed size:signed place:signed){count}
 //! bases    = count:uvarint (address:signed){count}
+//! code     = count:uvarint (start:signed size:uvarint){count}
 //! ```
 //!
 //! A signed integer is the difference from the like one before: a segment of the new file from that of the old one with
@@ -14,7 +15,7 @@ use std::ops::Range;
 use crate::rules::{GoFunctions, Rule, Rules, Side, Strided};
 use crate::space::Segment;
 use crate::varint::{self, Reader, put, put_difference};
-use crate::{Error, MAX_BASES, MAX_RULES, MAX_SEGMENTS, MAX_SIZE, Result};
+use crate::{Error, MAX_BASES, MAX_CODE, MAX_RULES, MAX_SEGMENTS, MAX_SIZE, Result};
 
 const X86_64: u64 = 1;
 const AARCH64: u64 = 2;
@@ -46,6 +47,13 @@ pub(crate) fn put_rules(out: &mut Vec<u8>, rules: &Rules) {
     let mut end = 0;
     for rule in &rules.rules {
         end = put_rule(out, rule, end);
+    }
+    put(out, rules.new_code.len() as u64);
+    let mut end = 0;
+    for range in &rules.new_code {
+        put_difference(out, range.start.into(), end);
+        put(out, u64::from(range.end).wrapping_sub(range.start.into()));
+        end = range.end.into();
     }
 }
 
@@ -144,8 +152,24 @@ pub(crate) fn read_rules(reader: &mut Reader<'_>, size: usize) -> Result<Rules> 
         rules.push(rule);
         end = next;
     }
+    let new_code = read_code(reader)?;
     let mapped = vec![Rules::MAPPED; bases.len()];
-    Ok(Rules { old: Side { segments, bases }, new: Side { segments: new, bases: mapped }, rules })
+    Ok(Rules { old: Side { segments, bases }, new: Side { segments: new, bases: mapped }, rules, new_code })
+}
+
+/// Reads the ranges of new code. Where they lie in the new file does not matter: what none of them has is no code.
+fn read_code(reader: &mut Reader<'_>) -> Result<Vec<Range<u32>>> {
+    let count = reader.at_most("the number of ranges of code", MAX_CODE)?;
+    let mut ranges = Vec::new();
+    let mut end = 0;
+    for _ in 0..count {
+        let start = narrow("the start of new code", reader.difference(end)?)?;
+        let size = narrow("the size of new code", reader.next()?)?;
+        let range_end = start.checked_add(size).ok_or(Error::Rule("new code ends after the last place"))?;
+        ranges.push(start..range_end);
+        end = range_end.into();
+    }
+    Ok(ranges)
 }
 
 fn read_segments(reader: &mut Reader<'_>, like: &[Segment]) -> Result<Vec<Segment>> {

@@ -54,7 +54,7 @@ pub(super) fn scan(found: &mut Found<'_>, range: &Range<u32>) {
 
 /// Bytes of the immediate after the displacement of the instruction whose opcode is at `position`, if its
 /// operand may be relative to the next one.
-fn immediate(code: &[u8], start: usize, position: usize) -> Option<u8> {
+pub(crate) fn immediate(code: &[u8], start: usize, position: usize) -> Option<u8> {
     let opcode = code[position];
     let register = code[position + 1] >> 3 & 7;
     let before = |back: usize| position.checked_sub(back).filter(|at| *at >= start).map(|at| code[at]);

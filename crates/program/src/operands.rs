@@ -1,0 +1,296 @@
+//! New code: operands that are relative to the next instruction stand apart, as the addresses that they mean.
+//!
+//! A function that is called from many places is another number at each of them, and one address. So the literals of
+//! code are carried without such operands, whose addresses stand in parts of their own, where a compressor finds them
+//! again.
+//!
+//! ```text
+//! code      e8 [operand] 48 8d 05 [operand] c3
+//! new       e8           48 8d 05           c3
+//! calls        address
+//! loads                            address
+//! ```
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::form::{sign_extend, word32};
+use crate::scan::immediate;
+use crate::space::Space;
+
+/// Most bytes of a literal that are taken apart at once.
+pub(crate) const PIECE_SIZE: u32 = 64 << 10;
+/// The byte in the place of an address that says that the operand stands where it was. Hardly an address of a program
+/// begins with it.
+const KEPT: u8 = 0xff;
+/// Bytes of an operand.
+const SIZE: usize = 4;
+const CALL: u8 = 0xe8;
+const JUMP: u8 = 0xe9;
+const TWO_BYTES: u8 = 0x0f;
+
+/// The code that is new: its ranges in the new file, and the addresses of that file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Code<'c> {
+    pub(crate) ranges: &'c [Range<u32>],
+    pub(crate) space: Space<'c>,
+}
+
+impl Code<'_> {
+    /// The address of a piece of a literal that lies in one of the ranges: then it is taken apart.
+    pub(crate) fn address(self, position: u32, size: usize) -> Option<u64> {
+        let end = u32::try_from(size).ok().and_then(|size| position.checked_add(size))?;
+        let holds = |range: &Range<u32>| range.start <= position && end <= range.end;
+        self.ranges.iter().any(holds).then(|| self.space.address(position))
+    }
+
+    /// Returns true if an operand that means this address is one. Calls lead to code.
+    fn is_meant(self, address: u64, kind: Kind) -> bool {
+        let place = self.space.place(address);
+        place
+            .is_some_and(|place| kind == Kind::Load || self.ranges.iter().any(|range| range.contains(&place)))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Call,
+    Load,
+}
+
+/// The four bytes that follow code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Follows {
+    /// The distance of a jump on a condition: it stays in the function, so that it is the same wherever that lies.
+    Condition,
+    /// An operand relative to an address so many bytes after it.
+    Operand(Kind, u8),
+}
+
+/// What follows `code`, of which the bytes before `floor` are those of operands and what comes before them.
+fn follows(code: &[u8], floor: usize) -> Option<Follows> {
+    let last = *code.last()?;
+    if is_call(last) {
+        return Some(Follows::Operand(Kind::Call, 4));
+    }
+    let opcode = code.len().checked_sub(2).filter(|opcode| *opcode >= floor)?;
+    if code[opcode] == TWO_BYTES && last & 0xf0 == 0x80 {
+        return Some(Follows::Condition);
+    }
+    if last & 0xc7 == 5 {
+        let immediate = immediate(code, 0, opcode)?;
+        return Some(Follows::Operand(Kind::Load, 4 + immediate));
+    }
+    None
+}
+
+const fn is_call(opcode: u8) -> bool {
+    matches!(opcode, CALL | JUMP)
+}
+
+/// The parts of new bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) new: Vec<u8>,
+    pub(crate) calls: Vec<u8>,
+    pub(crate) loads: Vec<u8>,
+}
+
+impl Taken {
+    /// Bytes that are carried.
+    pub(crate) fn size(&self) -> usize {
+        self.new.len() + self.calls.len() + self.loads.len()
+    }
+
+    /// Adds a literal at a position of the new file.
+    pub(crate) fn literal(&mut self, bytes: &[u8], position: u32, code: Code<'_>) {
+        let mut position = position;
+        for piece in bytes.chunks(PIECE_SIZE as usize) {
+            match code.address(position, piece.len()) {
+                Some(address) => self.code(piece, address, code),
+                None => self.new.extend_from_slice(piece),
+            }
+            position = position.wrapping_add(PIECE_SIZE);
+        }
+    }
+
+    /// Adds the address that an operand after the byte `before` means.
+    pub(crate) fn address(&mut self, address: u64, before: u8) {
+        let addresses = if is_call(before) { &mut self.calls } else { &mut self.loads };
+        #[expect(clippy::cast_possible_truncation, reason = "an operand has 32 bits")]
+        addresses.extend_from_slice(&(address as u32).to_be_bytes());
+    }
+
+    fn code(&mut self, bytes: &[u8], address: u64, code: Code<'_>) {
+        let (mut position, mut floor) = (0, 0);
+        while let Some(byte) = bytes.get(position) {
+            self.new.push(*byte);
+            position += 1;
+            let Some(operand) = bytes.get(position..position + SIZE) else { continue };
+            match follows(&bytes[..position], floor) {
+                None => continue,
+                Some(Follows::Condition) => self.new.extend_from_slice(operand),
+                Some(Follows::Operand(kind, constant)) => {
+                    let next = address.wrapping_add(position as u64 + u64::from(constant));
+                    let meant = next.wrapping_add(sign_extend(word32(bytes, position)));
+                    let addresses = match kind {
+                        Kind::Call => &mut self.calls,
+                        Kind::Load => &mut self.loads,
+                    };
+                    #[expect(clippy::cast_possible_truncation, reason = "an operand has 32 bits")]
+                    let written = (meant as u32).to_be_bytes();
+                    if written[0] == KEPT || !code.is_meant(meant, kind) {
+                        addresses.push(KEPT);
+                        continue;
+                    }
+                    addresses.extend_from_slice(&written);
+                }
+            }
+            position += SIZE;
+            floor = position;
+        }
+    }
+}
+
+/// New bytes that are read from their start on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct New<'n> {
+    pub(crate) new: &'n [u8],
+    pub(crate) calls: &'n [u8],
+    pub(crate) loads: &'n [u8],
+}
+
+impl New<'_> {
+    /// Reads the address that an operand after the byte `before` means.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`].
+    pub(crate) fn address(&mut self, before: u8) -> Result<u64> {
+        let addresses = if is_call(before) { &mut self.calls } else { &mut self.loads };
+        let bytes = take(addresses, SIZE)?;
+        Ok(bytes.iter().fold(0, |address, byte| address << 8 | u64::from(*byte)))
+    }
+
+    /// Appends the next piece of a literal, of `size` bytes. `address` is that of its first byte, if it is code.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`].
+    pub(crate) fn read(&mut self, out: &mut Vec<u8>, size: usize, address: Option<u64>) -> Result<()> {
+        let Some(address) = address else {
+            out.extend_from_slice(take(&mut self.new, size)?);
+            return Ok(());
+        };
+        let start = out.len();
+        let mut floor = 0;
+        while out.len() - start < size {
+            out.extend_from_slice(take(&mut self.new, 1)?);
+            let made = &out[start..];
+            let position = made.len();
+            if size - position < SIZE {
+                continue;
+            }
+            match follows(made, floor) {
+                None => continue,
+                Some(Follows::Condition) => out.extend_from_slice(take(&mut self.new, SIZE)?),
+                Some(Follows::Operand(kind, constant)) => {
+                    let addresses = match kind {
+                        Kind::Call => &mut self.calls,
+                        Kind::Load => &mut self.loads,
+                    };
+                    if addresses.first() == Some(&KEPT) {
+                        take(addresses, 1)?;
+                        continue;
+                    }
+                    let mut written = [0; SIZE];
+                    written.copy_from_slice(take(addresses, SIZE)?);
+                    let next = address.wrapping_add(position as u64 + u64::from(constant));
+                    #[expect(clippy::cast_possible_truncation, reason = "an operand has 32 bits")]
+                    let operand = u32::from_be_bytes(written).wrapping_sub(next as u32);
+                    out.extend_from_slice(&operand.to_le_bytes());
+                }
+            }
+            floor = out.len() - start;
+        }
+        Ok(())
+    }
+
+    /// Fails if something is left.
+    pub(crate) const fn end(&self) -> Result<()> {
+        if self.new.is_empty() && self.calls.is_empty() && self.loads.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Left("the new bytes"))
+        }
+    }
+}
+
+/// Takes bytes from the start of others.
+fn take<'n>(from: &mut &'n [u8], size: usize) -> Result<&'n [u8]> {
+    let (bytes, rest) = from.split_at_checked(size).ok_or(Error::Truncated("the new bytes"))?;
+    *from = rest;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::Segment;
+
+    const RANGES: [Range<u32>; 2] = [100..1_000_000, 1_500_000..1_600_000];
+    const SEGMENTS: [Segment; 1] = [Segment { address: 0x40_0000, size: 2_000_000, place: 0 }];
+    const CODE: Code<'static> = Code { ranges: &RANGES, space: Space(&SEGMENTS) };
+
+    fn read(taken: &Taken, position: u32, size: usize) -> Result<Vec<u8>> {
+        let mut new = New { new: &taken.new, calls: &taken.calls, loads: &taken.loads };
+        let (mut out, mut position, mut left) = (Vec::new(), position, size);
+        while left > 0 {
+            let size = left.min(PIECE_SIZE as usize);
+            new.read(&mut out, size, CODE.address(position, size))?;
+            position += PIECE_SIZE;
+            left -= size;
+        }
+        new.end()?;
+        Ok(out)
+    }
+
+    #[test]
+    fn operands_stand_apart_as_addresses() {
+        // A call, a load of an address, a jump on a condition, and a call that leads nowhere.
+        let code = [
+            &[0xe8, 0, 1, 0, 0, 0x48, 0x8d, 0x05, 0, 2, 0, 0, 0x0f, 0x84, 9, 0, 0, 0][..],
+            &[0xe8, 0, 0, 0, 0x70, 0xc3],
+        ]
+        .concat();
+        let mut taken = Taken::default();
+        taken.literal(&code, 200, CODE);
+        let address = |place: u32| (0x40_0000 + place).to_be_bytes();
+        assert_eq!(taken.calls, [&address(200 + 5 + 0x100)[..], &[KEPT]].concat());
+        assert_eq!(taken.loads, address(200 + 12 + 0x200));
+        assert_eq!(taken.new, [0xe8, 0x48, 0x8d, 0x05, 0x0f, 0x84, 9, 0, 0, 0, 0xe8, 0, 0, 0, 0x70, 0xc3]);
+        assert_eq!(read(&taken, 200, code.len()), Ok(code));
+    }
+
+    #[test]
+    fn any_bytes_come_out_the_same_and_what_is_cut_fails() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let opcodes = [CALL, JUMP, TWO_BYTES, 0x84, 0x8d, 0x05, 0xc7, 0x0d, 0, 0xff];
+        for round in 0..200 {
+            let size = if round == 0 { 200_000 } else { random.usize(1..300) };
+            let byte = |random: &mut fastrand::Rng| match random.bool() {
+                true => opcodes[random.usize(..opcodes.len())],
+                false => random.u8(..),
+            };
+            let bytes: Vec<u8> = (0..size).map(|_| byte(&mut random)).collect();
+            let position = random.u32(..150);
+            let mut taken = Taken::default();
+            taken.literal(&bytes, position, CODE);
+            assert_eq!(read(&taken, position, size).unwrap(), bytes);
+            taken.new.pop();
+            assert_eq!(read(&taken, position, size), Err(Error::Truncated("the new bytes")));
+            taken.new.extend([1, 2]);
+            assert!(read(&taken, position, size).is_err(), "bytes are left");
+        }
+    }
+}
