@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Which tools' blobs `publish --exact` finds recipes for: exact.sh LAYER.tar...
 #
-# Each layer is compressed by each tool: gzip, pigz, zstd, Go's compress/gzip of two versions, and as skopeo (as gzip and as
+# Each layer is compressed by each tool: gzip, pigz, zlib-ng, zstd, Go's compress/gzip of two versions, and as skopeo (as gzip and as
 # zstd), podman and buildah write it when they push. One line per blob: bytes, bytes of the recipe, its share, and the verdict; then the share of layers that
 # are restored, by tool. Takes minutes for each 100 MB. There is no PASS to this one: it measures.
 set -euo pipefail
@@ -52,6 +52,15 @@ go_of() {
 }
 go_versions=(1.26.0 1.27.0)
 for version in "${go_versions[@]}"; do go_of "$version"; done
+
+# zlib-ng, as PyPI has it.
+python3 -m pip install -q --no-deps --target "$work/zlib-ng" zlib-ng==1.1.0
+zlib_ng() {
+    PYTHONPATH=$work/zlib-ng python3 -c 'import shutil, sys
+from zlib_ng import gzip_ng
+with gzip_ng.open(sys.stdout.buffer, "wb", compresslevel=int(sys.argv[1])) as blob:
+    shutil.copyfileobj(sys.stdin.buffer, blob, 1 << 17)' "$1"
+}
 
 # image TAR: an OCI layout $work/image with this one layer, uncompressed.
 image() {
@@ -108,6 +117,9 @@ for tar in "$@"; do
     for level in 1 6 9; do
         compress "gzip -$level" gzip -n "-$level"
         compress "pigz -$level" pigz -n "-$level"
+    done
+    for level in 1 6; do
+        compress "zlib-ng -$level" zlib_ng "$level"
     done
     for version in "${go_versions[@]}"; do
         for level in 1 -1 9; do

@@ -148,6 +148,7 @@ impl Recipe {
             Some(32..48) => "corrections to Go 1.26",
             Some(48..64) => "corrections to klauspost/compress 1.18.0",
             Some(64..96) => "corrections to klauspost/pgzip 1.2",
+            Some(96..112) => "corrections to zlib-ng 2.3",
             _ => "corrections 2",
         }
     }

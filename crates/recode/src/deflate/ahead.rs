@@ -4,10 +4,12 @@
 //! A stream of another version differs in places. There the walk goes its own way; the tokens that the encoder makes of
 //! the rest of its chunk, and of the next one, are of use again.
 
+mod blocks;
 mod double;
 mod history;
 mod lazy;
 mod long;
+mod ng;
 mod numbers;
 mod parts;
 mod queue;
@@ -18,14 +20,16 @@ mod writer;
 use std::collections::VecDeque;
 
 pub(super) use self::double::{Double, Five};
-pub(super) use self::numbers::{NUMBERS, is_known, of_pgzip, other_version};
+pub(super) use self::numbers::{BLOCK_SIZES, NUMBERS, block_size, is_known, of_pgzip, other_version};
 pub(super) use self::parts::PART_SIZE;
 pub(super) use self::queue::Queue;
 
+use self::blocks::Block;
 use self::double::Six;
 use self::lazy::Lazy;
 use self::long::{Compared, Long};
-use self::numbers::{EARLIER, GO_1_26, LITERALS, PGZIP, PGZIP_EARLIER};
+use self::ng::Ng;
+use self::numbers::{EARLIER, GO_1_26, LITERALS, PGZIP, PGZIP_EARLIER, ZLIB_NG, family, level};
 use self::parts::Parts;
 use self::recent::Recent;
 use self::single::{Go, One, Single, Two};
@@ -51,6 +55,7 @@ enum Finder {
     Six(Double),
     Go(Single),
     Lazy(Box<Lazy>),
+    Ng(Box<Ng>),
 }
 
 /// The part of the stream that the encoder makes of the next plain bytes.
@@ -69,19 +74,43 @@ pub(super) struct Piece {
     decision: Option<Decision>,
 }
 
-/// Tokens that become a block, or a part of one.
-struct Group {
+/// What is known of tokens that become a block, or a part of one.
+#[derive(Debug, Clone, Copy)]
+struct Outline {
     /// It is the empty block of a flush, and has no tokens.
     is_flush: bool,
     contents: Contents,
     /// It was found when no plain bytes were to come.
     is_final: bool,
+    /// It is no further part of a block of static codes.
+    begins: bool,
+    /// The stream ends with it.
+    is_last: bool,
+}
+
+impl Outline {
+    const fn of(contents: Contents, is_final: bool) -> Self {
+        Self { is_flush: false, contents, is_final, begins: true, is_last: false }
+    }
+}
+
+/// The tokens.
+struct Group {
+    outline: Outline,
     tokens: Vec<Token>,
 }
 
 impl Group {
     const fn flush() -> Self {
-        Self { is_flush: true, contents: Contents::Plain, is_final: false, tokens: Vec::new() }
+        let outline = Outline { is_flush: true, ..Outline::of(Contents::Plain, false) };
+        Self { outline, tokens: Vec::new() }
+    }
+
+    fn of_block(block: Block) -> Self {
+        let contents = if block.is_known { Contents::Tokens } else { Contents::Unknown };
+        let outline =
+            Outline { begins: block.begins, is_last: block.is_last, ..Outline::of(contents, block.is_final) };
+        Self { outline, tokens: block.tokens }
     }
 }
 
@@ -93,8 +122,7 @@ pub(super) struct Ahead {
     writer: Writer,
     /// The group that the walk is in, and those behind it.
     queue: Queue,
-    contents: Contents,
-    is_final: bool,
+    outline: Outline,
     /// The empty block of a flush comes next.
     is_flush: bool,
     groups: VecDeque<Group>,
@@ -112,9 +140,35 @@ impl Ahead {
         if !is_known(number) {
             return None;
         }
-        let family = number / 16 * 16;
+        let (family, level) = (family(number), level(number));
+        let (finder, manner) = match family {
+            ZLIB_NG => {
+                let finder = Ng::new(level);
+                let manner = if finder.is_quick() { Manner::Static } else { Manner::OfZlib };
+                (Finder::Ng(Box::new(finder)), manner)
+            }
+            _ => Self::of_go(family, level),
+        };
+        let is_in_parts = matches!(family, PGZIP | PGZIP_EARLIER);
+        let is_of_literals = level == LITERALS && family != GO_1_26;
+        Some(Self {
+            finder,
+            manner,
+            chunk_size: if is_of_literals { LITERALS_CHUNK_SIZE } else { CHUNK_SIZE },
+            writer: Writer::new(manner),
+            queue: Queue::default(),
+            outline: Outline::of(Contents::Plain, false),
+            is_flush: false,
+            groups: VecDeque::new(),
+            parts: is_in_parts.then(Parts::new),
+            parsed: 0,
+            is_last: false,
+        })
+    }
+
+    /// The parts of an encoder of Go, klauspost/compress or klauspost/pgzip.
+    fn of_go(family: u8, level: u8) -> (Finder, Manner) {
         let (is_new, is_earlier) = (family != GO_1_26, matches!(family, EARLIER | PGZIP_EARLIER));
-        let level = number % 16;
         let finder = match (is_new, level) {
             (_, LITERALS) => Finder::Literals,
             (true, 1) => Finder::One(Single::new()),
@@ -135,20 +189,7 @@ impl Ahead {
             (false, 1 | LITERALS) => Manner::Alone,
             (false, _) => Manner::Compared,
         };
-        Some(Self {
-            finder,
-            manner,
-            chunk_size: if is_new && level == LITERALS { LITERALS_CHUNK_SIZE } else { CHUNK_SIZE },
-            writer: Writer::new(manner),
-            queue: Queue::default(),
-            contents: Contents::Plain,
-            is_final: false,
-            is_flush: false,
-            groups: VecDeque::new(),
-            parts: matches!(family, PGZIP | PGZIP_EARLIER).then(Parts::new),
-            parsed: 0,
-            is_last: false,
-        })
+        (finder, manner)
     }
 
     /// Returns where the next chunk begins, relative to the walk's place, and how many bytes it has, if it is wanted
@@ -158,9 +199,9 @@ impl Ahead {
             && let Some(before) = self.queue.wants()
         {
             match self.groups.pop_front() {
-                Some(group) if group.is_flush => self.is_flush = before == 0,
+                Some(group) if group.outline.is_flush => self.is_flush = before == 0,
                 Some(group) => {
-                    (self.contents, self.is_final) = (group.contents, group.is_final);
+                    self.outline = group.outline;
                     self.queue.extend(group.tokens);
                 }
                 None => {
@@ -200,23 +241,23 @@ impl Ahead {
             Finder::Five(finder) => finder.restart().find::<Five>(dictionary, found),
             Finder::Six(finder) => finder.restart().find::<Six>(dictionary, found),
             Finder::Lazy(finder) => finder.restart(dictionary),
-            Finder::Literals | Finder::Go(_) => {}
+            Finder::Literals | Finder::Go(_) | Finder::Ng(_) => {}
         }
     }
 
     /// Finds the tokens of a chunk; `is_last` if it is flushed or the stream ends with it.
     fn find(&mut self, chunk: &[u8], is_last: bool) -> u64 {
-        if let Finder::Lazy(finder) = &mut self.finder {
-            let contents = |is_known| if is_known { Contents::Tokens } else { Contents::Unknown };
-            let blocks = finder.take(chunk, is_last).into_iter();
-            self.groups.extend(blocks.map(|block| Group {
-                is_flush: false,
-                contents: contents(block.is_known),
-                is_final: block.is_final,
-                tokens: block.tokens,
-            }));
-            return finder.work();
-        }
+        let (blocks, work) = match &mut self.finder {
+            Finder::Lazy(finder) => (finder.take(chunk, is_last), finder.work()),
+            Finder::Ng(finder) => (finder.take(chunk, is_last), finder.work()),
+            _ => return self.find_in_chunk(chunk, is_last),
+        };
+        self.groups.extend(blocks.into_iter().map(Group::of_block));
+        work
+    }
+
+    /// Finds the tokens of a chunk that is a block, or a part of one.
+    fn find_in_chunk(&mut self, chunk: &[u8], is_last: bool) -> u64 {
         let mut found = Vec::with_capacity(chunk.len() / 3);
         if chunk.len() >= MIN_CHUNK {
             match &mut self.finder {
@@ -227,7 +268,7 @@ impl Ahead {
                 Finder::Five(finder) => finder.find::<Five>(chunk, &mut found),
                 Finder::Six(finder) => finder.find::<Six>(chunk, &mut found),
                 Finder::Go(finder) => finder.find::<Go>(chunk, &mut found),
-                Finder::Lazy(_) | Finder::Literals => {}
+                Finder::Lazy(_) | Finder::Ng(_) | Finder::Literals => {}
             }
         }
         let mut parsed: usize = found.iter().map(|token| token.size()).sum();
@@ -240,7 +281,7 @@ impl Ahead {
         }
         found.extend(chunk[parsed..].iter().map(|byte| Token::literal(*byte)));
         if !found.is_empty() {
-            self.groups.push_back(Group { is_flush: false, contents, is_final: is_last, tokens: found });
+            self.groups.push_back(Group { outline: Outline::of(contents, is_last), tokens: found });
         }
         0
     }
@@ -276,11 +317,16 @@ impl Ahead {
             return self.is_last.then(|| self.end());
         }
         let size = self.queue.left();
-        let decision = self.writer.decide(self.contents, tokens, size, self.is_final);
+        let Outline { contents, is_final, begins, is_last, .. } = self.outline;
+        let decision = if self.manner == Manner::Static {
+            Decision::of_static(begins, is_last)
+        } else {
+            self.writer.decide(contents, tokens, size, is_final)
+        };
         let is_stored = matches!(decision.begin, Some(Kind::Stored { .. }));
         Some(Piece {
             begin: decision.begin.clone(),
-            is_last: false,
+            is_last,
             tokens: if is_stored { Vec::new() } else { tokens.to_vec() },
             size,
             ends: decision.ends,
@@ -291,7 +337,7 @@ impl Ahead {
     /// The end of the stream: an empty block.
     fn end(&self) -> Piece {
         let begin = match self.manner {
-            Manner::GoingOn { .. } => Kind::Static,
+            Manner::GoingOn { .. } | Manner::OfZlib | Manner::Static => Kind::Static,
             Manner::Alone | Manner::Compared => Kind::Stored { size: 0, padding: 0 },
         };
         Self::empty(begin, true)

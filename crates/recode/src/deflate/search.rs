@@ -131,13 +131,20 @@ impl Candidates {
             Some(Rate { size: size as u64, known })
         };
         let mut of_ahead: Option<(Rate, u8)> = None;
-        for number in ahead::NUMBERS {
-            let Some(rate) = estimate(number) else { break };
-            if rate.is_few() {
-                return (Manner::Pieces, number);
+        // Where no encoder that fills blocks as the first one is comes near, it may be by chance that it is so full.
+        for is_likely in [true, false] {
+            let is_tried = |number: &u8| self.prefix.is_likely(*number) == is_likely;
+            for number in ahead::NUMBERS.into_iter().filter(is_tried) {
+                let Some(rate) = estimate(number) else { break };
+                if rate.is_few() {
+                    return (Manner::Pieces, number);
+                }
+                if rate.known > 0 && of_ahead.as_ref().is_none_or(|(best, _)| rate.is_less(best)) {
+                    of_ahead = Some((rate, number));
+                }
             }
-            if rate.known > 0 && of_ahead.as_ref().is_none_or(|(best, _)| rate.is_less(best)) {
-                of_ahead = Some((rate, number));
+            if of_ahead.as_ref().is_some_and(|(best, _)| best.is_near()) {
+                break;
             }
         }
         if let Some((best, number)) = &of_ahead
@@ -148,6 +155,9 @@ impl Candidates {
                 return (Manner::Pieces, number);
             }
             of_ahead = Some((rate, number));
+        }
+        if let Some((_, number)) = of_ahead.as_ref().filter(|(best, _)| best.is_near()) {
+            return (Manner::Pieces, *number);
         }
         let blocks = self.prefix.start();
         let known = blocks.iter().flat_map(|block| &block.tokens).map(|token| token.size() as u64).sum();
@@ -180,6 +190,11 @@ impl Rate {
     /// Tells whether the encoder is known by it.
     const fn is_few(&self) -> bool {
         self.known >= CHUNK_SIZE as u64 && self.size <= FEW
+    }
+
+    /// Tells whether the encoder is of the same kind by it.
+    const fn is_near(&self) -> bool {
+        self.known >= CHUNK_SIZE as u64 && self.size < self.known / NEAR_SHARE
     }
 
     const fn is_less(&self, other: &Self) -> bool {
@@ -246,6 +261,20 @@ impl Prefix {
             }
         }
         Ok(Self { blocks })
+    }
+
+    /// Tells whether the encoder of a number may fill the first block as much as it is. Blocks that are stored, and the
+    /// last one, tell nothing.
+    fn is_likely(&self, number: u8) -> bool {
+        let Some(first) = self.blocks.first() else { return true };
+        if first.last.is_some() || matches!(first.kind, Kind::Stored { .. }) {
+            return true;
+        }
+        let count = first.tokens.len();
+        match ahead::block_size(number) {
+            Some(size) => count == size,
+            None => !ahead::BLOCK_SIZES.contains(&count),
+        }
     }
 
     /// The parameters of zlib and GNU gzip that the size of the first block leaves.

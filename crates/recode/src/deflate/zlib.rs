@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::bits::BitWriter;
 use super::parser::Parser;
+use super::reader::Kind;
 use super::settings::{Effort, Settings, Strategy};
 use super::token::{DISTANCE_CODES, Token, distance_extra};
 use super::trees::{Frequencies, Header, static_lengths, write_tokens};
@@ -124,6 +125,24 @@ impl Plan {
     }
 }
 
+/// The kind of block that zlib makes of tokens with these frequencies: the one that takes fewest bytes. `stored` is the
+/// number of their plain bytes, if these are still there.
+pub(super) fn kind(frequencies: &Frequencies, stored: Option<usize>, is_fixed: bool) -> Kind {
+    let header = Header::of_zlib(frequencies);
+    let bytes = |bits: u64| (bits + 3).div_ceil(8);
+    let (literals, distances) = static_lengths();
+    let of_static = bytes(frequencies.bits(&literals, &distances));
+    let (literals, distances) = header.lengths();
+    let of_header = bytes(frequencies.bits(&literals, &distances) + header.bits());
+    let is_static = is_fixed || of_static <= of_header;
+    let least = if is_static { of_static } else { of_header };
+    match stored.filter(|size| *size as u64 + 4 <= least).and_then(|size| u16::try_from(size).ok()) {
+        Some(size) => Kind::Stored { size, padding: 0 },
+        None if is_static => Kind::Static,
+        None => Kind::Dynamic(header),
+    }
+}
+
 /// The block that is being filled.
 struct Block {
     plan: Plan,
@@ -161,30 +180,23 @@ impl Block {
     }
 
     fn write(&mut self, parser: &mut Parser, is_last: bool, output: &mut BitWriter<'_>) -> Result<()> {
-        let header = Header::of_zlib(&self.frequencies);
-        let (literals, distances) = header.lengths();
-        let (static_literals, static_distances) = static_lengths();
-        let bytes = |bits: u64| (bits + 3).div_ceil(8);
-        let of_static = bytes(self.frequencies.bits(&static_literals, &static_distances));
-        let mut least = bytes(self.frequencies.bits(&literals, &distances) + header.bits());
-        let is_static = of_static <= least || self.plan.strategy == Strategy::Fixed;
-        if is_static {
-            least = of_static;
-        }
+        let stored = parser.block().map(<[u8]>::len);
         let last = u32::from(is_last);
-        match parser.block() {
-            Some(block) if block.len() as u64 + 4 <= least => {
+        match kind(&self.frequencies, stored, self.plan.strategy == Strategy::Fixed) {
+            Kind::Stored { .. } => {
                 output.put(last | STORED << 1, 3);
                 output.align(0);
-                write_stored(block, output)?;
+                write_stored(parser.block().unwrap_or_default(), output)?;
             }
-            _ if is_static => {
+            Kind::Static => {
                 output.put(last | STATIC << 1, 3);
-                write_tokens(&self.tokens, &static_literals, &static_distances, output)?;
+                let (literals, distances) = static_lengths();
+                write_tokens(&self.tokens, &literals, &distances, output)?;
             }
-            _ => {
+            Kind::Dynamic(header) => {
                 output.put(last | DYNAMIC << 1, 3);
                 header.write(output);
+                let (literals, distances) = header.lengths();
                 write_tokens(&self.tokens, &literals, &distances, output)?;
             }
         }

@@ -9,14 +9,12 @@ mod chains;
 use super::super::go_codes::lengths;
 use super::super::token::{MAX_MATCH, Token, distance_extra};
 use super::super::trees::MAX_BITS;
+use super::blocks::{Block, Blocks, LOOKAHEAD, WINDOW_SIZE, Window};
 use super::history::common;
 
-const WINDOW_SIZE: usize = 1 << 15;
 const HASH_BITS: u32 = 17;
 /// Bytes of the strings in the chains.
 const STRING_SIZE: usize = 4;
-/// Bytes that are wanted ahead, but at the end.
-const LOOKAHEAD: usize = STRING_SIZE + MAX_MATCH;
 /// Bytes at the start that a better match need not share.
 const MAY_DIFFER: usize = 2;
 /// Bytes ahead whose codes tell what a match saves, what it must save, and what a reference costs.
@@ -59,15 +57,6 @@ impl Effort {
     }
 }
 
-/// The tokens of a block.
-pub(super) struct Block {
-    pub(super) tokens: Vec<Token>,
-    /// It was found when no bytes were to come.
-    pub(super) is_final: bool,
-    /// The window holds its plain bytes, so that they can be stored.
-    pub(super) is_known: bool,
-}
-
 /// A match that was found.
 #[derive(Debug, Clone, Copy, Default)]
 struct Match {
@@ -79,12 +68,8 @@ struct Match {
 /// The window, and what is known of it.
 pub(super) struct Lazy {
     effort: Effort,
-    window: Vec<u8>,
-    /// The end of the bytes in the window, and the next of them.
-    end: usize,
-    index: usize,
-    /// The start of the block, if it is still there.
-    block_start: Option<usize>,
+    window: Window,
+    blocks: Blocks,
     /// The last place of each hash, and the place before of each place, both with `offset` added: 0 is none.
     head: Vec<u32>,
     previous: Vec<u32>,
@@ -99,55 +84,40 @@ pub(super) struct Lazy {
     unmatched: u16,
     /// The lengths of codes for the bytes ahead.
     code_lengths: [u8; 256],
-    is_end: bool,
-    tokens: Vec<Token>,
-    blocks: Vec<Block>,
     work: u64,
 }
 
 impl Lazy {
     pub(super) fn new(level: u8, is_new: bool) -> Self {
         Self {
-            window: vec![0; 2 * WINDOW_SIZE],
+            effort: Effort::of(level, is_new),
+            window: Window::new(),
+            blocks: Self::blocks(is_new, Some(0)),
             head: vec![0; 1 << HASH_BITS],
             previous: vec![0; WINDOW_SIZE],
-            ..Self::empty(Effort::of(level, is_new))
-        }
-    }
-
-    /// One that has no tables yet.
-    const fn empty(effort: Effort) -> Self {
-        Self {
-            effort,
-            window: Vec::new(),
-            end: 0,
-            index: 0,
-            block_start: Some(0),
-            head: Vec::new(),
-            previous: Vec::new(),
             offset: 1,
             found: 0,
-            last: Match { size: 0, distance: 0 },
+            last: Match::default(),
             is_waiting: false,
             unmatched: 0,
             code_lengths: [0; 256],
-            is_end: false,
-            tokens: Vec::new(),
-            blocks: Vec::new(),
             work: 0,
         }
     }
 
+    const fn blocks(is_new: bool, start: Option<usize>) -> Blocks {
+        Blocks::new(if is_new { 1 << 15 } else { 1 << 14 }, start)
+    }
+
     /// Begins anew, with the bytes before in the chains.
     pub(super) fn restart(&mut self, dictionary: &[u8]) {
-        let (effort, window) = (self.effort, std::mem::take(&mut self.window));
-        let (mut head, previous) = (std::mem::take(&mut self.head), std::mem::take(&mut self.previous));
-        head.fill(0);
-        let end = dictionary.len();
+        self.window.restart(dictionary);
         // The window has other bytes than those of the first block.
-        *self = Self { window, head, previous, end, index: end, block_start: None, ..Self::empty(effort) };
-        self.window[..end].copy_from_slice(dictionary);
-        for at in 0..(end + 1).saturating_sub(STRING_SIZE) {
+        self.blocks = Self::blocks(self.effort.is_new, None);
+        self.head.fill(0);
+        (self.offset, self.found, self.last) = (1, 0, Match::default());
+        (self.is_waiting, self.unmatched, self.code_lengths) = (false, 0, [0; 256]);
+        for at in 0..(dictionary.len() + 1).saturating_sub(STRING_SIZE) {
             self.enter(at);
         }
     }
@@ -155,23 +125,19 @@ impl Lazy {
     /// Takes plain bytes in; gives the blocks that are full, at the end of all bytes also the last.
     pub(super) fn take(&mut self, mut bytes: &[u8], is_end: bool) -> Vec<Block> {
         while !bytes.is_empty() {
-            if self.end == 2 * WINDOW_SIZE {
+            if self.window.is_full() {
                 self.parse();
             }
-            if self.index >= 2 * WINDOW_SIZE - LOOKAHEAD {
+            if self.window.slide() {
                 self.slide();
             }
-            let size = bytes.len().min(2 * WINDOW_SIZE - self.end);
-            let (now, later) = bytes.split_at(size);
-            self.window[self.end..self.end + size].copy_from_slice(now);
-            self.end += size;
-            bytes = later;
+            bytes = self.window.take(bytes);
         }
         if is_end {
-            self.is_end = true;
+            self.blocks.is_final = true;
             self.parse();
         }
-        std::mem::take(&mut self.blocks)
+        self.blocks.take()
     }
 
     /// The work since this was asked last, in units of about a nanosecond.
@@ -180,10 +146,7 @@ impl Lazy {
     }
 
     fn slide(&mut self) {
-        self.window.copy_within(WINDOW_SIZE.., 0);
-        self.index -= WINDOW_SIZE;
-        self.end -= WINDOW_SIZE;
-        self.block_start = self.block_start.and_then(|start| start.checked_sub(WINDOW_SIZE));
+        self.blocks.slide();
         self.offset += WINDOW_SIZE;
         if self.offset > MAX_OFFSET {
             let gone = u32::try_from(self.offset - 1).unwrap_or(u32::MAX);
@@ -200,20 +163,20 @@ impl Lazy {
 
     /// Finds tokens as far as enough bytes are ahead, or to the end.
     fn parse(&mut self) {
-        if self.effort.is_new && self.effort.chain > 100 && self.end > self.index {
+        if self.effort.is_new && self.effort.chain > 100 && self.window.ahead() > 0 {
             self.sample();
         }
         loop {
-            let ahead = self.end - self.index;
-            if ahead < LOOKAHEAD && !self.is_end {
+            let ahead = self.window.ahead();
+            if ahead < LOOKAHEAD && !self.blocks.is_final {
                 return;
             }
             if ahead == 0 {
                 if std::mem::take(&mut self.is_waiting) {
                     self.push_waiting();
                 }
-                if !self.tokens.is_empty() {
-                    self.end_block(self.index);
+                if !self.blocks.is_empty() {
+                    self.blocks.end(self.window.index, false);
                 }
                 return;
             }
@@ -229,12 +192,12 @@ impl Lazy {
                 self.greedy(found);
             } else if last.size >= STRING_SIZE && found.size <= last.size {
                 let last = if self.effort.is_new { self.better(last, ahead) } else { last };
-                let end = self.index + last.size - 1;
+                let end = self.window.index + last.size - 1;
                 self.enter_until(end);
-                self.index = end;
+                self.window.index = end;
                 self.is_waiting = false;
                 self.unmatched = 0;
-                self.push(Token::reference(last.size, last.distance), end);
+                self.blocks.push(Token::reference(last.size, last.distance), end);
             } else {
                 if found.size >= STRING_SIZE {
                     self.unmatched = 0;
@@ -243,10 +206,10 @@ impl Lazy {
                 if self.is_waiting {
                     self.push_waiting();
                     self.unmatched = self.unmatched.wrapping_add(1);
-                    self.index += 1;
+                    self.window.index += 1;
                     self.skip();
                 } else {
-                    self.index += 1;
+                    self.window.index += 1;
                     self.is_waiting = true;
                 }
             }
@@ -255,14 +218,14 @@ impl Lazy {
 
     /// Enters the next string, if the input has it whole.
     fn look_up(&mut self) {
-        if self.index + STRING_SIZE <= self.end {
-            self.found = self.enter(self.index);
+        if self.window.index + STRING_SIZE <= self.window.end {
+            self.found = self.enter(self.window.index);
         }
     }
 
     /// Makes the byte before a literal.
     fn push_waiting(&mut self) {
-        self.push(Token::literal(self.window[self.index - 1]), self.index);
+        self.blocks.push(Token::literal(self.window.bytes[self.window.index - 1]), self.window.index);
     }
 
     /// Passes more bytes the longer there is no match, in Go from 1.27 on.
@@ -272,12 +235,12 @@ impl Lazy {
             return;
         }
         for _ in 0..1 + ((over + 1) >> 6) {
-            if self.index + 1 >= self.end {
+            if self.window.index + 1 >= self.window.end {
                 break;
             }
             self.push_waiting();
             self.look_up();
-            self.index += 1;
+            self.window.index += 1;
         }
         self.push_waiting();
         self.is_waiting = false;
@@ -285,13 +248,13 @@ impl Lazy {
 
     /// Tries what the end of the match at the byte before leads to.
     fn better(&mut self, last: Match, ahead: usize) -> Match {
-        let start = self.index - 1;
+        let start = self.window.index - 1;
         let end = start + last.size;
-        if last.size >= MAX_MATCH - MAY_DIFFER || end + STRING_SIZE > self.end {
+        if last.size >= MAX_MATCH - MAY_DIFFER || end + STRING_SIZE > self.window.end {
             return last;
         }
         let place = (self.head[self.hash(end)] as usize).checked_sub(self.offset + last.size);
-        let least = self.index.saturating_sub(WINDOW_SIZE);
+        let least = self.window.index.saturating_sub(WINDOW_SIZE);
         let Some(source) = place.filter(|place| *place > least + MAY_DIFFER && *place < start) else {
             return last;
         };
@@ -299,15 +262,17 @@ impl Lazy {
             return last;
         }
         let max = ahead.min(MAX_MATCH + MAY_DIFFER) - MAY_DIFFER;
-        let mut size = common(&self.window, source + MAY_DIFFER, start + MAY_DIFFER, max);
+        let mut size = common(&self.window.bytes, source + MAY_DIFFER, start + MAY_DIFFER, max);
         if size <= last.size {
             return last;
         }
         for differing in (0..MAY_DIFFER).rev() {
-            if size >= MAX_MATCH || self.window[start + differing] != self.window[source + differing] {
+            if size >= MAX_MATCH
+                || self.window.bytes[start + differing] != self.window.bytes[source + differing]
+            {
                 for _ in 0..=differing {
                     self.push_waiting();
-                    self.index += 1;
+                    self.window.index += 1;
                     self.look_up();
                 }
                 break;
@@ -320,14 +285,14 @@ impl Lazy {
     /// Finds how long codes of the bytes ahead would be.
     fn sample(&mut self) {
         let mut counts = [0; 256];
-        let ahead = &self.window[self.index..self.end];
+        let ahead = &self.window.bytes[self.window.index..self.window.end];
         ahead.iter().take(SAMPLE_SIZE).for_each(|byte| counts[usize::from(*byte)] += 1);
         self.code_lengths = lengths(&counts, MAX_BITS);
     }
 
     /// Returns the bits that a match is thought to save.
     fn gain(&self, found: Match) -> usize {
-        let bytes = &self.window[self.index..self.index + found.size];
+        let bytes = &self.window.bytes[self.window.index..self.window.index + found.size];
         let bits: usize =
             bytes.iter().map(|byte| usize::from(self.code_lengths[usize::from(*byte)].max(1))).sum();
         let size_extra = Token::reference(found.size, 1).symbol().2;
@@ -342,29 +307,15 @@ impl Lazy {
     /// Takes what was found at once.
     fn greedy(&mut self, found: Match) {
         if found.size >= STRING_SIZE {
-            let end = self.index + found.size;
+            let end = self.window.index + found.size;
             if found.size <= self.effort.entered {
                 self.enter_until(end);
             }
-            self.index = end;
-            self.push(Token::reference(found.size, found.distance), end);
+            self.window.index = end;
+            self.blocks.push(Token::reference(found.size, found.distance), end);
         } else {
-            self.index += 1;
-            self.push(Token::literal(self.window[self.index - 1]), self.index);
+            self.window.index += 1;
+            self.blocks.push(Token::literal(self.window.bytes[self.window.index - 1]), self.window.index);
         }
-    }
-
-    fn push(&mut self, token: Token, end: usize) {
-        self.tokens.push(token);
-        if self.tokens.len() == if self.effort.is_new { 1 << 15 } else { 1 << 14 } {
-            self.end_block(end);
-        }
-    }
-
-    fn end_block(&mut self, end: usize) {
-        let is_known = self.block_start.is_some_and(|start| start <= end);
-        let tokens = std::mem::take(&mut self.tokens);
-        self.blocks.push(Block { tokens, is_final: self.is_end, is_known });
-        self.block_start = Some(end);
     }
 }

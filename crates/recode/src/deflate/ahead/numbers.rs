@@ -8,8 +8,19 @@ pub(super) const EARLIER: u8 = 48;
 /// klauspost/pgzip, which flushes each MiB, with the versions of klauspost/compress from 1.18.1 on, and before.
 pub(super) const PGZIP: u8 = 64;
 pub(super) const PGZIP_EARLIER: u8 = 80;
+/// zlib-ng and zlib-rs.
+pub(super) const ZLIB_NG: u8 = 96;
 pub(super) const LITERALS: u8 = 10;
 const PGZIP_EARLIER_MAX: u8 = PGZIP_EARLIER + 9;
+
+/// Returns the number that those of a family begin behind.
+pub(super) const fn family(number: u8) -> u8 {
+    number / 16 * 16
+}
+
+pub(super) const fn level(number: u8) -> u8 {
+    number % 16
+}
 
 /// Returns the number of the same level in the other versions of klauspost/compress: those before 1.18.1, or
 /// from then on.
@@ -34,12 +45,29 @@ pub(in super::super) const fn of_pgzip(number: u8) -> Option<u8> {
 
 /// Tells whether a number is that of an encoder that runs ahead.
 pub(in super::super) fn is_known(number: u8) -> bool {
-    matches!(number / 16 * 16, EARLIER..=PGZIP_EARLIER if (1..LITERALS).contains(&(number % 16)))
-        || NUMBERS.contains(&number)
+    let level = level(number);
+    match family(number) {
+        EARLIER..=PGZIP_EARLIER => (1..LITERALS).contains(&level),
+        _ => NUMBERS.contains(&number),
+    }
 }
 
-/// The numbers of encoders that run ahead, the likely first, but for those of earlier versions and of pgzip.
-pub(in super::super) const NUMBERS: [u8; 20] = [
+/// Tokens of the blocks of those encoders that fill them with so many.
+pub(in super::super) const BLOCK_SIZES: [usize; 3] = [(1 << 14) - 1, 1 << 14, 1 << 15];
+
+/// Returns how many tokens the encoder of a number fills blocks with, if it does that.
+pub(in super::super) const fn block_size(number: u8) -> Option<usize> {
+    let [of_zlib, of_go_1_26, of_klauspost] = BLOCK_SIZES;
+    match (family(number), level(number)) {
+        (GO_1_26, 2..LITERALS) => Some(of_go_1_26),
+        (GO_1_27 | EARLIER..=PGZIP_EARLIER, 7..LITERALS) => Some(of_klauspost),
+        (ZLIB_NG.., 2..) => Some(of_zlib),
+        _ => None,
+    }
+}
+
+/// The numbers of encoders that run ahead, the likely first, but for those of other versions and of pgzip.
+pub(in super::super) const NUMBERS: [u8; 28] = [
     GO_1_27 + 6,
     GO_1_26 + 6,
     GO_1_26 + 1,
@@ -58,6 +86,14 @@ pub(in super::super) const NUMBERS: [u8; 20] = [
     GO_1_27 + 3,
     GO_1_27 + 4,
     GO_1_27 + 2,
+    ZLIB_NG + 6,
+    ZLIB_NG + 1,
+    ZLIB_NG + 2,
+    ZLIB_NG + 3,
+    ZLIB_NG + 4,
+    ZLIB_NG + 5,
+    ZLIB_NG + 7,
+    ZLIB_NG + 8,
     GO_1_27 + LITERALS,
     GO_1_26 + LITERALS,
 ];

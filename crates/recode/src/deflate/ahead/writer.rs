@@ -5,6 +5,7 @@ use super::super::go_codes::{Codes, lengths};
 use super::super::reader::Kind;
 use super::super::token::{DISTANCE_CODES, END_OF_BLOCK, LITERAL_CODES, Token};
 use super::super::trees::{Frequencies, Header, MAX_BITS, static_lengths};
+use super::super::zlib;
 
 /// A block of fewer tokens is compared with one of static codes.
 const MAX_STATIC: usize = 250;
@@ -13,7 +14,7 @@ const USUAL_HEADER: u64 = 70 * 8;
 /// Plain bytes over which those that look random are stored at once.
 const MIN_RANDOM: usize = 1024;
 
-/// The two kinds of writers.
+/// The kinds of writers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
     /// Codes may go on with the next chunk, as in klauspost/compress and Go from 1.27 on. New ones must save more
@@ -24,6 +25,10 @@ pub(super) enum Manner {
     Alone,
     /// Each group of tokens is a block of the kind that takes least, as at the other levels.
     Compared,
+    /// The same, as zlib chooses it and makes the codes.
+    OfZlib,
+    /// Blocks have static codes and any number of groups.
+    Static,
 }
 
 /// The kind of tokens that a chunk has.
@@ -61,6 +66,11 @@ impl Decision {
     fn stored(size: usize) -> Self {
         let size = u16::try_from(size).unwrap_or(u16::MAX);
         Self { begin: Some(Kind::Stored { size, padding: 0 }), ends: true, open: None }
+    }
+
+    /// A part of a block of static codes.
+    pub(super) const fn of_static(begins: bool, ends: bool) -> Self {
+        Self { begin: if begins { Some(Kind::Static) } else { None }, ends, open: None }
     }
 
     const fn fixed() -> Self {
@@ -118,6 +128,11 @@ impl Writer {
         let mut frequencies = Frequencies::new();
         tokens.iter().for_each(|token| frequencies.count(*token));
         match (contents, self.manner) {
+            (_, Manner::Static) => Decision::fixed(),
+            (_, Manner::OfZlib) => {
+                let stored = (contents == Contents::Tokens).then_some(size);
+                Decision { begin: Some(zlib::kind(&frequencies, stored, false)), ends: true, open: None }
+            }
             (Contents::Plain, _) => Decision::stored(size),
             (Contents::Literals, Manner::GoingOn { penalty, .. }) => {
                 self.literals(&frequencies, size, is_last, penalty)

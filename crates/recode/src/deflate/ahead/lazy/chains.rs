@@ -1,8 +1,9 @@
 //! The chains of strings with equal hash, and the search in them.
 
 use super::super::super::token::MAX_MATCH;
+use super::super::blocks::WINDOW_SIZE;
 use super::super::history::common;
-use super::{HASH_BITS, Lazy, Match, STRING_SIZE, WINDOW_SIZE};
+use super::{HASH_BITS, Lazy, Match, STRING_SIZE};
 
 const MASK: usize = WINDOW_SIZE - 1;
 /// A reference of the least size over a longer distance costs more than its literals.
@@ -14,7 +15,7 @@ const COMPARE_WORK: u64 = 12;
 
 impl Lazy {
     pub(super) fn hash(&self, at: usize) -> usize {
-        let bytes = self.window[at..].first_chunk::<4>().copied().unwrap_or_default();
+        let bytes = self.window.bytes[at..].first_chunk::<4>().copied().unwrap_or_default();
         let product = if self.effort.is_new {
             u32::from_le_bytes(bytes).wrapping_mul(2_654_435_761)
         } else {
@@ -34,14 +35,14 @@ impl Lazy {
 
     /// Enters the strings behind the next place up to `end`.
     pub(super) fn enter_until(&mut self, end: usize) {
-        for at in self.index + 1..end.min((self.end + 1).saturating_sub(STRING_SIZE)) {
+        for at in self.window.index + 1..end.min((self.window.end + 1).saturating_sub(STRING_SIZE)) {
             self.enter(at);
         }
     }
 
     /// The longest match in the chain that was looked up last.
     pub(super) fn search(&mut self, ahead: usize) -> Match {
-        let at = self.index;
+        let at = self.window.index;
         let max = ahead.min(MAX_MATCH);
         let nice = self.effort.nice.min(max);
         let least = at.saturating_sub(WINDOW_SIZE);
@@ -52,9 +53,9 @@ impl Lazy {
         for _ in 0..self.effort.chain {
             let Some(source) = next.filter(|source| *source < at) else { break };
             work += STRING_WORK;
-            if self.window[source + found.size] == self.window[at + found.size] {
+            if self.window.bytes[source + found.size] == self.window.bytes[at + found.size] {
                 work += COMPARE_WORK;
-                let size = common(&self.window, source, at, max);
+                let size = common(&self.window.bytes, source, at, max);
                 let longer = Match { size, distance: at - source };
                 let pays = if !self.effort.is_new {
                     size > STRING_SIZE || longer.distance <= TOO_FAR
