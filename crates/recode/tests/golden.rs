@@ -67,3 +67,18 @@ fn pgzip_means_what_it_meant() {
     ];
     assert_eq!(digest(&recipe, &plain), "d737b7af43c86f60");
 }
+
+/// The recipe of what klauspost/pgzip 1.2.6 on klauspost/compress 1.11.3 made of these plain bytes, with parts as umoci
+/// asks for them.
+#[test]
+fn umoci_means_what_it_meant() {
+    let plain = fixtures::contents::source_code(&mut fixtures::Rng::new(14), 300_000);
+    let recipe = [
+        6, 149, 145, 171, 4, 0, 167, 122, 68, 0, 204, 191, 152, 134, 249, 68, 72, 247, 75, 180, 174, 153,
+        213, 47, 189, 98, 77, 65, 195, 131, 23, 228, 43, 160, 2, 156, 103, 192, 252, 157, 73, 89, 173, 205,
+        110, 25, 82, 108, 155, 163, 43, 210, 217, 51, 61, 18, 231, 199, 255, 255, 255, 255, 255, 255, 255,
+        255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 188, 151, 224,
+        242, 64, 15, 75, 153, 99, 141, 73,
+    ];
+    assert_eq!(digest(&recipe, &plain), "527a46874ef797c7");
+}

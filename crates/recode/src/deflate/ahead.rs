@@ -20,16 +20,21 @@ mod writer;
 use std::collections::VecDeque;
 
 pub(super) use self::double::{Double, Five};
-pub(super) use self::numbers::{BLOCK_SIZES, NUMBERS, block_size, is_known, of_pgzip, other_version};
-pub(super) use self::parts::PART_SIZE;
+pub(super) use self::numbers::{
+    BLOCK_SIZES, NUMBERS, block_size, earlier_versions, is_known, of_parts, other_version,
+};
+pub(super) use self::parts::{PART_SIZE, SMALL_PART_SIZE};
 pub(super) use self::queue::Queue;
 
 use self::blocks::Block;
-use self::double::Six;
+use self::double::{EarlierFive, EarliestFive, Six};
 use self::lazy::Lazy;
 use self::long::{Compared, Long};
 use self::ng::Ng;
-use self::numbers::{EARLIER, GO_1_26, LITERALS, PGZIP, PGZIP_EARLIER, ZLIB_NG, family, level};
+use self::numbers::{
+    GO_1_26, KLAUSPOST_1_17, LITERALS, PGZIP_1_11, PGZIP_1_15, PGZIP_1_17, PGZIP_1_18, UMOCI, ZLIB_NG,
+    family, level,
+};
 use self::parts::Parts;
 use self::recent::Recent;
 use self::single::{Go, One, Single, Two};
@@ -52,6 +57,8 @@ enum Finder {
     Three(Recent),
     Four(Long),
     Five(Double),
+    EarlierFive(Double),
+    EarliestFive(Double),
     Six(Double),
     Go(Single),
     Lazy(Box<Lazy>),
@@ -149,7 +156,11 @@ impl Ahead {
             }
             _ => Self::of_go(family, level),
         };
-        let is_in_parts = matches!(family, PGZIP | PGZIP_EARLIER);
+        let part_size = match family {
+            PGZIP_1_18 | PGZIP_1_17 | PGZIP_1_15 | PGZIP_1_11 => Some(PART_SIZE),
+            UMOCI => Some(SMALL_PART_SIZE),
+            _ => None,
+        };
         let is_of_literals = level == LITERALS && family != GO_1_26;
         Some(Self {
             finder,
@@ -160,7 +171,7 @@ impl Ahead {
             outline: Outline::of(Contents::Plain, false),
             is_flush: false,
             groups: VecDeque::new(),
-            parts: is_in_parts.then(Parts::new),
+            parts: part_size.map(Parts::new),
             parsed: 0,
             is_last: false,
         })
@@ -168,8 +179,11 @@ impl Ahead {
 
     /// The parts of an encoder of Go, klauspost/compress or klauspost/pgzip.
     fn of_go(family: u8, level: u8) -> (Finder, Manner) {
-        let (is_new, is_earlier) = (family != GO_1_26, matches!(family, EARLIER | PGZIP_EARLIER));
+        let is_new = family != GO_1_26;
+        let is_earlier = matches!(family, KLAUSPOST_1_17 | PGZIP_1_17 | PGZIP_1_15 | PGZIP_1_11 | UMOCI);
         let finder = match (is_new, level) {
+            _ if family == PGZIP_1_15 => Finder::EarlierFive(Double::new()),
+            _ if matches!(family, PGZIP_1_11 | UMOCI) => Finder::EarliestFive(Double::new()),
             (_, LITERALS) => Finder::Literals,
             (true, 1) => Finder::One(Single::new()),
             (true, 2) => Finder::Two(Single::new()),
@@ -239,6 +253,8 @@ impl Ahead {
             Finder::Three(finder) => finder.restart().find(dictionary, found),
             Finder::Four(finder) => finder.restart().find(dictionary, found),
             Finder::Five(finder) => finder.restart().find::<Five>(dictionary, found),
+            Finder::EarlierFive(finder) => finder.restart().find::<EarlierFive>(dictionary, found),
+            Finder::EarliestFive(finder) => finder.restart().find::<EarliestFive>(dictionary, found),
             Finder::Six(finder) => finder.restart().find::<Six>(dictionary, found),
             Finder::Lazy(finder) => finder.restart(dictionary),
             Finder::Literals | Finder::Go(_) | Finder::Ng(_) => {}
@@ -266,6 +282,8 @@ impl Ahead {
                 Finder::Three(finder) => finder.find(chunk, &mut found),
                 Finder::Four(finder) => finder.find(chunk, &mut found),
                 Finder::Five(finder) => finder.find::<Five>(chunk, &mut found),
+                Finder::EarlierFive(finder) => finder.find::<EarlierFive>(chunk, &mut found),
+                Finder::EarliestFive(finder) => finder.find::<EarliestFive>(chunk, &mut found),
                 Finder::Six(finder) => finder.find::<Six>(chunk, &mut found),
                 Finder::Go(finder) => finder.find::<Go>(chunk, &mut found),
                 Finder::Lazy(_) | Finder::Ng(_) | Finder::Literals => {}

@@ -8,7 +8,7 @@ use super::bits::BitWriter;
 use super::pieces::{Made, Pieces};
 use super::range::{Decoder, Encoder};
 use super::reader::{Block, BlockReader, Kind};
-use super::settings::PGZIP;
+use super::settings::EFFORT_OF_PGZIP;
 use super::trees::{Symbols, static_lengths, write_tokens};
 use super::walk::Walk;
 use super::zlib::{DYNAMIC, STATIC, STORED, write_stored};
@@ -78,7 +78,8 @@ pub(super) fn estimate_pieces(
 impl Plan {
     pub(crate) fn parse(mut fields: Fields<'_>, manner: Manner) -> Result<Self> {
         let level = fields.byte()?;
-        let is_known = (1..=PGZIP).contains(&level) || (manner == Manner::Pieces && ahead::is_known(level));
+        let is_known =
+            (1..=EFFORT_OF_PGZIP).contains(&level) || (manner == Manner::Pieces && ahead::is_known(level));
         if !is_known {
             return Err(Error::BadRecipe { reason: "no such level of deflate" });
         }

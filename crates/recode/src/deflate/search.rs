@@ -2,11 +2,11 @@
 
 use std::io::Read;
 
-use super::ahead::{self, CHUNK_SIZE, PART_SIZE};
+use super::ahead::{self, CHUNK_SIZE, PART_SIZE, SMALL_PART_SIZE};
 use super::corrections::{self, Manner};
 use super::parser::Parser;
 use super::reader::{Block, BlockReader, Kind};
-use super::settings::{PGZIP, Settings};
+use super::settings::{EFFORT_OF_PGZIP, Settings};
 use super::{CORRECT_WORK, PARSE_WORK, Plan, zlib};
 use crate::charge::Charged;
 use crate::compare::{Plain, Source};
@@ -19,7 +19,7 @@ const LEVEL_TOKENS: usize = 4 << 10;
 /// Levels, the likely first.
 const LEVELS: [u8; 9] = [6, 9, 1, 5, 4, 8, 7, 3, 2];
 /// Efforts for corrections: the others differ little from them.
-const NEAR_LEVELS: [u8; 12] = [6, 9, 4, 1, 3, 8, 10, 11, 12, 13, 14, PGZIP];
+const NEAR_LEVELS: [u8; 12] = [6, 9, 4, 1, 3, 8, 10, 11, 12, 13, 14, EFFORT_OF_PGZIP];
 /// Units of work that setting up a parser costs.
 const SETUP_WORK: u64 = 32 << 10;
 /// Tokens of a block of zlib with its usual memory.
@@ -85,11 +85,16 @@ impl Candidates {
         let max = (encoded_size / 4).max(64).min(MAX_RECIPE_SIZE as u64 - 32);
         let charge = |units| budget.take(units);
         let (manner, level) = self.nearest(budget);
-        let of_pgzip = if manner == Manner::Pieces { ahead::of_pgzip(level) } else { None };
-        let level = match of_pgzip {
-            Some(number) if is_cut(source, budget)? => number,
-            _ => level,
-        };
+        let mut level = level;
+        for size in [SMALL_PART_SIZE, PART_SIZE] {
+            let of_parts = if manner == Manner::Pieces { ahead::of_parts(level, size) } else { None };
+            if let Some(number) = of_parts
+                && is_cut(source, size, budget)?
+            {
+                level = number;
+                break;
+            }
+        }
         let mut make = |manner, level, max| {
             let (mut encoded, plain) = source.readers().map_err(unreadable)?;
             let mut plain = Charged::new(plain, CORRECT_WORK, &charge);
@@ -147,14 +152,15 @@ impl Candidates {
                 break;
             }
         }
-        if let Some((best, number)) = &of_ahead
-            && let Some(number) = ahead::other_version(*number)
-            && let Some(rate) = estimate(number).filter(|rate| rate.is_less(best))
-        {
+        let number = of_ahead.as_ref().map_or(0, |(_, number)| *number);
+        for number in ahead::other_version(number).into_iter().chain(ahead::earlier_versions(number)) {
+            let Some(rate) = estimate(number) else { break };
             if rate.is_few() {
                 return (Manner::Pieces, number);
             }
-            of_ahead = Some((rate, number));
+            if of_ahead.as_ref().is_some_and(|(best, _)| rate.is_less(best)) {
+                of_ahead = Some((rate, number));
+            }
         }
         if let Some((_, number)) = of_ahead.as_ref().filter(|(best, _)| best.is_near()) {
             return (Manner::Pieces, *number);
@@ -202,9 +208,9 @@ impl Rate {
     }
 }
 
-/// Tells whether a stream is flushed where klauspost/pgzip flushes it first.
-fn is_cut(source: &mut dyn Source, budget: &Budget) -> Result<bool, Refused> {
-    let first = source.plain_size().min(PART_SIZE as u64);
+/// Tells whether a stream is flushed where klauspost/pgzip flushes it first, with parts of so many bytes.
+fn is_cut(source: &mut dyn Source, size: usize, budget: &Budget) -> Result<bool, Refused> {
+    let first = source.plain_size().min(size as u64);
     if !budget.charge(SETUP_WORK + first * READ_WORK) {
         return Ok(false);
     }

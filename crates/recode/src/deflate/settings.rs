@@ -77,18 +77,18 @@ pub(super) struct Settings {
     pub(super) is_pgzip: bool,
 }
 
-/// The level that stands for pgzip.
-pub(super) const PGZIP: u8 = 15;
+/// The level of corrections that stands for the parser of klauspost/pgzip, which runs ahead.
+pub(super) const EFFORT_OF_PGZIP: u8 = 15;
 
 /// Returns the settings of the parser that predicts, by the level in the corrections.
 pub(super) const fn of_corrections(level: u8) -> Settings {
     Settings {
         effort: match level {
             ..10 => Effort::of_level(level),
-            10..PGZIP => Effort::of_others(level - 10),
+            10..EFFORT_OF_PGZIP => Effort::of_others(level - 10),
             _ => Effort::of_others(2),
         },
-        is_pgzip: level == PGZIP,
+        is_pgzip: level == EFFORT_OF_PGZIP,
         strategy: Strategy::Default,
         window_bits: 15,
         hash_bits: 15,

@@ -7,9 +7,6 @@ use super::history::{
     hash_four, hash_seven, literals, references, shift,
 };
 
-/// Bytes at the start that a better match need not share.
-const MAY_DIFFER: usize = 2;
-
 /// The rules in which the levels differ.
 pub(in super::super) trait Level {
     /// Base-2 logarithm of the bytes without a match after which steps grow by one.
@@ -18,6 +15,8 @@ pub(in super::super) trait Level {
     const TRIES_LAST_DISTANCE: bool;
     /// A shorter match is tried to be bettered from its end.
     const LONG_ENOUGH: usize;
+    /// Bytes at the start that a better match need not share.
+    const MAY_DIFFER: usize;
     /// Both places of a string of 7 bytes may better a match, and not only the first that does.
     const TRIES_BOTH: bool;
 }
@@ -28,7 +27,30 @@ impl Level for Five {
     const SKIP: u32 = 6;
     const TRIES_LAST_DISTANCE: bool = false;
     const LONG_ENOUGH: usize = 30;
+    const MAY_DIFFER: usize = 2;
     const TRIES_BOTH: bool = false;
+}
+
+/// Level 5 up to klauspost/compress 1.15.10.
+pub(in super::super) struct EarlierFive;
+
+impl Level for EarlierFive {
+    const SKIP: u32 = Five::SKIP;
+    const TRIES_LAST_DISTANCE: bool = Five::TRIES_LAST_DISTANCE;
+    const LONG_ENOUGH: usize = Five::LONG_ENOUGH;
+    const MAY_DIFFER: usize = 0;
+    const TRIES_BOTH: bool = Five::TRIES_BOTH;
+}
+
+/// Level 5 up to klauspost/compress 1.11, where no match is bettered.
+pub(in super::super) struct EarliestFive;
+
+impl Level for EarliestFive {
+    const SKIP: u32 = Five::SKIP;
+    const TRIES_LAST_DISTANCE: bool = Five::TRIES_LAST_DISTANCE;
+    const LONG_ENOUGH: usize = 0;
+    const MAY_DIFFER: usize = 0;
+    const TRIES_BOTH: bool = Five::TRIES_BOTH;
 }
 
 pub(in super::super) struct Six;
@@ -37,6 +59,7 @@ impl Level for Six {
     const SKIP: u32 = 7;
     const TRIES_LAST_DISTANCE: bool = true;
     const LONG_ENOUGH: usize = usize::MAX;
+    const MAY_DIFFER: usize = 2;
     const TRIES_BOTH: bool = true;
 }
 
@@ -197,7 +220,7 @@ impl Search<'_> {
         if found.size >= L::LONG_ENOUGH || end >= self.limit {
             return;
         }
-        let at = start + MAY_DIFFER;
+        let at = start + L::MAY_DIFFER;
         let entries = self.of_seven[hash_seven(eight(self.bytes, end))];
         if distance(entries[0], end) >= WINDOW_SIZE && distance(entries[0], end) < usize::MAX / 2 {
             return;

@@ -1,17 +1,26 @@
 //! The numbers of the encoders that run ahead.
 
+use super::parts::{PART_SIZE, SMALL_PART_SIZE};
+
 /// Encoders by their numbers in recipes: 16 for each family, and the level; level 10 looks for no references.
 pub(super) const GO_1_27: u8 = 16;
 pub(super) const GO_1_26: u8 = 32;
 /// klauspost/compress 1.15.11 to 1.18.0. From 1.18.1 on, it makes what Go 1.27 makes.
-pub(super) const EARLIER: u8 = 48;
+pub(super) const KLAUSPOST_1_17: u8 = 48;
 /// klauspost/pgzip, which flushes each MiB, with the versions of klauspost/compress from 1.18.1 on, and before.
-pub(super) const PGZIP: u8 = 64;
-pub(super) const PGZIP_EARLIER: u8 = 80;
+pub(super) const PGZIP_1_18: u8 = 64;
+pub(super) const PGZIP_1_17: u8 = 80;
 /// zlib-ng and zlib-rs.
 pub(super) const ZLIB_NG: u8 = 96;
+/// klauspost/pgzip with klauspost/compress 1.15.0 to 1.15.10, and with the search of 1.11, also as umoci flushes it; at
+/// the default level alone.
+pub(super) const PGZIP_1_15: u8 = 112;
+pub(super) const PGZIP_1_11: u8 = 128;
+pub(super) const UMOCI: u8 = 144;
+/// The default level.
+const DEFAULT: u8 = 5;
 pub(super) const LITERALS: u8 = 10;
-const PGZIP_EARLIER_MAX: u8 = PGZIP_EARLIER + 9;
+const PGZIP_1_17_MAX: u8 = PGZIP_1_17 + 9;
 
 /// Returns the number that those of a family begin behind.
 pub(super) const fn family(number: u8) -> u8 {
@@ -26,19 +35,35 @@ pub(super) const fn level(number: u8) -> u8 {
 /// from then on.
 pub(in super::super) const fn other_version(number: u8) -> Option<u8> {
     match number {
-        GO_1_27..GO_1_26 if number != GO_1_27 + LITERALS => Some(number - GO_1_27 + EARLIER),
-        EARLIER..PGZIP => Some(number - EARLIER + GO_1_27),
-        PGZIP..PGZIP_EARLIER => Some(number - PGZIP + PGZIP_EARLIER),
-        PGZIP_EARLIER..=PGZIP_EARLIER_MAX => Some(number - PGZIP_EARLIER + PGZIP),
+        GO_1_27..GO_1_26 if number != GO_1_27 + LITERALS => Some(number - GO_1_27 + KLAUSPOST_1_17),
+        KLAUSPOST_1_17..PGZIP_1_18 => Some(number - KLAUSPOST_1_17 + GO_1_27),
+        PGZIP_1_18..PGZIP_1_17 => Some(number - PGZIP_1_18 + PGZIP_1_17),
+        PGZIP_1_17..=PGZIP_1_17_MAX => Some(number - PGZIP_1_17 + PGZIP_1_18),
+        _ => None,
+    }
+}
+
+/// Returns the numbers of the same level with earlier versions of klauspost/compress, which klauspost/pgzip uses.
+pub(in super::super) fn earlier_versions(number: u8) -> impl Iterator<Item = u8> {
+    let is_default = matches!(family(number), GO_1_27 | KLAUSPOST_1_17) && level(number) == DEFAULT;
+    [PGZIP_1_15, PGZIP_1_11].into_iter().filter(move |_| is_default).map(|family| family + DEFAULT)
+}
+
+/// Returns the number of klauspost/pgzip with the encoder of a number, if its parts have so many bytes.
+pub(in super::super) const fn of_parts(number: u8, size: usize) -> Option<u8> {
+    match (size, family(number)) {
+        (PART_SIZE, PGZIP_1_15 | PGZIP_1_11) => Some(number),
+        (SMALL_PART_SIZE, PGZIP_1_11) => Some(UMOCI + DEFAULT),
+        (PART_SIZE, _) => of_pgzip(number),
         _ => None,
     }
 }
 
 /// Returns the number of klauspost/pgzip with the encoder of a number.
-pub(in super::super) const fn of_pgzip(number: u8) -> Option<u8> {
+const fn of_pgzip(number: u8) -> Option<u8> {
     match number {
-        GO_1_27..GO_1_26 if number != GO_1_27 + LITERALS => Some(number - GO_1_27 + PGZIP),
-        EARLIER..PGZIP => Some(number - EARLIER + PGZIP_EARLIER),
+        GO_1_27..GO_1_26 if number != GO_1_27 + LITERALS => Some(number - GO_1_27 + PGZIP_1_18),
+        KLAUSPOST_1_17..PGZIP_1_18 => Some(number - KLAUSPOST_1_17 + PGZIP_1_17),
         _ => None,
     }
 }
@@ -47,7 +72,8 @@ pub(in super::super) const fn of_pgzip(number: u8) -> Option<u8> {
 pub(in super::super) fn is_known(number: u8) -> bool {
     let level = level(number);
     match family(number) {
-        EARLIER..=PGZIP_EARLIER => (1..LITERALS).contains(&level),
+        KLAUSPOST_1_17..=PGZIP_1_17 => (1..LITERALS).contains(&level),
+        PGZIP_1_15..=UMOCI => level == DEFAULT,
         _ => NUMBERS.contains(&number),
     }
 }
@@ -60,8 +86,8 @@ pub(in super::super) const fn block_size(number: u8) -> Option<usize> {
     let [of_zlib, of_go_1_26, of_klauspost] = BLOCK_SIZES;
     match (family(number), level(number)) {
         (GO_1_26, 2..LITERALS) => Some(of_go_1_26),
-        (GO_1_27 | EARLIER..=PGZIP_EARLIER, 7..LITERALS) => Some(of_klauspost),
-        (ZLIB_NG.., 2..) => Some(of_zlib),
+        (GO_1_27 | KLAUSPOST_1_17..=PGZIP_1_17, 7..LITERALS) => Some(of_klauspost),
+        (ZLIB_NG, 2..) => Some(of_zlib),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 use flate2::write::DeflateEncoder;
 
 use super::super::corrections::Plan;
-use super::super::settings::PGZIP;
+use super::super::settings::EFFORT_OF_PGZIP;
 use super::super::token::{MAX_MATCH, MIN_MATCH};
 use super::*;
 use crate::compare::Plain;
@@ -29,7 +29,8 @@ fn the_streams_of_others_are_told_too() {
         let mut reader = plain.as_slice();
         let size = plain.len() as u64;
         let plan =
-            Plan::make(PGZIP, &mut stream.as_slice(), &mut Plain::new(&mut reader, size), 1 << 20).unwrap();
+            Plan::make(EFFORT_OF_PGZIP, &mut stream.as_slice(), &mut Plain::new(&mut reader, size), 1 << 20)
+                .unwrap();
         let (mut reader, mut made) = (plain.as_slice(), Vec::new());
         plan.encode(&mut Plain::new(&mut reader, size), &mut made).unwrap();
         assert!(made == stream, "{flush}");

@@ -5,7 +5,7 @@ use flate2::write::DeflateEncoder;
 use super::super::ahead::is_known;
 use super::super::corrections::{Manner, Plan};
 use super::super::reader::MAX_BLOCK_TOKENS;
-use super::super::settings::PGZIP;
+use super::super::settings::EFFORT_OF_PGZIP;
 use crate::compare::Plain;
 use crate::wire::Fields;
 
@@ -51,7 +51,7 @@ fn the_streams_of_others_are_told_by_pieces() {
         let stream = deflate(&plain, level, flush);
         // Each encoder is tried with some of the streams, in the time that a test may take.
         let is_tried = |number: &u8| (number + index).is_multiple_of(4);
-        for number in numbers().chain([1, 6, 12, PGZIP]).filter(is_tried) {
+        for number in numbers().chain([1, 6, 12, EFFORT_OF_PGZIP]).filter(is_tried) {
             let plan = told(number, &stream, &plain);
             assert!(made(&plan, &plain).unwrap() == stream, "{number}, {level}, {flush}");
             let mut bytes = Vec::new();
