@@ -245,7 +245,7 @@ fn recipes(put: Put<'_>, name: &str, file: &[u8]) -> std::io::Result<()> {
     let fields = Fields::new().sized(b"some plain bytes, some plain bytes").rest(&[1, 6, 40, 1, 2, 3]);
     put("recipe", "corrections", &fields.finish())?;
     // By pieces, of encoders that run ahead and of none: as they make the stream, and otherwise.
-    for number in [6, 17, 22, 33] {
+    for number in [6, 17, 22, 33, 97, 102, 104, 117, 149] {
         for (kind, corrections) in [("right", &[][..]), ("other", &[255, 255, 1, 2, 3])] {
             let recipe = [&[6, number, 40], corrections].concat();
             let fields = Fields::new().sized(b"some plain bytes, some plain bytes").rest(&recipe);
