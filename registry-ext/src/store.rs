@@ -126,7 +126,7 @@ pub trait LayerStore: fmt::Debug + fmt::Display + Send + Sync {
 const ASKED_AT_ONCE: usize = 4;
 
 /// Returns the first of the stores that has a base, for each of the bases. A store that cannot be read has none, and is
-/// told of once.
+/// told of once, as is one of which a part is broken.
 ///
 /// The bases are asked for in their order, several at one time. With a time `until`, those of which no answer
 /// has come by then are taken for absent, and so are all behind the first of them.
@@ -165,7 +165,10 @@ fn first_with(stores: &[Arc<dyn LayerStore>], base: Base) -> FirstWith {
     let mut warnings = Vec::new();
     let store = stores.iter().find(|store| {
         store.has(base).unwrap_or_else(|error| {
-            warnings.push(format!("{store} is not used: {}", error.one_line()));
+            // A store of which a part is broken may have other bases.
+            let is_used = matches!(error, Error::Malformed { .. });
+            let what = if is_used { "is used as far as it can be read" } else { "is not used" };
+            warnings.push(format!("{store} {what}: {}", error.one_line()));
             false
         })
     });

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fixtures::{Ending, LayerBuilder, Rng};
-use layer::Digest;
+use layer::{DiffId, Digest, SpoolOptions};
 use registry_ext::oci::{Name, digest_of, parse_manifest};
-use registry_ext::store::OciLayout;
+use registry_ext::store::{Base, LayerStore, OciLayout, OstreeStore};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -237,6 +237,44 @@ fn repositories_of_ostree_are_sources_in_each_mode() {
             assert!(from["delta"].is_string(), "{mode}, {reader}: {from}");
         }
     }
+}
+
+#[test]
+fn a_broken_commit_of_ostree_hides_no_other() {
+    let ostree = Ostree::new();
+    let layout = OciLayout::create(Path::new(&ostree.path("two"))).unwrap();
+    let other = LayerBuilder::new().file("other", "other").finish(Ending::Normal);
+    TestImage::new(&[&ostree.old.layers[0], &other]).write(&layout, "v1");
+    let manifest = layout.manifest(&Name::Tag("v1".into())).unwrap().unwrap();
+    let parsed = parse_manifest("manifest", &manifest.bytes).unwrap();
+    let config = digest_of(parsed.config()).unwrap();
+    let documents = (manifest.bytes, fs::read(layout.blob_path(config)).unwrap());
+    let documents = (String::from_utf8(documents.0).unwrap(), String::from_utf8(documents.1).unwrap());
+    let metadata = [("ostree.manifest", &*documents.0), ("ostree.container.image-config", &*documents.1)];
+    let repository = ostree.commit("archive", "ostree/container/image/app", &metadata);
+    let blob = parsed.layers()[0].digest().digest().to_owned();
+    let layers = ["a", "b"].map(|name| format!("ostree/container/blob/{name}/{blob}"));
+    for name in &layers {
+        ostree.commit("archive", name, &[("name", name)]);
+    }
+    ostree.commit("archive", "broken", &[("name", "broken")]);
+    let break_commit = |name: &str| {
+        let commit = self::ostree(&repository, &["rev-parse", name]);
+        let object = format!("{repository}/objects/{}/{}.commit", &commit[..2], &commit[2..]);
+        fs::write(object, "broken").unwrap();
+    };
+    let store = OstreeStore::open(Path::new(&repository), None).unwrap();
+    let layer = Base::Layer(DiffId(Digest::of(&ostree.old.layers[0])));
+    assert!(store.has(layer).unwrap());
+    break_commit(&layers[0]);
+    break_commit("broken");
+    assert!(store.has(layer).unwrap() && store.has(Base::Image(config)).unwrap());
+    store.sources(layer, &SpoolOptions::default()).unwrap();
+    break_commit(&layers[1]);
+    assert!(store.has(Base::Image(config)).unwrap());
+    // What is broken may be what was asked for.
+    let error = store.has(layer).unwrap_err().to_string();
+    assert!(error.contains("commit") && error.contains("cannot be read"), "{error}");
 }
 
 #[test]

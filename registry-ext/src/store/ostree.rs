@@ -175,16 +175,22 @@ impl OstreeStore {
         })
     }
 
-    /// The directory with the files of `base`; `None` if no commit is of it.
+    /// The directory with the files of `base`; `None` if no commit is of it. A broken commit hides no other.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if a commit is broken, and no other is of it.
     fn directory(&self, repository: &mut DirSource, base: Base) -> Result<Option<Digest>> {
         let (commits, refs) = self.candidates()?;
+        let mut broken = None;
+        let mut read = |id| match self.commit(repository, id) {
+            Err(error @ Error::Malformed { .. }) => {
+                broken.get_or_insert(error);
+                Ok(None)
+            }
+            commit => commit,
+        };
         for id in commits {
-            let commit = match self.commit(repository, id) {
-                // A broken commit hides no other.
-                Err(Error::Malformed { .. }) if self.revision.is_none() => continue,
-                commit => commit?,
-            };
-            let Some(commit) = commit else { continue };
+            let Some(commit) = read(id)? else { continue };
             let image = &commit.image;
             if self.revision.is_some() && image.is_unknown() {
                 return Ok(Some(commit.root));
@@ -195,26 +201,28 @@ impl OstreeStore {
                     return Ok(Some(commit.root));
                 }
                 Base::Layer(layer) => {
-                    let of_layer = layer_ref(image, layer, &refs);
-                    if let Some(commit) =
-                        of_layer.map(|id| self.commit(repository, id)).transpose()?.flatten()
-                    {
-                        return Ok(Some(commit.root));
+                    for id in layer_refs(image, layer, &refs) {
+                        if let Some(commit) = read(id)? {
+                            return Ok(Some(commit.root));
+                        }
                     }
                 }
                 Base::Image(_) => {}
             }
         }
-        Ok(None)
+        broken.map_or(Ok(None), Err)
     }
 }
 
-/// The commit of one layer of an image. Its ref ends with the digest of the blob, whose colon is escaped.
-fn layer_ref(image: &objects::CommitImage, layer: DiffId, refs: &Refs) -> Option<Digest> {
-    let index = image.diff_ids.iter().position(|diff_id| *diff_id == layer)?;
-    let blob = hex(*image.blobs.get(index)?);
-    let mut of_layers = refs.iter().filter(|((_, name), _)| name.starts_with(LAYER_REFS));
-    of_layers.find(|((_, name), _)| name.ends_with(&blob)).map(|(_, commit)| *commit)
+/// The commits of one layer of an image. Their refs end with the digest of the blob, whose colon is escaped.
+fn layer_refs(image: &objects::CommitImage, layer: DiffId, refs: &Refs) -> Vec<Digest> {
+    let index = image.diff_ids.iter().position(|diff_id| *diff_id == layer);
+    let Some(blob) = index.and_then(|index| image.blobs.get(index)).map(|blob| hex(*blob)) else {
+        return Vec::new();
+    };
+    let of_layers =
+        refs.iter().filter(|((_, name), _)| name.starts_with(LAYER_REFS) && name.ends_with(&blob));
+    of_layers.map(|(_, commit)| *commit).collect()
 }
 
 /// The commit that a ref stands for; `None` if the file is none, whatever else it is.
