@@ -39,6 +39,8 @@ use search::{Goal, Search};
 
 /// Most deltas that follow each other.
 pub(crate) const MAX_STEPS: usize = 8;
+/// Most layers that are made on the way to one.
+pub(crate) const MAX_MADE: usize = 32;
 
 /// A delta by which a layer can be made, with all that it takes.
 #[derive(Debug, Clone)]

@@ -9,13 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use layer::{DiffId, Digest};
 
-use super::MAX_STEPS;
+use super::{MAX_MADE, MAX_STEPS};
 use crate::discover::Candidate;
 use crate::image::ImageLayer;
 use crate::store::Base;
-
-/// Most layers that are made on the way to one.
-const MAX_LAYERS: usize = 32;
 
 /// The deltas and images that are known.
 #[derive(Debug, Default)]
@@ -124,7 +121,7 @@ impl<'k> Rounds<'k> {
         self.known.collect(delta.base, &self.rounds, &mut path, &mut HashSet::new());
         let sizes = path.before.iter().map(|(layer, delta)| self.known.step_size(*layer, *delta));
         path.size = sizes.fold(delta.blob.size(), u64::saturating_add);
-        (path.before.len() <= MAX_LAYERS).then_some(path)
+        (path.before.len() <= MAX_MADE).then_some(path)
     }
 }
 
@@ -151,7 +148,7 @@ impl Known {
     fn collect<'k>(&'k self, base: Base, rounds: &[Costs], path: &mut Path<'k>, made: &mut HashSet<DiffId>) {
         let (Some((last, before)), false) = (rounds.split_last(), self.here.contains(&base)) else { return };
         for layer in self.layers_of(base) {
-            if path.before.len() > MAX_LAYERS || made.contains(&layer) {
+            if path.before.len() > MAX_MADE || made.contains(&layer) {
                 continue;
             }
             let delta = match last.get(&layer) {

@@ -1,13 +1,14 @@
 //! The verdict on each update, by what is published, and its costs as expected.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures_util::{StreamExt, stream};
-use layer::Digest;
+use layer::{DiffId, Digest};
 
 use super::survey::{CONCURRENCY, Looked};
 use super::ways::{self, Known, KnownDeltas};
 use super::{Pair, PlannedImage, Planner, RepositoryPlan, Verdict, Way};
+use crate::chain::MAX_MADE;
 use crate::discover::{Discovery, discover};
 use crate::image::{Image, ImageLayer};
 use crate::repository::Repository;
@@ -64,7 +65,8 @@ impl Planner<'_> {
         });
         let mut pairs: Vec<Pair> = pairs.collect();
         if follows_chains {
-            ways::mark(&mut pairs, known_deltas(&seen.images, &published), self.policy, planned);
+            let is_way = |from: Digest, between: &[Digest]| is_way(&seen.images, from, between);
+            ways::mark(&mut pairs, known_deltas(&seen.images, &published), self.policy, planned, is_way);
         }
         pairs.sort_by(|one, other| (&one.to.tags, one.behind).cmp(&(&other.to.tags, other.behind)));
         RepositoryPlan {
@@ -162,6 +164,19 @@ fn known_deltas(
         }
     }
     known
+}
+
+/// Returns true if a pull goes from an image over others, on each platform that they have too. All of their layers that
+/// the old image lacks may have to be made.
+fn is_way(images: &BTreeMap<Digest, Vec<Image>>, from: Digest, between: &[Digest]) -> bool {
+    let old = images.get(&from).map_or(&[][..], Vec::as_slice);
+    let mut made: HashMap<Digest, HashSet<DiffId>> = HashMap::new();
+    for image in between.iter().flat_map(|image| images.get(image)).flatten() {
+        let Some(source) = image.platform.counterpart(old, |image| &image.platform) else { continue };
+        let made = made.entry(source.manifest.digest).or_default();
+        made.extend(image.layers_not_in(source).into_iter().map(|layer| layer.diff_id));
+    }
+    made.values().all(|made| made.len() <= MAX_MADE)
 }
 
 /// A share of a number of bytes.

@@ -30,7 +30,8 @@ struct Chain {
 }
 
 /// Marks the updates that are to be made with the way in which the policy has them made. `known` are the
-/// deltas that are published, and `planned` gives the name of an image.
+/// deltas that are published, and `planned` gives the name of an image. `is_way` tells whether a pull goes from an image
+/// over others: it makes few layers on the way.
 ///
 /// Updates over fewer releases come first, since the deltas that they get are parts of chains for others.
 pub(super) fn mark(
@@ -38,6 +39,7 @@ pub(super) fn mark(
     mut known: KnownDeltas,
     policy: &Policy,
     planned: impl Fn(Digest) -> PlannedImage,
+    is_way: impl Fn(Digest, &[Digest]) -> bool,
 ) {
     let mut order: Vec<&mut Pair> = pairs.iter_mut().filter(|pair| pair.verdict == Verdict::Make).collect();
     order.sort_by_key(|pair| (pair.behind, pair.to.digest, pair.from.digest));
@@ -46,10 +48,11 @@ pub(super) fn mark(
         // Nobody takes a chain of as many bytes as the blobs.
         let blob_bytes = pair.blob_bytes;
         let is_smaller = |chain: &Chain| chain.bytes < blob_bytes;
-        let any = cheapest(&known, from, to, |_, _| true).filter(is_smaller);
+        let is_over = |between: &[Digest]| is_way(from, between);
+        let any = cheapest(&known, (from, to), is_over, |_, _| true).filter(is_smaller);
         // Another job may make the deltas to other images, and be behind.
-        let of_job = cheapest(&known, from, to, |(_, target), known| known.is_published || *target == to)
-            .filter(is_smaller);
+        let is_of_job = |(_, target): &(Digest, Digest), known: &Known| known.is_published || *target == to;
+        let of_job = cheapest(&known, (from, to), is_over, is_of_job).filter(is_smaller);
         let suffices = |chain: &Chain| chain.bytes as f64 <= pair.delta_bytes as f64 * policy.chains;
         let (way, chain) = match (any, of_job) {
             (Some(any), _) if suffices(&any) => (Way::Chain, Some(any)),
@@ -88,12 +91,12 @@ pub(super) fn drop_broken(pairs: &mut [Pair]) {
     }
 }
 
-/// Returns the cheapest chain of at least two of the deltas that `is_part` takes. It is found in rounds of
-/// one delta more.
+/// Returns the cheapest chain of at least two of the deltas that `is_part` takes, over images that `is_over` takes
+/// together. It is found in rounds of one delta more.
 fn cheapest(
     known: &KnownDeltas,
-    from: Digest,
-    to: Digest,
+    (from, to): (Digest, Digest),
+    is_over: impl Fn(&[Digest]) -> bool,
     is_part: impl Fn(&(Digest, Digest), &Known) -> bool,
 ) -> Option<Chain> {
     let start = Chain { bytes: 0, is_published: true, images: Vec::new() };
@@ -105,7 +108,10 @@ fn cheapest(
             let Some(chain) = before.get(&old).filter(|_| *step != (from, to)) else { continue };
             let bytes = chain.bytes.saturating_add(delta.bytes);
             if chains.get(&new).is_none_or(|best| bytes < best.bytes) {
-                let images = chain.images.iter().copied().chain([new]).collect();
+                let images: Vec<Digest> = chain.images.iter().copied().chain([new]).collect();
+                if new != to && !is_over(&images) {
+                    continue;
+                }
                 let is_published = chain.is_published && delta.is_published;
                 chains.insert(new, Chain { bytes, is_published, images });
             }
@@ -145,7 +151,7 @@ mod tests {
 
     fn marked(policy: &str) -> Vec<(Way, Verdict, Option<u64>, usize)> {
         let mut pairs = pairs();
-        mark(&mut pairs, known(), &Policy::parse(policy).unwrap(), image);
+        mark(&mut pairs, known(), &Policy::parse(policy).unwrap(), image, |_, _| true);
         pairs.iter().map(|pair| (pair.way, pair.verdict, pair.chain_bytes, pair.between.len())).collect()
     }
 
@@ -175,7 +181,7 @@ mod tests {
         for (blob_bytes, way) in [(280, Way::Direct), (281, Way::Chain)] {
             let mut pairs = pairs();
             pairs[0].blob_bytes = blob_bytes;
-            mark(&mut pairs, known(), &policy, image);
+            mark(&mut pairs, known(), &policy, image, |_, _| true);
             assert_eq!(pairs[0].way, way, "{blob_bytes}");
         }
     }
@@ -186,14 +192,14 @@ mod tests {
         let mut pairs = pairs();
         pairs.push(Pair { delta_bytes: 90, behind: 1, ..Pair::new(image(digest(2)), image(digest(3))) });
         let known = KnownDeltas::from([((digest(1), digest(2)), Known { bytes: 90, is_published: true })]);
-        mark(&mut pairs, known.clone(), &policy, image);
+        mark(&mut pairs, known.clone(), &policy, image, |_, _| true);
         // The step to the third release is for another image.
         assert_eq!(pairs[1].way, Way::Direct);
         assert_eq!((pairs[1].chain_bytes, pairs[1].chain_is_published), (Some(190), false));
         // Over the second release all is there by then.
         assert_eq!((pairs[0].way, pairs[0].between.len()), (Way::Merged, 1));
         let mut pairs = self::pairs();
-        mark(&mut pairs, known, &Policy::parse("chains = 2.0").unwrap(), image);
+        mark(&mut pairs, known, &Policy::parse("chains = 2.0").unwrap(), image, |_, _| true);
         assert_eq!(pairs[0].verdict, Verdict::Chain);
         pairs[1].verdict = Verdict::OverBudget;
         drop_broken(&mut pairs);
@@ -204,12 +210,21 @@ mod tests {
     fn chains_end_after_eight_deltas_and_cycles_do_no_harm() {
         let step = |from: u8, to: u8| ((digest(from), digest(to)), Known { bytes: 1, is_published: true });
         let line: KnownDeltas = (0..20).flat_map(|at| [step(at, at + 1), step(at + 1, at)]).collect();
-        assert_eq!(cheapest(&line, digest(0), digest(8), |_, _| true).unwrap().bytes, 8);
-        assert_eq!(cheapest(&line, digest(0), digest(9), |_, _| true), None);
-        assert_eq!(
-            cheapest(&line, digest(0), digest(1), |_, _| true),
-            None,
-            "a delta of its own is no chain"
-        );
+        let to = |last: u8| cheapest(&line, (digest(0), digest(last)), |_| true, |_, _| true);
+        assert_eq!(to(8).unwrap().bytes, 8);
+        assert_eq!(to(9), None);
+        assert_eq!(to(1), None, "a delta of its own is no chain");
+    }
+
+    #[test]
+    fn a_way_that_no_pull_goes_is_no_chain_and_another_one_is() {
+        let step =
+            |from: u8, to: u8, bytes| ((digest(from), digest(to)), Known { bytes, is_published: true });
+        let known = KnownDeltas::from([step(1, 2, 10), step(2, 4, 10), step(1, 3, 50), step(3, 4, 50)]);
+        let over = |image: u8| {
+            let is_over = move |between: &[Digest]| !between.contains(&digest(image));
+            cheapest(&known, (digest(1), digest(4)), is_over, |_, _| true).map(|chain| chain.bytes)
+        };
+        assert_eq!((over(0), over(2), over(3)), (Some(20), Some(100), Some(20)));
     }
 }
