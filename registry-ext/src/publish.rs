@@ -243,7 +243,7 @@ impl<'p> Publisher<'p> {
                 self.old.iter().filter_map(|images| images.counterpart(&target.platform)).collect();
             has_pair |= !old.is_empty();
             let found = if self.force { Discovery::default() } else { discover(self.to, target).await };
-            found.warnings.iter().for_each(|warning| self.watch.warn(warning));
+            found.warnings.iter().for_each(|warning| self.watch.warn_once(warning));
             let report = &mut report;
             let signatures = self.signatures_of(target).await?;
             let mut of_image = ImagePublisher {

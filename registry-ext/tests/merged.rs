@@ -137,6 +137,14 @@ async fn images_of_several_layers_are_merged_layer_by_layer() {
     assert_eq!((notes.outcome, notes.merged), (Outcome::NotSmaller, None));
     assert!(notes.not_merged.as_ref().unwrap().contains("smaller than the blob"), "{notes:?}");
 
+    // Once the artifact is there, nothing is looked for that could be merged, also for the notes.
+    let between = bench.images("v2").await.images[0].config_digest;
+    assert!(asked_for(&requests, between) > 0);
+    bench.registry.take_requests();
+    let again = publish(&bench, "v1", "v4", true).await;
+    assert!(again.deltas.iter().all(|delta| delta.outcome == Outcome::AlreadyThere), "{again:?}");
+    assert_eq!(asked_for(&bench.registry.take_requests(), between), 0);
+
     let store = bench.path("store");
     bench.pull("v1", &store, &Watch::nothing()).await.unwrap();
     let pulled = bench.pull("v4", &store, &Watch::nothing()).await.unwrap();

@@ -173,7 +173,7 @@ impl<'p> ImagePublisher<'p> {
     }
 
     /// The artifact from `source` that is published already, for the same readers.
-    fn artifact_from(&self, source: &Image, kind: Kind) -> Option<&OciDelta> {
+    pub(super) fn artifact_from(&self, source: &Image, kind: Kind) -> Option<&OciDelta> {
         let artifacts = self.found.artifacts.iter().map(|(_, artifact)| artifact);
         artifacts
             .into_iter()

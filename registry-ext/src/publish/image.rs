@@ -1,7 +1,7 @@
 //! Publishes the deltas to one image.
 
 use delta_format::Version;
-use layer::Digest;
+use layer::{DiffId, Digest};
 
 use super::merged::NotMerged;
 use super::{Outcome, PublishReport, PublishedDelta, Publisher, Recipes};
@@ -202,8 +202,7 @@ impl<'p> ImagePublisher<'p> {
         let mut deltas = Vec::new();
         for layer in self.target.layers_not_in(source.image) {
             let pair = (last.diff_id, layer.diff_id);
-            let is_there = |known: &LayerDelta| (known.from, known.to) == pair;
-            if self.found.delta_manifests.iter().any(|(_, known)| known.iter().any(is_there)) {
+            if self.is_listed(pair) {
                 self.note(source.image, layer, Published::DeltaIndex, None, Outcome::AlreadyThere);
                 continue;
             }
@@ -220,6 +219,21 @@ impl<'p> ImagePublisher<'p> {
             }
         }
         Ok(deltas)
+    }
+
+    /// Tells whether `_deltaindex` has a delta from one layer to another.
+    fn is_listed(&self, pair: (DiffId, DiffId)) -> bool {
+        let mut known = self.found.delta_manifests.iter().flat_map(|(_, known)| known);
+        known.any(|known| (known.from, known.to) == pair)
+    }
+
+    /// Tells whether `_deltaindex` has a delta from the last layer of an image to each layer that the image lacks.
+    pub(super) fn lists_all(&self, source: &Image) -> bool {
+        let mut lacking = self.target.layers_not_in(source).into_iter();
+        source
+            .layers
+            .last()
+            .is_some_and(|last| lacking.all(|layer| self.is_listed((last.diff_id, layer.diff_id))))
     }
 
     /// Lists deltas in `_deltaindex`, together with what is there.

@@ -25,7 +25,7 @@ impl Publisher<'_> {
             signatures.extend(found.filter(|found| found.is_of(digest)));
         }
         if signatures.is_empty() && (self.carries_found || !self.signatures.is_empty()) {
-            self.watch.warn(&format!(
+            self.watch.warn_once(&format!(
                 "the deltas to {digest} carry no signature: there is none of this manifest (cosign sign --recursive signs \
                  each image of an index)"
             ));

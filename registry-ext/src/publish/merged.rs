@@ -14,6 +14,7 @@ use layer::{DiffId, Digest, SpoolOptions};
 
 use super::image::ImagePublisher;
 use crate::artifact::is_tardf3;
+use crate::artifact::oci_delta::Kind;
 use crate::chain::{BaseFiles, LayerFiles, Places, Step, UsableDelta, plain_chains};
 use crate::delta::{ImageMerger, LayersOf, MergeOutcome, MergeStep, PublishedPart, reason_not_merged};
 use crate::discover::{Candidate, Published};
@@ -105,13 +106,16 @@ impl ImagePublisher<'_> {
         let (all, config) = (source.image.layers.as_slice(), source.image.config_digest);
         (self.is_merged, self.not_merged) = (false, Vec::new());
         let Some(last) = all.last() else { return Ok(()) };
-        let (has_artifacts, is_indexed) = (self.has_artifacts(), self.is_indexed(source));
+        // What is published is not made again, nor are its deltas that were no smaller than their blobs.
+        let lacks_artifact =
+            self.has_artifacts() && self.artifact_from(source.image, Kind::OciDelta).is_none();
+        let is_unlisted = self.is_indexed(source) && !self.lists_all(source.image);
         // The last layer of one is all of them.
-        if has_artifacts || (is_indexed && all.len() == 1) {
+        if lacks_artifact || (is_unlisted && all.len() == 1) {
             let all: Vec<&ImageLayer> = all.iter().collect();
             self.is_merged = self.merge_from(source, &all, Some(config), Published::Artifact).await?;
         }
-        if is_indexed && all.len() > 1 {
+        if is_unlisted && all.len() > 1 {
             self.merge_from(source, &[last], None, Published::DeltaIndex).await?;
         }
         Ok(())

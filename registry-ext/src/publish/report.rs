@@ -33,17 +33,30 @@ pub struct PublishReport {
 }
 
 impl PublishReport {
-    /// Adds what was published to the same images.
+    /// Adds what was published to the same images after this, from other old images. A recipe is of the new image
+    /// alone, so that the second time it is there, and says nothing new.
     pub(crate) fn append(&mut self, other: Self) {
         self.deltas.extend(other.deltas);
         self.artifacts.extend(other.artifacts);
         self.index_artifacts.extend(other.index_artifacts);
         self.tardf3_artifacts.extend(other.tardf3_artifacts);
-        self.recipes.extend(other.recipes);
-        self.recipe_artifacts.extend(other.recipe_artifacts);
-        self.delta_manifests.extend(other.delta_manifests);
-        self.not_in_delta_index.extend(other.not_in_delta_index);
-        self.failures.extend(other.failures);
+        let is_known = |known: &PublishedRecipe, of: &PublishedRecipe| {
+            (known.new, known.diff_id) == (of.new, of.diff_id)
+        };
+        extend_by_new(&mut self.recipes, other.recipes, is_known);
+        extend_by_new(&mut self.recipe_artifacts, other.recipe_artifacts, PartialEq::eq);
+        extend_by_new(&mut self.delta_manifests, other.delta_manifests, PartialEq::eq);
+        extend_by_new(&mut self.not_in_delta_index, other.not_in_delta_index, PartialEq::eq);
+        extend_by_new(&mut self.failures, other.failures, PartialEq::eq);
+    }
+}
+
+/// Adds those of `others` that are not known.
+fn extend_by_new<T>(all: &mut Vec<T>, others: Vec<T>, is_known: impl Fn(&T, &T) -> bool) {
+    for other in others {
+        if !all.iter().any(|known| is_known(known, &other)) {
+            all.push(other);
+        }
     }
 }
 

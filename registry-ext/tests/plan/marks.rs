@@ -18,6 +18,60 @@ fn ways(plan: &Value) -> Vec<String> {
     ways
 }
 
+/// The manifests of a state by their names without the repository.
+fn nameless(state: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    state.into_iter().map(|(name, manifest)| (name.split_once(' ').unwrap().1.to_owned(), manifest)).collect()
+}
+
+#[test]
+fn jobs_that_merge_end_in_the_same_state_in_any_order() {
+    let registry = DockerRegistry::start(Setup::default());
+    let dir = TempDir::new().unwrap();
+    push_releases(&registry, dir.path(), &["app"]);
+    let app = format!("{}/app", registry.address());
+    for (from, to) in [("v1.0.1", "v1.1.0"), ("v1.1.0", "v1.1.1")] {
+        json(&format!("publish {app}:{to} --from {app}:{from} --level 3"));
+    }
+    let text = "each-minor = false\ntargets = 2\nlast = 3\nmerge = true\n";
+    let policy = write(dir.path(), "policy.toml", text);
+    let orders = [("first", vec!["1/1"]), ("second", vec!["1/2", "2/2"]), ("third", vec!["2/2", "1/2"])];
+    for (name, _) in &orders {
+        registry.copy_repository("app", name);
+    }
+    let states = orders.map(|(name, jobs)| {
+        let (app, file) = (format!("{}/{name}", registry.address()), format!("{name}.json"));
+        let file = dir.path().join(file).display().to_string();
+        let plan = json(&format!("plan {app} --policy {policy} --output {file}"));
+        let expected = [
+            "v1.0.1 make merged over v1.1.0 v1.1.1",
+            "v1.1.0 make merged over v1.1.1",
+            "v1.1.0 make merged over v1.1.1",
+            "v1.1.1 make direct over ",
+            // Another job makes the deltas to the release between.
+            "v1.1.1 make direct over v1.2.0",
+            "v1.2.0 make direct over ",
+        ];
+        assert_eq!(ways(&plan), expected);
+        for job in jobs {
+            let report = json(&format!("publish --plan {file} --job {job} --level 3"));
+            for target in report["targets"].as_array().unwrap() {
+                let deltas = target["report"]["deltas"].as_array().unwrap();
+                assert!(deltas.iter().any(|delta| delta["merged"].is_object()), "{target}");
+                // Both passes look at the recipes of the same layers.
+                let recipes = target["report"]["recipes"].as_array().unwrap();
+                let layers: Vec<&Value> = recipes.iter().map(|recipe| &recipe["diff_id"]).collect();
+                let mut distinct = layers.clone();
+                distinct.dedup();
+                assert_eq!(layers, distinct, "{target}");
+                assert!(layers.len() > 1 && layers.first() != layers.last(), "{target}");
+            }
+        }
+        nameless(state(&registry, &[name]))
+    });
+    assert_eq!(states[0].keys().collect::<Vec<_>>(), states[1].keys().collect::<Vec<_>>());
+    assert!(states[0] == states[1] && states[1] == states[2]);
+}
+
 #[test]
 fn a_plan_merges_deltas_or_leaves_updates_to_chains() {
     let registry = DockerRegistry::start(Setup::default());
