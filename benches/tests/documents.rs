@@ -127,9 +127,11 @@ fn the_report_of_the_picture_names_no_machine() {
 }
 
 #[test]
-fn the_guide_for_fleets_has_the_table_that_the_command_prints() {
+fn the_guide_for_fleets_has_the_table_and_the_picture_that_the_command_makes() {
     let guide = fs::read_to_string(root().join("docs/fleet.md")).unwrap();
     let assumptions = Assumptions::default();
     let table = fleet::markdown(&assumptions, &assumptions.choices());
     assert!(guide.contains(&table), "put this into docs/fleet.md:\n{table}");
+    let picture = fs::read_to_string(root().join("docs/fleet.svg")).unwrap();
+    assert_eq!(picture, fleet::svg(&assumptions.choices()), "benches fleet --picture docs/fleet.svg");
 }
