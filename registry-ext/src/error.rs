@@ -132,7 +132,16 @@ pub enum Error {
         /// The answer of the system.
         source: io::Error,
     },
-    /// A program that owns a store failed or is not installed.
+    /// None of the programs that write to a containers-storage is installed.
+    #[error(
+        "podman, skopeo or buildah has to write the image to {storage}, and $PATH has none of them: install podman, or \
+         pull into oci:DIR"
+    )]
+    NoStorageWriter {
+        /// The storage.
+        storage: String,
+    },
+    /// A program that owns a store failed.
     #[error("{program} failed: {reason}")]
     Program {
         /// The program.

@@ -13,6 +13,7 @@ mod packaging;
 mod plan;
 mod prepull;
 mod recipes;
+mod storage_writers;
 mod support;
 mod tardf3;
 mod terminal;

@@ -1,11 +1,9 @@
 //! The storage of podman, buildah, skopeo and cri-o (github.com/containers/storage).
 //!
-//! It is read directly. It is written by `skopeo`, since only the library that owns it knows its
-//! locks and its metadata.
+//! It is read directly. [Programs](super::StorageWriter) write to it.
 
 use std::collections::HashMap;
 use std::env;
-use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,10 +11,9 @@ use std::path::{Path, PathBuf};
 use layer::{DiffId, Digest, SpoolOptions, open_regular};
 use serde::Deserialize;
 use tar_patch::DirSource;
-use tokio::process::Command;
 
 use super::layout_blobs::read_at_most;
-use super::{Base, LayerStore, MergedDirs, OciLayout, Sources};
+use super::{Base, LayerStore, MergedDirs, Sources};
 use crate::oci::parse_json;
 use crate::{Error, Result};
 
@@ -120,9 +117,14 @@ struct Image {
     layer: Option<String>,
 }
 
-/// Returns where podman keeps its storage (containers-storage.conf(5)).
+/// The variable by which `podman unshare` tells the user to whom its namespace belongs.
+const USER_OF_NAMESPACE: &str = "_CONTAINERS_ROOTLESS_UID";
+
+/// Returns where podman keeps its storage (containers-storage.conf(5)). In a namespace of `podman unshare` a user looks
+/// like root, and the storage is that of the user.
 fn default_root() -> PathBuf {
-    if rustix::process::geteuid().is_root() {
+    let is_of_user = env::var_os(USER_OF_NAMESPACE).is_some_and(|user| !user.is_empty() && user != "0");
+    if rustix::process::geteuid().is_root() && !is_of_user {
         return "/var/lib/containers/storage".into();
     }
     let data = env::var_os("XDG_DATA_HOME").map(PathBuf::from);
@@ -261,28 +263,4 @@ impl LayerStore for ContainersStorage {
             }
         }
     }
-}
-
-/// Copies an image from a layout to a containers-storage with `skopeo`. Layers that the storage has
-/// need not be in the layout.
-///
-/// # Errors
-/// [`Error::Program`] if skopeo is not installed or fails.
-pub async fn copy_to_storage(layout: &OciLayout, tag: &str, to: &StorageRef) -> Result<()> {
-    let failed = |reason: String| Error::Program { program: "skopeo", reason };
-    let mut from = OsString::from("oci:");
-    from.push(layout.dir());
-    from.push(format!(":{tag}"));
-    let output = Command::new("skopeo")
-        .args(["copy", "--quiet"])
-        .arg(from)
-        .arg(to.to_string())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|error| failed(format!("cannot start it: {error}")))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(failed(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use layer::{DiffId, SpoolOptions};
 
-use super::{ContainersStorage, LayerStore, OciLayout, StorageRef, StoreRef, TreeTarget, copy_to_storage};
+use super::{ContainersStorage, LayerStore, OciLayout, StorageRef, StorageWriter, StoreRef, TreeTarget};
 use crate::error::blocking;
 use crate::image::Image;
 use crate::oci::Name;
@@ -35,7 +35,7 @@ enum Kind {
     /// A tar is made of the layout.
     Archive { file: PathBuf, tag: Option<String> },
     /// The image is copied to what podman, buildah and cri-o have. `present` is the storage as it is before.
-    Storage { to: StorageRef, present: Option<ContainersStorage> },
+    Storage { to: StorageRef, present: Option<ContainersStorage>, writer: StorageWriter },
     /// The image is unpacked.
     Tree(Box<TreeTarget>),
 }
@@ -46,7 +46,7 @@ impl PullTarget {
     ///
     /// # Errors
     /// [`Error::Reference`] for a store that takes no image as it is named; [`Error::Io`]; as
-    /// [`OciLayout::create`] and [`TreeTarget::open`].
+    /// [`OciLayout::create`], [`StorageWriter::find`] and [`TreeTarget::open`].
     pub fn open(store: &StoreRef, temp_dir: &Path, watch: &Watch) -> Result<Self> {
         let wrong = |reason: &str| Error::Reference { text: store.to_string(), reason: reason.into() };
         let passing = || -> Result<(OciLayout, Option<ScratchDir>)> {
@@ -66,9 +66,10 @@ impl PullTarget {
                 return Err(wrong("say which name the image gets: containers-storage:NAME"));
             }
             StoreRef::Storage(to) => {
+                let writer = StorageWriter::find(to)?;
                 // Before the first image there is nothing to open.
                 let present = ContainersStorage::of(to).ok();
-                (passing()?, Kind::Storage { to: to.clone(), present })
+                (passing()?, Kind::Storage { to: to.clone(), present, writer })
             }
             StoreRef::DockerArchive(_) => {
                 return Err(wrong(
@@ -175,7 +176,7 @@ impl PullTarget {
     /// Gives the store the image that the layout has. `reference` is what a tree calls it.
     ///
     /// # Errors
-    /// As [`OciLayout::pack`], [`copy_to_storage`] and [`TreeTarget::put`].
+    /// As [`OciLayout::pack`], [`StorageWriter::copy`] and [`TreeTarget::put`].
     pub(crate) async fn finish(
         self,
         image: &Image,
@@ -187,7 +188,7 @@ impl PullTarget {
         match kind {
             Kind::Layout { .. } => Ok(()),
             Kind::Archive { file, .. } => blocking(move || layout.pack(&file)).await,
-            Kind::Storage { to, .. } => copy_to_storage(&layout, PASSING_TAG, &to).await,
+            Kind::Storage { to, writer, .. } => writer.copy(&layout, PASSING_TAG, &to).await,
             Kind::Tree(tree) => {
                 let (image, reference, watch) = (image.clone(), reference.to_owned(), watch.clone());
                 blocking(move || tree.put((&layout, PASSING_TAG), (&image, &reference), &options, &watch))
