@@ -36,7 +36,7 @@ pub fn verify_watched(
     merge: &MergeOptions,
     progress: &dyn Fn(u64),
 ) -> Result<Work> {
-    let sources = LayerSource::with_whiteouts(old.to_vec(), merge.apply_whiteouts);
+    let sources = LayerSource::with_options(old.to_vec(), merge);
     let mut sources = sources.map_err(Error::Verify)?;
     let mut comparison =
         Comparison { new, position: 0, differs_at: None, failed: None, buffer: Vec::new(), progress };

@@ -21,6 +21,8 @@ pub struct LayerSource {
     spools: Vec<Arc<Spool>>,
     /// One, or the one without whiteouts and the one with them.
     trees: Vec<MergedTree>,
+    /// The options that say which names may be read, if not all may.
+    allowed: Option<MergeOptions>,
 }
 
 /// A file of a [`LayerSource`]: a range of one layer's uncompressed tar.
@@ -49,19 +51,19 @@ impl LayerSource {
     /// # Errors
     /// [`Error::Layer`](crate::Error::Layer) if one is no tar.
     pub fn new(spools: Vec<Spool>) -> Result<Self> {
-        Self::merge(spools, &[false, true])
+        Self::merge(spools, &[false, true], None)
     }
 
-    /// Merges `spools`, lowest first, in one of the two ways: a delta that was made for the other may
-    /// name files that are missing here.
+    /// Merges `spools`, lowest first, with the options that a delta is made with. Files are missing here that such a
+    /// delta does not read: a delta that was made with other options may name them.
     ///
     /// # Errors
     /// [`Error::Layer`](crate::Error::Layer) if one is no tar.
-    pub fn with_whiteouts(spools: Vec<Spool>, apply_whiteouts: bool) -> Result<Self> {
-        Self::merge(spools, &[apply_whiteouts])
+    pub fn with_options(spools: Vec<Spool>, options: &MergeOptions) -> Result<Self> {
+        Self::merge(spools, &[options.apply_whiteouts], Some(options.clone()))
     }
 
-    fn merge(spools: Vec<Spool>, ways: &[bool]) -> Result<Self> {
+    fn merge(spools: Vec<Spool>, ways: &[bool], allowed: Option<MergeOptions>) -> Result<Self> {
         let mut listing = Listing::of(&spools);
         let layers = spools.iter().map(|spool| listing.entries(spool)).collect::<Result<Vec<_>, _>>()?;
         let mut trees: Vec<MergedTree> = Vec::new();
@@ -71,7 +73,7 @@ impl LayerSource {
                 trees.push(MergedTree::merge(&layers, &options));
             }
         }
-        Ok(Self { spools: spools.into_iter().map(Arc::new).collect(), trees })
+        Ok(Self { spools: spools.into_iter().map(Arc::new).collect(), trees, allowed })
     }
 }
 
@@ -79,7 +81,9 @@ impl SourceFiles for LayerSource {
     type File = LayerFile;
 
     fn open(&mut self, path: &SourcePath, _: &Budget) -> delta_format::Result<LayerFile> {
-        let file = self.trees.iter().find_map(|tree| tree.find(path.as_bytes()));
+        let is_allowed = self.allowed.as_ref().is_none_or(|allowed| allowed.allow(path.as_bytes()));
+        let trees = self.trees.iter().filter(|_| is_allowed);
+        let file = trees.into_iter().find_map(|tree| tree.find(path.as_bytes()));
         let file = file.ok_or_else(|| DeltaError::SourceMissing {
             path: path.clone(),
             source: io::Error::new(

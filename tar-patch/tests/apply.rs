@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use delta_format::{Encoding, OpWriter, Version};
 use explain::Summary;
 use fixtures::{Ending, LayerBuilder};
-use layer::{Digest, Spool, SpoolOptions};
+use layer::{Digest, MergeOptions, Spool, SpoolOptions};
 use support::{extracted, golden, path, small_delta, small_tree};
 use tar_patch::{
     Applied, ApplyOptions, DiffId, DirSource, Error, Fault, LayerSource, PathResolution, SourceFiles, apply,
@@ -83,8 +83,9 @@ fn tarballs_have_the_files_of_both_ways_to_merge_them() {
         writer.finish().unwrap().0
     };
     let mut both = LayerSource::new(spools.to_vec()).unwrap();
-    let mut plain = LayerSource::with_whiteouts(spools.to_vec(), false).unwrap();
-    let mut applied = LayerSource::with_whiteouts(spools.to_vec(), true).unwrap();
+    let with = |options: MergeOptions| LayerSource::with_options(spools.to_vec(), &options).unwrap();
+    let mut plain = with(MergeOptions::default());
+    let mut applied = with(MergeOptions::default().apply_whiteouts(true));
     for (name, byte, is_plain, is_applied) in
         [("lib/b", 1, false, true), ("etc/hidden", 2, true, false), ("etc/a", 3, true, true)]
     {
@@ -93,6 +94,25 @@ fn tarballs_have_the_files_of_both_ways_to_merge_them() {
             let applied = apply(copy(name).as_slice(), sources, ApplyOptions::default(), &mut Vec::new());
             assert_eq!(applied.is_ok(), is_there, "{name}");
         }
+    }
+}
+
+#[test]
+fn names_that_may_not_be_read_are_no_sources_even_of_files_that_have_other_names() {
+    let layer = LayerBuilder::new()
+        .file("objects/a", [1; 100])
+        .hardlink("usr/a", "objects/a")
+        .file("objects/b", [2; 100])
+        .finish(Ending::Normal);
+    let spool = Spool::read("layer".into(), layer.as_slice(), &SpoolOptions::default()).unwrap();
+    let options = MergeOptions::default().ignored_prefixes(vec![b"objects/".to_vec()]);
+    let mut sources = LayerSource::with_options(vec![spool], &options).unwrap();
+    for (name, is_there) in [("usr/a", true), ("objects/a", false), ("objects/b", false)] {
+        let mut writer = OpWriter::new(Vec::new(), Version::V1, Encoding::default()).unwrap();
+        writer.copy(&path(name), 0, 100).unwrap();
+        let delta = writer.finish().unwrap().0;
+        let applied = apply(delta.as_slice(), &mut sources, ApplyOptions::default(), &mut Vec::new());
+        assert_eq!(applied.is_ok(), is_there, "{name}");
     }
 }
 

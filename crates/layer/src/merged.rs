@@ -40,7 +40,8 @@ pub struct MergeOptions {
 }
 
 impl MergeOptions {
-    fn allow(&self, name: &[u8]) -> bool {
+    /// Returns true if a file may be read under a name.
+    pub fn allow(&self, name: &[u8]) -> bool {
         let has = |prefixes: &[Vec<u8>]| prefixes.iter().any(|prefix| name.starts_with(prefix));
         name.len() <= MAX_NAME_SIZE
             // No file system has such a name, so extraction gave it another.

@@ -238,7 +238,7 @@ fn prove(file: NamedTempFile, old: Vec<Spool>, to: DiffId, max_size: u64) -> Res
     let budget = delta_format::Budget::of_layer(max_size);
     let options = tar_patch::ApplyOptions::default().expected(to).max_output(max_size).budget(&budget);
     let open = || file.reopen().map_err(Error::io("open", file.path()));
-    let mut sources = tar_patch::LayerSource::with_whiteouts(old, true)?;
+    let mut sources = tar_patch::LayerSource::with_options(old, &merge_options())?;
     tar_patch::apply(open()?, &mut sources, options, &mut io::sink())?;
     let mut hashed = DigestWriter::new(io::sink());
     io::copy(&mut open()?, &mut hashed).map_err(Error::io("read", file.path()))?;
