@@ -16,13 +16,14 @@ use crate::Result;
 /// Most threads: each holds an encoder.
 const MAX_THREADS: usize = 4;
 
-/// Finds the streams of a blob that hold a tar, in order, and their recipes.
+/// Finds the streams of a blob that hold a tar, in order, and their recipes, which best take at most `max_share`
+/// percent of the blob.
 ///
 /// # Errors
 /// [`Error::NoRecipe`](crate::Error::NoRecipe) with the refusal of the first stream that has no recipe,
 /// whatever comes in which order, or if the streams hold other bytes than the tar has;
 /// [`Error::Layer`](crate::Error::Layer) if the blob or the tar cannot be read.
-pub(super) fn streams(blob: &Spool, tar: &Spool) -> Result<Vec<(Stream, MeasuredRecipe)>> {
+pub(super) fn streams(blob: &Spool, tar: &Spool, max_share: u64) -> Result<Vec<(Stream, MeasuredRecipe)>> {
     let (blob, tar) = (Source::of(blob), Source::of(tar));
     let found = recode::find_streams(&blob, tar.size(), MAX_STREAMS + 1, &Budget::of_file(blob.size()));
     // The reason is kept by the source.
@@ -31,12 +32,24 @@ pub(super) fn streams(blob: &Spool, tar: &Spool) -> Result<Vec<(Stream, Measured
         return Err(Refusal::TooManyStreams { max: MAX_STREAMS }.into());
     }
     let mut recipes = recipes(&blob, &streams, &tar);
-    if recipes.is_err() && matches!(&*streams, [stream] if stream.codec == Codec::ZstdChunked) {
-        // Another encoder than that of containers/storage may have made the frames, or all but a few of them.
+    let is_enough =
+        |recipes: &Vec<_>| kept(&blob, &streams, recipes) <= (blob.size() / 100).saturating_mul(max_share);
+    let is_chunked = matches!(&*streams, [stream] if stream.codec == Codec::ZstdChunked);
+    if is_chunked && !recipes.as_ref().is_ok_and(is_enough) {
+        // Another encoder than that of containers/storage may have made the frames, or some of them.
         let budget = Budget::of_file(blob.size());
         let frames = recode::find_frames(&blob, tar.size(), MAX_STREAMS + 1, &budget).unwrap_or_default();
         if frames.len() <= MAX_STREAMS {
-            (recipes, streams) = (self::recipes(&blob, &frames, &tar), frames);
+            let of_frames = self::recipes(&blob, &frames, &tar);
+            let is_better = match (&recipes, &of_frames) {
+                (Ok(recipes), Ok(of_frames)) => {
+                    kept(&blob, &frames, of_frames) < kept(&blob, &streams, recipes)
+                }
+                (recipes, _) => recipes.is_err(),
+            };
+            if is_better {
+                (recipes, streams) = (of_frames, frames);
+            }
         }
     }
     for source in [blob, tar] {
@@ -45,6 +58,13 @@ pub(super) fn streams(blob: &Spool, tar: &Spool) -> Result<Vec<(Stream, Measured
         }
     }
     Ok(streams.into_iter().zip(recipes?).collect())
+}
+
+/// Bytes of the recipes of streams, and of the blob around them.
+fn kept(blob: &Source<'_>, streams: &[Stream], recipes: &[MeasuredRecipe]) -> u64 {
+    let encoded = streams.iter().map(|stream| stream.encoded.end - stream.encoded.start).sum();
+    let of_recipes = recipes.iter().map(|found| found.recipe.as_bytes().len() as u64).sum::<u64>();
+    blob.size().saturating_sub(encoded) + of_recipes
 }
 
 /// Finds the recipes of all streams. No stream behind one that has none is begun once that is known.

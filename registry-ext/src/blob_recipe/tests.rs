@@ -30,6 +30,36 @@ fn tar() -> Vec<u8> {
     fixtures::Corpus { files: 30, mean_size: 10 << 10, ..Default::default() }.pair().0
 }
 
+/// A blob of zstd:chunked that ends with a footer, in which one frame of twenty is of libzstd.
+fn chunked_with_another_frame(tar: &[u8], footer: &[u8]) -> Vec<u8> {
+    let number = |mut number: usize| {
+        let mut bytes = Vec::new();
+        while number >= 0x80 {
+            bytes.push(number.to_le_bytes()[0] | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number.to_le_bytes()[0]);
+        bytes
+    };
+    let parts: Vec<_> = tar.chunks(tar.len() / 20 + 1).collect();
+    let frames = parts.iter().enumerate().map(|(index, part)| {
+        if index == 7 {
+            let frame = zstd::encode_all(*part, 3).unwrap();
+            [number(part.len() * 2 + 1), number(frame.len()), frame].concat()
+        } else {
+            number(part.len() * 2)
+        }
+    });
+    let frames = frames.collect::<Vec<_>>().concat();
+    let skippable = [&[1, footer[0], 0], &*number(footer.len() - 8), &footer[8..]].concat();
+    let body = [number(parts.len()), frames, skippable].concat();
+    let recipe = [vec![10, 2, 0], number(body.len()), vec![0], zstd::encode_all(&*body, 3).unwrap()].concat();
+    let recipe = recode::Recipe::parse(&recipe).unwrap();
+    let mut blob = Vec::new();
+    recode::encode(&recipe, &mut { tar }, tar.len() as u64, &mut blob).unwrap();
+    blob
+}
+
 /// Blobs of the tar whose recipes are a few bytes.
 fn blobs(tar: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let (first, second) = tar.split_at(tar.len() / 3);
@@ -49,6 +79,7 @@ fn blobs(tar: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
             "frames of libzstd that end as zstd:chunked",
             [frame(first, 3), frame(second, 3), of_skopeo[start..].to_vec()].concat(),
         ),
+        ("zstd:chunked with a frame of libzstd", chunked_with_another_frame(tar, &of_skopeo[start..])),
     ]
 }
 
