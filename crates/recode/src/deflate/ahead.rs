@@ -6,6 +6,7 @@
 
 mod blocks;
 mod double;
+mod groups;
 mod history;
 mod lazy;
 mod long;
@@ -26,8 +27,8 @@ pub(super) use self::numbers::{
 pub(super) use self::parts::{PART_SIZE, SMALL_PART_SIZE};
 pub(super) use self::queue::Queue;
 
-use self::blocks::Block;
 use self::double::{EarlierFive, EarliestFive, Six};
+use self::groups::{Group, Outline};
 use self::lazy::Lazy;
 use self::long::{Compared, Long};
 use self::ng::Ng;
@@ -79,46 +80,6 @@ pub(super) struct Piece {
     /// The block ends with it.
     pub(super) ends: bool,
     decision: Option<Decision>,
-}
-
-/// What is known of tokens that become a block, or a part of one.
-#[derive(Debug, Clone, Copy)]
-struct Outline {
-    /// It is the empty block of a flush, and has no tokens.
-    is_flush: bool,
-    contents: Contents,
-    /// It was found when no plain bytes were to come.
-    is_final: bool,
-    /// It is no further part of a block of static codes.
-    begins: bool,
-    /// The stream ends with it.
-    is_last: bool,
-}
-
-impl Outline {
-    const fn of(contents: Contents, is_final: bool) -> Self {
-        Self { is_flush: false, contents, is_final, begins: true, is_last: false }
-    }
-}
-
-/// The tokens.
-struct Group {
-    outline: Outline,
-    tokens: Vec<Token>,
-}
-
-impl Group {
-    const fn flush() -> Self {
-        let outline = Outline { is_flush: true, ..Outline::of(Contents::Plain, false) };
-        Self { outline, tokens: Vec::new() }
-    }
-
-    fn of_block(block: Block) -> Self {
-        let contents = if block.is_known { Contents::Tokens } else { Contents::Unknown };
-        let outline =
-            Outline { begins: block.begins, is_last: block.is_last, ..Outline::of(contents, block.is_final) };
-        Self { outline, tokens: block.tokens }
-    }
 }
 
 /// An encoder, ahead of the walk.

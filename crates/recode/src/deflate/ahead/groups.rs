@@ -1,0 +1,45 @@
+//! The tokens that are found, in the groups that become blocks.
+
+use super::super::token::Token;
+use super::blocks::Block;
+use super::writer::Contents;
+
+/// What is known of tokens that become a block, or a part of one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outline {
+    /// It is the empty block of a flush, and has no tokens.
+    pub(super) is_flush: bool,
+    pub(super) contents: Contents,
+    /// It was found when no plain bytes were to come.
+    pub(super) is_final: bool,
+    /// It is no further part of a block of static codes.
+    pub(super) begins: bool,
+    /// The stream ends with it.
+    pub(super) is_last: bool,
+}
+
+impl Outline {
+    pub(super) const fn of(contents: Contents, is_final: bool) -> Self {
+        Self { is_flush: false, contents, is_final, begins: true, is_last: false }
+    }
+}
+
+/// The tokens.
+pub(super) struct Group {
+    pub(super) outline: Outline,
+    pub(super) tokens: Vec<Token>,
+}
+
+impl Group {
+    pub(super) const fn flush() -> Self {
+        let outline = Outline { is_flush: true, ..Outline::of(Contents::Plain, false) };
+        Self { outline, tokens: Vec::new() }
+    }
+
+    pub(super) fn of_block(block: Block) -> Self {
+        let contents = if block.is_known { Contents::Tokens } else { Contents::Unknown };
+        let outline =
+            Outline { begins: block.begins, is_last: block.is_last, ..Outline::of(contents, block.is_final) };
+        Self { outline, tokens: block.tokens }
+    }
+}
