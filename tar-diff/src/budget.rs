@@ -131,6 +131,12 @@ pub(crate) fn realignment(source: u64, target: u64, options: &DiffOptions) -> Op
     })
 }
 
+/// Memory in bytes that it takes to index a source once more for a target, beside an index that stays.
+pub(crate) fn realigning(source: u64, target: u64, options: &DiffOptions) -> u64 {
+    let effort = realignment(source, target, options);
+    effort.map_or(0, |(effort, _)| realign::memory(source, target) + GramIndex::memory(source, effort.stride))
+}
+
 /// The distance of indexed strings where memory does not matter.
 fn full_stride(source: u64, total: u64, options: &DiffOptions) -> usize {
     let wanted = total.saturating_mul(MAX_RATIO).max(MIN_GRAMS);

@@ -40,8 +40,9 @@ struct Group {
     segments: Vec<usize>,
     /// Bytes of memory that it takes with one of them at a time.
     memory: u64,
-    /// Bytes of its largest segment, and of all.
-    largest: u64,
+    /// Bytes of memory that each further segment takes that is worked at beside the others.
+    each: u64,
+    /// Bytes of all segments.
     total: u64,
 }
 
@@ -120,7 +121,7 @@ fn cost(plan: &Plan, group: &Group) -> u64 {
 
 /// Returns the number of segments of a group that are worked at side by side.
 fn threads(group: &Group, jobs: NonZeroUsize, options: &DiffOptions) -> NonZeroUsize {
-    let room = options.memory.saturating_sub(group.memory) / group.largest.max(1);
+    let room = options.memory.saturating_sub(group.memory) / group.each.max(1);
     let more = usize::try_from(room).unwrap_or(usize::MAX).saturating_add(1);
     NonZeroUsize::new(more.min(group.segments.len())).map_or(NonZeroUsize::MIN, |most| most.min(jobs))
 }
@@ -143,8 +144,30 @@ fn groups(plan: &Plan, editor: &Editor<'_>) -> Result<Vec<Group>> {
             let target = &plan.segments[*index].target;
             target.end - target.start
         });
-        let (largest, total) = (sizes.clone().max().unwrap_or(0), sizes.sum());
-        Ok(Group { memory: editor.memory(&segments)?, segments, largest, total })
+        let (each, total) = (editor.memory_of_each(&segments), sizes.sum());
+        Ok(Group { memory: editor.memory(&segments)?, segments, each, total })
     };
     groups.into_iter().map(group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_of_one_source_are_realigned_side_by_side_only_where_there_is_memory() {
+        let (source, target) = (20 << 20, 20 << 20);
+        let options = DiffOptions::default();
+        let each = target + budget::realigning(source, target, &options);
+        assert!(each > 5 * target, "copies of both files, and an index of the source");
+        let memory = 300 << 20;
+        let group = Group { segments: (0..8).collect(), memory, each, total: 8 * target };
+        let jobs = NonZeroUsize::new(8).unwrap();
+        for (room, threads_wanted) in [(0, 1), (each - 1, 1), (each, 2), (3 * each, 4), (20 * each, 8)] {
+            let options = options.clone().memory(memory + room);
+            assert_eq!(threads(&group, jobs, &options).get(), threads_wanted, "{room}");
+        }
+        let skims = options.skims(true);
+        assert_eq!(budget::realigning(source, target, &skims), 0, "nothing is realigned");
+    }
 }

@@ -18,7 +18,7 @@ use crate::weigh;
 /// Most bytes of memory for each byte of both files: copies of them, and their fields.
 const MEMORY_RATIO: u64 = 3;
 /// Bytes that steps carry from which on better ones are worth the search, and of steps in which everything stays
-/// where it is.
+/// where it is those from which on a relocated op is.
 const LEAST_CARRIED: usize = 192;
 const LEAST_CARRIED_IN_PLACE: usize = 4096;
 
@@ -74,7 +74,9 @@ pub(crate) fn steps(
     effort: Effort,
     jobs: NonZeroUsize,
 ) -> Option<Vec<Step>> {
-    if is_small(source, target, steps) {
+    let change = Change::of(source, target, steps);
+    // Where everything stays in place, so do the addresses.
+    if !change.has_moved || change.carried < LEAST_CARRIED {
         return None;
     }
     let programs = Programs::of(source, target, effort, jobs)?;
@@ -82,18 +84,34 @@ pub(crate) fn steps(
     Some(bsdiff::edit(&normal_source, &programs.normal_target, effort, jobs))
 }
 
-/// Returns true if there is nothing to gain: little is carried, and nothing moved or hardly anything is new.
-pub(crate) fn is_small(source: &[u8], target: &[u8], steps: &[Step]) -> bool {
-    let index = |size: u64| usize::try_from(size).expect("files in memory");
-    let (mut position, mut carried, mut has_moved) = (0, 0, false);
-    for step in steps {
-        let (start, add) = (index(step.source), index(step.add));
-        has_moved |= add > 0 && start != position;
-        let pairs = source[start..start + add].iter().zip(&target[position..position + add]);
-        carried += pairs.filter(|(old, new)| old != new).count() + index(step.literal);
-        position += add + index(step.literal);
+/// The difference between a source and a target that steps make of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Change {
+    /// Bytes that are carried: those that differ, and literals.
+    pub(crate) carried: usize,
+    /// True if a stretch of the source is elsewhere in the target.
+    pub(crate) has_moved: bool,
+}
+
+impl Change {
+    pub(crate) fn of(source: &[u8], target: &[u8], steps: &[Step]) -> Self {
+        let index = |size: u64| usize::try_from(size).expect("files in memory");
+        let (mut position, mut carried, mut has_moved) = (0, 0, false);
+        for step in steps {
+            let (start, add) = (index(step.source), index(step.add));
+            has_moved |= add > 0 && start != position;
+            let pairs = source[start..start + add].iter().zip(&target[position..position + add]);
+            carried += pairs.filter(|(old, new)| old != new).count() + index(step.literal);
+            position += add + index(step.literal);
+        }
+        Self { carried, has_moved }
     }
-    carried < if has_moved { LEAST_CARRIED } else { LEAST_CARRIED_IN_PLACE }
+
+    /// Returns true if a relocated op has nothing to gain: little is carried, or nothing moved and hardly anything is
+    /// new.
+    pub(crate) const fn is_small(self) -> bool {
+        self.carried < if self.has_moved { LEAST_CARRIED } else { LEAST_CARRIED_IN_PLACE }
+    }
 }
 
 /// The blocks of a relocated op that are steps.
@@ -107,7 +125,7 @@ pub(crate) fn blocks(steps: &[Step]) -> Vec<Block> {
     steps.iter().map(block).collect()
 }
 
-/// Every how many bytes of literals one is remembered to weigh others.
+/// Returns the distance of the strings in literals that are remembered to weigh others.
 pub(crate) const fn literals(effort: Effort) -> NonZeroUsize {
     if effort.skims { weigh::SKIMMED_LITERALS } else { NonZeroUsize::MIN }
 }

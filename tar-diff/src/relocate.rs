@@ -11,7 +11,7 @@ use program::Prepared;
 
 use crate::edit::{Payload, Step};
 use crate::gram_index::Effort;
-use crate::realign::{self, Programs};
+use crate::realign::{self, Change, Programs};
 use crate::weigh;
 
 /// Rounds in which blocks are looked for once more: another one gives less than 1%.
@@ -31,7 +31,7 @@ pub(crate) const TRIAL_LEVEL: i32 = 9;
 /// Edits of fewer steps have nothing that could stand together.
 const MIN_STEPS: usize = 4;
 
-/// What was made of a source and a target.
+/// The payload and the steps that were made of a source and a target.
 #[derive(Debug)]
 pub(crate) struct Relocated {
     /// The payload of a relocated op. `None` if an applier would have to do too much for it.
@@ -67,7 +67,7 @@ fn smallest(
     if source.len().max(target.len()) as u64 > MAX_RELOCATED_SIZE || steps.is_empty() {
         return None;
     }
-    if realign::is_small(source, target, steps) {
+    if Change::of(source, target, steps).is_small() {
         return None;
     }
     let Some(programs) = Programs::of(source, target, effort, jobs) else {
@@ -82,7 +82,7 @@ fn smallest(
     let mut last_size = compressed_size(&last.encoded.payload, QUICK_LEVEL)?;
     let mut realigned = None;
     for _ in 0..MAX_ROUNDS {
-        let (steps, draft) = programs.round(&last)?;
+        let Some((steps, draft)) = programs.round(&last) else { break };
         realigned.get_or_insert(steps);
         let size = compressed_size(&draft.encoded.payload, QUICK_LEVEL)?;
         if size >= last_size {

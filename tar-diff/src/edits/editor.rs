@@ -119,10 +119,28 @@ impl<'m> Editor<'m> {
                 if self.may_be_viewed(segment)? { views::memory(source, target, self.options) } else { 0 };
             most = most.max(plain.max(viewed));
         }
-        if let ([_, _, ..], SegmentKind::Similar(source)) = (segments, &self.segment(segments[0]).kind) {
-            most = most.max(self.shared_effort(source, segments).map_or(0, |(_, memory)| memory));
+        if let ([_, _, ..], SegmentKind::Similar(source)) = (segments, &self.segment(segments[0]).kind)
+            && let Some((_, shared)) = self.shared_effort(source, segments)
+        {
+            // The shared index is there while a target is realigned.
+            most = most.max(shared + self.memory_of_each(segments));
         }
         Ok(most)
+    }
+
+    /// Memory in bytes that one more of the segments takes, beside what is made once of their source.
+    pub(super) fn memory_of_each(&self, segments: &[usize]) -> u64 {
+        let of_one = |index: &usize| {
+            let segment = self.segment(*index);
+            let target = size(&segment.target);
+            match &segment.kind {
+                SegmentKind::Similar(source) => {
+                    target + budget::realigning(size(&source.data), target, self.options)
+                }
+                _ => target,
+            }
+        };
+        segments.iter().map(of_one).max().unwrap_or(0)
     }
 
     /// Returns the effort with which a source is indexed for all of its targets that are searched for in it,
