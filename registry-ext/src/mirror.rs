@@ -16,7 +16,7 @@
 //! | manifests in which layers are tars | `rewrite` |
 //! | tags that are fetched before anybody asks | `prefetch`, `window` |
 //! | the blobs that are kept | `cache` |
-//! | what was saved | `metrics`, `history`, `page` |
+//! | what was saved, and what was pulled | `metrics`, `pulls`, `history`, `page` |
 //!
 //! ```no_run
 //! use registry_ext::mirror::{Mirror, MirrorOptions};
@@ -46,6 +46,7 @@ mod page;
 mod prefetch;
 mod produce;
 mod productions;
+mod pulls;
 mod reader;
 mod rewrite;
 mod route;

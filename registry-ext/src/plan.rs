@@ -10,9 +10,11 @@ mod job;
 mod judge;
 mod policy;
 mod publish;
+mod pulls;
 mod release;
 mod select;
 mod survey;
+mod usage;
 mod ways;
 
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ use crate::{Error, Result};
 pub use job::{Job, Share};
 pub use policy::{Budget, InUse, Policy};
 pub use publish::{PlanPublisher, TargetReport};
+pub use pulls::Pulls;
 pub use release::{Release, Series};
 pub use survey::Planner;
 

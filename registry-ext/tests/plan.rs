@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod marks;
+mod pulled;
 
 use std::collections::BTreeMap;
 use std::fs;

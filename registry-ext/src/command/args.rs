@@ -290,6 +290,10 @@ pub(crate) struct PruneArgs {
     /// The plan that was made last, for a policy with tags that move: it has the images that they named before
     #[arg(long, value_name = "FILE", requires = "policy")]
     pub(crate) previous: Option<PathBuf>,
+    /// The figures of a mirror that `plan` got, so that the deltas from the images in them stay. May be given several
+    /// times
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    pub(crate) pulls: Vec<PathBuf>,
     /// Look at the deltas to every image of the repository, also to images that are gone
     #[arg(long)]
     pub(crate) all: bool,

@@ -20,10 +20,15 @@ use super::publish::configured;
 use super::table::{Table, percent};
 use super::{exit_code, print_json};
 
-/// The policy in a file; the default one if there is no file.
-pub(super) fn policy(path: Option<&PathBuf>) -> Result<Policy> {
-    let Some(path) = path else { return Ok(Policy::default()) };
-    Policy::parse(&read(path)?).with_context(|| format!("cannot use {}", path.display()))
+/// The policy in a file, or the default one if there is no file, with the pulls that mirrors counted.
+pub(super) fn policy(path: Option<&PathBuf>, pulls: &[PathBuf]) -> Result<Policy> {
+    let policy = path
+        .map(|path| Policy::parse(&read(path)?).with_context(|| format!("cannot use {}", path.display())));
+    let mut policy = policy.transpose()?.unwrap_or_default();
+    for path in pulls {
+        policy.pulls.add(&read(path)?).with_context(|| format!("cannot use {}", path.display()))?;
+    }
+    Ok(policy)
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -41,7 +46,7 @@ pub(super) fn planner<'p>(context: &Context, policy: &'p Policy) -> Planner<'p> 
 
 /// A repository that could not be planned does not keep others from it; the exit code is that of the first one.
 pub(super) async fn run(context: &Context, args: &PlanArgs) -> Result<u8> {
-    let policy = policy(args.policy.as_ref())?;
+    let policy = policy(args.policy.as_ref(), &args.pulls)?;
     let previous = args.previous.as_ref().map(|path| read_plan(path)).transpose()?;
     let planner = previous.iter().fold(planner(context, &policy), Planner::previous);
     let (mut repositories, mut pruned, mut code) = (Vec::new(), Vec::new(), 0);

@@ -26,7 +26,7 @@ pub(super) struct Pruned {
 pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     let repository = context.open(&args.image)?;
     if let Some(policy) = &args.policy {
-        let policy = super::plan::policy(Some(policy))?;
+        let policy = super::plan::policy(Some(policy), &args.pulls)?;
         let previous = args.previous.as_ref().map(|path| super::plan::read_plan(path)).transpose()?;
         if previous.is_none() && !policy.floating.is_empty() {
             let text = "the policy has tags that move: give the plan that was made last with --previous, which says \

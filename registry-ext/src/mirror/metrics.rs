@@ -13,6 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::pulls::Pulls;
+
 /// Most registries that have figures of their own: a client may name any number of them.
 const MAX_REGISTRIES: usize = 64;
 /// The name that all others have together.
@@ -70,6 +72,7 @@ pub(super) struct Metrics {
     registry: Registry,
     known: Mutex<BTreeSet<String>>,
     requests: Family<Answered, Counter>,
+    pub(super) pulls: Pulls,
     sent: Family<Sent, Counter>,
     fetched: Family<Of, Counter>,
     saved: Family<Of, Counter>,
@@ -88,6 +91,7 @@ impl Metrics {
             registry: Registry::with_prefix("registry_ext_mirror"),
             known: Mutex::default(),
             requests: Family::default(),
+            pulls: Pulls::default(),
             sent: Family::default(),
             fetched: Family::default(),
             saved: Family::default(),
@@ -101,6 +105,7 @@ impl Metrics {
         };
         let registry = &mut metrics.registry;
         registry.register("requests", "Requests by registry, object and status", metrics.requests.clone());
+        metrics.pulls.register(registry);
         let (sent, fetched, saved) = (metrics.sent.clone(), metrics.fetched.clone(), metrics.saved.clone());
         let bytes = || Unit::Bytes;
         let help = "Bytes of blobs that clients got, by the way in which they were had";

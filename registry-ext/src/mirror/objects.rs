@@ -52,6 +52,7 @@ impl Request<'_> {
         if let Err(failure) = check_blobs(&manifest) {
             return error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", &failure.one_line());
         }
+        self.count_pull(&manifest, record.as_deref());
         let image = match record {
             Some(record) => self.upstream.note_rewrite(&record),
             None => self.upstream.note(&manifest),
@@ -65,6 +66,20 @@ impl Request<'_> {
             .header(CONTENT_LENGTH, manifest.bytes.len())
             .header(CONTENT_DIGEST, manifest.digest.to_string());
         finish(builder, if self.is_head() { Body::empty() } else { Body::from(manifest.bytes) })
+    }
+
+    /// Counts the pull of an image, unless each client has rights of its own: nobody is told then of what others pull.
+    fn count_pull(&self, given: &Manifest, record: Option<&Record>) {
+        if self.is_head() || self.shared.is_passing {
+            return;
+        }
+        let original = match record.map(|record| (record, record.rewrite.as_ref())) {
+            Some((record, Some(rewrite))) if rewrite.top.digest == given.digest => record.original,
+            // The manifest of an image whose index was asked for before.
+            Some((_, Some(_))) => return,
+            Some((_, None)) | None => given.digest,
+        };
+        self.shared.metrics.pulls.count(&self.upstream.client.name(), original);
     }
 
     /// Finds a manifest, and the verdict by which it is given in place of that of the registry.

@@ -38,6 +38,7 @@ impl Planner<'_> {
         }
         let measured = ratio(targets.iter().flat_map(|to| &seen.images[to]), &published);
         let expected_ratio = measured.unwrap_or(self.policy.expected_ratio);
+        let name = repository.name();
         let planned = |digest: Digest| PlannedImage {
             tags: seen.tags.get(&digest).into_iter().flatten().cloned().collect(),
             digest,
@@ -53,7 +54,7 @@ impl Planner<'_> {
                 delta_bytes: share(blob_bytes, expected_ratio),
                 cpu_seconds: blob_bytes as f64 * CPU_PER_BYTE,
                 behind: wanted.behind,
-                hosts: self.policy.hosts(&from.tags, from.digest),
+                hosts: self.policy.hosts(&name, &from.tags, from.digest),
                 reasons: wanted.reasons,
                 from,
                 to,
@@ -70,7 +71,7 @@ impl Planner<'_> {
         }
         pairs.sort_by(|one, other| (&one.to.tags, one.behind).cmp(&(&other.to.tags, other.behind)));
         RepositoryPlan {
-            repository: repository.name(),
+            repository: name,
             tags,
             floating,
             expected_ratio,

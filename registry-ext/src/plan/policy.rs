@@ -5,6 +5,7 @@ use std::fmt;
 use layer::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::pulls::Pulls;
 use crate::{Error, Result};
 
 /// The images that deltas are made to and from, and the most that they may cost.
@@ -34,6 +35,10 @@ pub struct Policy {
     pub floating: Vec<String>,
     /// Releases that hosts run: each gets a delta to the newest of its series.
     pub in_use: Vec<InUse>,
+    /// The pulls that mirrors counted: each image that was pulled gets a delta to the newest of its series, too. They are
+    /// no part of the text of a policy.
+    #[serde(skip)]
+    pub pulls: Pulls,
     /// The largest share of the blobs for which a delta is expected to be worth making.
     pub max_ratio: f64,
     /// The share of the blobs that a delta is expected to have where no delta of the repository is known.
@@ -87,6 +92,7 @@ impl Default for Policy {
             each_minor: true,
             floating: Vec::new(),
             in_use: Vec::new(),
+            pulls: Pulls::default(),
             max_ratio: 0.9,
             expected_ratio: 0.2,
             merge: false,
@@ -148,11 +154,13 @@ impl Policy {
         (self.tags.is_empty() || matches(&self.tags)) && !matches(&self.ignore)
     }
 
-    /// The number of hosts that run an image with one of these tags or this digest, if it is said to be in use.
-    pub(super) fn hosts(&self, tags: &[String], digest: Digest) -> Option<u64> {
-        let digest = digest.to_string();
-        let entries = self.in_use.iter().filter(|of| of.image == digest || tags.contains(&of.image));
-        entries.map(|of| of.hosts).reduce(u64::saturating_add)
+    /// The number of hosts that run an image of a repository with one of these tags or this digest, if it is said to be
+    /// in use; of an image that mirrors counted, the number of its pulls.
+    pub(super) fn hosts(&self, repository: &str, tags: &[String], digest: Digest) -> Option<u64> {
+        let text = digest.to_string();
+        let entries = self.in_use.iter().filter(|of| of.image == text || tags.contains(&of.image));
+        let pulls = self.pulls.of_image(repository, digest);
+        entries.map(|of| of.hosts).chain(pulls).reduce(u64::saturating_add)
     }
 }
 
@@ -167,7 +175,7 @@ mod tests {
         let policy = Policy::parse(text).unwrap();
         assert!(policy.takes("v1.2") && !policy.takes("1.2") && !policy.takes("v1.2-debug"));
         assert_eq!(policy.budget.bytes, Some(1000));
-        assert_eq!(policy.hosts(&["v1".into()], Digest::from_bytes([0; 32])), Some(7));
+        assert_eq!(policy.hosts("r.example/app", &["v1".into()], Digest::from_bytes([0; 32])), Some(7));
     }
 
     #[test]

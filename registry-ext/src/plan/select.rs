@@ -91,6 +91,11 @@ pub(super) fn in_use(hosts: u64) -> String {
     format!("in use on {hosts} {}", if hosts == 1 { "host" } else { "hosts" })
 }
 
+/// Says that clients of mirrors pulled an image.
+pub(super) fn pulled(count: u64) -> String {
+    if count == 1 { "pulled once".into() } else { format!("pulled {count} times") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use layer::Digest;
 
 use super::policy::Policy;
-use super::select::{WantedPair, in_use, newest, select};
+use super::select::{WantedPair, newest, select};
 use super::{Pair, Plan, RepositoryPlan, Verdict};
 use crate::image::{Image, resolve_all};
 use crate::oci::Name;
@@ -30,9 +30,9 @@ pub struct Planner<'p> {
 
 /// The images behind a tag or a digest, and the digest of the manifest or index.
 #[derive(Debug)]
-struct Resolved {
-    digest: Digest,
-    images: Vec<Image>,
+pub(super) struct Resolved {
+    pub(super) digest: Digest,
+    pub(super) images: Vec<Image>,
 }
 
 /// The reasons for an update.
@@ -172,6 +172,7 @@ impl<'p> Planner<'p> {
             newest(&tags, self.policy).iter().filter_map(|tag| by_tag.get(tag)).copied().collect();
         targets.extend(looked.floating.values().filter_map(|digests| digests.first().copied()));
         self.in_use(repository, &tags, &targets, &mut looked).await?;
+        self.pulled(repository, &targets, &mut looked).await?;
         Ok(looked)
     }
 
@@ -223,7 +224,7 @@ impl<'p> Planner<'p> {
     }
 
     /// Notes an image that was resolved, or warns of the reason why it was not.
-    fn see(&self, found: Result<Resolved, String>, seen: &mut Seen) -> Option<Digest> {
+    pub(super) fn see(&self, found: Result<Resolved, String>, seen: &mut Seen) -> Option<Digest> {
         match found {
             Ok(found) => {
                 seen.images.insert(found.digest, found.images);
@@ -238,7 +239,11 @@ impl<'p> Planner<'p> {
     }
 
     /// Resolves a name; gives the reason if that cannot be done and is of this image alone.
-    async fn resolve(&self, repository: &Repository, name: Name) -> Result<Result<Resolved, String>> {
+    pub(super) async fn resolve(
+        &self,
+        repository: &Repository,
+        name: Name,
+    ) -> Result<Result<Resolved, String>> {
         match resolve_all(repository, Some(&name), &self.temp_dir, &self.watch).await {
             Ok(images) => {
                 let first = images.first().map(|image| image.index.unwrap_or(image.manifest.digest));
@@ -289,43 +294,6 @@ impl<'p> Planner<'p> {
         }
         Ok(floating)
     }
-
-    /// Wants the updates of images in use that have none yet: those that the policy names by a digest, and by
-    /// a tag of no series. They lead to the newest image that has most of their bytes.
-    async fn in_use(
-        &self,
-        repository: &Repository,
-        tags: &[String],
-        newest: &[Digest],
-        looked: &mut Looked,
-    ) -> Result<()> {
-        for of in &self.policy.in_use {
-            let (name, tag) = match of.image.parse::<Digest>() {
-                Ok(digest) => (Name::Digest(digest), None),
-                // A policy may be for several repositories.
-                Err(_) if !tags.contains(&of.image) => continue,
-                Err(_) => (Name::Tag(of.image.clone()), Some(of.image.clone())),
-            };
-            let is_known = |seen: &Seen| {
-                tag.as_ref().is_some_and(|tag| seen.tags.values().any(|tags| tags.contains(tag)))
-            };
-            if is_known(&looked.seen) {
-                continue;
-            }
-            let found = self.resolve(repository, name).await?;
-            let Some(digest) = self.see(found, &mut looked.seen) else { continue };
-            if let Some(tag) = tag {
-                looked.seen.tags.entry(digest).or_default().insert(tag);
-            }
-            let images = &looked.seen.images;
-            let bytes = |to: &&Digest| shared_bytes(&images[&digest], &images[*to]);
-            let nearest = newest.iter().filter(|to| images.contains_key(*to)).max_by_key(bytes);
-            if let Some(to) = nearest.copied() {
-                want(&mut looked.wanted, (digest, to), 1, vec![in_use(of.hosts)]);
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Returns true if an error is about one image alone, so that others can be read.
@@ -334,7 +302,12 @@ pub(super) const fn is_of_one_image(error: &Error) -> bool {
 }
 
 /// Notes that an update is wanted. One of an image to itself is not: two tags name it.
-fn want(wanted: &mut WantedUpdates, (from, to): (Digest, Digest), behind: usize, reasons: Vec<String>) {
+pub(super) fn want(
+    wanted: &mut WantedUpdates,
+    (from, to): (Digest, Digest),
+    behind: usize,
+    reasons: Vec<String>,
+) {
     if from == to {
         return;
     }
@@ -352,11 +325,4 @@ fn is_tag(text: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     (1..=128).contains(&text.len())
         && text.bytes().enumerate().all(|(at, byte)| is_word(byte) || at > 0 && matches!(byte, b'.' | b'-'))
-}
-
-/// Bytes of the layers that images have in common.
-fn shared_bytes(old: &[Image], new: &[Image]) -> u64 {
-    let is_old = |diff_id| old.iter().any(|image| image.layer(diff_id).is_some());
-    let layers = new.iter().flat_map(|image| &image.layers).filter(|layer| is_old(layer.diff_id));
-    layers.map(|layer| layer.blob.size()).fold(0, u64::saturating_add)
 }

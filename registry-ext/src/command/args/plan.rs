@@ -17,6 +17,10 @@ pub(crate) struct PlanArgs {
     /// each minor version]
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+    /// The figures of a mirror, as its /metrics gives them: each image that hosts pulled through it gets a delta to the
+    /// newest release, too, and what was pulled often comes first in a budget. May be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pulls: Vec<PathBuf>,
     /// The plan that was made before, for tags that move, such as latest: it says what they named then
     #[arg(long, value_name = "FILE")]
     pub(crate) previous: Option<PathBuf>,
