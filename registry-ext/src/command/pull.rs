@@ -7,7 +7,7 @@ use registry_ext::Error;
 use registry_ext::image::Platform;
 use registry_ext::pull::{Origin, PullReport, Puller};
 use registry_ext::signature::{self, PublicKey};
-use registry_ext::store::{PullTarget, StoreRef};
+use registry_ext::store::{PullTarget, StorageWriter, StoreRef};
 
 use super::args::{BYTES_OF_MBIT, PullArgs, short};
 use super::context::Context;
@@ -17,6 +17,10 @@ use super::table::{Table, percent};
 pub(super) async fn run(context: &Context, args: &PullArgs) -> Result<()> {
     if args.exact && !matches!(args.into, StoreRef::Layout(..) | StoreRef::Archive(..)) {
         bail!("--exact is for oci: and oci-archive:, other stores keep no compressed layers");
+    }
+    if let StoreRef::Storage(storage) = &args.into {
+        // Before anything is fetched.
+        StorageWriter::find(storage)?;
     }
     let store = resolved(&args.into)?;
     let repository = context.open(&args.image)?;

@@ -35,14 +35,21 @@ pub struct StorageRef {
 }
 
 impl StorageRef {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Reads what follows `containers-storage:`. The error is a reason.
+    pub(super) fn parse(text: &str) -> std::result::Result<Self, &'static str> {
+        const FORM: &str = "the form is containers-storage:[DRIVER@ROOT+RUNROOT]NAME";
         let Some(rest) = text.strip_prefix('[') else {
-            return Some(Self {
+            return Ok(Self {
                 name: Some(text.to_owned()).filter(|name| !name.is_empty()),
                 ..Self::default()
             });
         };
-        let (place, name) = rest.split_once(']')?;
+        let (place, name) = rest.split_once(']').ok_or(FORM)?;
+        if place.contains(':') {
+            return Err(
+                "no colon stands between the brackets, since skopeo reads options of the driver after it",
+            );
+        }
         let (driver, dirs) = match place.split_once('@') {
             Some((driver, dirs)) => (Some(driver.to_owned()), dirs),
             None => (None, place),
@@ -51,12 +58,16 @@ impl StorageRef {
             Some((root, runroot)) => (root, Some(PathBuf::from(runroot))),
             None => (dirs, None),
         };
-        Some(Self {
-            driver: driver.filter(|driver| !driver.is_empty()),
-            root: Some(PathBuf::from(root)).filter(|_| !root.is_empty()),
-            runroot,
-            name: Some(name.to_owned()).filter(|name| !name.is_empty()),
-        })
+        let driver = driver.filter(|driver| !driver.is_empty());
+        let root = Some(PathBuf::from(root)).filter(|_| !root.is_empty());
+        if root.is_none() && (driver.is_some() || runroot.is_some()) {
+            // The programs differ in the storage that they take then.
+            return Err("the root of the storage is missing: write [DRIVER@ROOT+RUNROOT]NAME, or NAME alone");
+        }
+        if !root.iter().chain(&runroot).all(|dir| dir.is_absolute()) {
+            return Err("ROOT and RUNROOT are absolute paths");
+        }
+        Ok(Self { driver, root, runroot, name: Some(name.to_owned()).filter(|name| !name.is_empty()) })
     }
 }
 
@@ -120,15 +131,21 @@ struct Image {
 /// The variable by which `podman unshare` tells the user to whom its namespace belongs.
 const USER_OF_NAMESPACE: &str = "_CONTAINERS_ROOTLESS_UID";
 
-/// Returns where podman keeps its storage (containers-storage.conf(5)). In a namespace of `podman unshare` a user looks
-/// like root, and the storage is that of the user.
-fn default_root() -> PathBuf {
+/// Returns true if podman runs as root, and not as a user. In a namespace of `podman unshare` a user looks like
+/// root, and the storage is that of the user.
+pub(super) fn is_of_root() -> bool {
     let is_of_user = env::var_os(USER_OF_NAMESPACE).is_some_and(|user| !user.is_empty() && user != "0");
-    if rustix::process::geteuid().is_root() && !is_of_user {
+    rustix::process::geteuid().is_root() && !is_of_user
+}
+
+/// Returns where podman keeps its storage, unless a storage.conf names another place: that file is not read.
+fn default_root() -> PathBuf {
+    if is_of_root() {
         return "/var/lib/containers/storage".into();
     }
-    let data = env::var_os("XDG_DATA_HOME").map(PathBuf::from);
-    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".local/share"));
+    let path_in = |variable| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let data = path_in("XDG_DATA_HOME");
+    let home = || path_in("HOME").map(|home| home.join(".local/share"));
     data.or_else(home).unwrap_or_default().join("containers/storage")
 }
 
@@ -157,6 +174,11 @@ impl ContainersStorage {
     /// As [`open`](Self::open).
     pub fn of(storage: &StorageRef) -> Result<Self> {
         Self::open(&storage.root.clone().unwrap_or_else(default_root), storage.driver.as_deref())
+    }
+
+    /// Returns the name of the driver by which it keeps its layers.
+    pub(super) const fn driver(&self) -> &'static str {
+        self.driver.name()
     }
 
     /// The layers, with the sizes of their uncompressed tars in bytes.

@@ -106,9 +106,7 @@ impl FromStr for StoreRef {
                 Ok(Self::Archive(path, tag))
             }
             "docker-archive" => Ok(Self::DockerArchive(with_tag().0)),
-            "containers-storage" => StorageRef::parse(rest)
-                .map(Self::Storage)
-                .ok_or_else(|| wrong("the form is containers-storage:[DRIVER@ROOT+RUNROOT]NAME")),
+            "containers-storage" => StorageRef::parse(rest).map(Self::Storage).map_err(wrong),
             "docker" | "containerd" if rest.starts_with("//") => Err(wrong(
                 "docker:ROOT and containerd:ROOT are directories of daemons; images in registries have no prefix",
             )),

@@ -62,13 +62,12 @@ impl PullTarget {
                     if file.exists() { (OciLayout::unpack(file, temp_dir)?, None) } else { passing()? };
                 (layout, Kind::Archive { file: file.clone(), tag: tag.clone() })
             }
-            StoreRef::Storage(storage) if storage.name.is_none() => {
-                return Err(wrong("say which name the image gets: containers-storage:NAME"));
-            }
             StoreRef::Storage(to) => {
-                let writer = StorageWriter::find(to)?;
                 // Before the first image there is nothing to open.
                 let present = ContainersStorage::of(to).ok();
+                // The program takes the driver whose layers are read here.
+                let driver = present.as_ref().map(ContainersStorage::driver);
+                let writer = StorageWriter::find(to)?.with_driver(driver);
                 (passing()?, Kind::Storage { to: to.clone(), present, writer })
             }
             StoreRef::DockerArchive(_) => {

@@ -43,6 +43,13 @@ fn stores_are_read() {
         "tree:",
         "tree:/x@sha256:1",
         "containers-storage:[/r",
+        // skopeo would write to the usual storage, with the usual driver.
+        "containers-storage:[vfs@]a",
+        "containers-storage:[+/run]a",
+        "containers-storage:[vfs@relative+/run]a",
+        "containers-storage:[/r+run]a",
+        "containers-storage:[--log-level=debug]a",
+        "containers-storage:[vfs@/r+/run:overlay.mountopt=nodev]a",
         "docker://h/a:v1",
         "ostree:/r@",
         "rkt:x",
