@@ -14,6 +14,9 @@ use crate::discover::Candidate;
 use crate::image::ImageLayer;
 use crate::store::Base;
 
+/// The largest number of last deltas that are tried, from the cheapest one on: a publisher may list very many.
+const MAX_LAST: usize = 64;
+
 /// The deltas and images that are known.
 #[derive(Debug, Default)]
 pub(super) struct Known {
@@ -111,25 +114,34 @@ impl<'k> Rounds<'k> {
         bases.into_iter().map(|base| (base, self.known.base_cost(base, last, self.hoping))).collect()
     }
 
-    /// Returns the cheapest way to make a layer of deltas.
+    /// Returns the cheapest way to make a layer of deltas, among those of [`MAX_MADE`] layers at most.
     pub(super) fn cheapest(&self, to: DiffId) -> Option<Path<'k>> {
         let deltas = self.to.get(&to)?.iter().filter_map(|index| self.known.deltas.get(*index));
-        let ways = deltas.filter_map(|delta| Some((self.cost(delta)?, delta)));
-        let (_, delta) =
-            ways.min_by_key(|(size, delta)| (*size, delta.blob.digest().to_string(), delta.base))?;
+        let mut ways: Vec<_> = deltas.filter_map(|delta| Some((self.cost(delta)?, delta))).collect();
+        ways.sort_by_cached_key(|(size, delta)| (*size, delta.blob.digest().to_string(), delta.base));
+        ways.truncate(MAX_LAST);
+        ways.into_iter().map(|(_, delta)| self.path(delta)).find(|path| path.before.len() <= MAX_MADE)
+    }
+
+    /// Returns the cheapest way whose last delta is given.
+    fn path(&self, delta: &'k Candidate) -> Path<'k> {
         let mut path = Path { size: 0, delta, before: Vec::new(), unread: BTreeSet::new() };
         self.known.collect(delta.base, &self.rounds, &mut path, &mut HashSet::new());
         let sizes = path.before.iter().map(|(layer, delta)| self.known.step_size(*layer, *delta));
         path.size = sizes.fold(delta.blob.size(), u64::saturating_add);
-        (path.before.len() <= MAX_MADE).then_some(path)
+        path
     }
 }
 
 impl Known {
-    /// Returns the bytes that it takes to have the files of a base; `None` if nothing that is known gives them.
+    /// Returns the bytes that it takes to have the files of a base; `None` if nothing that is known gives them, or more
+    /// of its layers would have to be made than a pull makes.
     fn base_cost(&self, base: Base, layers: &Costs, hoping: bool) -> Option<u64> {
         if self.here.contains(&base) {
             return Some(0);
+        }
+        if self.lacking(base) > MAX_MADE {
+            return None;
         }
         match base {
             Base::Layer(layer) => {
@@ -178,6 +190,12 @@ impl Known {
             Base::Layer(layer) => vec![layer],
             Base::Image(config) => self.images.get(&config).cloned().unwrap_or_default(),
         }
+    }
+
+    /// Returns the number of layers of a base that are not here.
+    fn lacking(&self, base: Base) -> usize {
+        let layers: HashSet<DiffId> = self.layers_of(base).into_iter().collect();
+        layers.into_iter().filter(|layer| !self.here.contains(&Base::Layer(*layer))).count()
     }
 
     /// The layers that deltas to a layer read and that are not here, with the sizes of these deltas.

@@ -120,6 +120,22 @@ fn a_way_makes_so_many_layers_at_most() {
 }
 
 #[test]
+fn a_way_that_makes_too_many_layers_gives_way_to_a_costlier_one() {
+    let many = |of: u8| -> Vec<(u8, u64)> { (of..of + 34).map(|name| (name, 1000)).collect() };
+    // The last step over image 43 is cheaper, and image 43 has 34 layers; image 3 has one.
+    let mut known = Known { here: HashSet::from([image(1)]), ..Known::default() };
+    add_image(&mut known, &many(10));
+    add_image(&mut known, &[(3, 1000)]);
+    known.deltas.extend(many(10).into_iter().map(|(name, _)| delta(image(1), name, 1)));
+    known.deltas.extend([delta(image(43), 4, 10), delta(image(1), 3, 50), delta(image(3), 4, 50)]);
+    assert_eq!(size(&known, 4), Some(100));
+    // It is so before the last step, too.
+    add_image(&mut known, &[(4, 1000)]);
+    known.deltas.push(delta(image(4), 5, 10));
+    assert_eq!(size(&known, 5), Some(110));
+}
+
+#[test]
 fn hope_leads_to_images_that_were_not_read() {
     let mut known = Known { here: HashSet::from([image(1)]), ..Known::default() };
     known.deltas.extend([delta(image(1), 4, 100), delta(image(2), 4, 20), delta(image(3), 4, 10)]);
