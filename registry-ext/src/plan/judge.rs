@@ -167,8 +167,8 @@ fn known_deltas(
     known
 }
 
-/// Returns true if a pull goes from an image over others, on each platform that they have too. All of their layers that
-/// the old image lacks may have to be made.
+/// Returns true if a pull that has the image `from` can go over the images `between`. It has to make each of their
+/// layers that `from` lacks, and makes [`MAX_MADE`] at most. The platforms of `from` are looked at one by one.
 fn is_way(images: &BTreeMap<Digest, Vec<Image>>, from: Digest, between: &[Digest]) -> bool {
     let old = images.get(&from).map_or(&[][..], Vec::as_slice);
     let mut made: HashMap<Digest, HashSet<DiffId>> = HashMap::new();
@@ -203,3 +203,6 @@ fn ratio<'i>(images: impl Iterator<Item = &'i Image>, published: &HashMap<Digest
         .fold((0.0, 0.0), |(deltas, blobs), (delta, blob)| (deltas + *delta as f64, blobs + *blob as f64));
     (blobs > 0.0).then(|| deltas / blobs)
 }
+
+#[cfg(test)]
+mod tests;
