@@ -88,6 +88,14 @@ pub enum Error {
         /// The fault in it.
         reason: String,
     },
+    /// A part of a store breaks its rules, and the other parts are used.
+    #[error("{what}: {reason}")]
+    BrokenPart {
+        /// The part.
+        what: String,
+        /// The fault in it.
+        reason: String,
+    },
     /// The system refused.
     #[error("cannot {action} {}", path.display())]
     Io {

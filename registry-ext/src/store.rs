@@ -168,7 +168,7 @@ fn first_with(stores: &[Arc<dyn LayerStore>], base: Base) -> FirstWith {
     let store = stores.iter().find(|store| {
         store.has(base).unwrap_or_else(|error| {
             // A store of which a part is broken may have other bases.
-            let is_used = matches!(error, Error::Malformed { .. });
+            let is_used = matches!(error, Error::BrokenPart { .. });
             let what = if is_used { "is used as far as it can be read" } else { "is not used" };
             warnings.push(format!("{store} {what}: {}", error.one_line()));
             false

@@ -178,7 +178,8 @@ impl OstreeStore {
     /// The directory with the files of `base`; `None` if no commit is of it. A broken commit hides no other.
     ///
     /// # Errors
-    /// [`Error::Malformed`] if a commit is broken, and no other is of it.
+    /// If a commit is broken and no other one is of the base: [`Error::Malformed`] if it is the only commit that is
+    /// used, [`Error::BrokenPart`] if others are.
     fn directory(&self, repository: &mut DirSource, base: Base) -> Result<Option<Digest>> {
         let (commits, refs) = self.candidates()?;
         let mut broken = None;
@@ -210,7 +211,12 @@ impl OstreeStore {
                 Base::Image(_) => {}
             }
         }
-        broken.map_or(Ok(None), Err)
+        match broken {
+            Some(Error::Malformed { what, reason }) if self.revision.is_none() => {
+                Err(Error::BrokenPart { what, reason })
+            }
+            broken => broken.map_or(Ok(None), Err),
+        }
     }
 }
 
