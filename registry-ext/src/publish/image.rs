@@ -162,7 +162,7 @@ impl<'p> ImagePublisher<'p> {
     /// its readers need nothing else.
     fn note_failure(&mut self, error: &Error) {
         let (reason, target) = (error.one_line(), self.target.manifest.digest);
-        self.publisher.watch.warn(&format!(
+        self.publisher.watch.warn_once(&format!(
             "what refers to {target} cannot be published, only _deltaindex is written: {reason}",
         ));
         self.report.failures.push(reason);

@@ -29,7 +29,7 @@ impl ImagePublisher<'_> {
         let count = deltas.len();
         let kept = best_of(target, deltas, blob_size, MAX_MANIFEST_SIZE);
         if kept.len() < count {
-            self.publisher.watch.warn(&format!(
+            self.publisher.watch.warn_once(&format!(
                 "_deltaindex has no room for {} deltas to {target}, those that save least: flatpak fetches these layers \
                  whole. Run prune with a policy, to remove deltas that nobody needs",
                 count - kept.len()
@@ -58,7 +58,7 @@ impl ImagePublisher<'_> {
             savings.insert(own, self.saving(own, *manifest).await.unwrap_or(0));
         }
         let (index, left_out) = without_least(&index, &savings, MAX_MANIFEST_SIZE);
-        self.publisher.watch.warn(&format!(
+        self.publisher.watch.warn_once(&format!(
             "_deltaindex of {} is full: the deltas to {} images that save least are left out of it, and flatpak fetches \
              their layers whole. Run prune with a policy, to remove deltas that nobody needs",
             self.publisher.to.name(),

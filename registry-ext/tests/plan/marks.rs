@@ -60,10 +60,9 @@ fn jobs_that_merge_end_in_the_same_state_in_any_order() {
                 // Both passes look at the recipes of the same layers.
                 let recipes = target["report"]["recipes"].as_array().unwrap();
                 let layers: Vec<&Value> = recipes.iter().map(|recipe| &recipe["diff_id"]).collect();
-                let mut distinct = layers.clone();
-                distinct.dedup();
-                assert_eq!(layers, distinct, "{target}");
-                assert!(layers.len() > 1 && layers.first() != layers.last(), "{target}");
+                let distinct: BTreeSet<&str> = layers.iter().filter_map(|layer| layer.as_str()).collect();
+                assert_eq!(layers.len(), distinct.len(), "{target}");
+                assert!(layers.len() > 1, "{target}");
             }
         }
         nameless(state(&registry, &[name]))
