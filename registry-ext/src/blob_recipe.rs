@@ -76,7 +76,7 @@ impl BlobRecipe {
         let blob_size = blob.size();
         let limit = (blob_size / 100 * max_share).min(MAX_SIZE);
         let not_worth_it = |size| Refusal::NotWorthIt { size, blob_size, max_share };
-        let found = search::streams(blob, tar, max_share)?;
+        let found = search::streams(blob, tar, limit)?;
         let encoded = |(stream, _): &(recode::Stream, _)| stream.encoded.end - stream.encoded.start;
         let carried = blob_size - found.iter().map(encoded).sum::<u64>();
         if carried > MAX_SIZE {

@@ -16,14 +16,14 @@ use crate::Result;
 /// Most threads: each holds an encoder.
 const MAX_THREADS: usize = 4;
 
-/// Finds the streams of a blob that hold a tar, in order, and their recipes, which best take at most `max_share`
-/// percent of the blob.
+/// Finds the streams of a blob that hold a tar, in order, and their recipes. Where two searches find some, the smaller
+/// ones are taken, and the second search is made only if the recipe of the blob has over `limit` bytes by the first one.
 ///
 /// # Errors
 /// [`Error::NoRecipe`](crate::Error::NoRecipe) with the refusal of the first stream that has no recipe,
 /// whatever comes in which order, or if the streams hold other bytes than the tar has;
 /// [`Error::Layer`](crate::Error::Layer) if the blob or the tar cannot be read.
-pub(super) fn streams(blob: &Spool, tar: &Spool, max_share: u64) -> Result<Vec<(Stream, MeasuredRecipe)>> {
+pub(super) fn streams(blob: &Spool, tar: &Spool, limit: u64) -> Result<Vec<(Stream, MeasuredRecipe)>> {
     let (blob, tar) = (Source::of(blob), Source::of(tar));
     let found = recode::find_streams(&blob, tar.size(), MAX_STREAMS + 1, &Budget::of_file(blob.size()));
     // The reason is kept by the source.
@@ -32,14 +32,13 @@ pub(super) fn streams(blob: &Spool, tar: &Spool, max_share: u64) -> Result<Vec<(
         return Err(Refusal::TooManyStreams { max: MAX_STREAMS }.into());
     }
     let mut recipes = recipes(&blob, &streams, &tar);
-    let is_enough =
-        |recipes: &Vec<_>| kept(&blob, &streams, recipes) <= (blob.size() / 100).saturating_mul(max_share);
+    let is_enough = |recipes: &Vec<_>| kept(&blob, &streams, recipes).saturating_add(MAX_OVERHEAD) <= limit;
     let is_chunked = matches!(&*streams, [stream] if stream.codec == Codec::ZstdChunked);
     if is_chunked && !recipes.as_ref().is_ok_and(is_enough) {
         // Another encoder than that of containers/storage may have made the frames, or some of them.
         let budget = Budget::of_file(blob.size());
         let frames = recode::find_frames(&blob, tar.size(), MAX_STREAMS + 1, &budget).unwrap_or_default();
-        if frames.len() <= MAX_STREAMS {
+        if !frames.is_empty() && frames.len() <= MAX_STREAMS {
             let of_frames = self::recipes(&blob, &frames, &tar);
             let is_better = match (&recipes, &of_frames) {
                 (Ok(recipes), Ok(of_frames)) => {
@@ -59,6 +58,10 @@ pub(super) fn streams(blob: &Spool, tar: &Spool, max_share: u64) -> Result<Vec<(
     }
     Ok(streams.into_iter().zip(recipes?).collect())
 }
+
+/// Bytes of a recipe of one stream besides those that [`kept`] counts, at most: the magic, and numbers of up to ten
+/// bytes.
+const MAX_OVERHEAD: u64 = super::MAGIC.len() as u64 + 4 * 10;
 
 /// Bytes of the recipes of streams, and of the blob around them.
 fn kept(blob: &Source<'_>, streams: &[Stream], recipes: &[MeasuredRecipe]) -> u64 {
