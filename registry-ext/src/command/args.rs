@@ -234,7 +234,8 @@ pub(crate) struct PullArgs {
     #[arg(value_name = "REF", value_parser = image)]
     pub(crate) image: ImageRef,
     /// The store that takes the image: oci:DIR[:TAG], oci-archive:FILE[:TAG], containers-storage:NAME
-    /// (written by skopeo, podman or buildah), or tree:DIR for the unpacked files; TAG is that of REF unless another is given
+    /// (written by skopeo, podman or buildah), or tree:DIR for the unpacked files; TAG is that of REF unless
+    /// another is given
     #[arg(long, value_name = "STORE")]
     pub(crate) into: StoreRef,
     /// A store that has old images, besides the one that takes the new image; may be given several times.

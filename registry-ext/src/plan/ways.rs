@@ -30,8 +30,8 @@ struct Chain {
 }
 
 /// Marks the updates that are to be made with the way in which the policy has them made. `known` are the
-/// deltas that are published, and `planned` gives the name of an image. `is_way` tells whether a pull goes from an image
-/// over others: it makes few layers on the way.
+/// deltas that are published, and `planned` gives the name of an image. `is_way` returns true if a pull that has one
+/// image can go over others: the layers that it makes on the way are few enough.
 ///
 /// Updates over fewer releases come first, since the deltas that they get are parts of chains for others.
 pub(super) fn mark(
@@ -91,8 +91,8 @@ pub(super) fn drop_broken(pairs: &mut [Pair]) {
     }
 }
 
-/// Returns the cheapest chain of at least two of the deltas that `is_part` takes, over images that `is_over` takes
-/// together. It is found in rounds of one delta more.
+/// Returns the cheapest chain of at least two deltas. `is_part` chooses the deltas, and `is_over` accepts the images on
+/// the way, which it is given all at once. Each round adds one delta to the chains that were found before.
 fn cheapest(
     known: &KnownDeltas,
     (from, to): (Digest, Digest),

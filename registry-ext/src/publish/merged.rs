@@ -106,7 +106,8 @@ impl ImagePublisher<'_> {
         let (all, config) = (source.image.layers.as_slice(), source.image.config_digest);
         (self.is_merged, self.not_merged) = (false, Vec::new());
         let Some(last) = all.last() else { return Ok(()) };
-        // What is published is not made again, nor are its deltas that were no smaller than their blobs.
+        // What is published is not made again. An artifact that is there also tells which of its deltas were no smaller
+        // than their blobs. `_deltaindex` does not list such deltas, so that each run merges them again.
         let lacks_artifact =
             self.has_artifacts() && self.artifact_from(source.image, Kind::OciDelta).is_none();
         let is_unlisted = self.is_indexed(source) && !self.lists_all(source.image);
