@@ -45,15 +45,17 @@ impl Code<'_> {
     }
 
     /// Returns true if an operand that means this address is one. Calls lead to code.
-    fn is_meant(self, address: u64, kind: Kind) -> bool {
+    fn is_meant(self, address: u64, kind: Operand) -> bool {
         let place = self.space.place(address);
-        place
-            .is_some_and(|place| kind == Kind::Load || self.ranges.iter().any(|range| range.contains(&place)))
+        place.is_some_and(|place| {
+            kind == Operand::Load || self.ranges.iter().any(|range| range.contains(&place))
+        })
     }
 }
 
+/// The kind of an operand, which is the part that its address stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Operand {
     Call,
     Load,
 }
@@ -64,14 +66,15 @@ enum Follows {
     /// The distance of a jump on a condition: it stays in the function, so that it is the same wherever that lies.
     Condition,
     /// An operand relative to an address so many bytes after it.
-    Operand(Kind, u8),
+    Operand(Operand, u8),
 }
 
-/// What follows `code`, of which the bytes before `floor` are those of operands and what comes before them.
+/// Returns the kind of the four bytes after `code`; `None` if they are like any others. The last operand ends at
+/// `floor`, and no opcode begins before that.
 fn follows(code: &[u8], floor: usize) -> Option<Follows> {
     let last = *code.last()?;
     if is_call(last) {
-        return Some(Follows::Operand(Kind::Call, 4));
+        return Some(Follows::Operand(Operand::Call, 4));
     }
     let opcode = code.len().checked_sub(2).filter(|opcode| *opcode >= floor)?;
     if code[opcode] == TWO_BYTES && last & 0xf0 == 0x80 {
@@ -79,7 +82,7 @@ fn follows(code: &[u8], floor: usize) -> Option<Follows> {
     }
     if last & 0xc7 == 5 {
         let immediate = immediate(code, 0, opcode)?;
-        return Some(Follows::Operand(Kind::Load, 4 + immediate));
+        return Some(Follows::Operand(Operand::Load, 4 + immediate));
     }
     None
 }
@@ -134,8 +137,8 @@ impl Taken {
                     let next = address.wrapping_add(position as u64 + u64::from(constant));
                     let meant = next.wrapping_add(sign_extend(word32(bytes, position)));
                     let addresses = match kind {
-                        Kind::Call => &mut self.calls,
-                        Kind::Load => &mut self.loads,
+                        Operand::Call => &mut self.calls,
+                        Operand::Load => &mut self.loads,
                     };
                     #[expect(clippy::cast_possible_truncation, reason = "an operand has 32 bits")]
                     let written = (meant as u32).to_be_bytes();
@@ -194,8 +197,8 @@ impl New<'_> {
                 Some(Follows::Condition) => out.extend_from_slice(take(&mut self.new, SIZE)?),
                 Some(Follows::Operand(kind, constant)) => {
                     let addresses = match kind {
-                        Kind::Call => &mut self.calls,
-                        Kind::Load => &mut self.loads,
+                        Operand::Call => &mut self.calls,
+                        Operand::Load => &mut self.loads,
                     };
                     if addresses.first() == Some(&KEPT) {
                         take(addresses, 1)?;

@@ -3,7 +3,8 @@
 //! ```text
 //! payload  = size:uvarint part{7} part{5}?     size of the new file
 //! part     = size:uvarint bytes
-//! parts    = rules adds literals seeks runs differences new calls loads misses tables jumps; the last five only with rules
+//! parts    = rules adds literals seeks runs differences new
+//!            calls loads misses tables jumps   only with rules
 //! adds     = uvarint*                          of each block, the bytes along the old file
 //! literals = uvarint*                          of each block, the new bytes after those
 //! seeks    = signed*                           of each block, how far from the end of the one before it reads

@@ -112,10 +112,10 @@ impl<'o> Predictor<'o> {
         }
     }
 
-    /// Predicts the bytes of a block that lie along the old file from `source` on, at `position` of the new
-    /// one: `bytes` holds the old bytes. `actual` gives what the bytes of a field are, by its range and what
-    /// is predicted, which follow each other. Before, `correct` may give the value of a field that means something else than
-    /// what is expected.
+    /// Predicts the bytes of a block that lie along the old file from `source` on, at `position` of the new one.
+    /// `bytes` holds the old bytes. `actual` gives the bytes of a field, by its range and its prediction; it is called
+    /// for one field after the other. Before each call, `correct` may give the value of a field that means something
+    /// else than is expected.
     pub(crate) fn predict(
         &mut self,
         neighbours: Neighbours<'_>,
