@@ -54,14 +54,17 @@ pub(super) fn estimate(level: u8, blocks: &[Block], plain: &mut Plain<'_>) -> us
     walk.coder.finish().len()
 }
 
-/// Returns the bytes of the corrections by pieces of the first bytes of a stream, and how many plain bytes they are
-/// for.
-pub(super) fn estimate_pieces(
-    level: u8,
-    encoded: &[u8],
-    plain: &mut Plain<'_>,
-    pieces: usize,
-) -> (usize, u64) {
+/// The corrections by pieces of the start of a stream, in bytes.
+pub(super) struct Estimate {
+    pub(super) size: u64,
+    /// Plain bytes that they are for.
+    pub(super) known: u64,
+    /// Bytes of the stream that were read for them.
+    pub(super) encoded: u64,
+}
+
+/// Returns the corrections by pieces of the first bytes of a stream.
+pub(super) fn estimate_pieces(level: u8, encoded: &[u8], plain: &mut Plain<'_>, pieces: usize) -> Estimate {
     let mut walk = Pieces::new(Encoder::new(), level);
     let mut encoded = encoded;
     let mut actual = Actual::new(BlockReader::new(&mut encoded));
@@ -72,7 +75,7 @@ pub(super) fn estimate_pieces(
         }
     }
     let known = all - plain.left() - walk.lookahead() as u64;
-    (walk.into_coder().finish().len(), known)
+    Estimate { size: walk.into_coder().finish().len() as u64, known, encoded: actual.size() }
 }
 
 impl Plan {

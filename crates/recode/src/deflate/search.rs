@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::ahead::{self, CHUNK_SIZE, PART_SIZE, SMALL_PART_SIZE};
-use super::corrections::{self, Manner};
+use super::corrections::{self, Estimate, Manner};
 use super::parser::Parser;
 use super::reader::{Block, BlockReader, Kind};
 use super::settings::{EFFORT_OF_PGZIP, Settings};
@@ -132,20 +132,22 @@ impl Candidates {
             }
             let mut plain = Charged::new(&*self.start, CORRECT_WORK, &charge);
             let mut plain = Plain::new(&mut plain, self.start.len() as u64).charged(&charge);
-            let (size, known) = corrections::estimate_pieces(number, &self.encoded, &mut plain, START_PIECES);
-            Some(Rate { size: size as u64, known })
+            Some(corrections::estimate_pieces(number, &self.encoded, &mut plain, START_PIECES))
         };
-        let mut of_ahead: Option<(Rate, u8)> = None;
-        // Where no encoder that fills blocks as the first one is comes near, it may be by chance that it is so full.
+        let mut of_ahead: Option<(Estimate, u8)> = None;
+        // Encoders that fill the first block as it is come first. If none of them is near, the block may have ended
+        // there by chance, and the others are tried.
         for is_likely in [true, false] {
             let is_tried = |number: &u8| self.prefix.is_likely(*number) == is_likely;
             for number in ahead::NUMBERS.into_iter().filter(is_tried) {
-                let Some(rate) = estimate(number) else { break };
-                if rate.is_few() {
+                let Some(found) = estimate(number) else { break };
+                if found.is_few() {
                     return (Manner::Pieces, number);
                 }
-                if rate.known > 0 && of_ahead.as_ref().is_none_or(|(best, _)| rate.is_less(best)) {
-                    of_ahead = Some((rate, number));
+                if found.known > 0
+                    && of_ahead.as_ref().is_none_or(|(best, _)| found.is_less(best.size, best.known))
+                {
+                    of_ahead = Some((found, number));
                 }
             }
             if of_ahead.as_ref().is_some_and(|(best, _)| best.is_near()) {
@@ -154,12 +156,12 @@ impl Candidates {
         }
         let number = of_ahead.as_ref().map_or(0, |(_, number)| *number);
         for number in ahead::other_version(number).into_iter().chain(ahead::earlier_versions(number)) {
-            let Some(rate) = estimate(number) else { break };
-            if rate.is_few() {
+            let Some(found) = estimate(number) else { break };
+            if found.is_few() {
                 return (Manner::Pieces, number);
             }
-            if of_ahead.as_ref().is_some_and(|(best, _)| rate.is_less(best)) {
-                of_ahead = Some((rate, number));
+            if of_ahead.as_ref().is_some_and(|(best, _)| found.is_less(best.size, best.known)) {
+                of_ahead = Some((found, number));
             }
         }
         if let Some((_, number)) = of_ahead.as_ref().filter(|(best, _)| best.is_near()) {
@@ -178,21 +180,14 @@ impl Candidates {
         let estimates = NEAR_LEVELS.map(|level| (estimate(&level), level));
         let (size, level) =
             estimates.into_iter().min_by_key(|(size, _)| *size).unwrap_or((0, NEAR_LEVELS[0]));
-        let rate = Rate { size: size as u64, known };
         match of_ahead {
-            Some((best, number)) if best.is_less(&rate) => (Manner::Pieces, number),
+            Some((best, number)) if best.is_less(size as u64, known) => (Manner::Pieces, number),
             _ => (Manner::Blocks, level),
         }
     }
 }
 
-/// The bytes of corrections of so many plain bytes.
-struct Rate {
-    size: u64,
-    known: u64,
-}
-
-impl Rate {
+impl Estimate {
     /// Tells whether the encoder is known by it.
     const fn is_few(&self) -> bool {
         self.known >= CHUNK_SIZE as u64 && self.size <= FEW
@@ -200,11 +195,12 @@ impl Rate {
 
     /// Tells whether the encoder is of the same kind by it.
     const fn is_near(&self) -> bool {
-        self.known >= CHUNK_SIZE as u64 && self.size < self.known / NEAR_SHARE
+        self.known >= CHUNK_SIZE as u64 && self.size < self.encoded / NEAR_SHARE
     }
 
-    const fn is_less(&self, other: &Self) -> bool {
-        self.size.saturating_mul(other.known) < other.size.saturating_mul(self.known)
+    /// Tells whether the corrections are fewer for each plain byte than `size` of them for `known` bytes.
+    const fn is_less(&self, size: u64, known: u64) -> bool {
+        self.size.saturating_mul(known) < size.saturating_mul(self.known)
     }
 }
 
