@@ -286,8 +286,9 @@ impl Ahead {
         self.queue.left()
     }
 
-    /// The piece that comes next, if a token begins at the place of the walk.
-    pub(super) fn piece(&self) -> Option<Piece> {
+    /// Returns the piece that comes next, if a token begins at the place of the walk; `is_open` if the walk is in a
+    /// block.
+    pub(super) fn piece(&self, is_open: bool) -> Option<Piece> {
         if self.is_flush {
             return Some(Self::empty(Kind::Stored { size: 0, padding: 0 }, false));
         }
@@ -298,7 +299,8 @@ impl Ahead {
         let size = self.queue.left();
         let Outline { contents, is_final, begins, is_last, .. } = self.outline;
         let decision = if self.manner == Manner::Static {
-            Decision::of_static(begins, is_last)
+            // Where corrections ended the block, its next part begins another.
+            Decision::of_static(begins || !is_open, is_last)
         } else {
             self.writer.decide(contents, tokens, size, is_final)
         };

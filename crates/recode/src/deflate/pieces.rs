@@ -94,7 +94,7 @@ impl<C: Coder> Pieces<C> {
         self.made = Made { tokens: std::mem::take(&mut self.made.tokens), ..Made::default() };
         self.made.tokens.clear();
         self.look_ahead(plain)?;
-        let piece = self.ahead.as_ref().and_then(Ahead::piece);
+        let piece = self.ahead.as_ref().and_then(|ahead| ahead.piece(self.is_open));
         if let Some(piece) = &piece {
             let is_right = match &mut actual {
                 Some(actual) => actual.is(piece, self.is_open)?,
@@ -130,6 +130,9 @@ impl<C: Coder> Pieces<C> {
 
     fn predicted(&mut self, plain: &mut Plain<'_>, piece: &Piece) -> Result<bool> {
         let Some(ahead) = &mut self.ahead else { return Err(BROKEN) };
+        if piece.begin.is_none() && !self.is_open {
+            return Err(BROKEN);
+        }
         ahead.accept(piece);
         let is_stored = matches!(piece.begin, Some(Kind::Stored { .. }));
         let stored = is_stored.then_some(&mut self.made.stored);

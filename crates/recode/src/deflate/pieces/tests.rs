@@ -2,10 +2,13 @@ use std::io::Write;
 
 use flate2::write::DeflateEncoder;
 
+use super::super::actual::Actual;
 use super::super::ahead::is_known;
 use super::super::corrections::{Manner, Plan};
-use super::super::reader::MAX_BLOCK_TOKENS;
+use super::super::range::Encoder;
+use super::super::reader::{BlockReader, MAX_BLOCK_TOKENS};
 use super::super::settings::EFFORT_OF_PGZIP;
+use super::Pieces;
 use crate::compare::Plain;
 use crate::wire::Fields;
 
@@ -90,6 +93,32 @@ fn streams_without_the_flushes_of_pgzip_are_told_by_it() {
         for number in [65, 68, 73, 83] {
             assert!(made(&told(number, &stream, plain), plain).unwrap() == stream, "{number}, {flush}");
         }
+    }
+}
+
+/// The second part of a block of static codes was written with the codes of a block that corrections had ended.
+#[test]
+fn what_comes_after_a_block_that_ended_early_begins_another() {
+    let plain = contents();
+    for (level, flush) in [(1, 20_000), (1, 70_000), (6, 100_000)] {
+        let stream = deflate(&plain, level, flush);
+        let mut reader = plain.as_slice();
+        let mut plain = Plain::new(&mut reader, plain.len() as u64);
+        let mut encoded = stream.as_slice();
+        let mut actual = Actual::new(BlockReader::new(&mut encoded));
+        let mut walk = Pieces::new(Encoder::new(), 97);
+        let mut count = 0;
+        loop {
+            walk.look_ahead(&mut plain).unwrap();
+            if let Some(piece) = walk.ahead.as_ref().and_then(|ahead| ahead.piece(walk.is_open)) {
+                assert!(piece.begin.is_some() || walk.is_open, "{level}, {flush}, {count}");
+                count += 1;
+            }
+            if walk.piece(&mut plain, Some(&mut actual)).unwrap() {
+                break;
+            }
+        }
+        assert!(count > 10, "{count}");
     }
 }
 
