@@ -4,7 +4,7 @@ use super::super::token::Token;
 use super::blocks::Block;
 use super::writer::Contents;
 
-/// What is known of tokens that become a block, or a part of one.
+/// The properties of a group of tokens that becomes a block, or a part of one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outline {
     /// It is the empty block of a flush, and has no tokens.
@@ -12,7 +12,7 @@ pub(super) struct Outline {
     pub(super) contents: Contents,
     /// It was found when no plain bytes were to come.
     pub(super) is_final: bool,
-    /// It is no further part of a block of static codes.
+    /// The group begins a block: it is not the next part of one of static codes.
     pub(super) begins: bool,
     /// The stream ends with it.
     pub(super) is_last: bool,
@@ -24,7 +24,7 @@ impl Outline {
     }
 }
 
-/// The tokens.
+/// Tokens that become a block, or a part of one.
 pub(super) struct Group {
     pub(super) outline: Outline,
     pub(super) tokens: Vec<Token>,

@@ -22,7 +22,7 @@ const DEFAULT: u8 = 5;
 pub(super) const LITERALS: u8 = 10;
 const PGZIP_1_17_MAX: u8 = PGZIP_1_17 + 9;
 
-/// Returns the number that those of a family begin behind.
+/// Returns the number of an encoder's family, which the numbers of its levels are added to.
 pub(super) const fn family(number: u8) -> u8 {
     number / 16 * 16
 }
