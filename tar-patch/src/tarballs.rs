@@ -54,8 +54,8 @@ impl LayerSource {
         Self::merge(spools, &[false, true], None)
     }
 
-    /// Merges `spools`, lowest first, with the options that a delta is made with. Files are missing here that such a
-    /// delta does not read: a delta that was made with other options may name them.
+    /// Merges `spools`, lowest first, with the options that a delta is made with. Files that such a delta never reads
+    /// are left out, so that a delta which names one of them fails.
     ///
     /// # Errors
     /// [`Error::Layer`](crate::Error::Layer) if one is no tar.

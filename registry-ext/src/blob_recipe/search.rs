@@ -16,8 +16,8 @@ use crate::Result;
 /// Most threads: each holds an encoder.
 const MAX_THREADS: usize = 4;
 
-/// Finds the streams of a blob that hold a tar, in order, and their recipes. Where two searches find some, the smaller
-/// ones are taken, and the second search is made only if the recipe of the blob has over `limit` bytes by the first one.
+/// Finds the streams of a blob that hold a tar, in order, and their recipes. A second search is made only if the recipe
+/// of the blob has over `limit` bytes by the first one; the smaller of both is taken.
 ///
 /// # Errors
 /// [`Error::NoRecipe`](crate::Error::NoRecipe) with the refusal of the first stream that has no recipe,

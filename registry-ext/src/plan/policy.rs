@@ -35,8 +35,8 @@ pub struct Policy {
     pub floating: Vec<String>,
     /// Releases that hosts run: each gets a delta to the newest of its series.
     pub in_use: Vec<InUse>,
-    /// The pulls that mirrors counted: each image that was pulled gets a delta to the newest of its series, too. They are
-    /// no part of the text of a policy.
+    /// The pulls that mirrors counted: each image that was pulled gets a delta to the newest of its series, too. They
+    /// are no part of the text of a policy.
     #[serde(skip)]
     pub pulls: Pulls,
     /// The largest share of the blobs for which a delta is expected to be worth making.

@@ -21,8 +21,8 @@ pub struct Pulls {
 }
 
 impl Pulls {
-    /// Adds the figures of a mirror, in the text form that its `/metrics` and Prometheus give. Other figures in the text
-    /// do not matter.
+    /// Adds the figures of a mirror, in the text form that its `/metrics` and Prometheus give. Other figures in the
+    /// text do not matter.
     ///
     /// # Errors
     /// [`Error::Malformed`] if there is no figure of a mirror, or a pull that cannot be read.

@@ -4,7 +4,7 @@
 //! ROOT/refs/heads/NAME                      the commit that a name stands for
 //! ROOT/objects/XX/REST.commit               metadata, and the directory that the commit is of
 //! ROOT/objects/XX/REST.dirtree              names, and the files and directories that have them
-//! ROOT/objects/XX/REST.file (or .filez)     a file as it is (modes bare, bare-user, bare-user-only), or compressed (archive)
+//! ROOT/objects/XX/REST.file (or .filez)     a file as it is (bare, bare-user, bare-user-only), or compressed (archive)
 //! ```
 //!
 //! Objects are named by the sha256 of their content and metadata. bootc keeps an image as one commit, whose metadata
