@@ -53,10 +53,16 @@ impl<'p> Programs<'p> {
 
     /// Returns the steps of one more round, and the draft of a relocated op with them.
     pub(crate) fn round(&self, last: &Draft<'_>) -> Option<(Vec<Step>, Draft<'p>)> {
-        let normal_source = self.layouts.normalised_old(self.source, last);
-        let steps = bsdiff::edit(&normal_source, &self.normal_target, self.effort, self.jobs);
+        let (normal_source, steps) = self.found(last);
         let draft = self.draft_of(&steps, &normal_source, &self.normal_target)?;
         Some((steps, draft))
+    }
+
+    /// Returns the copy of the source with the addresses of a draft, and the steps that bsdiff finds in it.
+    fn found(&self, last: &Draft<'_>) -> (Vec<u8>, Vec<Step>) {
+        let normal_source = self.layouts.normalised_old(self.source, last);
+        let steps = bsdiff::edit(&normal_source, &self.normal_target, self.effort, self.jobs);
+        (normal_source, steps)
     }
 
     /// The draft with steps that are weighed by what they have in common in `source` and `target`.
@@ -80,8 +86,7 @@ pub(crate) fn steps(
         return None;
     }
     let programs = Programs::of(source, target, effort, jobs)?;
-    let normal_source = programs.layouts.normalised_old(source, &programs.draft(steps)?);
-    Some(bsdiff::edit(&normal_source, &programs.normal_target, effort, jobs))
+    Some(programs.found(&programs.draft(steps)?).1)
 }
 
 /// The difference between a source and a target that steps make of it.

@@ -82,8 +82,8 @@ impl SourceFiles for LayerSource {
 
     fn open(&mut self, path: &SourcePath, _: &Budget) -> delta_format::Result<LayerFile> {
         let is_allowed = self.allowed.as_ref().is_none_or(|allowed| allowed.allow(path.as_bytes()));
-        let trees = self.trees.iter().filter(|_| is_allowed);
-        let file = trees.into_iter().find_map(|tree| tree.find(path.as_bytes()));
+        let trees = if is_allowed { self.trees.as_slice() } else { &[] };
+        let file = trees.iter().find_map(|tree| tree.find(path.as_bytes()));
         let file = file.ok_or_else(|| DeltaError::SourceMissing {
             path: path.clone(),
             source: io::Error::new(

@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::form::{At, Form, Kind};
 use crate::operands::{New, Taken};
+use crate::scan::JUMP;
 use crate::varint::{Reader, put, put_difference};
 
 /// Places in [`Lasts`].
@@ -29,7 +30,7 @@ pub(crate) struct Guess<'s> {
 impl Guess<'_> {
     /// Returns true for a jump that is no call: most lead to a place in the same function.
     const fn is_jump(&self) -> bool {
-        self.before == 0xe9 || self.before & 0xf0 == 0x80
+        self.before == JUMP || self.before & 0xf0 == 0x80
     }
 
     /// The address that is predicted.

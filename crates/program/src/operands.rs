@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::form::{sign_extend, word32};
-use crate::scan::immediate;
+use crate::scan::{CALL, JUMP, TWO_BYTES, immediate};
 use crate::space::Space;
 
 /// Most bytes of a literal that are taken apart at once.
@@ -25,9 +25,6 @@ pub(crate) const PIECE_SIZE: u32 = 64 << 10;
 const KEPT: u8 = 0xff;
 /// Bytes of an operand.
 const SIZE: usize = 4;
-const CALL: u8 = 0xe8;
-const JUMP: u8 = 0xe9;
-const TWO_BYTES: u8 = 0x0f;
 
 /// The code that is new: its ranges in the new file, and the addresses of that file.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +55,13 @@ impl Code<'_> {
 enum Operand {
     Call,
     Load,
+}
+
+impl Operand {
+    /// The kind of an operand that follows a byte.
+    const fn after(before: u8) -> Self {
+        if is_call(before) { Self::Call } else { Self::Load }
+    }
 }
 
 /// The four bytes that follow code.
@@ -119,9 +123,16 @@ impl Taken {
 
     /// Adds the address that an operand after the byte `before` means.
     pub(crate) fn address(&mut self, address: u64, before: u8) {
-        let addresses = if is_call(before) { &mut self.calls } else { &mut self.loads };
+        let addresses = self.addresses(Operand::after(before));
         #[expect(clippy::cast_possible_truncation, reason = "an operand has 32 bits")]
         addresses.extend_from_slice(&(address as u32).to_be_bytes());
+    }
+
+    const fn addresses(&mut self, kind: Operand) -> &mut Vec<u8> {
+        match kind {
+            Operand::Call => &mut self.calls,
+            Operand::Load => &mut self.loads,
+        }
     }
 
     fn code(&mut self, bytes: &[u8], address: u64, code: Code<'_>) {
@@ -136,10 +147,7 @@ impl Taken {
                 Some(Follows::Operand(kind, constant)) => {
                     let next = address.wrapping_add(position as u64 + u64::from(constant));
                     let meant = next.wrapping_add(sign_extend(word32(bytes, position)));
-                    let addresses = match kind {
-                        Operand::Call => &mut self.calls,
-                        Operand::Load => &mut self.loads,
-                    };
+                    let addresses = self.addresses(kind);
                     #[expect(clippy::cast_possible_truncation, reason = "an operand has 32 bits")]
                     let written = (meant as u32).to_be_bytes();
                     if written[0] == KEPT || !code.is_meant(meant, kind) {
@@ -163,13 +171,20 @@ pub(crate) struct New<'n> {
     pub(crate) loads: &'n [u8],
 }
 
-impl New<'_> {
+impl<'n> New<'n> {
+    const fn addresses(&mut self, kind: Operand) -> &mut &'n [u8] {
+        match kind {
+            Operand::Call => &mut self.calls,
+            Operand::Load => &mut self.loads,
+        }
+    }
+
     /// Reads the address that an operand after the byte `before` means.
     ///
     /// # Errors
     /// [`Error::Truncated`].
     pub(crate) fn address(&mut self, before: u8) -> Result<u64> {
-        let addresses = if is_call(before) { &mut self.calls } else { &mut self.loads };
+        let addresses = self.addresses(Operand::after(before));
         let bytes = take(addresses, SIZE)?;
         Ok(bytes.iter().fold(0, |address, byte| address << 8 | u64::from(*byte)))
     }
@@ -196,10 +211,7 @@ impl New<'_> {
                 None => continue,
                 Some(Follows::Condition) => out.extend_from_slice(take(&mut self.new, SIZE)?),
                 Some(Follows::Operand(kind, constant)) => {
-                    let addresses = match kind {
-                        Operand::Call => &mut self.calls,
-                        Operand::Load => &mut self.loads,
-                    };
+                    let addresses = self.addresses(kind);
                     if addresses.first() == Some(&KEPT) {
                         take(addresses, 1)?;
                         continue;

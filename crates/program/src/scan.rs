@@ -13,7 +13,7 @@ mod tests;
 mod unwind;
 mod x86_64;
 
-pub(crate) use x86_64::immediate;
+pub(crate) use x86_64::{CALL, JUMP, TWO_BYTES, immediate};
 
 use std::ops::Range;
 

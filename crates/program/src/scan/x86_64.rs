@@ -8,9 +8,9 @@ use std::ops::Range;
 use super::Found;
 use crate::form::{Form, sign_extend, word32};
 
-const CALL: u8 = 0xe8;
-const JUMP: u8 = 0xe9;
-const TWO_BYTES: u8 = 0x0f;
+pub(crate) const CALL: u8 = 0xe8;
+pub(crate) const JUMP: u8 = 0xe9;
+pub(crate) const TWO_BYTES: u8 = 0x0f;
 const LOAD_ADDRESS: u8 = 0x8d;
 /// Bytes of the longest form that is looked at.
 const LOOK_AHEAD: usize = 6;
