@@ -66,12 +66,21 @@ fn put_number(ops: &mut Vec<u8>, code: u8, number: u64) {
     put_uvarint(ops, number);
 }
 
+/// An add_data op of one run, which has as many zeros as its first byte says.
+fn put_run(ops: &mut Vec<u8>, others: &[u8]) {
+    let zeros = others.first().copied().map_or(0, u64::from);
+    put_number(ops, wire::OP_ADD_DATA, zeros + others.len() as u64);
+    put_uvarint(ops, zeros);
+    put_uvarint(ops, others.len() as u64);
+    ops.extend_from_slice(others);
+}
+
 fn op(input: &mut Input<'_>, sources: &[Source], ops: &mut Vec<u8>) {
     match input.within(0..=8) {
         0 => put(ops, wire::OP_DATA, input.sized()),
         1 => put(ops, wire::OP_OPEN, input.pick::<&[u8]>(&NAMES)),
         2 => put_number(ops, wire::OP_COPY, input.word().into()),
-        3 => put(ops, wire::OP_ADD_DATA, input.sized()),
+        3 => put_run(ops, input.sized()),
         4 => put_number(ops, wire::OP_SEEK, input.word().into()),
         5 => put(ops, wire::OP_ZSTD_DICT, &try_compress(3, input.byte(), input.sized())),
         6 => {

@@ -121,6 +121,9 @@ pub enum CorruptKind {
     /// Position and size do not fit in 64 bits.
     #[error("the position in the source overflows")]
     PositionOverflow,
+    /// The runs of an `AddData` op (tardf3) do not make as many bytes as it says.
+    #[error("the runs of an add_data op do not fit its size")]
+    Runs,
     /// Too many ops in a row emit nothing.
     #[error("too many ops in a row that emit nothing")]
     Idle,

@@ -11,6 +11,7 @@ mod op;
 mod pages;
 mod reader;
 mod relocated;
+mod runs;
 mod source_path;
 mod stream;
 mod target;

@@ -1,7 +1,12 @@
 //! Reads a delta op by op.
 
+mod payload;
+
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
+
+pub use payload::FrameHeader;
+use payload::Unread;
 
 use crate::stream::{OpStream, counted};
 use crate::view::{parse_reencodings, parse_view, read_up_to};
@@ -20,7 +25,9 @@ pub struct OpReader<'a> {
     version: Version,
     op_index: u64,
     idle_ops: u64,
-    unread: u64,
+    unread: Unread,
+    /// The position in the source that a seek of tardf3 counts from.
+    reached: u64,
 }
 
 impl<'a> OpReader<'a> {
@@ -31,15 +38,17 @@ impl<'a> OpReader<'a> {
     /// be read.
     pub fn new(input: impl Read + 'a) -> Result<Self> {
         let (mut input, encoded) = counted(input);
-        let stream_error = |source| Error::Stream { op_index: 0, source };
         let mut magic = Vec::with_capacity(MAGIC_SIZE);
-        (&mut input).take(MAGIC_SIZE as u64).read_to_end(&mut magic).map_err(stream_error)?;
+        (&mut input)
+            .take(MAGIC_SIZE as u64)
+            .read_to_end(&mut magic)
+            .map_err(|source| stream_error(0, source))?;
         let version = <[u8; MAGIC_SIZE]>::try_from(magic.as_slice())
             .ok()
             .and_then(Version::from_magic)
             .ok_or(Error::NotADelta { magic })?;
-        let stream = OpStream::new(input, encoded, version).map_err(stream_error)?;
-        Ok(Self { stream, version, op_index: 0, idle_ops: 0, unread: 0 })
+        let stream = OpStream::new(input, encoded, version).map_err(|source| stream_error(0, source))?;
+        Ok(Self { stream, version, op_index: 0, idle_ops: 0, unread: Unread::default(), reached: 0 })
     }
 
     /// The version that the magic announces.
@@ -83,7 +92,7 @@ impl<'a> OpReader<'a> {
                 check_limit("an add_data op", size, MAX_ADD_DATA_SIZE)?;
                 Op::AddData { size }
             }
-            wire::OP_SEEK => Op::Seek { offset: size },
+            wire::OP_SEEK => Op::Seek { offset: self.seek_offset(size)? },
             wire::OP_ZSTD_DICT if self.version >= Version::V2 => {
                 check_limit("the frame of a zstd_dict op", size, MAX_DICT_SIZE)?;
                 Op::ZstdDict { size }
@@ -106,38 +115,10 @@ impl<'a> OpReader<'a> {
             other => return Err(self.corrupt(CorruptKind::UnknownOp(other))),
         };
         self.count_idle(&op)?;
-        self.unread = op.payload_size();
+        self.follow(&op);
+        self.unread = Unread::of(&op, self.version);
         self.op_index += 1;
         Ok(Some(op))
-    }
-
-    /// The payload of the op that [`next_op`](Self::next_op) gave last: at most
-    /// [`Op::payload_size`] bytes, fewer where they were read before or the delta is truncated.
-    pub fn payload(&mut self) -> impl BufRead + '_ {
-        Payload { stream: &mut self.stream, unread: &mut self.unread }
-    }
-
-    /// Reads the header of the frame that is the payload of a `ZstdDict` op.
-    ///
-    /// # Errors
-    /// Those of the stream. A header that is cut off or broken announces no size.
-    pub fn read_frame_header(&mut self) -> io::Result<FrameHeader> {
-        let mut bytes = Vec::new();
-        self.payload().take(MAX_FRAME_HEADER_SIZE).read_to_end(&mut bytes)?;
-        let content_size = zstd::zstd_safe::get_frame_content_size(&bytes).ok().flatten();
-        Ok(FrameHeader { bytes, content_size })
-    }
-
-    /// Fills `out` from the payload of the op that [`next_op`](Self::next_op) gave last.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] if the payload is shorter, [`Error::Stream`].
-    pub fn read_payload(&mut self, out: &mut [u8]) -> Result<()> {
-        let read = self.payload().read_exact(out);
-        read.map_err(|source| match source.kind() {
-            io::ErrorKind::UnexpectedEof => self.corrupt_here(CorruptKind::Truncated),
-            _ => Error::Stream { op_index: self.op_index(), source },
-        })
     }
 
     /// The error for the op that was given last and breaks a rule.
@@ -150,31 +131,12 @@ impl<'a> OpReader<'a> {
         Error::Corrupt { op_index: self.op_index, kind }
     }
 
-    /// The error for a stream that cannot be read, told apart by what the decoder said.
-    fn stream_error(&self, source: io::Error) -> Error {
-        match source.kind() {
-            io::ErrorKind::UnexpectedEof => self.corrupt(CorruptKind::Truncated),
-            _ => Error::Stream { op_index: self.op_index, source },
-        }
-    }
-
-    /// The error for an integer that cannot be read.
-    fn integer_error(&self, source: io::Error) -> Error {
-        // The decoder has other kinds of errors for what it finds.
-        match source.kind() {
-            io::ErrorKind::InvalidData if source.raw_os_error().is_none() => {
-                self.corrupt(CorruptKind::Integer)
-            }
-            _ => self.stream_error(source),
-        }
-    }
-
     /// Reads the code and the size of an op; `None` at the end of the delta.
     fn read_head(&mut self) -> Result<Option<(u8, u64)>> {
         let at_hand = match self.stream.fill_buf() {
             Ok([]) => return Ok(None),
             Ok(at_hand) => at_hand,
-            Err(source) => return Err(self.stream_error(source)),
+            Err(source) => return Err(stream_error(self.op_index, source)),
         };
         // Nearly every op lies in the buffer whole, and there are many of them.
         if let [code, size @ 0..0x80, ..] = *at_hand {
@@ -182,37 +144,10 @@ impl<'a> OpReader<'a> {
             return Ok(Some((code, size.into())));
         }
         let mut code = [0];
-        self.stream.read_exact(&mut code).map_err(|source| self.stream_error(source))?;
-        let size = wire::read_uvarint(&mut self.stream).map_err(|source| self.integer_error(source))?;
+        self.stream.read_exact(&mut code).map_err(|source| stream_error(self.op_index, source))?;
+        let size =
+            wire::read_uvarint(&mut self.stream).map_err(|source| integer_error(self.op_index, source))?;
         Ok(Some((code[0], size)))
-    }
-
-    /// The part of the payload of the op that was given last that is buffered: at least a byte, where a
-    /// byte of it is left.
-    pub(crate) fn payload_at_hand(&mut self) -> Result<&[u8]> {
-        let op_index = self.op_index();
-        match self.stream.fill_buf() {
-            Ok([]) => Err(Error::Corrupt { op_index, kind: CorruptKind::Truncated }),
-            Ok(bytes) => {
-                Ok(&bytes
-                    [..usize::try_from(self.unread).map_or(bytes.len(), |unread| unread.min(bytes.len()))])
-            }
-            Err(source) => Err(Error::Stream { op_index, source }),
-        }
-    }
-
-    /// Takes bytes that [`payload_at_hand`](Self::payload_at_hand) gave.
-    pub(crate) fn consume_payload(&mut self, size: usize) {
-        self.stream.consume(size);
-        self.unread -= size as u64;
-    }
-
-    /// Reads the whole payload of the op that was given last, whose limit was checked.
-    pub(crate) fn read_whole_payload(&mut self, size: u64) -> Result<Vec<u8>> {
-        let op_index = self.op_index();
-        let bytes =
-            read_up_to(&mut self.payload(), size).map_err(|source| Error::Stream { op_index, source })?;
-        if bytes.len() as u64 == size { Ok(bytes) } else { Err(self.corrupt_here(CorruptKind::Truncated)) }
     }
 
     fn read_path(&mut self, size: u64) -> Result<SourcePath> {
@@ -226,7 +161,8 @@ impl<'a> OpReader<'a> {
         check_limit("an open_view op", size, MAX_VIEW_PAYLOAD)?;
         let payload = self.read_bytes(size)?;
         let mut rest = payload.as_slice();
-        let path_size = wire::read_uvarint(&mut rest).map_err(|source| self.integer_error(source))?;
+        let path_size =
+            wire::read_uvarint(&mut rest).map_err(|source| integer_error(self.op_index, source))?;
         check_limit("a source path", path_size, MAX_PATH_SIZE)?;
         let path_size = usize::try_from(path_size).unwrap_or(usize::MAX);
         let (path, view) =
@@ -238,8 +174,37 @@ impl<'a> OpReader<'a> {
 
     /// Reads exactly `size` bytes, whose limit was checked.
     fn read_bytes(&mut self, size: u64) -> Result<Vec<u8>> {
-        let bytes = read_up_to(&mut self.stream, size).map_err(|source| self.stream_error(source))?;
+        let bytes =
+            read_up_to(&mut self.stream, size).map_err(|source| stream_error(self.op_index, source))?;
         if bytes.len() as u64 == size { Ok(bytes) } else { Err(self.corrupt(CorruptKind::Truncated)) }
+    }
+
+    /// The position that a seek op says: in tardf3 by how far it is from the one that was reached before, with the
+    /// sign in the lowest bit.
+    fn seek_offset(&self, size: u64) -> Result<u64> {
+        if self.version < Version::V3 {
+            return Ok(size);
+        }
+        let distance = size / 2;
+        let offset = match size % 2 {
+            0 => self.reached.checked_add(distance),
+            _ => self.reached.checked_sub(distance).and_then(|offset| offset.checked_sub(1)),
+        };
+        offset.ok_or_else(|| self.corrupt(CorruptKind::PositionOverflow))
+    }
+
+    /// Follows an op to the position that it leads to. Nothing reads there if it overflows.
+    const fn follow(&mut self, op: &Op) {
+        match *op {
+            Op::Open(_) | Op::OpenView { .. } | Op::Entries { .. } => self.reached = 0,
+            Op::Copy { size } | Op::AddData { size } => self.reached = self.reached.saturating_add(size),
+            Op::Seek { offset } => self.reached = offset,
+            Op::Data { .. }
+            | Op::ZstdDict { .. }
+            | Op::Reencode(_)
+            | Op::Relocated { .. }
+            | Op::Headers { .. } => {}
+        }
     }
 
     fn count_idle(&mut self, op: &Op) -> Result<()> {
@@ -261,23 +226,6 @@ impl<'a> OpReader<'a> {
         }
         Ok(())
     }
-
-    fn skip_payload(&mut self) -> Result<()> {
-        while self.unread > 0 {
-            let available = self
-                .stream
-                .fill_buf()
-                .map_err(|source| Error::Stream { op_index: self.op_index, source })?
-                .len();
-            if available == 0 {
-                return Err(self.corrupt(CorruptKind::Truncated));
-            }
-            let skipped = usize::try_from(self.unread).map_or(available, |unread| unread.min(available));
-            self.stream.consume(skipped);
-            self.unread -= skipped as u64;
-        }
-        Ok(())
-    }
 }
 
 impl fmt::Debug for OpReader<'_> {
@@ -290,46 +238,22 @@ impl fmt::Debug for OpReader<'_> {
     }
 }
 
-/// The start of a zstd frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FrameHeader {
-    /// Its first bytes: at least the header, at most the longest one.
-    pub bytes: Vec<u8>,
-    /// The size of the decoded frame in bytes, if the header says it.
-    pub content_size: Option<u64>,
-}
-
-/// Most bytes of a zstd frame header (RFC 8878, 3.1.1: 4 + 14).
-const MAX_FRAME_HEADER_SIZE: u64 = 18;
-
-/// The rest of one op's payload.
-struct Payload<'r, S> {
-    stream: &'r mut S,
-    unread: &'r mut u64,
-}
-
-impl<S: BufRead> Read for Payload<'_, S> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let allowed = usize::try_from(*self.unread).map_or(out.len(), |unread| unread.min(out.len()));
-        let read = self.stream.read(&mut out[..allowed])?;
-        *self.unread -= read as u64;
-        Ok(read)
+/// The error for a stream that cannot be read, told apart by what the decoder said.
+fn stream_error(op_index: u64, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::UnexpectedEof => Error::Corrupt { op_index, kind: CorruptKind::Truncated },
+        _ => Error::Stream { op_index, source },
     }
 }
 
-impl<S: BufRead> BufRead for Payload<'_, S> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if *self.unread == 0 {
-            return Ok(&[]);
+/// The error for an integer that cannot be read.
+fn integer_error(op_index: u64, source: io::Error) -> Error {
+    // The decoder has other kinds of errors for what it finds.
+    match source.kind() {
+        io::ErrorKind::InvalidData if source.raw_os_error().is_none() => {
+            Error::Corrupt { op_index, kind: CorruptKind::Integer }
         }
-        let bytes = self.stream.fill_buf()?;
-        let allowed = usize::try_from(*self.unread).map_or(bytes.len(), |unread| unread.min(bytes.len()));
-        Ok(&bytes[..allowed])
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.stream.consume(amount);
-        *self.unread -= amount as u64;
+        _ => stream_error(op_index, source),
     }
 }
 

@@ -81,6 +81,8 @@ pub struct OpWriter<W: Write> {
     open: Option<Opened>,
     /// The applier's position in it; `None` where the format leaves it undefined.
     position: Option<u64>,
+    /// The last position that was defined: seeks of tardf3 count from it.
+    reached: u64,
     stats: WriterStats,
 }
 
@@ -114,6 +116,7 @@ impl<W: Write> OpWriter<W> {
             pending: Pending::None,
             open: None,
             position: None,
+            reached: 0,
             stats: WriterStats::default(),
         })
     }
@@ -156,7 +159,7 @@ impl<W: Write> OpWriter<W> {
         if let Pending::Copy(pending) = &mut self.pending {
             *pending += size;
         }
-        self.position = Some(offset + size);
+        self.move_on(offset + size);
         self.stats.copy_size += size;
         Ok(())
     }
@@ -185,7 +188,7 @@ impl<W: Write> OpWriter<W> {
             pending.extend_from_slice(now);
             let full = pending.len() == MAX_WRITTEN_ADD_SIZE;
             offset += now.len() as u64;
-            self.position = Some(offset);
+            self.move_on(offset);
             self.stats.add_size += now.len() as u64;
             rest = later;
             if full {
@@ -288,6 +291,7 @@ impl<W: Write> OpWriter<W> {
         self.flush_pending()?;
         self.write_op(wire::OP_ENTRIES, count)?;
         self.open = opened.map(|path| Opened { path: path.clone(), view: None });
+        self.move_on(0);
         self.position = opened.map(|_| 0);
         Ok(())
     }

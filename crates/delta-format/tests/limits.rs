@@ -214,6 +214,35 @@ fn assert_over_budget(result: Result<u64>) {
     assert!(over, "{result:?}");
 }
 
+#[test]
+fn seeks_of_tardf3_count_from_the_position_before() {
+    let copies = |seeks: &[u64], size| {
+        let seeks = seeks.iter().map(|size| op(wire::OP_SEEK, *size, b""));
+        let ops = [open(b"f")].into_iter().chain(seeks).chain([op(wire::OP_COPY, size, b"")]);
+        run(3, &ops.collect::<Vec<_>>(), 100)
+    };
+    assert_eq!(copies(&[180], 10).unwrap(), 10, "90 on");
+    assert_eq!(copies(&[180, 1], 11).unwrap(), 11, "90 on and 1 back");
+    assert!(matches!(copies(&[180], 11), Err(Error::SourceTooShort { size: 100, wanted: 101, .. })));
+    assert_eq!(kind(copies(&[1], 1)), CorruptKind::PositionOverflow, "before the start");
+    assert_eq!(kind(copies(&[u64::MAX - 1, u64::MAX - 1, 4], 1)), CorruptKind::PositionOverflow);
+}
+
+#[test]
+fn runs_make_as_many_bytes_as_their_op_says() {
+    let add = |size, runs: &[u8]| run(3, &[open(b"f"), op(wire::OP_ADD_DATA, size, runs)], 100);
+    assert_eq!(add(8, &[3, 1, 9, 4, 0]).unwrap(), 8);
+    assert_eq!(add(0, &[]).unwrap(), 0);
+    assert_eq!(kind(add(8, &[3, 0, 4, 1, 9])), CorruptKind::Runs, "a run of zeros that is not the last");
+    assert_eq!(kind(add(8, &[0, 0])), CorruptKind::Runs, "a run of nothing");
+    assert_eq!(kind(add(8, &[7, 2, 9, 9])), CorruptKind::Runs, "a run that is too long");
+    let over = [255, 255, 255, 255, 255, 255, 255, 255, 255, 2];
+    assert_eq!(kind(add(8, &over)), CorruptKind::Integer);
+    for cut in [&[][..], &[3], &[3, 2], &[3, 2, 9]] {
+        assert_eq!(kind(add(8, cut)), CorruptKind::Truncated, "{cut:?}");
+    }
+}
+
 /// Applies ops within little work.
 fn run_within_little(version: u8, ops: &[Vec<u8>], source_size: u64) -> Result<u64> {
     let mut delta = format!("tardf{version}\n\0").into_bytes();

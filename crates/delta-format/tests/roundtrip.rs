@@ -7,7 +7,7 @@ use std::io;
 
 use delta_format::{
     Budget, Encoding, Error, Limits, OpReader, OpWriter, Result, SourceFile, SourceFiles, SourcePath,
-    Version, apply,
+    Version, apply, wire,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -50,6 +50,11 @@ enum Piece {
 
 fn pieces() -> impl Strategy<Value = Vec<Piece>> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..300);
+    // Differences are zeros most often, one or more in a row.
+    let difference = || {
+        let byte = (any::<u8>(), 0..3u8).prop_map(|(byte, kind)| if kind < 2 { 0 } else { byte });
+        prop::collection::vec(byte, 0..300)
+    };
     let piece = prop_oneof![
         bytes().prop_map(Piece::Literal),
         (0..3usize, 0..500usize, 0..500usize).prop_map(|(file, start, size)| Piece::Copy {
@@ -57,11 +62,8 @@ fn pieces() -> impl Strategy<Value = Vec<Piece>> {
             start,
             size
         }),
-        (0..3usize, 0..500usize, bytes()).prop_map(|(file, start, difference)| Piece::Add {
-            file,
-            start,
-            difference
-        }),
+        (0..3usize, 0..500usize, prop_oneof![bytes(), difference()])
+            .prop_map(|(file, start, difference)| Piece::Add { file, start, difference }),
         (0..3usize, bytes()).prop_map(|(file, content)| Piece::Frame { file, content }),
     ];
     prop::collection::vec(piece, 0..40)
@@ -114,7 +116,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(stream in prop::collection::vec(any::<u8>(), 0..200), version in 1..3u8) {
+    fn any_bytes_are_read_or_refused(stream in prop::collection::vec(any::<u8>(), 0..200), version in 1..=3u8) {
         let mut delta = format!("tardf{version}\n\0").into_bytes();
         delta.extend(zstd::encode_all(stream.as_slice(), 1).unwrap());
         let limits = Limits { max_output: 1 << 20, ..Limits::default() };
@@ -143,4 +145,27 @@ fn neighbours_are_merged_and_large_ops_are_split() {
     }
     assert_eq!(names, ["data", "open", "seek", "copy", "add_data", "add_data", "add_data", "add_data"]);
     assert_eq!(stats.ops, names.len() as u64);
+}
+
+#[test]
+fn seeks_and_differences_of_tardf3_are_small() {
+    let path = SourcePath::new(b"file").unwrap();
+    let mut writer = OpWriter::new(Vec::new(), Version::V3, Encoding::default()).unwrap();
+    writer.copy(&path, 5000, 10).unwrap();
+    writer.add(&path, 5020, &[0, 0, 0, 0, 7, 0, 9, 0, 0]).unwrap();
+    writer.copy(&path, 5028, 1).unwrap();
+    let (delta, _) = writer.finish().unwrap();
+    let stream = zstd::decode_all(&delta[wire::MAGIC_SIZE..]).unwrap();
+    let seek = |size: &[u8]| [&[wire::OP_SEEK], size].concat();
+    let expected = [
+        vec![wire::OP_OPEN, 4],
+        b"file".to_vec(),
+        seek(&[0x90, 0x4e]),
+        vec![wire::OP_COPY, 10],
+        seek(&[20]),
+        vec![wire::OP_ADD_DATA, 9, 4, 3, 7, 0, 9, 2, 0],
+        seek(&[1]),
+        vec![wire::OP_COPY, 1],
+    ];
+    assert_eq!(stream, expected.concat());
 }

@@ -35,7 +35,7 @@ pub struct Summary {
     pub copy: OpTotals,
     /// `add_data` ops: bytes added to those of a source.
     pub add_data: OpTotals,
-    /// Payload bytes of `add_data` ops that are zero: source bytes that stay as they are.
+    /// Differences of `add_data` ops that are zero: source bytes that stay as they are.
     pub add_zeros: u64,
     /// `seek` ops.
     pub seek: OpTotals,
@@ -178,7 +178,8 @@ impl Summary {
         sources: &mut Sources,
         headers: &mut HeaderReader,
     ) -> Result<()> {
-        let payload = match op {
+        let start = reader.position();
+        let mut payload = match op {
             Op::Open(path) => path.as_bytes().len() as u64,
             other => other.payload_size(),
         };
@@ -195,9 +196,11 @@ impl Summary {
             Op::AddData { size } => {
                 self.add_zeros +=
                     count_zeros(reader.payload()).map_err(|error| stream_error(reader, error))?;
+                // In a tardf3 it is written as runs.
+                payload = reader.position() - start;
                 sources.current(|file| {
                     file.added += size;
-                    file.payload += size;
+                    file.payload += payload;
                 });
                 (&mut self.add_data, size)
             }

@@ -177,6 +177,7 @@ impl<R: Read> Walk<'_, R> {
             if room == 0 {
                 return Err(self.layout.other_layer());
             }
+            let before = reader.position();
             let mut payload = reader.payload();
             let bytes = payload.fill_buf().map_err(failed)?;
             if bytes.is_empty() {
@@ -196,8 +197,9 @@ impl<R: Read> Walk<'_, R> {
                 }
             }
             payload.consume(taken);
+            drop(payload);
             let part = if is_add { Part::Add } else { Part::Data };
-            self.attribution.charge(item, part, taken as u64).map_err(failed)?;
+            self.attribution.charge(item, part, reader.position() - before).map_err(failed)?;
             left -= taken as u64;
             if is_add {
                 self.advance(taken as u64, |tally, size| tally.added += size)?;

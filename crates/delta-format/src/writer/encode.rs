@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::{BUFFER_SIZE, OpWriter, Opened, Pending, SourceRef};
+use crate::runs::put_runs;
 use crate::view::put_view;
 use crate::wire::{self, MAX_VIEW_PAYLOAD, put_uvarint};
 use crate::{Error, Result, Version};
@@ -22,10 +23,17 @@ impl<W: Write> OpWriter<W> {
             self.write_open(source)?;
         }
         if self.position != Some(offset) {
-            self.write_op(wire::OP_SEEK, offset)?;
-            self.position = Some(offset);
+            let size = if self.version < Version::V3 { offset } else { distance(self.reached, offset) };
+            self.write_op(wire::OP_SEEK, size)?;
+            self.move_on(offset);
         }
         Ok(())
+    }
+
+    /// Follows the applier to a position in the source that it has open.
+    pub(super) const fn move_on(&mut self, position: u64) {
+        self.position = Some(position);
+        self.reached = position;
     }
 
     pub(super) fn write_open(&mut self, source: SourceRef<'_>) -> Result<()> {
@@ -45,7 +53,7 @@ impl<W: Write> OpWriter<W> {
             }
         }
         self.open = Some(Opened { path: source.path.clone(), view: source.view.cloned() });
-        self.position = Some(0);
+        self.move_on(0);
         Ok(())
     }
 
@@ -71,7 +79,12 @@ impl<W: Write> OpWriter<W> {
             Pending::Copy(size) => self.write_op(wire::OP_COPY, size),
             Pending::Add(bytes) => {
                 self.write_op(wire::OP_ADD_DATA, bytes.len() as u64)?;
-                self.write_bytes(&bytes)
+                if self.version < Version::V3 {
+                    return self.write_bytes(&bytes);
+                }
+                let mut runs = Vec::new();
+                put_runs(&mut runs, &bytes);
+                self.write_bytes(&runs)
             }
         }
     }
@@ -99,4 +112,9 @@ impl<W: Write> OpWriter<W> {
         self.buffer.clear();
         Ok(())
     }
+}
+
+/// The distance of one position from another, with the sign in the lowest bit: seeks of tardf3 say it.
+const fn distance(from: u64, to: u64) -> u64 {
+    if to >= from { (to - from) * 2 } else { (from - to - 1) * 2 + 1 }
 }

@@ -268,7 +268,7 @@ fn programs() -> Vec<(&'static str, Vec<u8>)> {
     let frame = op(wire::OP_ZSTD_DICT, prefix.len() as u64, &prefix);
     let list = headers(&source);
     let entries = |count| op(wire::OP_ENTRIES, count, b"");
-    let programs: [(&str, u8, Vec<Vec<u8>>); 5] = [
+    let programs: [(&str, u8, Vec<Vec<u8>>); 6] = [
         (
             "headers",
             2,
@@ -282,6 +282,11 @@ fn programs() -> Vec<(&'static str, Vec<u8>)> {
         ("data", 0, vec![op(wire::OP_DATA, 5, b"hello")]),
         ("copy", 0, vec![open.clone(), op(wire::OP_SEEK, 10, b""), op(wire::OP_COPY, 100, b"")]),
         ("add", 0, vec![open.clone(), op(wire::OP_ADD_DATA, 4, &[1, 0, 255, 7]), op(wire::OP_COPY, 3, b"")]),
+        (
+            "runs",
+            2,
+            vec![open.clone(), op(wire::OP_SEEK, 20, b""), op(wire::OP_ADD_DATA, 9, &[4, 2, 7, 9, 3, 0])],
+        ),
         ("frame", 1, vec![open, frame.clone(), frame, op(wire::OP_SEEK, 0, b""), op(wire::OP_COPY, 9, b"")]),
     ];
     let fields = |version, ops: &[Vec<u8>]| {
