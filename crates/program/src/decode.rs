@@ -7,7 +7,7 @@ use crate::form::Kind;
 use crate::map::Map;
 use crate::misses::{Guess, Misses};
 use crate::neighbours::Neighbours;
-use crate::operands::{Code, New, PIECE_SIZE};
+use crate::operands::{Code, Machine, New, PIECE_SIZE};
 use crate::payload::{Block, Differences, Payload};
 use crate::predict::{Outcome, Predictor};
 use crate::rules::Rules;
@@ -42,6 +42,7 @@ pub struct Decoder<'a> {
     position: u32,
     new: New<'a>,
     misses: Misses<'a>,
+    machine: Machine,
     code: Vec<Range<u32>>,
     piece: Vec<u8>,
     difference: Vec<u8>,
@@ -94,10 +95,11 @@ impl<'a> Prepared<'a> {
     /// [`Error`](crate::Error).
     pub fn start(self) -> Result<Decoder<'a>> {
         let Self { old, payload, rules, .. } = self;
-        let mut code = Vec::new();
+        let (mut code, mut machine) = (Vec::new(), Machine::X86_64);
         let predictor = match rules {
             None => Predictor::none(old),
             Some((mut rules, mut reader)) => {
+                machine = rules.machine();
                 code = std::mem::take(&mut rules.new_code);
                 let map = Map::new(&payload.blocks);
                 let scanned = scan(old, &rules.old, &rules.rules)?;
@@ -112,6 +114,7 @@ impl<'a> Prepared<'a> {
             differences: Differences::new(&payload),
             new: payload.new,
             misses: payload.misses(),
+            machine,
             code,
             payload,
             predictor,
@@ -159,10 +162,10 @@ impl<'a> Decoder<'a> {
             self.advance(end - start, block);
         } else {
             let size = (add + literal - self.done).min(PIECE_SIZE);
-            let code = Code { ranges: &self.code, space: self.predictor.space() };
+            let code = Code { machine: self.machine, ranges: &self.code, space: self.predictor.space() };
             let address = code.address(self.position, size as usize);
             self.piece.clear();
-            self.new.read(&mut self.piece, size as usize, address)?;
+            self.new.read(&mut self.piece, size as usize, address, self.machine)?;
             self.advance(size, block);
         }
         Ok(Some(&self.piece))

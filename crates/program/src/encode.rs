@@ -5,7 +5,7 @@ use crate::form::{Kind, word};
 use crate::map::Map;
 use crate::misses::Guess;
 use crate::neighbours::Neighbours;
-use crate::operands::Code;
+use crate::operands::{Code, Machine};
 use crate::payload::{Block, Parts};
 use crate::predict::{Outcome, Predictor};
 use crate::rules::Rules;
@@ -47,7 +47,9 @@ pub(crate) fn encode_scanned<'o>(
 ) -> Result<(Encoded, Predictor<'o>)> {
     check(old, new, blocks)?;
     let mut parts = Parts::default();
-    let code = scanned.as_ref().map_or(Code { ranges: &[], space: Space(&[]) }, |(rules, _)| rules.code());
+    let code = scanned
+        .as_ref()
+        .map_or(Code { machine: Machine::X86_64, ranges: &[], space: Space(&[]) }, |(rules, _)| rules.code());
     let mut predictor = match scanned {
         None => Predictor::none(old),
         Some((rules, scanned)) => {

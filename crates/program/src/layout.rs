@@ -84,7 +84,7 @@ impl Layouts {
         let old_overlays = std::mem::take(&mut before.overlays);
         let old_names = std::mem::take(&mut before.loaded_names);
         let code = after.rules.iter().filter_map(|rule| match rule {
-            Rule::X86_64(range) => Some(range.clone()),
+            Rule::X86_64(range) | Rule::Aarch64(range) => Some(range.clone()),
             _ => None,
         });
         let new_code = code.take(MAX_CODE).collect();

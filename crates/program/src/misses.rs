@@ -5,10 +5,12 @@
 
 use crate::error::{Error, Result};
 use crate::form::{At, Form, Kind};
-use crate::operands::{New, Taken};
+use crate::operands::{New, Operand, Taken};
 use crate::scan::JUMP;
 use crate::varint::{Reader, put, put_difference};
 
+/// The bit of an aarch64 branch that is set in a BL, which is a call.
+const BRANCH_CALLS: u64 = 1 << 31;
 /// Places in [`Lasts`].
 const LASTS: usize = 16;
 
@@ -30,7 +32,18 @@ pub(crate) struct Guess<'s> {
 impl Guess<'_> {
     /// Returns true for a jump that is no call: most lead to a place in the same function.
     const fn is_jump(&self) -> bool {
-        self.before == JUMP || self.before & 0xf0 == 0x80
+        match self.form.kind() {
+            Kind::Branch => self.old & BRANCH_CALLS == 0,
+            _ => self.before == JUMP || self.before & 0xf0 == 0x80,
+        }
+    }
+
+    /// The kind of the operand that a field of code is.
+    const fn operand(&self) -> Operand {
+        match self.form.kind() {
+            Kind::Branch => Operand::Call,
+            _ => Operand::after(self.before),
+        }
     }
 
     /// The address that is predicted.
@@ -56,7 +69,7 @@ impl Lasts {
 impl Form {
     /// Returns true for fields whose misses stand apart.
     pub(crate) fn is_counted(self) -> bool {
-        matches!(self.kind(), Kind::Relative | Kind::Absolute | Kind::Based | Kind::InTable)
+        matches!(self.kind(), Kind::Relative | Kind::Absolute | Kind::Based | Kind::InTable | Kind::Branch)
     }
 }
 
@@ -96,7 +109,7 @@ impl Missed {
         } else if guess.is_jump() {
             put_difference(&mut self.jumps, address, guess.expected());
         } else {
-            taken.address(address, guess.before);
+            taken.address(address, guess.operand());
         }
         Some(value)
     }
@@ -138,7 +151,7 @@ impl<'p> Misses<'p> {
         } else if guess.is_jump() {
             self.jumps.difference(guess.expected())?
         } else {
-            new.address(guess.before)?
+            new.address(guess.operand())?
         };
         Ok(Some(guess.value(address)))
     }

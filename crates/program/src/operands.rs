@@ -11,6 +11,8 @@
 //! loads                            address
 //! ```
 
+mod aarch64;
+
 use std::ops::Range;
 
 use crate::error::{Error, Result};
@@ -26,9 +28,17 @@ const KEPT: u8 = 0xff;
 /// Bytes of an operand.
 const SIZE: usize = 4;
 
+/// The processor that code is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Machine {
+    X86_64,
+    Aarch64,
+}
+
 /// The code that is new: its ranges in the new file, and the addresses of that file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Code<'c> {
+    pub(crate) machine: Machine,
     pub(crate) ranges: &'c [Range<u32>],
     pub(crate) space: Space<'c>,
 }
@@ -52,14 +62,14 @@ impl Code<'_> {
 
 /// The kind of an operand, which is the part that its address stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operand {
+pub(crate) enum Operand {
     Call,
     Load,
 }
 
 impl Operand {
-    /// The kind of an operand that follows a byte.
-    const fn after(before: u8) -> Self {
+    /// The kind of an operand of x86-64 that follows a byte.
+    pub(crate) const fn after(before: u8) -> Self {
         if is_call(before) { Self::Call } else { Self::Load }
     }
 }
@@ -114,18 +124,37 @@ impl Taken {
         let mut position = position;
         for piece in bytes.chunks(PIECE_SIZE as usize) {
             match code.address(position, piece.len()) {
-                Some(address) => self.code(piece, address, code),
+                Some(address) => match code.machine {
+                    Machine::X86_64 => self.x86_64(piece, address, code),
+                    Machine::Aarch64 => self.aarch64(piece, address, code),
+                },
                 None => self.new.extend_from_slice(piece),
             }
             position = position.wrapping_add(PIECE_SIZE);
         }
     }
 
-    /// Adds the address that an operand after the byte `before` means.
-    pub(crate) fn address(&mut self, address: u64, before: u8) {
-        let addresses = self.addresses(Operand::after(before));
-        #[expect(clippy::cast_possible_truncation, reason = "an operand has 32 bits")]
-        addresses.extend_from_slice(&(address as u32).to_be_bytes());
+    /// Adds the address that an operand means.
+    pub(crate) fn address(&mut self, address: u64, kind: Operand) {
+        self.addresses(kind).extend_from_slice(&low(address).to_be_bytes());
+    }
+
+    /// Adds the address that an operand of new code means, or says that it stands where it was. Returns true if it
+    /// is the address.
+    fn operand(&mut self, address: u64, kind: Operand, code: Code<'_>) -> bool {
+        let written = low(address).to_be_bytes();
+        let is_taken = written[0] != KEPT && code.is_meant(address, kind);
+        if is_taken {
+            self.addresses(kind).extend_from_slice(&written);
+        } else {
+            self.keep(kind);
+        }
+        is_taken
+    }
+
+    /// Says that an operand stands where it was.
+    fn keep(&mut self, kind: Operand) {
+        self.addresses(kind).push(KEPT);
     }
 
     const fn addresses(&mut self, kind: Operand) -> &mut Vec<u8> {
@@ -135,7 +164,7 @@ impl Taken {
         }
     }
 
-    fn code(&mut self, bytes: &[u8], address: u64, code: Code<'_>) {
+    fn x86_64(&mut self, bytes: &[u8], address: u64, code: Code<'_>) {
         let (mut position, mut floor) = (0, 0);
         while let Some(byte) = bytes.get(position) {
             self.new.push(*byte);
@@ -147,14 +176,9 @@ impl Taken {
                 Some(Follows::Operand(kind, constant)) => {
                     let next = address.wrapping_add(position as u64 + u64::from(constant));
                     let meant = next.wrapping_add(sign_extend(word32(bytes, position)));
-                    let addresses = self.addresses(kind);
-                    #[expect(clippy::cast_possible_truncation, reason = "an operand has 32 bits")]
-                    let written = (meant as u32).to_be_bytes();
-                    if written[0] == KEPT || !code.is_meant(meant, kind) {
-                        addresses.push(KEPT);
+                    if !self.operand(meant, kind, code) {
                         continue;
                     }
-                    addresses.extend_from_slice(&written);
                 }
             }
             position += SIZE;
@@ -179,25 +203,51 @@ impl<'n> New<'n> {
         }
     }
 
-    /// Reads the address that an operand after the byte `before` means.
+    /// Reads the address that an operand means.
     ///
     /// # Errors
     /// [`Error::Truncated`].
-    pub(crate) fn address(&mut self, before: u8) -> Result<u64> {
-        let addresses = self.addresses(Operand::after(before));
-        let bytes = take(addresses, SIZE)?;
-        Ok(bytes.iter().fold(0, |address, byte| address << 8 | u64::from(*byte)))
+    pub(crate) fn address(&mut self, kind: Operand) -> Result<u64> {
+        let mut written = [0; SIZE];
+        written.copy_from_slice(take(self.addresses(kind), SIZE)?);
+        Ok(u32::from_be_bytes(written).into())
     }
 
-    /// Appends the next piece of a literal, of `size` bytes. `address` is that of its first byte, if it is code.
+    /// Reads the address that an operand of new code means; `None` if it stands where it was.
+    fn operand(&mut self, kind: Operand) -> Result<Option<u64>> {
+        let addresses = self.addresses(kind);
+        if addresses.first() == Some(&KEPT) {
+            take(addresses, 1)?;
+            return Ok(None);
+        }
+        self.address(kind).map(Some)
+    }
+
+    /// Appends the next piece of a literal, of `size` bytes. `address` is that of its first byte, if it is code for the
+    /// machine.
     ///
     /// # Errors
     /// [`Error::Truncated`].
-    pub(crate) fn read(&mut self, out: &mut Vec<u8>, size: usize, address: Option<u64>) -> Result<()> {
-        let Some(address) = address else {
-            out.extend_from_slice(take(&mut self.new, size)?);
-            return Ok(());
-        };
+    pub(crate) fn read(
+        &mut self,
+        out: &mut Vec<u8>,
+        size: usize,
+        address: Option<u64>,
+        machine: Machine,
+    ) -> Result<()> {
+        match address {
+            Some(address) => match machine {
+                Machine::X86_64 => self.x86_64(out, size, address),
+                Machine::Aarch64 => self.aarch64(out, size, address),
+            },
+            None => {
+                out.extend_from_slice(take(&mut self.new, size)?);
+                Ok(())
+            }
+        }
+    }
+
+    fn x86_64(&mut self, out: &mut Vec<u8>, size: usize, address: u64) -> Result<()> {
         let start = out.len();
         let mut floor = 0;
         while out.len() - start < size {
@@ -211,17 +261,9 @@ impl<'n> New<'n> {
                 None => continue,
                 Some(Follows::Condition) => out.extend_from_slice(take(&mut self.new, SIZE)?),
                 Some(Follows::Operand(kind, constant)) => {
-                    let addresses = self.addresses(kind);
-                    if addresses.first() == Some(&KEPT) {
-                        take(addresses, 1)?;
-                        continue;
-                    }
-                    let mut written = [0; SIZE];
-                    written.copy_from_slice(take(addresses, SIZE)?);
+                    let Some(meant) = self.operand(kind)? else { continue };
                     let next = address.wrapping_add(position as u64 + u64::from(constant));
-                    #[expect(clippy::cast_possible_truncation, reason = "an operand has 32 bits")]
-                    let operand = u32::from_be_bytes(written).wrapping_sub(next as u32);
-                    out.extend_from_slice(&operand.to_le_bytes());
+                    out.extend_from_slice(&low(meant.wrapping_sub(next)).to_le_bytes());
                 }
             }
             floor = out.len() - start;
@@ -237,6 +279,12 @@ impl<'n> New<'n> {
             Err(Error::Left("the new bytes"))
         }
     }
+}
+
+/// The low 32 bits of an address, which an operand has.
+#[expect(clippy::cast_possible_truncation, reason = "an operand has 32 bits")]
+const fn low(address: u64) -> u32 {
+    address as u32
 }
 
 /// Takes bytes from the start of others.
@@ -255,14 +303,14 @@ mod tests {
 
     const RANGES: [Range<u32>; 2] = [100..1_000_000, 1_500_000..1_600_000];
     const SEGMENTS: [Segment; 1] = [Segment { address: 0x40_0000, size: 2_000_000, place: 0 }];
-    const CODE: Code<'static> = Code { ranges: &RANGES, space: Space(&SEGMENTS) };
+    const CODE: Code<'static> = Code { machine: Machine::X86_64, ranges: &RANGES, space: Space(&SEGMENTS) };
 
-    fn read(taken: &Taken, position: u32, size: usize) -> Result<Vec<u8>> {
+    fn read(taken: &Taken, position: u32, size: usize, machine: Machine) -> Result<Vec<u8>> {
         let mut new = New { new: &taken.new, calls: &taken.calls, loads: &taken.loads };
         let (mut out, mut position, mut left) = (Vec::new(), position, size);
         while left > 0 {
             let size = left.min(PIECE_SIZE as usize);
-            new.read(&mut out, size, CODE.address(position, size))?;
+            new.read(&mut out, size, CODE.address(position, size), machine)?;
             position += PIECE_SIZE;
             left -= size;
         }
@@ -284,15 +332,17 @@ mod tests {
         assert_eq!(taken.calls, [&address(200 + 5 + 0x100)[..], &[KEPT]].concat());
         assert_eq!(taken.loads, address(200 + 12 + 0x200));
         assert_eq!(taken.new, [0xe8, 0x48, 0x8d, 0x05, 0x0f, 0x84, 9, 0, 0, 0, 0xe8, 0, 0, 0, 0x70, 0xc3]);
-        assert_eq!(read(&taken, 200, code.len()), Ok(code));
+        assert_eq!(read(&taken, 200, code.len(), Machine::X86_64), Ok(code));
     }
 
     #[test]
     fn any_bytes_come_out_the_same_and_what_is_cut_fails() {
         let mut random = fastrand::Rng::with_seed(5);
-        let opcodes = [CALL, JUMP, TWO_BYTES, 0x84, 0x8d, 0x05, 0xc7, 0x0d, 0, 0xff];
-        for round in 0..200 {
-            let size = if round == 0 { 200_000 } else { random.usize(1..300) };
+        let opcodes =
+            [CALL, JUMP, TWO_BYTES, 0x84, 0x8d, 0x05, 0xc7, 0x0d, 0, 0xff, 0x94, 0x90, 0xf9, 0x91, 1];
+        for round in 0..400 {
+            let machine = if round % 2 == 0 { Machine::X86_64 } else { Machine::Aarch64 };
+            let size = if round < 2 { 200_000 } else { random.usize(1..300) };
             let byte = |random: &mut fastrand::Rng| match random.bool() {
                 true => opcodes[random.usize(..opcodes.len())],
                 false => random.u8(..),
@@ -300,12 +350,12 @@ mod tests {
             let bytes: Vec<u8> = (0..size).map(|_| byte(&mut random)).collect();
             let position = random.u32(..150);
             let mut taken = Taken::default();
-            taken.literal(&bytes, position, CODE);
-            assert_eq!(read(&taken, position, size).unwrap(), bytes);
+            taken.literal(&bytes, position, Code { machine, ..CODE });
+            assert!(read(&taken, position, size, machine).unwrap() == bytes);
             taken.new.pop();
-            assert_eq!(read(&taken, position, size), Err(Error::Truncated("the new bytes")));
+            assert_eq!(read(&taken, position, size, machine), Err(Error::Truncated("the new bytes")));
             taken.new.extend([1, 2]);
-            assert!(read(&taken, position, size).is_err(), "bytes are left");
+            assert!(read(&taken, position, size, machine).is_err(), "bytes are left");
         }
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod aarch64;
+
 use std::collections::HashMap;
 
 use crate::form::{At, Field};
@@ -10,7 +12,7 @@ use crate::scan::{immediate, scan};
 use crate::space::Space;
 use crate::varint::Reader;
 use crate::wire::{correct, read_rules};
-use crate::{Block, Error, Result};
+use crate::{Block, Error, Result, Rule};
 
 /// Returns the new position of a place, and whether it is exact. It looks at every block, so that it is slow
 /// and simple.
@@ -58,6 +60,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     let payload = Payload::parse(payload, Some(old.len()))?;
     let mut fields: Vec<Field> = Vec::new();
     let (mut segments, mut bases, mut code) = (Vec::new(), Vec::new(), Vec::new());
+    let mut is_aarch64 = false;
     if payload.has_rules() {
         let mut reader = Reader::new(payload.rules, "the rules");
         let rules = read_rules(&mut reader, old.len())?;
@@ -75,6 +78,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
         reader.end()?;
         fields = scanned.fields;
         segments = rules.new.segments;
+        is_aarch64 = rules.rules.iter().any(|rule| matches!(rule, Rule::Aarch64(_)));
         code = rules.new_code;
     }
     // Every byte that lies along the old file, as what it differs by.
@@ -142,8 +146,17 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
             let sort = (field.form.kind(), field.form.is_column());
             if matches!(
                 field.form.kind(),
-                crate::Kind::Relative | crate::Kind::Absolute | crate::Kind::Based | crate::Kind::InTable
+                crate::Kind::Relative
+                    | crate::Kind::Absolute
+                    | crate::Kind::Based
+                    | crate::Kind::InTable
+                    | crate::Kind::Branch
             ) {
+                let is_branch = field.form.kind() == crate::Kind::Branch;
+                let is_jump = match is_branch {
+                    true => old_value >> 31 == 0,
+                    false => before == 0xe9 || before & 0xf0 == 0x80,
+                };
                 if left.is_none() && !gaps.is_empty() {
                     left = Some(gaps.next()?);
                 }
@@ -151,10 +164,10 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
                     left = None;
                     let meant = if is_table {
                         tables.difference(lasts.get(&sort).copied().unwrap_or(0))?
-                    } else if before == 0xe9 || before & 0xf0 == 0x80 {
+                    } else if is_jump {
                         jumps.difference(at.address(field.form, expected).unwrap())?
                     } else {
-                        let part = if before == 0xe8 { &mut new.calls } else { &mut new.loads };
+                        let part = if before == 0xe8 || is_branch { &mut new.calls } else { &mut new.loads };
                         take(part, 4)?.iter().fold(0, |address, byte| address << 8 | u64::from(*byte))
                     };
                     guess = at.written(field.form, meant, old_value) & mask;
@@ -199,6 +212,10 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
             let to = end.min(start + 65536);
             let places = u32::try_from(start).unwrap()..u32::try_from(to).unwrap();
             let is_code = code.iter().any(|range| range.start <= places.start && places.end <= range.end);
+            if is_code && is_aarch64 {
+                let address = Space(&segments).address(places.start);
+                aarch64::read(&mut made, &mut new, to - start, address)?;
+            }
             let mut floor = start;
             while made.len() < to {
                 made.extend(take(&mut new.new, 1)?);

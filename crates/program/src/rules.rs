@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::operands::Code;
+use crate::operands::{Code, Machine};
 use crate::space::{Segment, Space};
 
 /// Fields of the old file, by where they lie. Positions and sizes are bytes of the old file, bases are indices.
@@ -99,7 +99,8 @@ pub struct Rules {
     pub new: Side,
     /// The fields of the old file. Where two rules find one, the first counts.
     pub rules: Vec<Rule>,
-    /// Ranges of the new file that are code for x86-64: at most [`MAX_CODE`](crate::MAX_CODE).
+    /// Ranges of the new file that are code: at most [`MAX_CODE`](crate::MAX_CODE). It is for aarch64 if a rule is for
+    /// that, and else for x86-64.
     pub new_code: Vec<Range<u32>>,
 }
 
@@ -109,6 +110,12 @@ impl Rules {
 
     /// The new code.
     pub(crate) fn code(&self) -> Code<'_> {
-        Code { ranges: &self.new_code, space: Space(&self.new.segments) }
+        Code { machine: self.machine(), ranges: &self.new_code, space: Space(&self.new.segments) }
+    }
+
+    /// The processor that the new code is for.
+    pub(crate) fn machine(&self) -> Machine {
+        let is_aarch64 = self.rules.iter().any(|rule| matches!(rule, Rule::Aarch64(_)));
+        if is_aarch64 { Machine::Aarch64 } else { Machine::X86_64 }
     }
 }

@@ -193,6 +193,66 @@ fn both_decoders_agree_about_jumps_that_lead_elsewhere_and_about_large_new_code(
     assert!(made > 10, "{made} of 60 payloads make a file");
 }
 
+/// Code for aarch64: calls, branches, and pairs of instructions that load an address, which begin at every second
+/// word or so.
+fn aarch64_code(random: &mut fastrand::Rng, range: std::ops::Range<u32>, size: u32) -> Vec<u8> {
+    let words = range.step_by(4).map(|own| {
+        let meant = random.u32(..size / 4) * 4;
+        let register = random.u32(..4);
+        match random.u8(..8) {
+            0 => 0x9400_0000 | meant.wrapping_sub(own) >> 2 & 0x03ff_ffff,
+            1 => 0x1400_0000 | meant.wrapping_sub(own) >> 2 & 0x03ff_ffff,
+            2 => {
+                let pages = (meant >> 12).wrapping_sub(own >> 12);
+                0x9000_0000 | (pages & 3) << 29 | (pages >> 2 & 0x7_ffff) << 5 | register
+            }
+            3 => 0x9100_0000 | (meant & 0xfff) << 10 | register << 5 | register,
+            4 => 0xf940_0000 | (meant & 0xfff) << 10 | register << 5,
+            5 => 0x3dc0_0000 | (meant & 0xfff) << 10 | register << 5,
+            _ => 0xaa00_03e0 | random.u32(..32) << 16,
+        }
+    });
+    words.flat_map(u32::to_le_bytes).collect()
+}
+
+#[test]
+fn both_decoders_agree_about_new_code_for_aarch64() {
+    const OLD: u32 = 40_000;
+    const AT: u32 = 20_000;
+    const ADDED: u32 = 100_003;
+    let mut random = fastrand::Rng::with_seed(7);
+    let old = aarch64_code(&mut random, 0..OLD, OLD);
+    let mut new = old.clone();
+    for (index, word) in new[..AT as usize].chunks_exact_mut(4).enumerate() {
+        // Every third call or branch leads elsewhere.
+        if matches!(word[3] & 0xfc, 0x94 | 0x14) && index % 3 == 0 {
+            word[0] ^= 8;
+        }
+    }
+    // The code ends within a word, so that what follows it is no code at other addresses.
+    let mut added = aarch64_code(&mut random, AT..AT + ADDED, OLD + ADDED);
+    added.truncate(ADDED as usize);
+    let at = AT as usize;
+    new.splice(at..at, added);
+    let side = |size| Side { segments: vec![Segment { address: 0, size, place: 0 }], bases: Vec::new() };
+    let rules = Rules {
+        old: side(OLD),
+        new: side(OLD + ADDED),
+        rules: vec![Rule::Aarch64(0..OLD)],
+        new_code: std::iter::once(AT..AT + ADDED).collect(),
+    };
+    let blocks =
+        [Block { source: 0, add: AT, literal: ADDED }, Block { source: AT, add: OLD - AT, literal: 0 }];
+    let good = encode(&old, &new, &blocks, Some(&rules)).unwrap().payload;
+    let parsed = Payload::parse(&good, Some(old.len())).unwrap();
+    assert!(!parsed.misses[0].is_empty() && !parsed.misses[2].is_empty());
+    assert!(parsed.new.calls.len() > 8000 && parsed.new.loads.len() > 4000);
+    assert!(decode(&good, &old).unwrap() == new);
+    assert!(reference::decode(&good, &old).unwrap() == new);
+    let made = compare_decoders(&good, &old, 60);
+    assert!(made > 10, "{made} of 60 payloads make a file");
+}
+
 fn table(start: u32, count: u32) -> Rule {
     Rule::Strided(Strided { start, count, stride: 8, is_wide: true, base: None, scale: 1, is_column: false })
 }

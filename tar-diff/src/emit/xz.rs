@@ -13,9 +13,9 @@ use crate::options::DiffOptions;
 const MAX_STREAM: u64 = 64 << 20;
 /// Most bytes of a delta. At what an applier charges for each, they are less than it grants before anything is made.
 const MAX_DELTA: u64 = 16 << 20;
-/// A delta is at most this part of its layer. A byte of a layer takes some 8 ns, to which a third is added at
-/// most. What an applier charges is 32 units for each byte of the layer, an eighth of what it grants.
-const MIN_LAYER_RATIO: u64 = 28;
+/// A delta is at most this part of its layer. A byte of a layer takes some 8 ns, to which half is added at
+/// most. What an applier charges is 56 units for each byte of the layer, a quarter of what it grants.
+const MIN_LAYER_RATIO: u64 = 16;
 /// A delta that is read in a few milliseconds is small beside any layer.
 const SMALL: u64 = 64 << 10;
 /// The largest and the smallest dictionary of LZMA, as base-2 logarithms of bytes. The largest is the window of zstd,
@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(of(chosen(true, 17 << 20, 50 << 20), 19), None, "a large delta");
         assert_eq!(of(chosen(true, 16 << 20, 50 << 20), 19), Some(32 << 20));
         assert_eq!(
-            dictionary(&chosen(true, 2 << 20, 3 << 20), 19, 47 << 20, &options),
+            dictionary(&chosen(true, 2 << 20, 3 << 20), 19, 31 << 20, &options),
             None,
             "a small layer"
         );

@@ -6,7 +6,7 @@ use super::Found;
 use crate::form::{Form, branch_distance, low_scale, word32};
 
 /// Instructions after an ADRP among which the one is looked for that adds the low bits.
-const LOOK_AHEAD: usize = 5;
+pub(crate) const LOOK_AHEAD: usize = 5;
 
 pub(super) fn scan(found: &mut Found<'_>, range: &Range<u32>) {
     let base = found.space.address(range.start).wrapping_sub(range.start.into());
@@ -32,7 +32,7 @@ pub(super) fn scan(found: &mut Found<'_>, range: &Range<u32>) {
 }
 
 /// The page that an ADRP at `own` names.
-const fn page(own: u64, word: u32) -> u64 {
+pub(crate) const fn page(own: u64, word: u32) -> u64 {
     let pages = (word >> 5 & 0x7_ffff) << 2 | word >> 29 & 3;
     let pages = ((pages << 11).cast_signed() >> 11) as i64;
     (own & !0xfff).wrapping_add((pages << 12).cast_unsigned())
@@ -46,11 +46,16 @@ fn low_part(code: &[u8], position: usize, register: u32) -> Option<(usize, u32)>
             return None;
         }
         let word = word32(code, position);
-        let is_add = word & 0x7fc0_0000 == 0x1100_0000;
-        let is_access = word & 0x3b00_0000 == 0x3900_0000;
-        if (is_add || is_access) && word >> 5 & 31 == register {
+        if adds_low(word, register) {
             return Some((position, (word >> 10 & 0xfff) << low_scale(word)));
         }
     }
     None
+}
+
+/// Returns true for an instruction that adds low bits to a register: an ADD, or an access to memory.
+pub(crate) const fn adds_low(word: u32, register: u32) -> bool {
+    let is_add = word & 0x7fc0_0000 == 0x1100_0000;
+    let is_access = word & 0x3b00_0000 == 0x3900_0000;
+    (is_add || is_access) && word >> 5 & 31 == register
 }
