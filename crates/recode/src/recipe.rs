@@ -149,6 +149,7 @@ impl Recipe {
             Some(48..64) => "corrections to klauspost/compress 1.18.0",
             Some(64..96) => "corrections to klauspost/pgzip 1.2",
             Some(96..112) => "corrections to zlib-ng 2.3",
+            Some(160..192) => "corrections to libdeflate 1.25",
             Some(112..160) => "corrections to an earlier klauspost/pgzip",
             _ => "corrections 2",
         }

@@ -1,4 +1,4 @@
-//! The encoders of Go, klauspost/compress, klauspost/pgzip and zlib-rs make the same bytes here as there: digests of
+//! The encoders of Go, klauspost/compress, klauspost/pgzip, zlib-rs and libdeflate make the same bytes here as there: digests of
 //! what real ones made.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -31,17 +31,21 @@ const SIZES: [usize; 17] = [
 
 /// Tells whether a number is that of klauspost/pgzip.
 fn is_pgzip(number: u8) -> bool {
-    matches!(number, 64..96 | 112..)
+    matches!(number, 64..96 | 112..160)
 }
 
 /// Sizes that klauspost/pgzip is tried with: more than a part of 1 MiB, less, and just one.
 const PGZIP_SIZES: [usize; 5] = [usize::MAX, 0, 20, 100, 1 << 20];
 
+/// Sizes that libdeflate is tried with: those up to which it stores at levels 9 and 1, those from which short matches
+/// depend on the literals, and those from which level 1 makes a second block.
+const LIBDEFLATE_SIZES: [usize; 11] = [usize::MAX, 0, 1, 19, 20, 51, 52, 511, 512, 70_534, 70_535];
+
 /// Number in recipes, and the digest of the streams of all sizes, one behind the other, by compress/flate of the
 /// version of Go, or by the library that is named, and the level. zlib-rs was given all plain bytes and 1 KiB for its
 /// output at a time, and told of the end when it had no more output; zlib-ng 2.2.5 and 2.3.3 make the same.
 /// klauspost/compress 1.11 has codes of its own, which corrections tell: 133 and 149 are what they are corrections to.
-const ENCODERS: [(u8, &str, &str); 56] = [
+const ENCODERS: [(u8, &str, &str); 68] = [
     (17, "go1.27.0, level 1", "c4b9389669ed9a9a"),
     (18, "go1.27.3, level 2", "c136533522f372e5"),
     (19, "go1.27.3, level 3", "688871c258354f33"),
@@ -98,6 +102,18 @@ const ENCODERS: [(u8, &str, &str); 56] = [
     (117, "klauspost/pgzip 1.2.6 on 1.15.9, level 5", "6f88f996e801e741"),
     (133, "klauspost/pgzip 1.2.6 on 1.11.3, level 5", "444491ba5ae16135"),
     (149, "klauspost/pgzip 1.2.6 on 1.11.3, level 5, with parts of 256 KiB", "13ab4a5a124ee06d"),
+    (161, "libdeflate 1.25, level 1", "13949b0bd93d65d6"),
+    (162, "libdeflate 1.25, level 2", "1f5e2bf5f4a7fba6"),
+    (163, "libdeflate 1.25, level 3", "3e49005e5fde36b8"),
+    (164, "libdeflate 1.25, level 4", "3f9b25c7f254a1fc"),
+    (165, "libdeflate 1.25, level 5", "38bc31af68581e6a"),
+    (166, "libdeflate 1.25, level 6", "6a1d7fcd809da84c"),
+    (167, "libdeflate 1.25, level 7", "74b70d1c9191046f"),
+    (168, "libdeflate 1.25, level 8", "6f9551b6c45ee948"),
+    (169, "libdeflate 1.25, level 9", "afb5528bb11980cc"),
+    (177, "libdeflate 1.14, level 1", "13949b0bd93d65d6"),
+    (182, "libdeflate 1.14, level 6", "53c34c69ff7b8b7d"),
+    (185, "libdeflate 1.14, level 9", "b2edbfc951680a33"),
 ];
 
 /// Source code, a log and zeros, noise that is stored, and letters for which Huffman codes are all that helps.
@@ -136,7 +152,11 @@ fn stream(number: u8, plain: &[u8]) -> Vec<u8> {
 }
 
 fn sizes(number: u8) -> &'static [usize] {
-    if is_pgzip(number) { &PGZIP_SIZES } else { &SIZES }
+    match number {
+        160.. => &LIBDEFLATE_SIZES,
+        _ if is_pgzip(number) => &PGZIP_SIZES,
+        _ => &SIZES,
+    }
 }
 
 #[test]
@@ -159,7 +179,8 @@ fn streams_are_those_of_go() {
 fn the_recipe_of_a_stream_of_go_is_its_number_and_size() {
     let contents = contents();
     // Of the versions of klauspost/compress that Go does not have, of pgzip, and of zlib-ng, some levels are enough.
-    let is_tried = |number: u8| number < 48 || [50, 55, 65, 69, 84, 87, 97, 102, 117].contains(&number);
+    let is_tried =
+        |number: u8| number < 48 || [50, 55, 65, 69, 84, 87, 97, 102, 117, 161, 166, 168].contains(&number);
     for (number, name, _) in ENCODERS.into_iter().filter(|(number, ..)| is_tried(*number)) {
         let stream = stream(number, &contents);
         let found = recipe(Codec::Deflate, &stream, &contents).unwrap();

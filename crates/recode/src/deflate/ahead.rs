@@ -9,6 +9,7 @@ mod double;
 mod groups;
 mod history;
 mod lazy;
+mod libdeflate;
 mod long;
 mod ng;
 mod numbers;
@@ -30,11 +31,12 @@ pub(super) use self::queue::Queue;
 use self::double::{EarlierFive, EarliestFive, Six};
 use self::groups::{Group, Outline};
 use self::lazy::Lazy;
+use self::libdeflate::Libdeflate;
 use self::long::{Compared, Long};
 use self::ng::Ng;
 use self::numbers::{
-    GO_1_26, KLAUSPOST_1_17, LITERALS, PGZIP_1_11, PGZIP_1_15, PGZIP_1_17, PGZIP_1_18, UMOCI, ZLIB_NG,
-    family, level,
+    GO_1_26, KLAUSPOST_1_17, LIBDEFLATE, LIBDEFLATE_1_18, LITERALS, PGZIP_1_11, PGZIP_1_15, PGZIP_1_17,
+    PGZIP_1_18, UMOCI, ZLIB_NG, family, level,
 };
 use self::parts::Parts;
 use self::recent::Recent;
@@ -64,6 +66,7 @@ enum Finder {
     Go(Single),
     Lazy(Box<Lazy>),
     Ng(Box<Ng>),
+    Libdeflate(Box<Libdeflate>),
 }
 
 /// The part of the stream that the encoder makes of the next plain bytes.
@@ -114,6 +117,11 @@ impl Ahead {
                 let finder = Ng::new(level);
                 let manner = if finder.is_quick() { Manner::Static } else { Manner::OfZlib };
                 (Finder::Ng(Box::new(finder)), manner)
+            }
+            LIBDEFLATE | LIBDEFLATE_1_18 => {
+                let is_earlier = family == LIBDEFLATE_1_18;
+                let finder = Libdeflate::new(level, is_earlier);
+                (Finder::Libdeflate(Box::new(finder)), Manner::OfLibdeflate { is_earlier })
             }
             _ => Self::of_go(family, level),
         };
@@ -218,7 +226,7 @@ impl Ahead {
             Finder::EarliestFive(finder) => finder.restart().find::<EarliestFive>(dictionary, found),
             Finder::Six(finder) => finder.restart().find::<Six>(dictionary, found),
             Finder::Lazy(finder) => finder.restart(dictionary),
-            Finder::Literals | Finder::Go(_) | Finder::Ng(_) => {}
+            Finder::Literals | Finder::Go(_) | Finder::Ng(_) | Finder::Libdeflate(_) => {}
         }
     }
 
@@ -227,6 +235,10 @@ impl Ahead {
         let (blocks, work) = match &mut self.finder {
             Finder::Lazy(finder) => (finder.take(chunk, is_last), finder.work()),
             Finder::Ng(finder) => (finder.take(chunk, is_last), finder.work()),
+            Finder::Libdeflate(finder) => {
+                self.groups.extend(finder.take(chunk, is_last));
+                return finder.work();
+            }
             _ => return self.find_in_chunk(chunk, is_last),
         };
         self.groups.extend(blocks.into_iter().map(Group::of_block));
@@ -247,7 +259,7 @@ impl Ahead {
                 Finder::EarliestFive(finder) => finder.find::<EarliestFive>(chunk, &mut found),
                 Finder::Six(finder) => finder.find::<Six>(chunk, &mut found),
                 Finder::Go(finder) => finder.find::<Go>(chunk, &mut found),
-                Finder::Lazy(_) | Finder::Ng(_) | Finder::Literals => {}
+                Finder::Lazy(_) | Finder::Ng(_) | Finder::Libdeflate(_) | Finder::Literals => {}
             }
         }
         let mut parsed: usize = found.iter().map(|token| token.size()).sum();
@@ -319,7 +331,9 @@ impl Ahead {
     fn end(&self) -> Piece {
         let begin = match self.manner {
             Manner::GoingOn { .. } | Manner::OfZlib | Manner::Static => Kind::Static,
-            Manner::Alone | Manner::Compared => Kind::Stored { size: 0, padding: 0 },
+            Manner::Alone | Manner::Compared | Manner::OfLibdeflate { .. } => {
+                Kind::Stored { size: 0, padding: 0 }
+            }
         };
         Self::empty(begin, true)
     }

@@ -59,6 +59,9 @@ fn of_levels(leaves: &[(u32, u16)], levels: usize) -> Vec<(usize, usize)> {
     taken
 }
 
+/// Makes the codes of the lengths of codes, of their frequencies and of the most bits.
+type OfLengths = fn(&[u32; LENGTH_SYMBOLS], usize) -> [u8; LENGTH_SYMBOLS];
+
 /// The codes of a block: lengths of literals and of distances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Codes {
@@ -94,16 +97,21 @@ impl Codes {
 
     /// The header that says these lengths.
     pub(super) fn header(&self) -> Header {
+        self.header_by(lengths)
+    }
+
+    /// The header that says these lengths, with codes of lengths that are made by `of_lengths`.
+    pub(super) fn header_by(&self, of_lengths: OfLengths) -> Header {
         let end = |lengths: &[u8]| lengths.iter().rposition(|length| *length > 0).map_or(1, |last| last + 1);
-        self.header_of(end(&self.literals).max(END_OF_BLOCK + 1), end(&self.distances))
+        self.header_of(end(&self.literals).max(END_OF_BLOCK + 1), end(&self.distances), of_lengths)
     }
 
     /// The header that says the lengths of all codes, also of those that are not there at the end.
     pub(super) fn header_of_all(&self) -> Header {
-        self.header_of(LITERAL_CODES, DISTANCE_CODES)
+        self.header_of(LITERAL_CODES, DISTANCE_CODES, lengths)
     }
 
-    fn header_of(&self, literals: usize, distances: usize) -> Header {
+    fn header_of(&self, literals: usize, distances: usize, of_lengths: OfLengths) -> Header {
         let all = [&self.literals[..literals], &self.distances[..distances]].concat();
         let mut symbols = Vec::new();
         // A run goes on from the literals to the distances.
@@ -112,8 +120,8 @@ impl Codes {
         for (symbol, _) in &symbols {
             counts[usize::from(*symbol)] += 1;
         }
-        let code_lengths = lengths(&counts, MAX_LENGTH_BITS);
-        let last = LENGTH_ORDER.iter().rposition(|symbol| counts[*symbol] != 0).unwrap_or(0);
+        let code_lengths = of_lengths(&counts, MAX_LENGTH_BITS);
+        let last = LENGTH_ORDER.iter().rposition(|symbol| code_lengths[*symbol] != 0).unwrap_or(0);
         Header { literals, distances, written: (last + 1).max(4), code_lengths, symbols }
     }
 }

@@ -1,7 +1,7 @@
 //! The walk through a stream by pieces: what an encoder that runs ahead makes of a chunk, as a whole, or a part of a
 //! block that is coded token by token.
 //!
-//! A block may have any number of tokens, of which no more than those of a chunk are held.
+//! A block may have any number of tokens, of which no more than those of a chunk are held, or of what an encoder has ahead.
 
 use super::actual::Actual;
 use super::ahead::{Ahead, CHUNK_SIZE, Piece};
@@ -16,6 +16,10 @@ use crate::compare::Plain;
 
 /// Work to decide what becomes of a chunk, in units of about a nanosecond.
 const DECIDE_WORK: u64 = 64 << 10;
+
+/// Most tokens of the rest of a block that is coded token by token. An encoder that runs ahead may have more plain bytes
+/// ahead than a chunk.
+const MAX_TOKENS: usize = 1 << 19;
 
 /// The walk, and what was coded last.
 pub(super) struct Pieces<C> {
@@ -233,7 +237,7 @@ impl<C: Coder> Pieces<C> {
             count =
                 self.walk.coder.number(&mut self.count, u32::try_from(count).unwrap_or(u32::MAX)) as usize;
             ends = true;
-            if count > CHUNK_SIZE {
+            if count > MAX_TOKENS {
                 return Err(BROKEN);
             }
         }

@@ -6,6 +6,8 @@
 pub(super) const MIN_MATCH: usize = 3;
 /// Longest reference in bytes.
 pub(super) const MAX_MATCH: usize = 258;
+/// Most plain bytes of a stored block.
+pub(super) const MAX_STORED: usize = u16::MAX as usize;
 /// The symbol that ends a block.
 pub(super) const END_OF_BLOCK: usize = 256;
 pub(super) const LITERAL_CODES: usize = 286;

@@ -17,6 +17,10 @@ pub(super) const ZLIB_NG: u8 = 96;
 pub(super) const PGZIP_1_15: u8 = 112;
 pub(super) const PGZIP_1_11: u8 = 128;
 pub(super) const UMOCI: u8 = 144;
+/// libdeflate, and its versions before 1.19.
+pub(super) const LIBDEFLATE: u8 = 160;
+pub(super) const LIBDEFLATE_1_18: u8 = 176;
+const LIBDEFLATE_1_18_MAX: u8 = LIBDEFLATE_1_18 + 9;
 /// The default level.
 const DEFAULT: u8 = 5;
 pub(super) const LITERALS: u8 = 10;
@@ -32,13 +36,15 @@ pub(super) const fn level(number: u8) -> u8 {
 }
 
 /// Returns the number of the same level in the other versions of klauspost/compress: those before 1.18.1, or
-/// from then on.
+/// from then on; or in those of libdeflate.
 pub(in super::super) const fn other_version(number: u8) -> Option<u8> {
     match number {
         GO_1_27..GO_1_26 if number != GO_1_27 + LITERALS => Some(number - GO_1_27 + KLAUSPOST_1_17),
         KLAUSPOST_1_17..PGZIP_1_18 => Some(number - KLAUSPOST_1_17 + GO_1_27),
         PGZIP_1_18..PGZIP_1_17 => Some(number - PGZIP_1_18 + PGZIP_1_17),
         PGZIP_1_17..=PGZIP_1_17_MAX => Some(number - PGZIP_1_17 + PGZIP_1_18),
+        LIBDEFLATE..LIBDEFLATE_1_18 => Some(number - LIBDEFLATE + LIBDEFLATE_1_18),
+        LIBDEFLATE_1_18..=LIBDEFLATE_1_18_MAX => Some(number - LIBDEFLATE_1_18 + LIBDEFLATE),
         _ => None,
     }
 }
@@ -74,6 +80,7 @@ pub(in super::super) fn is_known(number: u8) -> bool {
     match family(number) {
         KLAUSPOST_1_17..=PGZIP_1_17 => (1..LITERALS).contains(&level),
         PGZIP_1_15..=UMOCI => level == DEFAULT,
+        LIBDEFLATE..=LIBDEFLATE_1_18 => (1..=9).contains(&level),
         _ => NUMBERS.contains(&number),
     }
 }
@@ -93,7 +100,7 @@ pub(in super::super) const fn block_size(number: u8) -> Option<usize> {
 }
 
 /// The numbers of encoders that run ahead, the likely first, but for those of other versions and of pgzip.
-pub(in super::super) const NUMBERS: [u8; 28] = [
+pub(in super::super) const NUMBERS: [u8; 37] = [
     GO_1_27 + 6,
     GO_1_26 + 6,
     GO_1_26 + 1,
@@ -120,6 +127,15 @@ pub(in super::super) const NUMBERS: [u8; 28] = [
     ZLIB_NG + 5,
     ZLIB_NG + 7,
     ZLIB_NG + 8,
+    LIBDEFLATE + 6,
+    LIBDEFLATE + 1,
+    LIBDEFLATE + 9,
+    LIBDEFLATE + 8,
+    LIBDEFLATE + 7,
+    LIBDEFLATE + 5,
+    LIBDEFLATE + 4,
+    LIBDEFLATE + 3,
+    LIBDEFLATE + 2,
     GO_1_27 + LITERALS,
     GO_1_26 + LITERALS,
 ];

@@ -3,9 +3,9 @@
 
 use super::super::go_codes::{Codes, lengths};
 use super::super::reader::Kind;
-use super::super::token::{DISTANCE_CODES, END_OF_BLOCK, LITERAL_CODES, Token};
+use super::super::token::{DISTANCE_CODES, END_OF_BLOCK, LITERAL_CODES, MAX_STORED, Token};
 use super::super::trees::{Frequencies, Header, MAX_BITS, static_lengths};
-use super::super::zlib;
+use super::super::{libdeflate_codes, zlib};
 
 /// A block of fewer tokens is compared with one of static codes.
 const MAX_STATIC: usize = 250;
@@ -27,6 +27,8 @@ pub(super) enum Manner {
     Compared,
     /// The same, as zlib chooses it and makes the codes.
     OfZlib,
+    /// The same, as libdeflate chooses it and makes the codes.
+    OfLibdeflate { is_earlier: bool },
     /// Blocks have static codes and any number of groups.
     Static,
 }
@@ -60,27 +62,34 @@ pub(super) struct Decision {
     /// The block ends with it.
     pub(super) ends: bool,
     open: Option<Open>,
+    /// Bits of the last byte that are written then, where they matter.
+    bit: u8,
 }
 
 impl Decision {
+    /// A block that ends.
+    const fn whole(kind: Kind) -> Self {
+        Self { begin: Some(kind), ends: true, open: None, bit: 0 }
+    }
+
     fn stored(size: usize) -> Self {
         let size = u16::try_from(size).unwrap_or(u16::MAX);
-        Self { begin: Some(Kind::Stored { size, padding: 0 }), ends: true, open: None }
+        Self::whole(Kind::Stored { size, padding: 0 })
     }
 
     /// A part of a block of static codes.
     pub(super) const fn of_static(begins: bool, ends: bool) -> Self {
-        Self { begin: if begins { Some(Kind::Static) } else { None }, ends, open: None }
+        Self { begin: if begins { Some(Kind::Static) } else { None }, ends, open: None, bit: 0 }
     }
 
     const fn fixed() -> Self {
-        Self { begin: Some(Kind::Static), ends: true, open: None }
+        Self::whole(Kind::Static)
     }
 
     /// A block of new codes.
     fn new_codes(codes: Codes, header: Header, is_of_literals: bool, ends: bool) -> Self {
         let open = (!ends).then(|| Open { codes, header_bits: header.bits() + HEADER_START, is_of_literals });
-        Self { begin: Some(Kind::Dynamic(header)), ends, open }
+        Self { begin: Some(Kind::Dynamic(header)), ends, open, bit: 0 }
     }
 }
 
@@ -100,21 +109,24 @@ const HEADER_START: u64 = 3;
 pub(super) struct Writer {
     manner: Manner,
     open: Option<Open>,
+    /// Bits of the last byte that are written, where they matter and are known.
+    bit: u8,
 }
 
 impl Writer {
     pub(super) const fn new(manner: Manner) -> Self {
-        Self { manner, open: None }
+        Self { manner, open: None, bit: 0 }
     }
 
     /// The stream was written otherwise: no block is open.
     pub(super) fn close(&mut self) {
-        self.open = None;
+        (self.open, self.bit) = (None, 0);
     }
 
     /// What was decided is done.
     pub(super) fn accept(&mut self, decision: &Decision) {
         self.open.clone_from(&decision.open);
+        self.bit = decision.bit;
     }
 
     /// Decides what becomes of the tokens of a chunk of `size` bytes; `is_last` if no bytes were to come.
@@ -131,15 +143,20 @@ impl Writer {
             (_, Manner::Static) => Decision::fixed(),
             (_, Manner::OfZlib) => {
                 let stored = (contents == Contents::Tokens).then_some(size);
-                Decision { begin: Some(zlib::kind(&frequencies, stored, false)), ends: true, open: None }
+                Decision::whole(zlib::kind(&frequencies, stored, false))
             }
             (Contents::Plain, _) => Decision::stored(size),
+            (_, Manner::OfLibdeflate { is_earlier }) => {
+                let stored = (size <= MAX_STORED).then_some(size);
+                let (kind, bit) = libdeflate_codes::kind(&frequencies, stored, self.bit, is_earlier);
+                Decision { bit, ..Decision::whole(kind) }
+            }
             (Contents::Literals, Manner::GoingOn { penalty, .. }) => {
                 self.literals(&frequencies, size, is_last, penalty)
             }
             (_, Manner::Compared) => compared(&frequencies, size, contents == Contents::Tokens),
             (_, Manner::GoingOn { penalty, is_earlier }) => {
-                let is_storable = contents == Contents::Tokens && size <= usize::from(u16::MAX);
+                let is_storable = contents == Contents::Tokens && size <= MAX_STORED;
                 let size = is_storable.then_some(size);
                 let fills = is_earlier && !is_last;
                 self.going_on(&frequencies, tokens.len(), size, Ending { is_last, fills }, penalty)
@@ -186,7 +203,7 @@ impl Writer {
             }
             if new >= same {
                 let open = (!is_last).then(|| open.clone());
-                return Decision { begin: None, ends: is_last, open };
+                return Decision { begin: None, ends: is_last, open, bit: 0 };
             }
         }
         let codes = Codes::of(&counted);
@@ -227,7 +244,7 @@ impl Writer {
             let same = bits(&open.codes.literals) - u64::from(open.codes.literals[END_OF_BLOCK]);
             if is_possible && new >= same {
                 let open = (!is_last).then(|| open.clone());
-                return Decision { begin: None, ends: is_last, open };
+                return Decision { begin: None, ends: is_last, open, bit: 0 };
             }
         }
         let mut all = Codes { literals: [0; LITERAL_CODES], distances: [0; DISTANCE_CODES] };
@@ -255,7 +272,7 @@ fn alone(frequencies: &Frequencies, size: usize) -> Decision {
 /// The block of a group of tokens, which takes the kind of block that takes least. Bits behind the symbols count
 /// where storing is possible.
 fn compared(frequencies: &Frequencies, size: usize, is_known: bool) -> Decision {
-    let is_storable = is_known && size <= usize::from(u16::MAX);
+    let is_storable = is_known && size <= MAX_STORED;
     let extra = if is_storable { 0 } else { frequencies.extra_bits() };
     let of_no_distance = u64::from(frequencies.distances.iter().all(|count| *count == 0));
     let bits = |literals: &[u8], distances: &[u8]| {

@@ -41,9 +41,10 @@ fn contents() -> Vec<u8> {
     [&code[..], &noise, &vec![0; 200_000], &code[..150_000]].concat()
 }
 
-/// The numbers of all encoders that run ahead.
+/// The numbers of the encoders that run ahead. Of those before libdeflate 1.19, which differ in a header alone, one is
+/// enough.
 fn numbers() -> impl Iterator<Item = u8> {
-    (0..=u8::MAX).filter(|number| is_known(*number))
+    (0..=u8::MAX).filter(|number| is_known(*number) && !(178..=185).contains(number))
 }
 
 #[test]

@@ -1,0 +1,306 @@
+//! The tokens and the blocks of libdeflate: at level 1 of a table of two places for each hash, at the levels 2 to 9 of
+//! chains, greedy up to 4, lazy up to 7 and lazy by two bytes at 8 and 9.
+//!
+//! The encoder has all plain bytes at once. Its choices depend on how far the end is, but not on more than that a block
+//! of most bytes and one of least bytes are ahead: as many are held before a block is parsed.
+
+mod chains;
+mod lazy;
+mod split;
+mod table;
+
+use self::chains::Chains;
+use self::split::Split;
+use self::table::Table;
+use super::super::libdeflate_codes::kind;
+use super::super::reader::Kind;
+use super::super::token::{MAX_MATCH, MAX_STORED, Token};
+use super::super::trees::Frequencies;
+use super::groups::{Group, Outline};
+use super::history::{WINDOW_SIZE, four, shift};
+use super::writer::Contents;
+
+/// Fewest plain bytes of a block that is not the last.
+const MIN_BLOCK: usize = 5000;
+/// A block ends with the token that reaches so many plain bytes, if there are enough behind it for another.
+const MAX_BLOCK: usize = 300_000;
+/// Most references of a block.
+const MAX_MATCHES: usize = 50_000;
+/// The same of level 1.
+const FAST_MAX_BLOCK: usize = 65_535;
+const FAST_MAX_MATCHES: usize = 8192;
+/// No string with fewer bytes up to the end is looked for.
+const MIN_AHEAD: usize = 5;
+/// Bytes that are held before those that are ahead, at most, but for a window.
+const MAX_PAST: usize = 1 << 20;
+
+/// The effort of a level.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    /// A match of so many bytes ends the search.
+    nice: usize,
+    /// Most strings that are looked at.
+    depth: usize,
+    manner: Manner,
+}
+
+/// The way in which tokens are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// The first match, of the table.
+    Fastest,
+    /// The first match, of the chains.
+    Greedy,
+    /// The match at the next byte, or at one of the next two, if it is better.
+    Lazy { is_by_two: bool },
+}
+
+impl Effort {
+    const fn of(level: u8) -> Self {
+        let (nice, depth) = match level {
+            1 => (32, 2),
+            2 => (10, 6),
+            3 => (14, 12),
+            4 | 5 => (30, 16),
+            6 => (65, 35),
+            7 => (130, 100),
+            8 => (MAX_MATCH, 300),
+            _ => (MAX_MATCH, 600),
+        };
+        let manner = match level {
+            1 => Manner::Fastest,
+            2..5 => Manner::Greedy,
+            5..8 => Manner::Lazy { is_by_two: false },
+            _ => Manner::Lazy { is_by_two: true },
+        };
+        Self { nice, depth, manner }
+    }
+
+    /// Most plain bytes of a block, but for the last token.
+    const fn max_block(self) -> usize {
+        if matches!(self.manner, Manner::Fastest) { FAST_MAX_BLOCK } else { MAX_BLOCK }
+    }
+}
+
+/// Hashes a string to so many bits.
+const fn hash(value: u32, bits: u32) -> usize {
+    (value.wrapping_mul(0x1e35_a7bd) >> (32 - bits)) as usize
+}
+
+/// The plain bytes that are known, and where their strings were.
+pub(super) struct Libdeflate {
+    effort: Effort,
+    /// A plain stream of no more bytes is stored.
+    max_stored: usize,
+    is_earlier: bool,
+    bytes: Vec<u8>,
+    /// The start of the next block.
+    at: usize,
+    /// A block was made.
+    has_begun: bool,
+    strings: Strings,
+}
+
+/// The places of strings.
+enum Strings {
+    Table(Table),
+    Chains(Box<Chains>),
+}
+
+impl Libdeflate {
+    /// The encoder of a level; `is_earlier` before version 1.19.
+    pub(super) fn new(level: u8, is_earlier: bool) -> Self {
+        let effort = Effort::of(level);
+        let strings = if effort.manner == Manner::Fastest {
+            Strings::Table(Table::new())
+        } else {
+            Strings::Chains(Box::new(Chains::new()))
+        };
+        let max_stored = 55 - 4 * usize::from(level);
+        Self { effort, max_stored, is_earlier, bytes: Vec::new(), at: 0, has_begun: false, strings }
+    }
+
+    /// Takes plain bytes in; gives the blocks that are whole.
+    pub(super) fn take(&mut self, bytes: &[u8], is_end: bool) -> Vec<Group> {
+        self.forget();
+        self.bytes.extend_from_slice(bytes);
+        let mut groups = Vec::new();
+        loop {
+            let ahead = self.bytes.len() - self.at;
+            if ahead == 0 || (!is_end && ahead < self.effort.max_block() + MIN_BLOCK) {
+                return groups;
+            }
+            if is_end && !self.has_begun && ahead <= self.max_stored {
+                self.stored(self.bytes.len(), true, &mut groups);
+            } else {
+                self.block(is_end, &mut groups);
+            }
+            self.has_begun = true;
+        }
+    }
+
+    /// The work since this was asked last, in units of about a nanosecond.
+    pub(super) fn work(&mut self) -> u64 {
+        match &mut self.strings {
+            Strings::Table(_) => 0,
+            Strings::Chains(chains) => std::mem::take(&mut chains.work),
+        }
+    }
+
+    /// Leaves out bytes that no reference can be to.
+    fn forget(&mut self) {
+        if self.at <= MAX_PAST + WINDOW_SIZE {
+            return;
+        }
+        let gone = (self.at - WINDOW_SIZE) / WINDOW_SIZE * WINDOW_SIZE;
+        self.bytes.drain(..gone);
+        self.at -= gone;
+        match &mut self.strings {
+            Strings::Table(table) => table.shift(gone),
+            Strings::Chains(chains) => chains.shift(gone),
+        }
+    }
+
+    /// Finds the tokens of the next block.
+    fn block(&mut self, is_end: bool, groups: &mut Vec<Group>) {
+        let (start, end) = (self.at, self.bytes.len());
+        let max = self.effort.max_block();
+        let max_end = if end - start < max + MIN_BLOCK { end } else { start + max };
+        let mut block = Choices::new(&self.bytes, start, max_end);
+        match (&mut self.strings, self.effort.manner) {
+            (Strings::Table(table), _) => block.fastest(table, self.effort.nice),
+            (Strings::Chains(chains), Manner::Lazy { is_by_two }) => {
+                block.lazy(chains, self.effort, is_by_two, self.is_earlier);
+            }
+            (Strings::Chains(chains), _) => block.greedy(chains, self.effort, self.is_earlier),
+        }
+        let (tokens, block_end) = (block.tokens, block.at);
+        let is_last = is_end && block_end == end;
+        // A large block is stored as several. One that is so hardly larger than the others that the bits in front of
+        // it decide is not seen here.
+        if block_end - start > MAX_STORED {
+            let mut frequencies = Frequencies::new();
+            tokens.iter().for_each(|token| frequencies.count(*token));
+            if let (Kind::Stored { .. }, _) = kind(&frequencies, Some(block_end - start), 0, self.is_earlier)
+            {
+                self.stored(block_end, is_last, groups);
+                return;
+            }
+        }
+        self.at = block_end;
+        groups.push(Group { outline: Outline { is_last, ..Outline::of(Contents::Tokens, is_last) }, tokens });
+    }
+
+    /// Stores the bytes up to a place.
+    fn stored(&mut self, end: usize, is_last: bool, groups: &mut Vec<Group>) {
+        while self.at < end {
+            let part = &self.bytes[self.at..end.min(self.at + MAX_STORED)];
+            self.at += part.len();
+            let is_last = is_last && self.at == end;
+            let outline = Outline { is_last, ..Outline::of(Contents::Plain, is_last) };
+            groups.push(Group { outline, tokens: part.iter().map(|byte| Token::literal(*byte)).collect() });
+        }
+    }
+}
+
+/// The tokens of a block, as they are chosen.
+struct Choices<'b> {
+    bytes: &'b [u8],
+    start: usize,
+    /// The place of the next token.
+    at: usize,
+    /// The block ends with the token that reaches this place.
+    max_end: usize,
+    tokens: Vec<Token>,
+    matches: usize,
+    split: Split,
+}
+
+impl<'b> Choices<'b> {
+    fn new(bytes: &'b [u8], start: usize, max_end: usize) -> Self {
+        let tokens = Vec::with_capacity((max_end - start) / 4);
+        Self { bytes, start, at: start, max_end, tokens, matches: 0, split: Split::default() }
+    }
+
+    /// Most bytes of a match that begins so many bytes behind the next, and the number of them that is enough.
+    fn limits(&self, nice: usize, offset: usize) -> (usize, usize) {
+        let max = (self.bytes.len() - self.at - offset).min(MAX_MATCH);
+        (max, nice.min(max))
+    }
+
+    /// Takes the next byte as a literal.
+    fn literal(&mut self) {
+        self.push_literal();
+        self.split.literal(self.bytes[self.at - 1]);
+    }
+
+    fn push_literal(&mut self) {
+        self.tokens.push(Token::literal(self.bytes[self.at]));
+        self.at += 1;
+    }
+
+    /// Takes a match at the next byte.
+    fn reference(&mut self, size: usize, source: usize) {
+        self.push_reference(size, source);
+        self.split.reference(size);
+    }
+
+    fn push_reference(&mut self, size: usize, source: usize) {
+        self.tokens.push(Token::reference(size, self.at - source));
+        self.matches += 1;
+        self.at += size;
+    }
+
+    /// Tells whether the block ends here.
+    fn ends(&mut self) -> bool {
+        self.at >= self.max_end
+            || self.matches >= MAX_MATCHES
+            || (self.at - self.start >= MIN_BLOCK
+                && self.bytes.len() - self.at >= MIN_BLOCK
+                && self.split.ends(self.at - self.start))
+    }
+
+    fn fastest(&mut self, table: &mut Table, nice: usize) {
+        while self.at < self.max_end && self.matches < FAST_MAX_MATCHES {
+            let (max, nice) = self.limits(nice, 0);
+            if max < MIN_AHEAD {
+                while self.at < self.bytes.len() {
+                    self.push_literal();
+                }
+                return;
+            }
+            let (size, source) = table.longest(self.bytes, self.at, max, nice);
+            if size == 0 {
+                self.push_literal();
+            } else {
+                table.enter(self.bytes, self.at + 1, size - 1);
+                self.push_reference(size, source);
+            }
+        }
+    }
+
+    fn greedy(&mut self, chains: &mut Chains, effort: Effort, is_earlier: bool) {
+        let min = split::min_size(&self.bytes[self.start..self.max_end], effort.depth, is_earlier);
+        loop {
+            let (max, nice) = self.limits(effort.nice, 0);
+            let (size, source) = chains.longest(self.bytes, self.at, min - 1, (max, nice), effort.depth);
+            if size >= min && !is_far(size, self.at - source, GREEDY_MAX_DISTANCE) {
+                chains.enter(self.bytes, self.at + 1, size - 1);
+                self.reference(size, source);
+            } else {
+                self.literal();
+            }
+            if self.ends() {
+                return;
+            }
+        }
+    }
+}
+
+/// Longest distance of a match of three bytes, if the first match is taken.
+const GREEDY_MAX_DISTANCE: usize = 4096;
+
+/// Tells whether a match is so short that it is of no use at its distance.
+const fn is_far(size: usize, distance: usize, max: usize) -> bool {
+    size == 3 && distance > max
+}
