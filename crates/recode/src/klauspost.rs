@@ -19,7 +19,7 @@ mod writer;
 
 use std::io::Write;
 
-pub(crate) use self::search::{FEW_CARRIED, Levels, find};
+pub(crate) use self::search::{FEW_CARRIED, Levels, find, makes_start};
 pub(crate) use self::settings::Settings;
 pub(crate) use self::writer::FrameWriter;
 

@@ -3,7 +3,8 @@
 use crate::compare::{Compare, Files, Slices, Source};
 use crate::recipe::{Encoder, Recipe};
 use crate::{
-    Budget, Codec, Part, Refused, bzip2_stream, chunked, deflate, encode_charged, klauspost, xz, zstd_frame,
+    Budget, Codec, EncodingWork, Part, Refused, bzip2_stream, chunked, deflate, encode_charged, klauspost,
+    xz, zstd_frame,
 };
 
 /// Finds how `encoded` is made of `plain`, and proves it: the stream was made and compared.
@@ -80,6 +81,9 @@ fn find(codec: Codec, source: &mut dyn Source, budget: &Budget) -> Result<Measur
     )
 }
 
+/// An encoder of klauspost/compress that makes a frame, and how many bytes of it are carried.
+type Near = Option<(Encoder, u64)>;
+
 /// A search for what makes a stream.
 struct Search<'s> {
     source: &'s mut dyn Source,
@@ -117,32 +121,45 @@ impl Search<'_> {
     }
 
     /// `start` is the first bytes of the frame. The encoder of klauspost/compress is tried first at its
-    /// default level, since it is fast and usual. Where it comes near, but not near enough, libzstd may make
-    /// the frame without anything that is carried, or it may at another level.
+    /// default level, since it is fast and usual, and then at the level that makes the first block, if one does. Where it
+    /// comes near, but not near enough, libzstd may make the frame without anything that is carried, or it may at
+    /// another level.
     fn zstd(&mut self, start: &[u8]) -> Result<Encoder, Refused> {
         let few = klauspost::FEW_CARRIED + self.source.encoded_size() / 1024;
+        let is_few = |near: &Near| near.as_ref().is_some_and(|(_, carried)| *carried <= few);
+        let nearer =
+            |near: Near, other: Near| near.into_iter().chain(other).min_by_key(|(_, carried)| *carried);
         let mut near = self.klauspost(klauspost::Levels::Default);
-        if let Some((encoder, carried)) = &near
-            && *carried <= few
-        {
+        let is_other = !is_few(&near) && klauspost::makes_start(self.source, self.budget);
+        if is_other {
+            near = nearer(near, self.klauspost(klauspost::Levels::Others));
+        }
+        if let Some((encoder, _)) = near.as_ref().filter(|_| is_few(&near)) {
             return Ok(encoder.clone());
         }
         let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
         let matches = |plan| self.matched(&Encoder::Zstd(plan));
         let found = zstd_frame::find(start, encoded_size, plain_size, matches).map(Encoder::Zstd);
         found.or_else(|refused| {
-            let other = self.klauspost(klauspost::Levels::Others);
-            near = [near, other].into_iter().flatten().min_by_key(|(_, carried)| *carried);
+            if !is_other {
+                near = nearer(near, self.klauspost(klauspost::Levels::Others));
+            }
             near.map(|(encoder, _)| encoder).ok_or(refused)
         })
     }
 
-    /// Returns the encoder of klauspost/compress if it makes the frame, and how many bytes of it are carried.
-    fn klauspost(&mut self, levels: klauspost::Levels) -> Option<(Encoder, u64)> {
+    /// Returns the encoder of klauspost/compress if it makes the frame. Where nothing is carried, the search has made and
+    /// compared all blocks, which is the proof.
+    fn klauspost(&mut self, levels: klauspost::Levels) -> Near {
         let found = klauspost::find(self.source, self.budget, levels);
         self.lacked_memory |= matches!(found, Err(Refused::TooMuchMemory));
         let (plan, carried) = found.ok()?;
+        let EncodingWork { setup, byte } = plan.encoding_work();
         let encoder = Encoder::Klauspost(plan);
+        if carried == 0 {
+            self.work = setup + byte * (self.source.plain_size() + self.source.encoded_size());
+            return Some((encoder, 0));
+        }
         self.makes(&encoder).then_some((encoder, carried))
     }
 
@@ -154,7 +171,14 @@ impl Search<'_> {
                 return Ok(encoder);
             }
         }
-        let encoder = Encoder::Deflate(candidates.corrections(self.source, self.budget)?);
+        let nearest = candidates.nearest(self.source, self.budget)?;
+        for plan in nearest.exact(self.source.encoded_size()) {
+            let encoder = Encoder::Deflate(plan);
+            if self.makes(&encoder) {
+                return Ok(encoder);
+            }
+        }
+        let encoder = Encoder::Deflate(nearest.corrections(self.source, self.budget)?);
         if self.makes(&encoder) { Ok(encoder) } else { Err(Refused::NotTheStream) }
     }
 

@@ -6,7 +6,8 @@ use std::cell::Cell;
 use std::io::Write;
 
 use recode::{
-    Budget, Codec, Refused, encode_charged, find_within, measured_recipe_within, recipe, recipe_within,
+    Budget, Codec, Recipe, Refused, encode, encode_charged, find_within, measured_recipe_within, recipe,
+    recipe_within,
 };
 
 const MEMORY: u64 = u64::MAX;
@@ -147,4 +148,47 @@ fn a_measured_recipe_tells_all_that_encoding_charges() {
         let of_bytes = estimate.setup + estimate.byte * (plain.len() + encoded.len()) as u64;
         assert_eq!(measured.work > 3 * of_bytes, costs_more, "{} of {of_bytes}", measured.work);
     }
+}
+
+/// The proof of a recipe makes the stream once. What else a search does concerns the start of the stream.
+#[test]
+fn a_stream_of_a_slow_encoder_is_made_once_while_its_recipe_is_found() {
+    let plain = fixtures::contents::source_code(&mut fixtures::Rng::new(31), 3 << 20);
+    // The best level of zstd of klauspost/compress, and level 9 of Go 1.26 and 1.27.
+    let recipes: [(Codec, &[u8]); 3] =
+        [(Codec::Zstd, &[9, 4, 0, 0]), (Codec::Deflate, &[6, 41]), (Codec::Deflate, &[6, 25])];
+    for (codec, bytes) in recipes {
+        let mut made = Vec::new();
+        let mut bytes = bytes.to_vec();
+        if codec == Codec::Deflate {
+            // With another size, the stream comes out and is then refused.
+            let _ = encode(&recipe_of_size(&bytes, plain.len()), &mut &*plain, plain.len() as u64, &mut made);
+            bytes = recipe_of_size(&bytes, made.len()).as_bytes().to_vec();
+        } else {
+            encode(&Recipe::parse(&bytes).unwrap(), &mut &*plain, plain.len() as u64, &mut made).unwrap();
+        }
+        let budget = Budget::new(u64::MAX, MEMORY);
+        let found = measured_recipe_within(codec, &made, &plain, &budget).unwrap();
+        assert_eq!(found.recipe.as_bytes(), bytes);
+        let spent = u64::MAX - budget.work();
+        assert!(spent < found.work * 2, "{bytes:?}: {spent} for {}", found.work);
+        let charged = Cell::new(found.recipe.encoding_work(plain.len() as u64).setup);
+        let charge = |units| {
+            charged.set(charged.get() + units);
+            Ok(())
+        };
+        encode_charged(&found.recipe, &mut &*plain, plain.len() as u64, &mut Vec::new(), &charge).unwrap();
+        assert_eq!(charged.get(), found.work, "{bytes:?}");
+    }
+}
+
+fn recipe_of_size(start: &[u8], size: usize) -> Recipe {
+    let mut bytes = start.to_vec();
+    let mut left = size;
+    while left >= 0x80 {
+        bytes.push(left.to_le_bytes()[0] | 0x80);
+        left >>= 7;
+    }
+    bytes.push(left.to_le_bytes()[0]);
+    Recipe::parse(&bytes).unwrap()
 }

@@ -90,6 +90,11 @@ impl Plan {
         Ok(Self { manner, level, encoded_size, corrections: fields.rest().to_vec() })
     }
 
+    /// The plan of an encoder that runs ahead and makes all of a stream.
+    pub(super) const fn exact(level: u8, encoded_size: u64) -> Self {
+        Self { manner: Manner::Pieces, level, encoded_size, corrections: Vec::new() }
+    }
+
     /// Which kind of corrections it has.
     pub(crate) const fn manner(&self) -> Manner {
         self.manner

@@ -75,17 +75,12 @@ impl Candidates {
         })
     }
 
-    /// Makes the plan that says how the stream differs from what the encoder that comes nearest would have made.
+    /// Finds the encoder that comes nearest.
     ///
     /// # Errors
-    /// [`Refused`] if the differences take too much, or if the budget is spent.
-    pub(crate) fn corrections(self, source: &mut dyn Source, budget: &Budget) -> Result<Plan, Refused> {
-        let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
-        // Recipes of a few bytes may be a large part of a tiny stream.
-        let max = (encoded_size / 4).max(64).min(MAX_RECIPE_SIZE as u64 - 32);
-        let charge = |units| budget.take(units);
-        let (manner, level) = self.nearest(budget);
-        let mut level = level;
+    /// [`Refused`] if the stream cannot be read.
+    pub(crate) fn nearest(self, source: &mut dyn Source, budget: &Budget) -> Result<Nearest, Refused> {
+        let (manner, mut level) = self.nearest_at_start(budget);
         for size in [SMALL_PART_SIZE, PART_SIZE] {
             let of_parts = if manner == Manner::Pieces { ahead::of_parts(level, size) } else { None };
             if let Some(number) = of_parts
@@ -95,36 +90,11 @@ impl Candidates {
                 break;
             }
         }
-        let mut make = |manner, level, max| {
-            let (mut encoded, plain) = source.readers().map_err(unreadable)?;
-            let mut plain = Charged::new(plain, CORRECT_WORK, &charge);
-            let mut plain = Plain::new(&mut plain, plain_size).charged(&charge);
-            match manner {
-                Manner::Blocks => corrections::Plan::make(level, &mut encoded, &mut plain, max),
-                Manner::Pieces => corrections::Plan::make_pieces(level, &mut encoded, &mut plain, max),
-            }
-        };
-        let plan = match make(manner, level, max) {
-            // Blocks of any number of tokens are told by pieces.
-            Err(Refused::Unsupported(_)) if manner == Manner::Blocks => make(Manner::Pieces, level, max)?,
-            made => made?,
-        };
-        // The start of a stream does not always tell two versions of an encoder apart, where all else is the same.
-        let size = plan.corrections_size();
-        let is_near = manner == Manner::Pieces && size > FEW && size < encoded_size / NEAR_SHARE;
-        let other = ahead::other_version(level).filter(|_| is_near);
-        let plan = other.and_then(|other| make(manner, other, size).ok()).unwrap_or(plan);
-        if plan.encoded_size() != encoded_size {
-            return Err(Refused::NotTheStream);
-        }
-        if encoded_size > corrections::max_encoded_size(plain_size) {
-            return Err(Refused::Unsupported("deflate-empty-blocks"));
-        }
-        Ok(Plan::Corrections(plan))
+        Ok(Nearest { manner, level })
     }
 
     /// Returns which encoder comes nearest at the start of the stream.
-    fn nearest(&self, budget: &Budget) -> (Manner, u8) {
+    fn nearest_at_start(&self, budget: &Budget) -> (Manner, u8) {
         let charge = |units| budget.take(units);
         let estimate = |number| {
             if !budget.charge(SETUP_WORK) {
@@ -184,6 +154,63 @@ impl Candidates {
             Some((best, number)) if best.is_less(size as u64, known) => (Manner::Pieces, number),
             _ => (Manner::Blocks, level),
         }
+    }
+}
+
+/// The encoder that comes nearest to a stream.
+pub(crate) struct Nearest {
+    manner: Manner,
+    /// Its effort or its number.
+    level: u8,
+}
+
+impl Nearest {
+    /// Returns the plans of the encoder, and of its other version, that correct nothing: one of them is proved in the
+    /// time that corrections would take to be made.
+    pub(crate) fn exact(&self, encoded_size: u64) -> impl Iterator<Item = Plan> {
+        let is_ahead = self.manner == Manner::Pieces && ahead::is_known(self.level);
+        let numbers = std::iter::once(self.level).chain(ahead::other_version(self.level));
+        numbers
+            .filter(move |_| is_ahead)
+            .map(move |number| Plan::Corrections(corrections::Plan::exact(number, encoded_size)))
+    }
+
+    /// Makes the plan that says how the stream differs from what the encoder would have made.
+    ///
+    /// # Errors
+    /// [`Refused`] if the differences take too much, or if the budget is spent.
+    pub(crate) fn corrections(self, source: &mut dyn Source, budget: &Budget) -> Result<Plan, Refused> {
+        let Self { manner, level } = self;
+        let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
+        // Recipes of a few bytes may be a large part of a tiny stream.
+        let max = (encoded_size / 4).max(64).min(MAX_RECIPE_SIZE as u64 - 32);
+        let charge = |units| budget.take(units);
+        let mut make = |manner, level, max| {
+            let (mut encoded, plain) = source.readers().map_err(unreadable)?;
+            let mut plain = Charged::new(plain, CORRECT_WORK, &charge);
+            let mut plain = Plain::new(&mut plain, plain_size).charged(&charge);
+            match manner {
+                Manner::Blocks => corrections::Plan::make(level, &mut encoded, &mut plain, max),
+                Manner::Pieces => corrections::Plan::make_pieces(level, &mut encoded, &mut plain, max),
+            }
+        };
+        let plan = match make(manner, level, max) {
+            // Blocks of any number of tokens are told by pieces.
+            Err(Refused::Unsupported(_)) if manner == Manner::Blocks => make(Manner::Pieces, level, max)?,
+            made => made?,
+        };
+        // The start of a stream does not always tell two versions of an encoder apart, where all else is the same.
+        let size = plan.corrections_size();
+        let is_near = manner == Manner::Pieces && size > FEW && size < encoded_size / NEAR_SHARE;
+        let other = ahead::other_version(level).filter(|_| is_near);
+        let plan = other.and_then(|other| make(manner, other, size).ok()).unwrap_or(plan);
+        if plan.encoded_size() != encoded_size {
+            return Err(Refused::NotTheStream);
+        }
+        if encoded_size > corrections::max_encoded_size(plain_size) {
+            return Err(Refused::Unsupported("deflate-empty-blocks"));
+        }
+        Ok(Plan::Corrections(plan))
     }
 }
 

@@ -80,6 +80,26 @@ impl Manner {
     }
 }
 
+/// Tells whether the last version of the library makes the first block of a frame, at a level other than the default. A
+/// frame of one block tells too little: others may make the same.
+pub(crate) fn makes_start(source: &mut dyn Source, budget: &Budget) -> bool {
+    if source.plain_size() <= MAX_BLOCK_SIZE as u64 {
+        return false;
+    }
+    let Ok((start, _)) = source.starts(MAX_FRAME_HEADER, 0) else { return false };
+    Settings::ALL.iter().filter(|settings| settings.version == 0 && !settings.is_default()).any(|settings| {
+        let Some(manner) = Manner::of(settings, &start, source.plain_size()) else { return false };
+        let mut is_made = false;
+        if settings.memory() <= budget.memory() && budget.charge(settings.work().0) {
+            let _ = walk(settings, manner, source, budget, &mut |block| {
+                is_made = block.is_made;
+                Err(Refused::NoEncoder)
+            });
+        }
+        is_made
+    })
+}
+
 /// Makes the plan for a version that carries at most `max` bytes, and returns how many they are.
 fn plan(
     settings: &'static Settings,
@@ -88,6 +108,39 @@ fn plan(
     budget: &Budget,
     max: u64,
 ) -> Result<(Plan, u64), Refused> {
+    let (mut carried, mut size_of_carried, mut before) = (Vec::new(), 0, 0);
+    let checksum = walk(settings, manner, source, budget, &mut |Block { bytes, plain_size, is_made }| {
+        if is_made {
+            before += 1;
+            return Ok(());
+        }
+        size_of_carried += bytes.len() as u64 + CARRIED_SIZE;
+        if size_of_carried > max {
+            return Err(Refused::NoEncoder);
+        }
+        carried.push(Carried { before, plain_size, bytes });
+        before = 0;
+        Ok(())
+    })?;
+    Ok((Plan { settings, is_whole: manner.is_whole, checksum, carried }, size_of_carried))
+}
+
+/// A block of the frame.
+struct Block {
+    bytes: Vec<u8>,
+    plain_size: usize,
+    /// The encoder makes it.
+    is_made: bool,
+}
+
+/// Compares each block of a frame with what the encoder makes, and gives it to `take`. Returns the checksum.
+fn walk(
+    settings: &'static Settings,
+    manner: Manner,
+    source: &mut dyn Source,
+    budget: &Budget,
+    take: &mut dyn FnMut(Block) -> Result<(), Refused>,
+) -> Result<Option<[u8; 4]>, Refused> {
     let Manner { is_whole, has_checksum } = manner;
     let plain_size = source.plain_size();
     let charge = |units| budget.take(units);
@@ -98,7 +151,6 @@ fn plan(
     bytes(&mut encoded, manner.header(settings, plain_size).len())?;
     let mut encoder = Encoder::new(settings, is_whole, plain_size);
     let mut tables = Tables::default();
-    let (mut carried, mut size_of_carried, mut before) = (Vec::new(), 0, 0);
     let (mut buffer, mut made) = (vec![0; MAX_BLOCK_SIZE], Vec::new());
     loop {
         if !budget.charge(CARRIED_WORK) {
@@ -122,17 +174,8 @@ fn plan(
         } else {
             encoder.carry(buffer, &block);
         }
-        let is_end = block[0] & 1 != 0;
-        if made == block {
-            before += 1;
-        } else {
-            size_of_carried += block.len() as u64 + CARRIED_SIZE;
-            if size_of_carried > max {
-                return Err(Refused::NoEncoder);
-            }
-            carried.push(Carried { before, plain_size: size, bytes: block });
-            before = 0;
-        }
+        let (is_end, is_made) = (block[0] & 1 != 0, made == block);
+        take(Block { bytes: block, plain_size: size, is_made })?;
         if is_end {
             break;
         }
@@ -141,7 +184,7 @@ fn plan(
     if plain.left() > 0 || bytes(&mut encoded, 1).is_ok() {
         return Err(Refused::NotTheStream);
     }
-    Ok((Plan { settings, is_whole, checksum, carried }, size_of_carried))
+    Ok(checksum)
 }
 
 /// Reads so many bytes.

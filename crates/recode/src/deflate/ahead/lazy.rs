@@ -7,7 +7,7 @@
 mod chains;
 
 use super::super::go_codes::lengths;
-use super::super::token::{MAX_MATCH, Token, distance_extra};
+use super::super::token::{MAX_MATCH, Token};
 use super::super::trees::MAX_BITS;
 use super::blocks::{Block, Blocks, LOOKAHEAD, WINDOW_SIZE, Window};
 use super::history::common;
@@ -17,9 +17,8 @@ const HASH_BITS: u32 = 17;
 const STRING_SIZE: usize = 4;
 /// Bytes at the start that a better match need not share.
 const MAY_DIFFER: usize = 2;
-/// Bytes ahead whose codes tell what a match saves, what it must save, and what a reference costs.
+/// Bytes ahead whose codes tell what a match saves.
 const SAMPLE_SIZE: usize = 1 << 15;
-const REFERENCE_COST: usize = 3;
 /// The offset of places in the tables over which they are moved back.
 const MAX_OFFSET: usize = 1 << 30;
 
@@ -288,20 +287,6 @@ impl Lazy {
         let ahead = &self.window.bytes[self.window.index..self.window.end];
         ahead.iter().take(SAMPLE_SIZE).for_each(|byte| counts[usize::from(*byte)] += 1);
         self.code_lengths = lengths(&counts, MAX_BITS);
-    }
-
-    /// Returns the bits that a match is thought to save.
-    fn gain(&self, found: Match) -> usize {
-        let bytes = &self.window.bytes[self.window.index..self.window.index + found.size];
-        let bits: usize =
-            bytes.iter().map(|byte| usize::from(self.code_lengths[usize::from(*byte)].max(1))).sum();
-        let size_extra = Token::reference(found.size, 1).symbol().2;
-        // The encoder counts the bits behind the distance that is longer by one, and of the longest those of another.
-        let distance_extra = match found.distance {
-            WINDOW_SIZE => distance_extra(14),
-            distance => Token::reference(found.size, distance + 1).distance_symbol().2,
-        };
-        bits.saturating_sub(size_extra as usize + distance_extra as usize + REFERENCE_COST)
     }
 
     /// Takes what was found at once.

@@ -1,14 +1,16 @@
 //! The chains of strings with equal hash, and the search in them.
 
-use super::super::super::token::MAX_MATCH;
+use super::super::super::token::{MAX_MATCH, Token, distance_extra};
 use super::super::blocks::WINDOW_SIZE;
-use super::super::history::common;
+use super::super::history::{common, four};
 use super::{HASH_BITS, Lazy, Match, STRING_SIZE};
 
 const MASK: usize = WINDOW_SIZE - 1;
 /// A reference of the least size over a longer distance costs more than its literals.
 const TOO_FAR: usize = 4096;
+/// Bits that a match must save, and what a reference costs.
 const MIN_GAIN: usize = 4;
+const REFERENCE_COST: usize = 3;
 /// Work to look at a string of a chain, and to compare it, in units of about a nanosecond.
 const STRING_WORK: u64 = 3;
 const COMPARE_WORK: u64 = 12;
@@ -46,31 +48,44 @@ impl Lazy {
         let max = ahead.min(MAX_MATCH);
         let nice = self.effort.nice.min(max);
         let least = at.saturating_sub(WINDOW_SIZE);
-        let place = |entry: u32| (entry as usize).checked_sub(self.offset).filter(|place| *place >= least);
+        let offset = self.offset;
+        let place = |entry: u32| (entry as usize).wrapping_sub(offset);
+        let bytes = &self.window.bytes[..];
+        let previous = self.previous.as_chunks::<WINDOW_SIZE>().0.first();
         let mut found = Match { size: STRING_SIZE - 1, distance: 0 };
-        let mut next = place(self.found);
-        let (mut work, mut gain) = (0, MIN_GAIN);
+        // A longer match ends with these bytes; they are compared first.
+        let last_four = |end: usize| four(bytes, end + 1 - STRING_SIZE);
+        let mut wanted = last_four(at + found.size);
+        let mut source = place(self.found);
+        let (mut work, mut gain, mut saved) = (0, MIN_GAIN, Saved::default());
         for _ in 0..self.effort.chain {
-            let Some(source) = next.filter(|source| *source < at) else { break };
+            // An entry that is none wraps around, to a place behind all others.
+            if source < least || source >= at {
+                break;
+            }
             work += STRING_WORK;
-            if self.window.bytes[source + found.size] == self.window.bytes[at + found.size] {
+            if last_four(source + found.size) == wanted {
                 work += COMPARE_WORK;
-                let size = common(&self.window.bytes, source, at, max);
-                let longer = Match { size, distance: at - source };
-                let pays = if !self.effort.is_new {
-                    size > STRING_SIZE || longer.distance <= TOO_FAR
-                } else if self.effort.chain > 100 && size > found.size {
-                    work += size as u64;
-                    let (before, now) = (gain, self.gain(longer));
-                    gain = before.max(now);
-                    now > before
-                } else {
-                    true
-                };
-                if size > found.size && pays {
-                    found = longer;
-                    if size >= nice {
-                        break;
+                let size = common(bytes, source, at, max);
+                if size > found.size {
+                    let longer = Match { size, distance: at - source };
+                    let pays = if !self.effort.is_new {
+                        size > STRING_SIZE || longer.distance <= TOO_FAR
+                    } else if self.effort.chain > 100 {
+                        work += size as u64;
+                        saved.extend(&bytes[at..at + size], &self.code_lengths);
+                        let (before, now) = (gain, saved.gain(longer));
+                        gain = before.max(now);
+                        now > before
+                    } else {
+                        true
+                    };
+                    if pays {
+                        found = longer;
+                        if size >= nice {
+                            break;
+                        }
+                        wanted = last_four(at + size);
                     }
                 }
             }
@@ -78,9 +93,40 @@ impl Lazy {
                 // What was before it is overwritten.
                 break;
             }
-            next = place(self.previous[source & MASK]);
+            source = place(previous.map_or(0, |previous| previous[source & MASK]));
         }
         self.work += work;
         if found.distance == 0 { Match::default() } else { found }
+    }
+}
+
+/// The bits of the literals that a match stands for.
+#[derive(Default)]
+struct Saved {
+    /// Bytes of the match, and the bits of their literals.
+    size: usize,
+    bits: usize,
+}
+
+impl Saved {
+    /// Takes the bytes of another match at the same place. Most matches that are looked at are longer than the last.
+    fn extend(&mut self, bytes: &[u8], code_lengths: &[u8; 256]) {
+        if bytes.len() < self.size {
+            *self = Self::default();
+        }
+        let more = bytes[self.size..].iter().map(|byte| usize::from(code_lengths[usize::from(*byte)].max(1)));
+        self.bits += more.sum::<usize>();
+        self.size = bytes.len();
+    }
+
+    /// Returns the bits that a match is thought to save.
+    fn gain(&self, found: Match) -> usize {
+        let size_extra = Token::reference(found.size, 1).symbol().2;
+        // The encoder counts the bits behind the distance that is longer by one, and of the longest those of another.
+        let distance_extra = match found.distance {
+            WINDOW_SIZE => distance_extra(14),
+            distance => Token::reference(found.size, distance + 1).distance_symbol().2,
+        };
+        self.bits.saturating_sub(size_extra as usize + distance_extra as usize + REFERENCE_COST)
     }
 }
