@@ -10,7 +10,7 @@
 //! | who may read what | `htpasswd`, `login` |
 //! | what is known of a repository | `upstreams` |
 //! | how each layer of an image is had | `decision`, `decide`, `cost` |
-//! | one task makes each blob, for however many clients | `productions`, `produce` |
+//! | one task makes each blob, for however many clients | `productions`, `produce`, `proven` |
 //! | the bytes of an answer, whatever fails | `reader` |
 //! | connections, and the answer to each request | `server`, `tls`, `dispatch`, `objects`, `answer` |
 //! | manifests in which layers are tars | `rewrite` |
@@ -46,6 +46,7 @@ mod page;
 mod prefetch;
 mod produce;
 mod productions;
+mod proven;
 mod pulls;
 mod reader;
 mod rewrite;

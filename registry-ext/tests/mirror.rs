@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::bench::Bench;
@@ -14,6 +15,7 @@ use registry_ext::Prefer;
 use registry_ext::mirror::{Mirror, MirrorOptions};
 use registry_ext::store::{OciLayout, StoreRef};
 use registry_ext::watch::Watch;
+use tokio::task::spawn_blocking;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_is_made_of_its_delta_bit_for_bit() {
@@ -224,6 +226,35 @@ async fn a_restart_finds_what_was_kept() {
     let third = mirror(&bench).await;
     third.get("manifests/v2").await.bytes().await.unwrap();
     assert_eq!(third.blob(digest).await, blob);
+}
+
+/// The mirror is killed before it has kept the blob, or the blob has left the cache: the client goes on with the bytes that
+/// the recipe makes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_resumes_after_a_restart_gets_the_rest_of_what_is_made_again() {
+    let (bench, image) = bench().await;
+    let (digest, blob) = updated(&bench, &image);
+    for cut in [0, 1, blob.len() / 2, blob.len() - 1] {
+        let mirror = mirror(&bench).await;
+        mirror.get("manifests/v2").await.bytes().await.unwrap();
+        // The client, and what it got before.
+        let target = bench.path("resumed");
+        std::fs::write(&target, &blob[..cut]).unwrap();
+        let mut curl = Command::new("curl");
+        curl.args(["-sSf", "-C", "-", "-o"]).arg(&target).arg(mirror.url(&format!("blobs/{digest}")));
+        let status = spawn_blocking(move || curl.status().expect("curl has to be installed")).await.unwrap();
+        assert!(status.success(), "{cut}: {status}");
+        assert!(std::fs::read(&target).unwrap() == blob, "{cut}");
+        // What was made was kept, and nothing came from the registry.
+        assert_eq!(mirror.blob(digest).await, blob);
+        let requests = bench.registry.take_requests();
+        assert_eq!(asked_for(&requests, digest), 0, "{requests:?}");
+        mirror.stop().await;
+        let cache = OciLayout::open(&bench.path("cache")).unwrap();
+        std::fs::remove_file(cache.blob_path(digest)).unwrap();
+        let proven = std::fs::read_to_string(bench.path("cache").join("proven-recipes")).unwrap();
+        assert_eq!(proven.lines().count(), 1, "{proven}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

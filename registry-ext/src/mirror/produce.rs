@@ -1,7 +1,7 @@
 //! Makes blobs: of a delta and its recipe, or by a download.
 //!
 //! Whatever goes wrong with a delta ends with the download. Of what is made of a delta no byte is given away before
-//! all of it has the blob's digest.
+//! all of it has the blob's digest, unless its recipe has made the blob before.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -17,12 +17,14 @@ use tokio::time::timeout;
 use super::cache::Reserved;
 use super::decision::{ImageEntry, RebuildPlan};
 use super::history::{Outcome, PulledLayer};
-use super::productions::{Product, Progress, Receiver, Sender};
+use super::productions::{Giving, Product, Progress, Receiver, Sender};
+use super::proven::ProvenRecipe;
 use super::shared::Shared;
 use super::upstreams::{NamedBlob, Upstream};
 use crate::blob_recipe::BlobRecipe;
 use crate::cost::Way;
 use crate::error::blocking;
+use crate::oci::digest_of;
 use crate::pull::{Budget, Rebuilder, Rebuilt, Spent, USUAL_LINE};
 use crate::registry::BlobStream;
 use crate::scratch::ScratchDir;
@@ -240,21 +242,26 @@ impl Production {
             let file = rebuilt.tar.reopen().map_err(Error::io("open", rebuilt.tar.path()))?;
             return Ok(Made { file: rebuilt.tar, reading: Arc::new(file), dir: Some(scratch), room, steps });
         };
+        let proven = ProvenRecipe { blob: self.digest, tar: plan.layer.diff_id, recipe: digest_of(recipe)? };
         spent.bytes += recipe.size();
         let recipe = BlobRecipe::fetch(&self.upstream.repository, recipe, scratch.path()).await?;
-        let (cache, digest, size) = (Arc::clone(&self.shared.cache), self.digest, self.blob.size());
+        let (shared, digest, size) = (Arc::clone(&self.shared), self.digest, self.blob.size());
+        let sender = self.shared.proven.has(&proven).then(|| self.sender.clone());
         blocking(move || {
             let tar = rebuilt.tar;
             let file = tar.reopen().map_err(Error::io("open", tar.path()))?;
             let tar = Spool::of_file(tar.path().display().to_string(), file, rebuilt.size);
-            let mut blob = cache.temporary()?;
+            let mut blob = shared.cache.temporary()?;
             let path = blob.path().to_owned();
-            let mut output = BufWriter::with_capacity(CHUNK, blob.as_file_mut());
+            let reading = Arc::new(blob.reopen().map_err(Error::io("open", &path))?);
+            let (limit, given) = (size.saturating_sub(1), Arc::clone(&reading));
+            let output = Giving { output: blob.as_file_mut(), reading: given, sender, written: 0, limit };
+            let mut output = BufWriter::with_capacity(CHUNK, output);
             recipe.make(&tar, digest.0, size, &mut output)?;
             output.flush().map_err(Error::io("write", &path))?;
             drop(output);
-            let reading = blob.reopen().map_err(Error::io("open", &path))?;
-            Ok(Made { file: blob, reading: Arc::new(reading), dir: None, room, steps })
+            shared.proven.note(proven);
+            Ok(Made { file: blob, reading, dir: None, room, steps })
         })
         .await
     }

@@ -1,12 +1,13 @@
 //! Blobs that are being made: each by one task, however many clients wait for it.
 //!
-//! A blob that is made of a delta has its digest before its first byte is given away, so that clients of all
-//! repositories share it. The bytes of a download are those of one registry, and only clients of the same repository
+//! A blob that is made of a delta has its digest before its first byte is given away, or is made by a recipe that has made
+//! it before, so that clients of all repositories share it. The bytes of a download are those of one registry, and only clients of the same repository
 //! share them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use layer::BlobDigest;
@@ -35,6 +36,34 @@ pub(super) enum Progress {
 pub(super) type Receiver = watch::Receiver<Progress>;
 /// Tells how far the making has come.
 pub(super) type Sender = watch::Sender<Progress>;
+
+/// Writes a blob to a file, and gives away what is written, if there is somebody to give it to.
+pub(super) struct Giving<'f> {
+    pub(super) output: &'f mut File,
+    /// The same file, for those who read it.
+    pub(super) reading: Arc<File>,
+    pub(super) sender: Option<Sender>,
+    pub(super) written: u64,
+    /// Most bytes that are given away. The last byte is not, before all of the blob has its digest: nobody takes a wrong
+    /// blob for a whole one.
+    pub(super) limit: u64,
+}
+
+impl Write for Giving<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.output.write(bytes)?;
+        self.written += written as u64;
+        if let Some(sender) = &self.sender {
+            let file = Arc::clone(&self.reading);
+            let _ = sender.send(Progress::Growing { file, available: self.written.min(self.limit) });
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
 
 /// The identity of a blob that is being made.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -108,5 +137,37 @@ impl Productions {
     /// Ends the making of a blob. Clients that have joined keep what there is.
     pub(super) fn end(&self, blob: &Product) {
         self.running().remove(blob);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_given_at_once_but_for_the_last_byte() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (sender, receiver) = watch::channel(Progress::Waiting);
+        for (sender, given) in [(None, [None, None]), (Some(sender), [Some(4), Some(5)])] {
+            let mut output = file.reopen().unwrap();
+            let reading = Arc::new(file.reopen().unwrap());
+            let mut giving = Giving { output: &mut output, reading, sender, written: 0, limit: 5 };
+            for (bytes, given) in [(&b"some"[..], given[0]), (&b"on"[..], given[1])] {
+                giving.write_all(bytes).unwrap();
+                let progress = receiver.borrow().clone();
+                let available = match &progress {
+                    Progress::Growing { file, available } => {
+                        let mut all = vec![0; usize::try_from(*available).unwrap()];
+                        file.read_exact_at(&mut all, 0).unwrap();
+                        assert!(b"someon".starts_with(&all));
+                        Some(*available)
+                    }
+                    _ => None,
+                };
+                assert_eq!(available, given);
+            }
+        }
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct BlobReader {
     offset: u64,
     end: Option<u64>,
     source: Source,
+    /// Bytes were given that a delta and a recipe made.
+    has_made: bool,
 }
 
 impl BlobReader {
@@ -66,7 +68,7 @@ impl BlobReader {
         source: Source,
     ) -> Self {
         let (shared, upstream, (offset, end)) = (Arc::clone(shared), Arc::clone(upstream), range);
-        Self { shared, upstream, digest, size, offset, end, source }
+        Self { shared, upstream, digest, size, offset, end, source, has_made: false }
     }
 
     /// Reads from memory that has all of the blob.
@@ -150,7 +152,12 @@ impl BlobReader {
                         (None, Source::Fallback)
                     }
                 },
-                Source::Production(receiver, named) => self.wait(receiver, named).await?,
+                Source::Production(receiver, named) => {
+                    let is_of_delta = named.is_some();
+                    let waited = self.wait(receiver, named).await?;
+                    self.has_made |= is_of_delta && waited.0.is_some();
+                    waited
+                }
                 Source::Consolation(mut stream, mut receiver, named) => {
                     let next = tokio::select! {
                         next = stream.next() => Some(next),
@@ -187,7 +194,7 @@ impl BlobReader {
     /// Waits for bytes of a blob that is being made.
     ///
     /// # Errors
-    /// If the registry has sent another blob, of which the client may have got bytes.
+    /// If the registry has sent another blob, or a recipe has made one, of which the client may have got bytes.
     async fn wait(
         &self,
         mut receiver: Receiver,
@@ -202,7 +209,11 @@ impl BlobReader {
                 }
             }
             Progress::Failed(failure) => match named {
-                // Of what is made of a delta nothing was given away.
+                // A recipe that makes what it has made before does not come here.
+                Some(_) if is_wrong(&failure) && self.has_made => {
+                    return Err(Error::malformed(format!("blob {}", self.digest), failure.one_line()));
+                }
+                // Of what is made otherwise nothing was given away.
                 Some(named) => {
                     let reason = Some(format!("no delta makes it: {}", failure.one_line()));
                     let receiver = download(&self.shared, &self.upstream, &named, self.digest, reason);

@@ -16,6 +16,7 @@ use super::metrics::Metrics;
 use super::options::{MirrorOptions, Readers};
 use super::prefetch::Prefetcher;
 use super::productions::Productions;
+use super::proven::ProvenRecipes;
 use super::rewrite::Rewrites;
 use super::upstreams::Upstreams;
 use crate::cost::{Pace, Prefer};
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub(super) upstreams: Upstreams,
     pub(super) cache: Arc<BlobCache>,
     pub(super) productions: Productions,
+    pub(super) proven: ProvenRecipes,
     pub(super) metrics: Metrics,
     pub(super) history: History,
     /// The users that may read, if the mirror asks for their passwords.
@@ -85,6 +87,7 @@ impl Shared {
             upstreams: Upstreams::new(options.registry, options.upstreams),
             scratch: Arc::new(ScratchDir::new_in(cache.layout().dir())?),
             rewrites: Rewrites::open(cache.layout().dir(), options.rewrite)?,
+            proven: ProvenRecipes::open(cache.layout().dir()),
             cache: Arc::new(cache),
             productions: Productions::default(),
             metrics: Metrics::new(),
