@@ -252,6 +252,27 @@ fn recipes(put: Put<'_>, name: &str, file: &[u8]) -> std::io::Result<()> {
             put("recipe", &format!("pieces-{number}-{kind}"), &fields.finish())?;
         }
     }
+    whole_streams(put)
+}
+
+/// Recipes without corrections of the levels of zlib-ng and of some of Go, over enough plain bytes that their searches find
+/// references. An input of the target has at most 4096 bytes.
+fn whole_streams(put: Put<'_>) -> std::io::Result<()> {
+    let content = fixtures::contents::source_code(&mut Rng::new(3), 4000);
+    let recipe = |number: u8, size: usize| {
+        let mut recipe = vec![6, number];
+        put_uvarint(&mut recipe, size as u64);
+        recipe
+    };
+    for number in (97..=104).chain([17, 22, 25, 33, 38, 41]) {
+        // A recipe of a longer stream fails after it has made the whole stream, whose size is then known.
+        let longer = recode::Recipe::parse(&recipe(number, 2 * content.len())).expect("a recipe");
+        let mut stream = Vec::new();
+        let made = recode::encode(&longer, &mut &content[..], content.len() as u64, &mut stream);
+        assert!(made.is_err() && !stream.is_empty(), "the size of the stream is not known before");
+        let fields = Fields::new().sized(&content).rest(&recipe(number, stream.len()));
+        put("recipe", &format!("whole-{number}"), &fields.finish())?;
+    }
     Ok(())
 }
 
