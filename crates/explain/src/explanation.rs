@@ -1,7 +1,7 @@
 //! An explanation, as it is shown and written as JSON.
 
 use crate::attribution::PartCosts;
-use crate::{ContentKind, Group, Hint, Reason, html};
+use crate::{AddressGroup, ContentKind, Group, Hint, Reason, html};
 
 /// The explanation of a delta. All sizes are in bytes; costs are bytes of the delta itself, as it is
 /// stored and sent.
@@ -37,6 +37,9 @@ pub struct Explanation {
     pub kinds: Vec<Group>,
     /// Costs by directory, two levels deep.
     pub directories: Vec<Group>,
+    /// The addresses in programs that are predicted (tardf3), by their form. Empty without old layers; programs that lie in
+    /// compressed files are not counted.
+    pub addresses: Vec<AddressGroup>,
     /// The changes that would lower the costs.
     pub hints: Vec<Hint>,
 }

@@ -8,6 +8,7 @@
 //!   hints that can be acted on (`hints.rs`).
 //! - [`Explanation::html`] is a page of it for a browser.
 
+mod addresses;
 mod attribution;
 mod block_cost;
 mod blocks;
@@ -34,6 +35,7 @@ use std::io::Read;
 use delta_format::escape_path;
 use layer::{Entry, EntryKind, Spool, clean_path};
 
+pub use addresses::AddressGroup;
 pub use error::{Error, Result};
 pub use explanation::{Cost, Explanation, FileCost, FileMade, Finding, OldFile, SourceShare};
 pub use groups::Group;
@@ -62,9 +64,9 @@ pub fn explain<R: Read + Clone>(delta: R, new: &Spool, old: &[Spool]) -> Result<
     entries
         .retain(|entry| matches!(entry.kind, EntryKind::File | EntryKind::Sparse) && !entry.data.is_empty());
     let ranges: Vec<_> = entries.iter().map(|entry| entry.data.clone()).collect();
-    let walked = walk(delta, new, &ranges)?;
     let old_names = old.iter().map(|layer| layer.name().to_owned()).collect();
     let old = Old::new(old)?;
+    let walked = walk(delta, new, &ranges, &old)?;
     let mut files = Vec::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {
         files.push((file_cost(entry, index + 1, &walked, new, &old)?, index));
@@ -92,6 +94,7 @@ pub fn explain<R: Read + Clone>(delta: R, new: &Spool, old: &[Spool]) -> Result<
         reasons: groups(&|file| file.reason.name().to_owned()),
         kinds: groups(&|file| file.kind.name().to_owned()),
         directories: groups(&|file| groups::directory(&file.path)),
+        addresses: walked.addresses,
         hints: Vec::new(),
         headers,
         files,

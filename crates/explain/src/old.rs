@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use delta_format::escape_path;
+use delta_format::{SourcePath, escape_path};
 use layer::{Entry, EntryKind, MergeOptions, MergedFile, MergedTree, Spool, clean_path};
 
 use crate::Result;
@@ -64,6 +64,15 @@ impl<'s> Old<'s> {
     /// Returns the file at this cleaned path, in whichever way the old layers were extracted.
     fn find(&self, path: &[u8]) -> Option<&MergedFile> {
         self.trees.iter().find_map(|tree| tree.find(path))
+    }
+
+    /// Returns the content of the file that a delta names; `None` if there is no such file of at most `max` bytes.
+    pub(crate) fn content(&self, source: &SourcePath, max: u64) -> Result<Option<Vec<u8>>> {
+        let Some(file) = self.find(source.as_bytes()) else { return Ok(None) };
+        if file.data.end - file.data.start > max {
+            return Ok(None);
+        }
+        Ok(Some(self.spools[file.layer].read_range(file.data.clone())?))
     }
 
     /// Returns the state of the old layers at this cleaned path.

@@ -10,9 +10,11 @@ use std::ops::Range;
 use delta_format::{CorruptKind, Error as DeltaError, Op, OpReader, SourcePath};
 use layer::Spool;
 
-use crate::Result;
+use crate::addresses::Predictions;
 use crate::attribution::{Attribution, Part, PartCosts};
+use crate::old::Old;
 use crate::payload::stream_error;
+use crate::{AddressGroup, Result};
 use layout::Layout;
 use tardf3::Entries;
 
@@ -55,13 +57,19 @@ pub(crate) struct Walked {
     pub(crate) tallies: Vec<Tally>,
     pub(crate) costs: Vec<PartCosts>,
     pub(crate) sources: Vec<SourcePath>,
+    pub(crate) addresses: Vec<AddressGroup>,
 }
 
-/// Walks all of `delta`, which makes `new`, whose files lie in the ranges of `files`.
+/// Walks all of `delta`, which makes `new`, whose files lie in the ranges of `files`, of files of the old layers.
 ///
 /// # Errors
 /// [`Error::Delta`] if the delta is broken, [`Error::OtherLayer`] if it makes another layer.
-pub(crate) fn walk<R: Read + Clone>(delta: R, new: &Spool, files: &[Range<u64>]) -> Result<Walked> {
+pub(crate) fn walk<R: Read + Clone>(
+    delta: R,
+    new: &Spool,
+    files: &[Range<u64>],
+    old: &Old<'_>,
+) -> Result<Walked> {
     let start_error = |source| DeltaError::Stream { op_index: 0, source };
     let mut reader = OpReader::new(delta.clone())?;
     let attribution = Attribution::new(delta, files.len() + 1).map_err(start_error)?;
@@ -72,6 +80,7 @@ pub(crate) fn walk<R: Read + Clone>(delta: R, new: &Spool, files: &[Range<u64>])
         tallies: vec![Tally::default(); files.len() + 1],
         sources: Sources::default(),
         entries: Entries::default(),
+        predictions: Predictions::new(old, new.size()),
         chunk: Vec::new(),
     };
     let mut before = 0;
@@ -87,7 +96,8 @@ pub(crate) fn walk<R: Read + Clone>(delta: R, new: &Spool, files: &[Range<u64>])
     let version = reader.version().name();
     let (costs, delta_size) =
         walk.attribution.finish().map_err(|source| DeltaError::Stream { op_index, source })?;
-    Ok(Walked { version, delta_size, tallies: walk.tallies, costs, sources: walk.sources.paths })
+    let addresses = walk.predictions.groups();
+    Ok(Walked { version, delta_size, tallies: walk.tallies, costs, sources: walk.sources.paths, addresses })
 }
 
 #[derive(Default)]
@@ -97,10 +107,12 @@ struct Sources {
     path_bytes: usize,
     /// True if one is open, and its index if it is remembered.
     open: Option<Option<usize>>,
+    /// True if the streams of that one are decoded.
+    is_view: bool,
 }
 
 impl Sources {
-    fn open(&mut self, path: &SourcePath) {
+    fn open(&mut self, path: &SourcePath, is_view: bool) {
         let mut index = self.by_path.get(path).copied();
         if index.is_none() && self.path_bytes < MAX_PATH_BYTES {
             index = Some(self.paths.len());
@@ -109,10 +121,16 @@ impl Sources {
             self.paths.push(path.clone());
         }
         self.open = Some(index);
+        self.is_view = is_view;
     }
 
     const fn close(&mut self) {
         self.open = None;
+    }
+
+    /// The source that is open, if it is a file as it is.
+    fn plain(&self) -> Option<&SourcePath> {
+        self.open.flatten().filter(|_| !self.is_view).map(|index| &self.paths[index])
     }
 }
 
@@ -123,6 +141,7 @@ struct Walk<'f, R> {
     tallies: Vec<Tally>,
     sources: Sources,
     entries: Entries,
+    predictions: Predictions<'f>,
     chunk: Vec<u8>,
 }
 
@@ -154,7 +173,7 @@ impl<R: Read> Walk<'_, R> {
                 self.payload(matches!(op, Op::AddData { .. }), size, reader)
             }
             Op::Open(ref path) | Op::OpenView { ref path, .. } => {
-                self.sources.open(path);
+                self.sources.open(path, matches!(op, Op::OpenView { .. }));
                 Ok(())
             }
             Op::Seek { .. } => Ok(()),

@@ -111,6 +111,9 @@ fn the_parts_of_a_program_whose_addresses_moved_are_told() {
     assert!(cost.relocated > 0 && cost.data + cost.add > 0, "{cost:?}");
     assert!(made.changed < made.relocated / 20, "{made:?}");
     assert_eq!(program.reason, Reason::ManySmallChanges);
+    let relative = explanation.addresses.iter().find(|group| group.form == "relative").unwrap();
+    assert!(relative.addresses > 400 && relative.changed > 100, "{relative:?}");
+    assert!(relative.missed < relative.changed / 4, "{relative:?}");
 }
 
 #[test]

@@ -26,6 +26,9 @@ impl<R: Read> Walk<'_, R> {
         let payload = read_payload(reader)?;
         let parsed = program::Payload::parse(&payload, None)
             .map_err(|kind| DeltaError::Corrupt { op_index: reader.op_index(), kind: kind.into() })?;
+        if let Some(source) = self.sources.plain().filter(|_| parsed.has_rules()) {
+            self.predictions.add(&payload, source)?;
+        }
         let (made, sizes) = (parsed.size() as u64, parsed.sizes());
         let (differences, new) = (sizes.differences as u64, sizes.new as u64);
         // The differences and the new bytes are its last parts, each after its size.
@@ -83,7 +86,7 @@ impl<R: Read> Walk<'_, R> {
         self.entries.header = header;
         self.entries.padding = size.wrapping_neg() % BLOCK_SIZE;
         if let Some(path) = draft.path() {
-            self.sources.open(path);
+            self.sources.open(path, false);
             let (item, _) = self.layout.place();
             self.tallies[item].opens += 1;
         }

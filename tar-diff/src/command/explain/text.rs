@@ -1,7 +1,7 @@
 //! Tables for people.
 
 use cli::Text;
-use explain::{Explanation, Group};
+use explain::{AddressGroup, Explanation, Group};
 
 /// Directories that are shown.
 const MAX_DIRECTORIES: usize = 10;
@@ -24,6 +24,8 @@ pub(super) fn text(explanation: &Explanation, top: usize) -> Text {
     groups(&mut out, "kind of file", &explanation.kinds, delta_size);
     let directories = &explanation.directories;
     groups(&mut out, "directory", &directories[..directories.len().min(MAX_DIRECTORIES)], delta_size);
+
+    addresses(&mut out, &explanation.addresses);
 
     out.line("");
     out.line(format_args!("{:>10} {:>6} {:>10}  {:<18}  file", "cost", "share", "size", "reason"));
@@ -62,6 +64,21 @@ fn groups(out: &mut Text, title: &str, groups: &[Group], delta_size: u64) {
             "{cost:>10} {share:>5.1}% {changed:>8} {files:>8} {size:>12}  {}",
             short(name)
         ));
+    }
+}
+
+/// The addresses of programs, if there are any.
+fn addresses(out: &mut Text, groups: &[AddressGroup]) {
+    if groups.is_empty() {
+        return;
+    }
+    out.line("");
+    out.line(format_args!(
+        "{:>10} {:>10} {:>12}  form of the addresses in programs",
+        "missed", "changed", "all"
+    ));
+    for AddressGroup { form, addresses, changed, missed, .. } in groups {
+        out.line(format_args!("{missed:>10} {changed:>10} {addresses:>12}  {form}"));
     }
 }
 
