@@ -14,6 +14,7 @@ mod ahead;
 mod bits;
 mod corrections;
 mod go_codes;
+mod igzip_codes;
 mod libdeflate_codes;
 mod parser;
 mod pgzip;

@@ -150,6 +150,7 @@ impl Recipe {
             Some(64..96) => "corrections to klauspost/pgzip 1.2",
             Some(96..112) => "corrections to zlib-ng 2.3",
             Some(160..192) => "corrections to libdeflate 1.25",
+            Some(192..208) => "corrections to igzip 2.30",
             Some(112..160) => "corrections to an earlier klauspost/pgzip",
             _ => "corrections 2",
         }

@@ -1,4 +1,4 @@
-//! The encoders of Go, klauspost/compress, klauspost/pgzip, zlib-rs and libdeflate make the same bytes here as there: digests of
+//! The encoders of Go, klauspost/compress, klauspost/pgzip, zlib-rs, libdeflate and igzip make the same bytes here as there: digests of
 //! what real ones made.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -41,11 +41,14 @@ const PGZIP_SIZES: [usize; 5] = [usize::MAX, 0, 20, 100, 1 << 20];
 /// depend on the literals, and those from which level 1 makes a second block.
 const LIBDEFLATE_SIZES: [usize; 11] = [usize::MAX, 0, 1, 19, 20, 51, 52, 511, 512, 70_534, 70_535];
 
+/// Sizes that igzip is tried with: all, one byte, those with fewer hashes, and a MiB, which it reads at a time.
+const IGZIP_SIZES: [usize; 7] = [usize::MAX, 1, 20, 300, 3000, 1 << 20, (1 << 20) + 100];
+
 /// Number in recipes, and the digest of the streams of all sizes, one behind the other, by compress/flate of the
 /// version of Go, or by the library that is named, and the level. zlib-rs was given all plain bytes and 1 KiB for its
 /// output at a time, and told of the end when it had no more output; zlib-ng 2.2.5 and 2.3.3 make the same.
 /// klauspost/compress 1.11 has codes of its own, which corrections tell: 133 and 149 are what they are corrections to.
-const ENCODERS: [(u8, &str, &str); 68] = [
+const ENCODERS: [(u8, &str, &str); 73] = [
     (17, "go1.27.0, level 1", "c4b9389669ed9a9a"),
     (18, "go1.27.3, level 2", "c136533522f372e5"),
     (19, "go1.27.3, level 3", "688871c258354f33"),
@@ -114,6 +117,11 @@ const ENCODERS: [(u8, &str, &str); 68] = [
     (177, "libdeflate 1.14, level 1", "13949b0bd93d65d6"),
     (182, "libdeflate 1.14, level 6", "53c34c69ff7b8b7d"),
     (185, "libdeflate 1.14, level 9", "b2edbfc951680a33"),
+    (192, "isa-l 2.30, igzip -0", "adb94cb476907598"),
+    (193, "isa-l 2.30, igzip -1", "fa393accbe5567da"),
+    (194, "isa-l 2.30, igzip -2", "471d0b1bd104ffb1"),
+    (195, "isa-l 2.30, igzip -3 with AVX-512", "7dcf3a1cb85794e3"),
+    (196, "isa-l 2.30, igzip -3 with AVX2", "11af6bd3998f402c"),
 ];
 
 /// Source code, a log and zeros, noise that is stored, and letters for which Huffman codes are all that helps.
@@ -147,12 +155,13 @@ fn stream(number: u8, plain: &[u8]) -> Vec<u8> {
         if encode(&parsed, &mut { plain }, plain.len() as u64, &mut made).is_ok() {
             return made;
         }
-        size = if size == 0 { plain.len() + 100 } else { made.len() };
+        size = if size == 0 { plain.len() + 200 } else { made.len() };
     }
 }
 
 fn sizes(number: u8) -> &'static [usize] {
     match number {
+        192.. => &IGZIP_SIZES,
         160.. => &LIBDEFLATE_SIZES,
         _ if is_pgzip(number) => &PGZIP_SIZES,
         _ => &SIZES,
@@ -179,8 +188,10 @@ fn streams_are_those_of_go() {
 fn the_recipe_of_a_stream_of_go_is_its_number_and_size() {
     let contents = contents();
     // Of the versions of klauspost/compress that Go does not have, of pgzip, and of zlib-ng, some levels are enough.
-    let is_tried =
-        |number: u8| number < 48 || [50, 55, 65, 69, 84, 87, 97, 102, 117, 161, 166, 168].contains(&number);
+    let is_tried = |number: u8| {
+        number < 48
+            || [50, 55, 65, 69, 84, 87, 97, 102, 117, 161, 166, 168, 192, 193, 195, 196].contains(&number)
+    };
     for (number, name, _) in ENCODERS.into_iter().filter(|(number, ..)| is_tried(*number)) {
         let stream = stream(number, &contents);
         let found = recipe(Codec::Deflate, &stream, &contents).unwrap();

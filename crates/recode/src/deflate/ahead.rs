@@ -6,8 +6,10 @@
 
 mod blocks;
 mod double;
+mod encoders;
 mod groups;
 mod history;
+mod igzip;
 mod lazy;
 mod libdeflate;
 mod long;
@@ -30,18 +32,16 @@ pub(super) use self::queue::Queue;
 
 use self::double::{EarlierFive, EarliestFive, Six};
 use self::groups::{Group, Outline};
+use self::igzip::Igzip;
 use self::lazy::Lazy;
 use self::libdeflate::Libdeflate;
-use self::long::{Compared, Long};
+use self::long::Long;
 use self::ng::Ng;
-use self::numbers::{
-    GO_1_26, KLAUSPOST_1_17, LIBDEFLATE, LIBDEFLATE_1_18, LITERALS, PGZIP_1_11, PGZIP_1_15, PGZIP_1_17,
-    PGZIP_1_18, UMOCI, ZLIB_NG, family, level,
-};
 use self::parts::Parts;
 use self::recent::Recent;
 use self::single::{Go, One, Single, Two};
 use self::writer::{Contents, Decision, Manner, Writer};
+use super::igzip_codes;
 use super::reader::Kind;
 use super::token::{MAX_MATCH, Token};
 
@@ -67,6 +67,7 @@ enum Finder {
     Lazy(Box<Lazy>),
     Ng(Box<Ng>),
     Libdeflate(Box<Libdeflate>),
+    Igzip(Box<Igzip>),
 }
 
 /// The part of the stream that the encoder makes of the next plain bytes.
@@ -106,75 +107,6 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// The encoder of a number, if it has one.
-    pub(super) fn of(number: u8) -> Option<Self> {
-        if !is_known(number) {
-            return None;
-        }
-        let (family, level) = (family(number), level(number));
-        let (finder, manner) = match family {
-            ZLIB_NG => {
-                let finder = Ng::new(level);
-                let manner = if finder.is_quick() { Manner::Static } else { Manner::OfZlib };
-                (Finder::Ng(Box::new(finder)), manner)
-            }
-            LIBDEFLATE | LIBDEFLATE_1_18 => {
-                let is_earlier = family == LIBDEFLATE_1_18;
-                let finder = Libdeflate::new(level, is_earlier);
-                (Finder::Libdeflate(Box::new(finder)), Manner::OfLibdeflate { is_earlier })
-            }
-            _ => Self::of_go(family, level),
-        };
-        let part_size = match family {
-            PGZIP_1_18 | PGZIP_1_17 | PGZIP_1_15 | PGZIP_1_11 => Some(PART_SIZE),
-            UMOCI => Some(SMALL_PART_SIZE),
-            _ => None,
-        };
-        let is_of_literals = level == LITERALS && family != GO_1_26;
-        Some(Self {
-            finder,
-            manner,
-            chunk_size: if is_of_literals { LITERALS_CHUNK_SIZE } else { CHUNK_SIZE },
-            writer: Writer::new(manner),
-            queue: Queue::default(),
-            outline: Outline::of(Contents::Plain, false),
-            is_flush: false,
-            groups: VecDeque::new(),
-            parts: part_size.map(Parts::new),
-            parsed: 0,
-            is_last: false,
-        })
-    }
-
-    /// The parts of an encoder of Go, klauspost/compress or klauspost/pgzip.
-    fn of_go(family: u8, level: u8) -> (Finder, Manner) {
-        let is_new = family != GO_1_26;
-        let is_earlier = matches!(family, KLAUSPOST_1_17 | PGZIP_1_17 | PGZIP_1_15 | PGZIP_1_11 | UMOCI);
-        let finder = match (is_new, level) {
-            _ if family == PGZIP_1_15 => Finder::EarlierFive(Double::new()),
-            _ if matches!(family, PGZIP_1_11 | UMOCI) => Finder::EarliestFive(Double::new()),
-            (_, LITERALS) => Finder::Literals,
-            (true, 1) => Finder::One(Single::new()),
-            (true, 2) => Finder::Two(Single::new()),
-            (true, 3) => Finder::Three(Recent::new()),
-            (true, 4) => {
-                Finder::Four(Long::new(if is_earlier { Compared::Matches } else { Compared::Distance }))
-            }
-            (true, 5) => Finder::Five(Double::new()),
-            (true, 6) => Finder::Six(Double::new()),
-            (false, 1) => Finder::Go(Single::new()),
-            (_, level) => Finder::Lazy(Box::new(Lazy::new(level, is_new))),
-        };
-        let manner = match (is_new, level) {
-            (true, LITERALS) => Manner::GoingOn { penalty: 10, is_earlier },
-            (true, 7..) => Manner::GoingOn { penalty: 8, is_earlier },
-            (true, _) => Manner::GoingOn { penalty: 7, is_earlier },
-            (false, 1 | LITERALS) => Manner::Alone,
-            (false, _) => Manner::Compared,
-        };
-        (finder, manner)
-    }
-
     /// Returns where the next chunk begins, relative to the walk's place, and how many bytes it has, if it is wanted
     /// now.
     pub(super) fn wants(&mut self) -> Option<(isize, usize)> {
@@ -226,7 +158,7 @@ impl Ahead {
             Finder::EarliestFive(finder) => finder.restart().find::<EarliestFive>(dictionary, found),
             Finder::Six(finder) => finder.restart().find::<Six>(dictionary, found),
             Finder::Lazy(finder) => finder.restart(dictionary),
-            Finder::Literals | Finder::Go(_) | Finder::Ng(_) | Finder::Libdeflate(_) => {}
+            Finder::Literals | Finder::Go(_) | Finder::Ng(_) | Finder::Libdeflate(_) | Finder::Igzip(_) => {}
         }
     }
 
@@ -238,6 +170,10 @@ impl Ahead {
             Finder::Libdeflate(finder) => {
                 self.groups.extend(finder.take(chunk, is_last));
                 return finder.work();
+            }
+            Finder::Igzip(finder) => {
+                self.groups.extend(finder.take(chunk, is_last));
+                return 0;
             }
             _ => return self.find_in_chunk(chunk, is_last),
         };
@@ -259,7 +195,11 @@ impl Ahead {
                 Finder::EarliestFive(finder) => finder.find::<EarliestFive>(chunk, &mut found),
                 Finder::Six(finder) => finder.find::<Six>(chunk, &mut found),
                 Finder::Go(finder) => finder.find::<Go>(chunk, &mut found),
-                Finder::Lazy(_) | Finder::Ng(_) | Finder::Libdeflate(_) | Finder::Literals => {}
+                Finder::Lazy(_)
+                | Finder::Ng(_)
+                | Finder::Libdeflate(_)
+                | Finder::Igzip(_)
+                | Finder::Literals => {}
             }
         }
         let mut parsed: usize = found.iter().map(|token| token.size()).sum();
@@ -310,11 +250,12 @@ impl Ahead {
         }
         let size = self.queue.left();
         let Outline { contents, is_final, begins, is_last, .. } = self.outline;
-        let decision = if self.manner == Manner::Static {
-            // Where corrections ended the block, its next part begins another.
-            Decision::of_static(begins || !is_open, is_last)
-        } else {
-            self.writer.decide(contents, tokens, size, is_final)
+        // Where corrections ended the block, its next part begins another.
+        let begins = begins || !is_open;
+        let decision = match self.manner {
+            Manner::Static => Decision::of_part(begins.then_some(Kind::Static), is_last),
+            Manner::Preset => Decision::of_part(begins.then(igzip_codes::preset), is_final),
+            _ => self.writer.decide(contents, tokens, size, is_final),
         };
         let is_stored = matches!(decision.begin, Some(Kind::Stored { .. }));
         Some(Piece {
@@ -330,7 +271,9 @@ impl Ahead {
     /// The end of the stream: an empty block.
     fn end(&self) -> Piece {
         let begin = match self.manner {
-            Manner::GoingOn { .. } | Manner::OfZlib | Manner::Static => Kind::Static,
+            Manner::GoingOn { .. } | Manner::OfZlib | Manner::OfIgzip | Manner::Preset | Manner::Static => {
+                Kind::Static
+            }
             Manner::Alone | Manner::Compared | Manner::OfLibdeflate { .. } => {
                 Kind::Stored { size: 0, padding: 0 }
             }

@@ -1,6 +1,6 @@
 //! The tokens that are found, in the groups that become blocks.
 
-use super::super::token::Token;
+use super::super::token::{MAX_STORED, Token};
 use super::blocks::Block;
 use super::writer::Contents;
 
@@ -34,6 +34,16 @@ impl Group {
     pub(super) const fn flush() -> Self {
         let outline = Outline { is_flush: true, ..Outline::of(Contents::Plain, false) };
         Self { outline, tokens: Vec::new() }
+    }
+
+    /// The blocks of bytes that are stored, none too large.
+    pub(super) fn stored(bytes: &[u8], is_last: bool) -> impl Iterator<Item = Self> {
+        let count = bytes.len().div_ceil(MAX_STORED);
+        bytes.chunks(MAX_STORED).enumerate().map(move |(index, part)| {
+            let is_last = is_last && index + 1 == count;
+            let outline = Outline { is_last, ..Outline::of(Contents::Plain, is_last) };
+            Self { outline, tokens: part.iter().map(|byte| Token::literal(*byte)).collect() }
+        })
     }
 
     pub(super) fn of_block(block: Block) -> Self {

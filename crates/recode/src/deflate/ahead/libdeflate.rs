@@ -131,7 +131,8 @@ impl Libdeflate {
                 return groups;
             }
             if is_end && !self.has_begun && ahead <= self.max_stored {
-                self.stored(self.bytes.len(), true, &mut groups);
+                groups.extend(Group::stored(&self.bytes, true));
+                self.at = self.bytes.len();
             } else {
                 self.block(is_end, &mut groups);
             }
@@ -183,23 +184,13 @@ impl Libdeflate {
             tokens.iter().for_each(|token| frequencies.count(*token));
             if let (Kind::Stored { .. }, _) = kind(&frequencies, Some(block_end - start), 0, self.is_earlier)
             {
-                self.stored(block_end, is_last, groups);
+                groups.extend(Group::stored(&self.bytes[start..block_end], is_last));
+                self.at = block_end;
                 return;
             }
         }
         self.at = block_end;
         groups.push(Group { outline: Outline { is_last, ..Outline::of(Contents::Tokens, is_last) }, tokens });
-    }
-
-    /// Stores the bytes up to a place.
-    fn stored(&mut self, end: usize, is_last: bool, groups: &mut Vec<Group>) {
-        while self.at < end {
-            let part = &self.bytes[self.at..end.min(self.at + MAX_STORED)];
-            self.at += part.len();
-            let is_last = is_last && self.at == end;
-            let outline = Outline { is_last, ..Outline::of(Contents::Plain, is_last) };
-            groups.push(Group { outline, tokens: part.iter().map(|byte| Token::literal(*byte)).collect() });
-        }
     }
 }
 

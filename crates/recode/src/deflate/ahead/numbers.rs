@@ -21,6 +21,8 @@ pub(super) const UMOCI: u8 = 144;
 pub(super) const LIBDEFLATE: u8 = 160;
 pub(super) const LIBDEFLATE_1_18: u8 = 176;
 const LIBDEFLATE_1_18_MAX: u8 = LIBDEFLATE_1_18 + 9;
+/// igzip. Level 0 is a level of its own, and level 4 is level 3 on processors without AVX-512.
+pub(super) const IGZIP: u8 = 192;
 /// The default level.
 const DEFAULT: u8 = 5;
 pub(super) const LITERALS: u8 = 10;
@@ -81,6 +83,7 @@ pub(in super::super) fn is_known(number: u8) -> bool {
         KLAUSPOST_1_17..=PGZIP_1_17 => (1..LITERALS).contains(&level),
         PGZIP_1_15..=UMOCI => level == DEFAULT,
         LIBDEFLATE..=LIBDEFLATE_1_18 => (1..=9).contains(&level),
+        IGZIP => level <= 4,
         _ => NUMBERS.contains(&number),
     }
 }
@@ -100,7 +103,7 @@ pub(in super::super) const fn block_size(number: u8) -> Option<usize> {
 }
 
 /// The numbers of encoders that run ahead, the likely first, but for those of other versions and of pgzip.
-pub(in super::super) const NUMBERS: [u8; 37] = [
+pub(in super::super) const NUMBERS: [u8; 42] = [
     GO_1_27 + 6,
     GO_1_26 + 6,
     GO_1_26 + 1,
@@ -136,6 +139,11 @@ pub(in super::super) const NUMBERS: [u8; 37] = [
     LIBDEFLATE + 4,
     LIBDEFLATE + 3,
     LIBDEFLATE + 2,
+    IGZIP + 2,
+    IGZIP + 3,
+    IGZIP + 4,
+    IGZIP + 1,
+    IGZIP,
     GO_1_27 + LITERALS,
     GO_1_26 + LITERALS,
 ];

@@ -5,7 +5,7 @@ use super::super::go_codes::{Codes, lengths};
 use super::super::reader::Kind;
 use super::super::token::{DISTANCE_CODES, END_OF_BLOCK, LITERAL_CODES, MAX_STORED, Token};
 use super::super::trees::{Frequencies, Header, MAX_BITS, static_lengths};
-use super::super::{libdeflate_codes, zlib};
+use super::super::{igzip_codes, libdeflate_codes, zlib};
 
 /// A block of fewer tokens is compared with one of static codes.
 const MAX_STATIC: usize = 250;
@@ -29,6 +29,10 @@ pub(super) enum Manner {
     OfZlib,
     /// The same, as libdeflate chooses it and makes the codes.
     OfLibdeflate { is_earlier: bool },
+    /// The same, as igzip chooses it and makes the codes.
+    OfIgzip,
+    /// One block has codes that igzip has for all streams, and any number of groups.
+    Preset,
     /// Blocks have static codes and any number of groups.
     Static,
 }
@@ -77,9 +81,9 @@ impl Decision {
         Self::whole(Kind::Stored { size, padding: 0 })
     }
 
-    /// A part of a block of static codes.
-    pub(super) const fn of_static(begins: bool, ends: bool) -> Self {
-        Self { begin: if begins { Some(Kind::Static) } else { None }, ends, open: None, bit: 0 }
+    /// A part of a block with codes that do not depend on it; `begin` if the block begins with it.
+    pub(super) const fn of_part(begin: Option<Kind>, ends: bool) -> Self {
+        Self { begin, ends, open: None, bit: 0 }
     }
 
     const fn fixed() -> Self {
@@ -140,7 +144,7 @@ impl Writer {
         let mut frequencies = Frequencies::new();
         tokens.iter().for_each(|token| frequencies.count(*token));
         match (contents, self.manner) {
-            (_, Manner::Static) => Decision::fixed(),
+            (_, Manner::Static | Manner::Preset) => Decision::fixed(),
             (_, Manner::OfZlib) => {
                 let stored = (contents == Contents::Tokens).then_some(size);
                 Decision::whole(zlib::kind(&frequencies, stored, false))
@@ -150,6 +154,10 @@ impl Writer {
                 let stored = (size <= MAX_STORED).then_some(size);
                 let (kind, bit) = libdeflate_codes::kind(&frequencies, stored, self.bit, is_earlier);
                 Decision { bit, ..Decision::whole(kind) }
+            }
+            (_, Manner::OfIgzip) => {
+                let stored = (size <= MAX_STORED).then_some(size);
+                Decision::whole(igzip_codes::kind(&frequencies, stored))
             }
             (Contents::Literals, Manner::GoingOn { penalty, .. }) => {
                 self.literals(&frequencies, size, is_last, penalty)
