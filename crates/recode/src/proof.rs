@@ -120,10 +120,9 @@ impl Search<'_> {
         })
     }
 
-    /// `start` is the first bytes of the frame. The encoder of klauspost/compress is tried first at its
-    /// default level, since it is fast and usual, and then at the level that makes the first block, if one does. Where it
-    /// comes near, but not near enough, libzstd may make the frame without anything that is carried, or it may at
-    /// another level.
+    /// `start` is the first bytes of the frame. The encoder of klauspost/compress is tried first at its default level,
+    /// since it is fast and usual, and then at the level that makes the first block, if one does. Where it comes near,
+    /// but not near enough, libzstd may make the frame without anything that is carried, or it may at another level.
     fn zstd(&mut self, start: &[u8]) -> Result<Encoder, Refused> {
         let few = klauspost::FEW_CARRIED + self.source.encoded_size() / 1024;
         let is_few = |near: &Near| near.as_ref().is_some_and(|(_, carried)| *carried <= few);
@@ -148,8 +147,8 @@ impl Search<'_> {
         })
     }
 
-    /// Returns the encoder of klauspost/compress if it makes the frame. Where nothing is carried, the search has made and
-    /// compared all blocks, which is the proof.
+    /// Returns the encoder of klauspost/compress if it makes the frame. Where nothing is carried, the search has made
+    /// and compared all blocks, which is the proof.
     fn klauspost(&mut self, levels: klauspost::Levels) -> Near {
         let found = klauspost::find(self.source, self.budget, levels);
         self.lacked_memory |= matches!(found, Err(Refused::TooMuchMemory));

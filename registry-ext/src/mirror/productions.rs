@@ -1,8 +1,8 @@
 //! Blobs that are being made: each by one task, however many clients wait for it.
 //!
-//! A blob that is made of a delta has its digest before its first byte is given away, or is made by a recipe that has made
-//! it before, so that clients of all repositories share it. The bytes of a download are those of one registry, and only clients of the same repository
-//! share them.
+//! A blob that is made of a delta has its digest before its first byte is given away, or is made by a recipe that has
+//! made it before, so that clients of all repositories share it. The bytes of a download are those of one registry,
+//! and only clients of the same repository share them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -44,8 +44,8 @@ pub(super) struct Giving<'f> {
     pub(super) reading: Arc<File>,
     pub(super) sender: Option<Sender>,
     pub(super) written: u64,
-    /// Most bytes that are given away. The last byte is not, before all of the blob has its digest: nobody takes a wrong
-    /// blob for a whole one.
+    /// Most bytes that are given away. The last byte is not, before all of the blob has its digest: nobody takes a
+    /// wrong blob for a whole one.
     pub(super) limit: u64,
 }
 

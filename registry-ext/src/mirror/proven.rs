@@ -1,8 +1,9 @@
 //! The recipes that have made their blob here before.
 //!
-//! Of a blob that is made by a recipe no byte is given away before all of it has its digest: the recipe is the word of a
-//! stranger. A recipe that has made the blob once makes it again, so that the bytes may be given away while they come.
-//! This is for a client that resumes after the blob has left the cache, or after the mirror was killed before it was kept.
+//! Of a blob that is made by a recipe no byte is given away before all of it has its digest: the recipe is the word of
+//! a stranger. A recipe that has made the blob once makes it again, so that the bytes may be given away while they
+//! come. This is for a client that resumes after the blob has left the cache, or after the mirror was killed before it
+//! was kept.
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File};

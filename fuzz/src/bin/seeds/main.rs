@@ -255,8 +255,8 @@ fn recipes(put: Put<'_>, name: &str, file: &[u8]) -> std::io::Result<()> {
     whole_streams(put)
 }
 
-/// Recipes without corrections of the levels of zlib-ng and of some of Go, over enough plain bytes that their searches find
-/// references. An input of the target has at most 4096 bytes.
+/// Recipes without corrections of the levels of zlib-ng and of some of Go, over enough plain bytes that their searches
+/// find references. An input of the target has at most 4096 bytes.
 fn whole_streams(put: Put<'_>) -> std::io::Result<()> {
     let content = fixtures::contents::source_code(&mut Rng::new(3), 4000);
     let recipe = |number: u8, size: usize| {
