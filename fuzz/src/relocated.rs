@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use program::{
-    Block, Decoder, GoFunctions, Layouts, Payload, Prepared, Rule, Rules, Segment, Side, Strided, encode,
+    Block, Decoder, FrameTable, GoFunctions, Layouts, Payload, Prepared, Rule, Rules, Segment, Side, Strided,
+    encode,
 };
 
 use crate::Input;
@@ -165,5 +166,9 @@ fn rules(input: &mut Input<'_>, old: &[u8]) -> Rules {
         });
     }
     let new_code = (0..input.within(0..=2)).map(|_| range(input, old)).collect();
-    Rules { old: sides.0, new: sides.1, rules, new_code }
+    let frame_table = (input.byte() & 1 > 0).then(|| {
+        let (table, records) = (range(input, old), range(input, old));
+        FrameTable { start: table.start, count: (table.end - table.start) / 8, records }
+    });
+    Rules { old: sides.0, new: sides.1, rules, new_code, frame_table }
 }

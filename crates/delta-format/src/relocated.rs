@@ -14,6 +14,8 @@ pub struct Relocation {
     old: Vec<u8>,
     payload: Vec<u8>,
     size: usize,
+    /// Bytes of it that are held back at once.
+    held_back: usize,
     op_index: u64,
 }
 
@@ -23,9 +25,9 @@ impl Relocation {
         self.size
     }
 
-    /// Bytes that are held until it is made.
+    /// Bytes that are held until it is made, beside those that are made already.
     pub const fn held(&self) -> usize {
-        self.old.len() + self.payload.len()
+        self.old.len() + self.payload.len() + self.held_back
     }
 
     /// Makes the file piece by piece.
@@ -59,8 +61,8 @@ pub(crate) fn relocate<F: SourceFile>(
     let payload = delta.read_whole_payload(size)?;
     let op_index = delta.op_index();
     let prepared = Prepared::new(&payload, &old).map_err(|error| broken(op_index, error))?;
-    let size = prepared.size();
+    let (size, held_back) = (prepared.size(), prepared.held());
     target.reserve(size as u64)?;
     target.meter().charge(prepared.work())?;
-    target.relocate(Relocation { old, payload, size, op_index })
+    target.relocate(Relocation { old, payload, size, held_back, op_index })
 }

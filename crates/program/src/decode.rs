@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::form::Kind;
+use crate::frame_table::{FrameTable, Held};
 use crate::map::Map;
 use crate::misses::{Guess, Misses};
 use crate::neighbours::Neighbours;
@@ -21,6 +22,8 @@ const SEGMENTS_A_UNIT: u64 = 3;
 /// Units of work for each byte of the new file, of which some are fields. A compressed kernel module has up
 /// to eight bytes for each one of the layer, whose work has to suffice for all of them.
 const NEW_WORK: u64 = 8;
+/// Units of work for each byte that is held: records are read, and sorted.
+const HELD_WORK: u64 = 8;
 /// Units of work for each block: to find what fields it has, and its place in the map.
 const BLOCK_WORK: u64 = 256;
 
@@ -28,7 +31,8 @@ const BLOCK_WORK: u64 = 256;
 ///
 /// Beside the old file and the payload it holds 12 bytes for each field and at most 24 for each place that
 /// one means: with the limit of [`crate::MIN_FIELD_BYTES`] at most seven bytes for each byte of the old file
-/// while it starts, and of programs in the field less than one.
+/// while it starts, and of programs in the field less than one. A table of frames is computed once its records are made:
+/// up to then at most [`crate::MAX_HELD`] bytes of the new file are held, too.
 #[derive(Debug)]
 pub struct Decoder<'a> {
     old: &'a [u8],
@@ -43,6 +47,7 @@ pub struct Decoder<'a> {
     new: New<'a>,
     misses: Misses<'a>,
     machine: Machine,
+    held: Option<Held>,
     code: Vec<Range<u32>>,
     piece: Vec<u8>,
     difference: Vec<u8>,
@@ -69,6 +74,9 @@ impl<'a> Prepared<'a> {
             let mut reader = Reader::new(prepared.payload.rules, "the rules");
             let rules = read_rules(&mut reader, old.len())?;
             prepared.covered = covered(old.len(), &rules.rules)?;
+            if let Some(table) = &rules.frame_table {
+                table.check(prepared.payload.size)?;
+            }
             prepared.rules = Some((rules, reader));
         }
         Ok(prepared)
@@ -79,12 +87,20 @@ impl<'a> Prepared<'a> {
         self.payload.size
     }
 
+    /// Bytes of the new file that are held back at once.
+    pub fn held(&self) -> usize {
+        let table = self.rules.as_ref().and_then(|(rules, _)| rules.frame_table.as_ref());
+        table.map_or(0, FrameTable::held_size)
+    }
+
     /// The time that it takes to make the new file, in units of about a nanosecond.
     pub fn work(&self) -> u64 {
         let segments =
             self.rules.as_ref().map_or(0, |(rules, _)| rules.old.segments.len() + rules.new.segments.len());
         let per_byte = if self.rules.is_some() { NEW_WORK } else { 1 };
-        self.covered * (COVERED_WORK + segments as u64 / SEGMENTS_A_UNIT)
+        let of_segments = segments as u64 / SEGMENTS_A_UNIT;
+        self.covered * (COVERED_WORK + of_segments)
+            + self.held() as u64 * (HELD_WORK + of_segments)
             + self.payload.size as u64 * per_byte
             + self.payload.blocks.len() as u64 * BLOCK_WORK
     }
@@ -95,12 +111,13 @@ impl<'a> Prepared<'a> {
     /// [`Error`](crate::Error).
     pub fn start(self) -> Result<Decoder<'a>> {
         let Self { old, payload, rules, .. } = self;
-        let (mut code, mut machine) = (Vec::new(), Machine::X86_64);
+        let (mut code, mut machine, mut held) = (Vec::new(), Machine::X86_64, None);
         let predictor = match rules {
             None => Predictor::none(old),
             Some((mut rules, mut reader)) => {
                 machine = rules.machine();
                 code = std::mem::take(&mut rules.new_code);
+                held = rules.frame_table.take().map(Held::new);
                 let map = Map::new(&payload.blocks);
                 let scanned = scan(old, &rules.old, &rules.rules)?;
                 Predictor::new(old, &rules, scanned, &map, |bases| {
@@ -115,6 +132,7 @@ impl<'a> Prepared<'a> {
             new: payload.new,
             misses: payload.misses(),
             machine,
+            held,
             code,
             payload,
             predictor,
@@ -146,12 +164,21 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// [`Error`](crate::Error) if the differences end early, or some are left.
     pub fn next_piece(&mut self) -> Result<Option<&[u8]>> {
-        let Some(block) = self.payload.blocks.get(self.block).copied() else {
-            self.differences.end()?;
-            self.new.end()?;
-            self.misses.end()?;
-            return Ok(None);
-        };
+        while let Some(block) = self.payload.blocks.get(self.block).copied() {
+            self.make(block)?;
+            let (end, space) = (self.position.into(), self.predictor.space());
+            if self.held.as_mut().is_none_or(|held| held.passes(&mut self.piece, end, space)) {
+                return Ok(Some(&self.piece));
+            }
+        }
+        self.differences.end()?;
+        self.new.end()?;
+        self.misses.end()?;
+        Ok(None)
+    }
+
+    /// Makes the next piece of a block.
+    fn make(&mut self, block: Block) -> Result<()> {
         let Block { source, add, literal } = block;
         if self.done < add {
             let start = source + self.done;
@@ -160,6 +187,15 @@ impl<'a> Decoder<'a> {
             let end = if source + add - start <= PIECE_SIZE { source + add } else { end };
             self.along(start, end)?;
             self.advance(end - start, block);
+        } else if self
+            .held
+            .as_ref()
+            .is_some_and(|held| held.table().is_made_by(block, self.position - self.done))
+        {
+            let size = (literal - self.done).min(PIECE_SIZE);
+            self.piece.resize(size as usize, 0);
+            self.differences.fill(&mut self.piece)?;
+            self.advance(size, block);
         } else {
             let size = (add + literal - self.done).min(PIECE_SIZE);
             let code = Code { machine: self.machine, ranges: &self.code, space: self.predictor.space() };
@@ -168,7 +204,7 @@ impl<'a> Decoder<'a> {
             self.new.read(&mut self.piece, size as usize, address, self.machine)?;
             self.advance(size, block);
         }
-        Ok(Some(&self.piece))
+        Ok(())
     }
 
     fn advance(&mut self, size: u32, block: Block) {

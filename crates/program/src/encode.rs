@@ -1,5 +1,7 @@
 //! Makes the payload of a pair of files.
 
+use std::borrow::Cow;
+
 use crate::error::{Error, Result};
 use crate::form::{Kind, word};
 use crate::map::Map;
@@ -46,6 +48,16 @@ pub(crate) fn encode_scanned<'o>(
     scanned: Option<(&Rules, Scanned)>,
 ) -> Result<(Encoded, Predictor<'o>)> {
     check(old, new, blocks)?;
+    let mut blocks = Cow::Borrowed(blocks);
+    let mut frame_table = None;
+    if let Some((rules, _)) = &scanned
+        && let Some(table) = &rules.frame_table
+    {
+        table.check(new.len())?;
+        blocks = Cow::Owned(table.cut(&blocks));
+        frame_table = Some((table, table.left(new, Space(&rules.new.segments))));
+    }
+    let blocks = &*blocks;
     let mut parts = Parts::default();
     let code = scanned
         .as_ref()
@@ -89,7 +101,10 @@ pub(crate) fn encode_scanned<'o>(
         )?;
         parts.along(&predicted, bytes);
         position = end + block.literal as usize;
-        parts.taken.literal(&new[end..position], own.wrapping_add(block.add), code);
+        match &frame_table {
+            Some((table, left)) if table.is_made_by(*block, own) => parts.along(&vec![0; left.len()], left),
+            _ => parts.taken.literal(&new[end..position], own.wrapping_add(block.add), code),
+        }
     }
     let carried = parts.differences.len() + parts.taken.size() + parts.missed.size();
     let outcomes = predictor.outcomes();

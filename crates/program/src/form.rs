@@ -69,7 +69,7 @@ impl Kind {
 /// A [`Kind`] with its parameters, in 32 bits.
 ///
 /// ```text
-/// bits 0-2 kind, 3 wide, 4 of a table, 5 of a sorted column, 8-15 scale or constant, 16-31 base
+/// bits 0-2 kind, 3 wide, 4 of a table, 5 of a sorted column, 6 the start of code, 8-15 scale or constant, 16-31 base
 /// InTable: bits 0-2 kind, 4 of a table, 6-31 start of the table in units of 4 bytes
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,7 @@ pub(crate) struct Form(u32);
 const WIDE: u32 = 1 << 3;
 const OF_TABLE: u32 = 1 << 4;
 const COLUMN: u32 = 1 << 5;
+const START: u32 = 1 << 6;
 
 impl Form {
     const fn of(kind: Kind) -> Self {
@@ -87,6 +88,12 @@ impl Form {
     /// Relative to the address of the field and `constant`.
     pub(crate) const fn relative(constant: u8) -> Self {
         Self(Kind::Relative as u32 | (constant as u32) << 8)
+    }
+
+    /// The start of the code that a record of `.eh_frame` describes, relative to the address of the field. The number of
+    /// bytes of the code follows the field.
+    pub(crate) const fn start_of_code() -> Self {
+        Self(Kind::Relative as u32 | OF_TABLE | START)
     }
 
     pub(crate) const fn absolute(is_wide: bool) -> Self {
@@ -154,6 +161,10 @@ impl Form {
 
     pub(crate) const fn is_column(self) -> bool {
         !matches!(self.kind(), Kind::InTable) && self.0 & COLUMN != 0
+    }
+
+    pub(crate) const fn is_start_of_code(self) -> bool {
+        matches!(self.kind(), Kind::Relative) && self.0 & START != 0
     }
 
     const fn scale(self) -> u8 {

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use crate::encode::{Encoded, encode_scanned};
 use crate::error::Result;
+use crate::frame_table::{ENTRY_SIZE, FrameTable};
 use crate::map::Map;
 use crate::normalise::{Overlay, normalise};
 use crate::predict::Predictor;
@@ -27,6 +28,9 @@ pub struct Layouts {
     new_overlays: Vec<Overlay>,
     old_names: Vec<Range<u32>>,
     new_names: Vec<Range<u32>>,
+    /// The tables of frames, if they are computed.
+    old_computed: Option<Range<u32>>,
+    new_computed: Option<Range<u32>>,
 }
 
 /// A payload, and what was learned to make it.
@@ -48,6 +52,8 @@ struct Described {
     overlays: Vec<Overlay>,
     /// The names of dynamic symbols.
     loaded_names: Vec<Range<u32>>,
+    /// The table of `.eh_frame_hdr`, to which rules belong as well.
+    frame_table: Option<FrameTable>,
 }
 
 impl Described {
@@ -60,6 +66,21 @@ impl Described {
         });
         u16::try_from(index).unwrap_or(u16::MAX)
     }
+
+    /// Drops the rules of a table of frames, which is computed, and returns where it lies. A delta that has no relocated
+    /// op carries it, so that what moved in it looks the same in the copies still.
+    fn without_frame_table(&mut self, bytes: &[u8]) -> Option<Range<u32>> {
+        let table = self.frame_table.take()?;
+        let space = Space(&self.side.segments);
+        self.overlays.extend(table.codes(bytes, space));
+        let table = table.range();
+        let is_other = |rule: &Rule| match rule {
+            Rule::Strided(strided) => !table.contains(&strided.start.into()),
+            _ => true,
+        };
+        self.rules.retain(is_other);
+        Some(u32::try_from(table.start).ok()?..u32::try_from(table.end).ok()?)
+    }
 }
 
 impl Layouts {
@@ -68,7 +89,13 @@ impl Layouts {
         if old.len().max(new.len()) > MAX_SIZE {
             return None;
         }
-        let (mut before, after) = (elf::describe(old)?, elf::describe(new)?);
+        let (mut before, mut after) = (elf::describe(old)?, elf::describe(new)?);
+        let space = Space(&after.side.segments);
+        let frame_table = after.frame_table.clone().filter(|table| table.is_computable(new, space));
+        let (mut old_computed, mut new_computed) = (None, None);
+        if frame_table.is_some() {
+            (old_computed, new_computed) = (before.without_frame_table(old), after.without_frame_table(new));
+        }
         let scanned = [(old, &before), (new, &after)]
             .map(|(bytes, described)| scan(bytes, &described.side, &described.rules).ok());
         let [Some(old), Some(new)] = scanned else { return None };
@@ -90,12 +117,23 @@ impl Layouts {
         let new_code = code.take(MAX_CODE).collect();
         let rules = Rules {
             new_code,
+            frame_table,
             old: before.side,
             new: Side { segments: after.side.segments, bases },
             rules: before.rules,
         };
         let (new_overlays, new_names) = (after.overlays, after.loaded_names);
-        Some(Self { rules, old, new, old_overlays, new_overlays, old_names, new_names })
+        Some(Self {
+            rules,
+            old,
+            new,
+            old_overlays,
+            new_overlays,
+            old_names,
+            new_names,
+            old_computed,
+            new_computed,
+        })
     }
 
     /// Makes a payload of blocks that cover the new file.
@@ -115,18 +153,24 @@ impl Layouts {
             Overlay { place: place.unwrap_or_else(|| draft.map.get(overlay.place).0), ..*overlay }
         };
         let space = Space(&self.rules.new.segments);
-        normalise(old, draft.predictor.found(), self.old_overlays.iter().map(moved), &self.old_names, space)
+        let overlays = self.old_overlays.iter().map(moved);
+        let mut normal = normalise(old, draft.predictor.found(), overlays, &self.old_names, space);
+        clear(&mut normal, self.old_computed.as_ref());
+        normal
     }
 
     /// Returns the new file with each field written as [`normalised_old`](Self::normalised_old) writes it.
     pub fn normalised_new(&self, new: &[u8]) -> Vec<u8> {
         let space = Space(&self.rules.new.segments);
-        normalise(
-            new,
-            self.new.fields.iter().copied(),
-            self.new_overlays.iter().copied(),
-            &self.new_names,
-            space,
-        )
+        let (fields, overlays) = (self.new.fields.iter().copied(), self.new_overlays.iter().copied());
+        let mut normal = normalise(new, fields, overlays, &self.new_names, space);
+        clear(&mut normal, self.new_computed.as_ref());
+        normal
     }
+}
+
+/// Clears the positions of records in a table of frames: they ascend, and tell nothing about which entries are alike.
+fn clear(bytes: &mut [u8], range: Option<&Range<u32>>) {
+    let table = range.and_then(|range| bytes.get_mut(range.start as usize..range.end as usize));
+    table.unwrap_or_default().chunks_exact_mut(ENTRY_SIZE).for_each(|entry| entry[ENTRY_SIZE / 2..].fill(0));
 }

@@ -25,6 +25,7 @@ mod decode;
 mod encode;
 mod error;
 mod form;
+mod frame_table;
 #[cfg(feature = "writer")]
 mod layout;
 mod learned;
@@ -51,6 +52,7 @@ pub use decode::{Decoder, Prepared};
 pub use encode::{Encoded, encode};
 pub use error::{Error, Result};
 pub use form::Kind;
+pub use frame_table::FrameTable;
 #[cfg(feature = "writer")]
 pub use layout::{Draft, Layouts};
 pub use payload::{Block, Payload, Sizes};
@@ -66,6 +68,8 @@ pub const MAX_RULES: usize = 4096;
 pub const MAX_SEGMENTS: usize = 16;
 /// Most ranges of new code.
 pub const MAX_CODE: usize = 16;
+/// Most bytes of a new file that are held back until a [`FrameTable`] among them is computed.
+pub const MAX_HELD: u64 = 1 << 25;
 /// Most bases that are given, and most that are read from a table of sections.
 pub const MAX_BASES: usize = 1 << 12;
 /// Bytes that the rules may go over together, for each byte of the old file: some lie on others.

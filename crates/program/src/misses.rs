@@ -62,7 +62,7 @@ pub(crate) struct Lasts([u64; LASTS]);
 
 impl Lasts {
     pub(crate) fn of(&mut self, form: Form) -> &mut u64 {
-        &mut self.0[form.kind() as usize * 2 + usize::from(form.is_column())]
+        &mut self.0[form.kind() as usize * 2 + usize::from(form.is_column() || form.is_start_of_code())]
     }
 }
 

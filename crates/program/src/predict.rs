@@ -30,6 +30,17 @@ pub struct Outcome {
     pub missed: u64,
 }
 
+/// Bytes of the size of code, which follows the field that has its start.
+const SIZE_WIDTH: usize = 4;
+/// Compilers start functions at multiples of this.
+const CODE_ALIGNMENT: u64 = 16;
+
+/// Returns the address where the code after that at `address`, of so many bytes, starts.
+const fn after_code(address: u64, size: u64) -> u64 {
+    let end = address.wrapping_add(size).wrapping_add(CODE_ALIGNMENT - 1);
+    end & !(CODE_ALIGNMENT - 1)
+}
+
 /// Predicts field after field, and learns from what they hold.
 #[derive(Debug)]
 pub(crate) struct Predictor<'o> {
@@ -176,7 +187,10 @@ impl<'o> Predictor<'o> {
             outcome.changed += u64::from(found != old);
             outcome.missed += u64::from(found != expected);
             if let Some(address) = at.address(field.form, found).filter(|_| field.form.is_of_table()) {
-                *self.lasts.of(field.form) = address;
+                *self.lasts.of(field.form) = match field.form.is_start_of_code() {
+                    true => after_code(address, word(self.old, field.position as usize + width, SIZE_WIDTH)),
+                    false => address,
+                };
             }
             if let Some(place) = at.place(field.form, found) {
                 let weight = if field.form.is_of_table() { TABLE_WEIGHT } else { CODE_WEIGHT };

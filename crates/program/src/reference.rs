@@ -4,15 +4,15 @@
 
 mod aarch64;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::form::{At, Field};
 use crate::payload::Payload;
-use crate::scan::{immediate, scan};
+use crate::scan::{for_each_record, immediate, scan};
 use crate::space::Space;
 use crate::varint::Reader;
 use crate::wire::{correct, read_rules};
-use crate::{Block, Error, Result, Rule};
+use crate::{Block, Error, FrameTable, Result, Rule};
 
 /// Returns the new position of a place, and whether it is exact. It looks at every block, so that it is slow
 /// and simple.
@@ -55,12 +55,35 @@ fn near(blocks: &[Block], index: usize, place: u32) -> Option<u32> {
     Some(start(nearest) + place - blocks[nearest].source)
 }
 
+/// Adds the table of frames to the zeros, or what else was made, in its place.
+fn add_table(made: &mut [u8], table: &FrameTable, space: Space<'_>) {
+    let header = space.address(table.start.wrapping_sub(12));
+    let relative = |place: usize| space.address(u32::try_from(place).unwrap()).wrapping_sub(header);
+    let low = |number: u64| u32::try_from(number % (1 << 32)).unwrap();
+    let word = |place: usize| u32::from_le_bytes(made[place..place + 4].try_into().unwrap());
+    let mut entries = BTreeMap::new();
+    for_each_record(made, table.records.start as usize..table.records.end as usize, |record| {
+        if let Some(code) = record.code {
+            let meant = low(relative(code)).wrapping_add(word(code));
+            entries.entry(meant.cast_signed()).or_insert(low(relative(record.position)));
+        }
+        true
+    });
+    for ((code, record), index) in entries.into_iter().zip(0..table.count) {
+        let at = (table.start + 8 * index) as usize;
+        let computed = [code.to_le_bytes(), record.to_le_bytes()].concat();
+        let places = made[at..at + 8].iter_mut().zip(computed);
+        places.for_each(|(byte, computed)| *byte = byte.wrapping_add(computed));
+    }
+}
+
 /// Makes the new file of a payload and the old file.
 pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     let payload = Payload::parse(payload, Some(old.len()))?;
     let mut fields: Vec<Field> = Vec::new();
     let (mut segments, mut bases, mut code) = (Vec::new(), Vec::new(), Vec::new());
     let mut is_aarch64 = false;
+    let mut frame_table = None;
     if payload.has_rules() {
         let mut reader = Reader::new(payload.rules, "the rules");
         let rules = read_rules(&mut reader, old.len())?;
@@ -80,6 +103,10 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
         segments = rules.new.segments;
         is_aarch64 = rules.rules.iter().any(|rule| matches!(rule, Rule::Aarch64(_)));
         code = rules.new_code;
+        frame_table = rules.frame_table;
+        if let Some(table) = &frame_table {
+            table.check(payload.size)?;
+        }
     }
     // Every byte that lies along the old file, as what it differs by.
     let mut runs = Reader::new(payload.runs, "the runs");
@@ -143,7 +170,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
             let expected = if *score >= 0 { value } else { old_value };
             let mut guess = expected;
             let is_table = field.form.is_of_table();
-            let sort = (field.form.kind(), field.form.is_column());
+            let sort = (field.form.kind(), field.form.is_column() || field.form.is_start_of_code());
             if matches!(
                 field.form.kind(),
                 crate::Kind::Relative
@@ -186,7 +213,11 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
             } else if value != old_value && found == old_value {
                 *score = (*score - 1).max(-8);
             }
-            if let Some(address) = at.address(field.form, found).filter(|_| is_table) {
+            if let Some(mut address) = at.address(field.form, found).filter(|_| is_table) {
+                if field.form.is_start_of_code() {
+                    let size = old.get(field.position as usize + 4..field.position as usize + 8);
+                    address = address.wrapping_add(size.map_or(0, read)).wrapping_add(15) / 16 * 16;
+                }
                 lasts.insert(sort, address);
             }
             if let Some(place) = at.place(field.form, found) {
@@ -206,6 +237,12 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
         }
         made.extend(bytes.iter().zip(difference).map(|(byte, difference)| byte.wrapping_add(difference)));
         let end = made.len() + literal as usize;
+        let is_table = |table: &FrameTable| {
+            add == 0 && made.len() == table.start as usize && u64::from(literal) == 8 * u64::from(table.count)
+        };
+        if frame_table.as_ref().is_some_and(is_table) {
+            made.extend(differences.by_ref().take(literal as usize));
+        }
         while made.len() < end {
             // A piece of at most 64 KiB, and what may be the operand of an instruction at each of its bytes.
             let start = made.len();
@@ -259,6 +296,9 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     jumps.end()?;
     if new.new.len() + new.calls.len() + new.loads.len() > 0 {
         return Err(Error::Left("the new bytes"));
+    }
+    if let Some(table) = &frame_table {
+        add_table(&mut made, table, Space(&segments));
     }
     Ok(made)
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::FrameTable;
 use crate::operands::{Code, Machine};
 use crate::space::{Segment, Space};
 
@@ -102,6 +103,8 @@ pub struct Rules {
     /// Ranges of the new file that are code: at most [`MAX_CODE`](crate::MAX_CODE). It is for aarch64 if a rule is for
     /// that, and else for x86-64.
     pub new_code: Vec<Range<u32>>,
+    /// The table of the new file that is computed.
+    pub frame_table: Option<FrameTable>,
 }
 
 impl Rules {

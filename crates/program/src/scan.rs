@@ -14,6 +14,7 @@ mod unwind;
 mod x86_64;
 
 pub(crate) use aarch64::{LOOK_AHEAD, adds_low, page};
+pub(crate) use unwind::for_each_record;
 pub(crate) use x86_64::{CALL, JUMP, TWO_BYTES, immediate};
 
 use std::ops::Range;

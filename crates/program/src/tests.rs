@@ -5,7 +5,8 @@
 use fixtures::programs::program;
 
 use crate::{
-    Block, Decoder, Error, Layouts, Payload, Prepared, Rule, Rules, Segment, Side, Strided, encode, reference,
+    Block, Decoder, Error, FrameTable, Layouts, Payload, Prepared, Rule, Rules, Segment, Side, Strided,
+    encode, reference,
 };
 
 /// Blocks of equal stretches, found the plain way.
@@ -84,6 +85,58 @@ fn what_is_normalised_is_more_alike() {
     assert_eq!(decode(&again.encoded.payload, &old).unwrap(), new);
     let [first, again] = [first, again].map(|draft| draft.encoded.carried);
     assert!(again * 4 < first * 3, "{again} of {first}");
+}
+
+#[test]
+fn the_table_of_frames_is_computed_whatever_blocks_say_about_it() {
+    let (old, new) = pair();
+    let layouts = Layouts::of(&old, &new).unwrap();
+    let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
+    // Nothing of the new file is in the old one, and all of it is.
+    let cases = [
+        vec![Block { source: 0, add: 0, literal: size(&new) }],
+        vec![Block { source: 0, add: size(&old), literal: size(&new) - size(&old) }],
+        blocks(&old, &new),
+    ];
+    for blocks in cases {
+        let payload = layouts.encode(&old, &new, &blocks).unwrap().encoded.payload;
+        assert_eq!(decode(&payload, &old).unwrap(), new);
+        assert_eq!(reference::decode(&payload, &old).unwrap(), new);
+        // A table of entries of eight bytes, one for each function, none of which is carried.
+        let parsed = Payload::parse(&payload, Some(old.len())).unwrap();
+        let table = parsed.blocks.iter().filter(|block| block.add == 0 && block.literal == 400 * 8);
+        assert_eq!(table.count(), 1);
+        assert!(Prepared::new(&payload, &old).unwrap().held() > 400 * (8 + 24));
+    }
+    // What follows the table is its records: with less of them some entries are otherwise than computed.
+    let mut other = new.clone();
+    let start = new.windows(4).position(|bytes| bytes == [1, 0x1b, 3, 0x3b]).unwrap() + 12;
+    other[start..start + 40].fill(7);
+    let payload = layouts.encode(&old, &other, &blocks(&old, &other)).unwrap().encoded.payload;
+    assert_eq!(decode(&payload, &old).unwrap(), other);
+}
+
+#[test]
+fn tables_of_frames_that_cannot_be_are_refused() {
+    let old = vec![0; 1000];
+    let blocks = [Block { source: 0, add: 1000, literal: 0 }];
+    let of = |start, count, records| {
+        let frame_table = Some(FrameTable { start, count, records });
+        encode(&old, &old, &blocks, Some(&Rules { frame_table, ..rules(Vec::new()) })).err()
+    };
+    assert_eq!(of(0, 10, 80..1000), None);
+    assert_eq!(of(920, 10, 0..920), None);
+    assert_eq!(of(0, 0, 0..0), None);
+    for (start, count, records) in [(0, 10, 79..1000), (10, 10, 0..1000), (921, 10, 0..9), (0, 10, 80..1001)]
+    {
+        assert!(matches!(of(start, count, records), Some(Error::Rule(_))), "{start} {count}");
+    }
+    let large = vec![0; usize::try_from(crate::MAX_HELD).unwrap() + 1];
+    let size = u32::try_from(large.len()).unwrap();
+    let frame_table = Some(FrameTable { start: 0, count: 1, records: 8..size });
+    let blocks = [Block { source: 0, add: 0, literal: size }];
+    let found = encode(&old, &large, &blocks, Some(&Rules { frame_table, ..rules(Vec::new()) }));
+    assert!(matches!(found, Err(Error::TooLarge { .. })));
 }
 
 #[test]
@@ -180,6 +233,7 @@ fn both_decoders_agree_about_jumps_that_lead_elsewhere_and_about_large_new_code(
         new: side(OLD + ADDED),
         rules: vec![Rule::X86_64(0..OLD)],
         new_code: std::iter::once(AT..AT + ADDED).collect(),
+        frame_table: None,
     };
     let blocks =
         [Block { source: 0, add: AT, literal: ADDED }, Block { source: AT, add: OLD - AT, literal: 0 }];
@@ -240,6 +294,7 @@ fn both_decoders_agree_about_new_code_for_aarch64() {
         new: side(OLD + ADDED),
         rules: vec![Rule::Aarch64(0..OLD)],
         new_code: std::iter::once(AT..AT + ADDED).collect(),
+        frame_table: None,
     };
     let blocks =
         [Block { source: 0, add: AT, literal: ADDED }, Block { source: AT, add: OLD - AT, literal: 0 }];
@@ -259,7 +314,7 @@ fn table(start: u32, count: u32) -> Rule {
 
 fn rules(rules: Vec<Rule>) -> Rules {
     let side = Side { segments: vec![Segment { address: 0, size: 1 << 20, place: 0 }], bases: Vec::new() };
-    Rules { old: side.clone(), new: side, rules, new_code: Vec::new() }
+    Rules { old: side.clone(), new: side, rules, new_code: Vec::new(), frame_table: None }
 }
 
 #[test]
@@ -311,7 +366,8 @@ fn the_worst_bytes_for_each_rule_are_scanned_once() {
     for (old, list) in cases {
         let side =
             Side { segments: vec![Segment { address: 0, size: 1 << 20, place: 0 }], bases: vec![0; 8] };
-        let rules = Rules { old: side.clone(), new: side, rules: list, new_code: Vec::new() };
+        let rules =
+            Rules { old: side.clone(), new: side, rules: list, new_code: Vec::new(), frame_table: None };
         let blocks = [Block { source: 0, add: size, literal: 0 }];
         match encode(&old, &old, &blocks, Some(&rules)) {
             Ok(encoded) => assert_eq!(decode(&encoded.payload, &old).unwrap(), old),

@@ -1,10 +1,12 @@
 //! The encoding of rules.
 //!
 //! ```text
-//! rules    = segments segments bases count:uvarint (kind:uvarint start:signed fields){count} code corrections
+//! rules    = segments segments bases count:uvarint (kind:uvarint start:signed fields){count} code frames
+//!            corrections
 //! segments = count:uvarint (address:signed size:signed place:signed){count}
 //! bases    = count:uvarint (address:signed){count}
 //! code     = count:uvarint (start:signed size:uvarint){count}
+//! frames   = 0 | 1 table:signed count:uvarint start:signed size:uvarint
 //! ```
 //!
 //! A signed integer is the difference from the like one before: a segment of the new file from that of the old one with
@@ -12,6 +14,7 @@
 
 use std::ops::Range;
 
+use crate::frame_table::FrameTable;
 use crate::rules::{GoFunctions, Rule, Rules, Side, Strided};
 use crate::space::Segment;
 use crate::varint::{self, Reader, put, put_difference};
@@ -54,6 +57,13 @@ pub(crate) fn put_rules(out: &mut Vec<u8>, rules: &Rules) {
         put_difference(out, range.start.into(), end);
         put(out, u64::from(range.end).wrapping_sub(range.start.into()));
         end = range.end.into();
+    }
+    put(out, rules.frame_table.is_some().into());
+    if let Some(table) = &rules.frame_table {
+        put_difference(out, table.start.into(), end);
+        put(out, table.count.into());
+        put_difference(out, table.records.start.into(), table.range().end);
+        put(out, u64::from(table.records.end).wrapping_sub(table.records.start.into()));
     }
 }
 
@@ -153,8 +163,13 @@ pub(crate) fn read_rules(reader: &mut Reader<'_>, size: usize) -> Result<Rules> 
         end = next;
     }
     let new_code = read_code(reader)?;
+    let frame_table = match reader.at_most("the number of tables of frames", 1)? {
+        0 => None,
+        _ => Some(read_frame_table(reader, new_code.last().map_or(0, |range| range.end))?),
+    };
     let mapped = vec![Rules::MAPPED; bases.len()];
-    Ok(Rules { old: Side { segments, bases }, new: Side { segments: new, bases: mapped }, rules, new_code })
+    let (old, new) = (Side { segments, bases }, Side { segments: new, bases: mapped });
+    Ok(Rules { old, new, rules, new_code, frame_table })
 }
 
 /// Reads the ranges of new code. Where they lie in the new file does not matter: what none of them has is no code.
@@ -170,6 +185,16 @@ fn read_code(reader: &mut Reader<'_>) -> Result<Vec<Range<u32>>> {
         end = range_end.into();
     }
     Ok(ranges)
+}
+
+fn read_frame_table(reader: &mut Reader<'_>, expected: u32) -> Result<FrameTable> {
+    let start = narrow("the start of a table of frames", reader.difference(expected.into())?)?;
+    let count = narrow("the number of frames", reader.next()?)?;
+    let table = FrameTable { start, count, records: 0..0 };
+    let first = narrow("the start of the records", reader.difference(table.range().end)?)?;
+    let size = narrow("the size of the records", reader.next()?)?;
+    let end = first.checked_add(size).ok_or(Error::Rule("the records end after the last place"))?;
+    Ok(FrameTable { records: first..end, ..table })
 }
 
 fn read_segments(reader: &mut Reader<'_>, like: &[Segment]) -> Result<Vec<Segment>> {

@@ -12,6 +12,7 @@ use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 
 use super::{Described, go};
 use crate::form::{word, word32, word64};
+use crate::frame_table::{FrameTable, HEADER_SIZE};
 use crate::normalise::Overlay;
 use crate::rules::{Rule, Strided};
 use crate::space::{Segment, Space};
@@ -327,6 +328,12 @@ fn describe_section(described: &mut Described, program: &Program<'_>, section: &
                 let table = section.table(offset, 8, false);
                 described.rules.push(Rule::Strided(Strided { count, base, is_column, ..table }));
             }
+            let records = all.iter().find(|other| other.name == ".eh_frame" && other.kind != SHT_NOBITS);
+            described.frame_table = records.map(|records| FrameTable {
+                start: narrow(section.start + u64::from(HEADER_SIZE)),
+                count,
+                records: records.range(),
+            });
             // Where the records start, relative to the field.
             let base = Some(described.base("unwind records", section.address + 4));
             let table = section.table(4, 8, false);

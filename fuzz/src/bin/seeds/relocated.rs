@@ -33,5 +33,8 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         let rule = sides(pair(2)).byte(1).byte(kind).word(4096).word(3000).byte(1).byte(16).byte(3).byte(1);
         seeds.push((name, rule.byte(2).word(300).byte(1).byte(9).finish()));
     }
+    // No rule and no code, and the table of frames where it lies in these programs, with its records.
+    let frames = sides(pair(2)).byte(0).byte(0).byte(1).word(8540).word(168).word(8712).word(532);
+    seeds.push(("frames", frames.finish()));
     seeds
 }
