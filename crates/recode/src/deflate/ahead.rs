@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 
 pub(super) use self::double::{Double, Five};
 pub(super) use self::numbers::{
-    BLOCK_SIZES, NUMBERS, block_size, earlier_versions, is_known, of_parts, other_version,
+    BLOCK_SIZES, NUMBERS, block_size, earlier_versions, is_known, most_of_block, of_parts, other_version,
 };
 pub(super) use self::parts::{PART_SIZE, SMALL_PART_SIZE};
 pub(super) use self::queue::Queue;

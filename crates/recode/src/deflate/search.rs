@@ -107,8 +107,8 @@ impl Candidates {
         let mut of_ahead: Option<(Estimate, u8)> = None;
         // Encoders that fill the first block as it is come first. If none of them is near, the block may have ended
         // there by chance, and the others are tried.
-        for is_likely in [true, false] {
-            let is_tried = |number: &u8| self.prefix.is_likely(*number) == is_likely;
+        for turn in [Turn::First, Turn::Later, Turn::Last] {
+            let is_tried = |number: &u8| self.prefix.turn(*number) == turn;
             for number in ahead::NUMBERS.into_iter().filter(is_tried) {
                 let Some(found) = estimate(number) else { break };
                 if found.is_few() {
@@ -268,6 +268,14 @@ fn unreadable(_: std::io::Error) -> Refused {
     Refused::Unreadable
 }
 
+/// When an encoder is tried: those that are slow to look at, and those that are not likely, come later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    First,
+    Later,
+    Last,
+}
+
 /// The first blocks of a stream.
 struct Prefix {
     blocks: Vec<Block>,
@@ -290,6 +298,20 @@ impl Prefix {
             }
         }
         Ok(Self { blocks })
+    }
+
+    /// Returns when the encoder of a number is tried.
+    fn turn(&self, number: u8) -> Turn {
+        match ahead::most_of_block(number) {
+            Some(most) if self.first_size().is_some_and(|size| size > most) => Turn::Last,
+            _ if !self.is_likely(number) => Turn::Later,
+            _ => Turn::First,
+        }
+    }
+
+    /// The plain bytes of the first block, as far as its tokens are known.
+    fn first_size(&self) -> Option<usize> {
+        self.blocks.first().map(|block| block.tokens.iter().map(|token| token.size()).sum())
     }
 
     /// Tells whether the encoder of a number may fill the first block as much as it is. Blocks that are stored, and the

@@ -102,6 +102,19 @@ pub(in super::super) const fn block_size(number: u8) -> Option<usize> {
     }
 }
 
+/// Most plain bytes of a block of libdeflate (`SOFT_MAX_BLOCK_LENGTH` and `MIN_BLOCK_LENGTH` together).
+const MAX_LIBDEFLATE_BLOCK: usize = 305_000;
+
+/// Returns the most plain bytes of a first block for which an encoder is tried early; `None` if that is any block. The
+/// encoders of libdeflate and igzip take long to look at: the one has many plain bytes ahead, the other large tables.
+pub(in super::super) const fn most_of_block(number: u8) -> Option<usize> {
+    match family(number) {
+        LIBDEFLATE | LIBDEFLATE_1_18 => Some(MAX_LIBDEFLATE_BLOCK),
+        IGZIP => Some(0),
+        _ => None,
+    }
+}
+
 /// The numbers of encoders that run ahead, the likely first, but for those of other versions and of pgzip.
 pub(in super::super) const NUMBERS: [u8; 42] = [
     GO_1_27 + 6,
