@@ -253,6 +253,8 @@ pub(crate) mod cost {
     pub(crate) const PATH_BYTE: u64 = 128;
     /// To read from a source: a system call.
     pub(crate) const READ: u64 = 1 << 10;
+    /// A run of differences, or a buffer full of them: to read its sizes and to add it up.
+    pub(crate) const RUN: u64 = 32;
     /// To set the decoder of a zstd_dict frame up.
     pub(crate) const FRAME: u64 = 64 << 10;
     /// A byte of the payload of a zstd_dict op: blocks of no bytes take three each.

@@ -115,6 +115,7 @@ impl<F: SourceFile> Cursor<F> {
     pub(crate) fn add(&mut self, size: u64, target: &mut Target<'_>, delta: &mut OpReader<'_>) -> Result<()> {
         let mut left = self.check_range(size, delta)?;
         while left > 0 {
+            target.meter().charge(cost::RUN)?;
             let differences = delta.payload_at_hand()?.len() as u64;
             let done = if differences < MIN_DIRECT_SIZE {
                 let bytes = self.held(differences, target.meter(), delta)?;

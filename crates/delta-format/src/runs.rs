@@ -4,8 +4,8 @@
 //! runs = (zeros:uvarint others:uvarint byte{others})*   as many differences as the op says
 //! ```
 //!
-//! Most differences are zero. Runs make an op stream a quarter of its size, so that it is compressed in a quarter of the
-//! time, and a little smaller.
+//! Most differences are zero. Runs make the op stream of jars a quarter of its size, so that it is compressed in a
+//! quarter of the time, and a little smaller.
 
 use std::io::{self, BufRead};
 
@@ -55,15 +55,19 @@ impl RunReader {
         self.zeros == 0 && self.others == 0
     }
 
-    /// Reads the sizes of the next run. Returns false if it does not fit: the payload has `left` bytes from here on. Each
-    /// run but the last has others, so that a run takes as long as it has bytes.
+    /// Reads the sizes of the next run. Returns false, and has no run, if it does not fit: the payload has `left` bytes
+    /// from here on. Each run but the last has others, so that there are no more runs than bytes.
     ///
     /// # Errors
     /// Those of the stream, and of an integer.
     pub(crate) fn start(&mut self, stream: &mut impl BufRead, left: u64) -> io::Result<bool> {
         let (zeros, others) = (read_uvarint(stream)?, read_uvarint(stream)?);
-        (self.zeros, self.others) = (zeros, others);
-        Ok(zeros.checked_add(others).is_some_and(|size| size == left || size < left && others > 0))
+        let is_fitting =
+            zeros.checked_add(others).is_some_and(|size| size == left || size < left && others > 0);
+        if is_fitting {
+            (self.zeros, self.others) = (zeros, others);
+        }
+        Ok(is_fitting)
     }
 
     /// Zeros that come next, if there are any.

@@ -12,7 +12,7 @@ pub(crate) fn read_payload(reader: &mut OpReader<'_>) -> Result<Vec<u8>, Error> 
     Ok(payload)
 }
 
-/// The error for a delta that cannot be read at the last op.
+/// The error for a delta that cannot be read at the last op: the one that the reader gave, or that of the stream.
 pub(crate) fn stream_error(reader: &OpReader<'_>, source: io::Error) -> Error {
-    Error::Stream { op_index: reader.op_index(), source }
+    source.downcast().unwrap_or_else(|source| Error::Stream { op_index: reader.op_index(), source })
 }

@@ -189,7 +189,9 @@ impl<R: Read> Walk<'_, R> {
     /// Takes the payload of a `data` or `add_data` op.
     fn payload(&mut self, is_add: bool, size: u64, reader: &mut OpReader<'_>) -> Result<()> {
         let op_index = reader.op_index();
-        let failed = |source| DeltaError::Stream { op_index, source };
+        let failed = |source: io::Error| {
+            source.downcast().unwrap_or_else(|source| DeltaError::Stream { op_index, source })
+        };
         let mut left = size;
         while left > 0 {
             let (item, room) = self.layout.place();

@@ -14,8 +14,9 @@ const MAX_STREAM: u64 = 64 << 20;
 /// Most bytes of a delta. At what an applier charges for each, they are less than it grants before anything is made.
 const MAX_DELTA: u64 = 16 << 20;
 /// A delta is at most this part of its layer. A byte of a layer takes some 8 ns, to which half is added at
-/// most. What an applier charges is 56 units for each byte of the layer, a quarter of what it grants.
-const MIN_LAYER_RATIO: u64 = 16;
+/// most. What an applier charges is 50 units for each byte of the layer: with the shares that views and relocated ops
+/// have of them (`Work::reading_of_file`, `Work::relocating`) it is what an applier grants for a layer.
+const MIN_LAYER_RATIO: u64 = 18;
 /// A delta that is read in a few milliseconds is small beside any layer.
 const SMALL: u64 = 64 << 10;
 /// The largest and the smallest dictionary of LZMA, as base-2 logarithms of bytes. The largest is the window of zstd,

@@ -39,7 +39,8 @@ impl Unread {
 
 impl OpReader<'_> {
     /// The payload of the op that [`next_op`](Self::next_op) gave last: at most
-    /// [`Op::payload_size`] bytes, fewer where they were read before or the delta is truncated.
+    /// [`Op::payload_size`] bytes, fewer where they were read before or the delta is truncated. Where the runs of an
+    /// `AddData` op of tardf3 are broken or cut off, reading fails with an error that holds an [`Error`].
     pub fn payload(&mut self) -> impl BufRead + '_ {
         Payload(self)
     }
@@ -118,11 +119,14 @@ impl OpReader<'_> {
         if self.unread.size == 0 || !runs.is_at_end() {
             return Ok(());
         }
-        let is_fitting = match runs.start(&mut self.stream, self.unread.size) {
-            Ok(is_fitting) => is_fitting,
-            Err(source) => return Err(integer_error(self.op_index(), source)),
+        let error = match runs.start(&mut self.stream, self.unread.size) {
+            Ok(true) => return Ok(()),
+            Ok(false) => self.corrupt_here(CorruptKind::Runs),
+            Err(source) => integer_error(self.op_index(), source),
         };
-        if is_fitting { Ok(()) } else { Err(self.corrupt_here(CorruptKind::Runs)) }
+        // Nothing of the payload can be told from what follows it.
+        self.unread = Unread::default();
+        Err(error)
     }
 }
 

@@ -23,7 +23,7 @@ impl<W: Write> OpWriter<W> {
             self.write_open(source)?;
         }
         if self.position != Some(offset) {
-            let size = if self.version < Version::V3 { offset } else { distance(self.reached, offset) };
+            let size = if self.version < Version::V3 { offset } else { distance(self.reached, offset)? };
             self.write_op(wire::OP_SEEK, size)?;
             self.move_on(offset);
         }
@@ -115,6 +115,10 @@ impl<W: Write> OpWriter<W> {
 }
 
 /// The distance of one position from another, with the sign in the lowest bit: seeks of tardf3 say it.
-const fn distance(from: u64, to: u64) -> u64 {
-    if to >= from { (to - from) * 2 } else { (from - to - 1) * 2 + 1 }
+const fn distance(from: u64, to: u64) -> Result<u64> {
+    let (size, is_back) = if to >= from { (to - from, 0) } else { (from - to - 1, 1) };
+    match size.checked_mul(2) {
+        Some(distance) => Ok(distance + is_back),
+        None => Err(Error::TooLarge { what: "the distance of a seek", size, max: u64::MAX / 2 }),
+    }
 }

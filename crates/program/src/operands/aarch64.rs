@@ -23,7 +23,7 @@ const LOW_BITS: u32 = 0xfff << 10;
 const REGISTER: u32 = 31;
 const PAGE_SIZE: u32 = 1 << 12;
 
-/// The registers that hold a page, and the low bits that the next instruction adds which adds some to one of them.
+/// The registers that hold a page, and for each the low bits that an instruction adds to it soon.
 #[derive(Debug, Default)]
 struct Pages(Vec<Page>);
 

@@ -8,12 +8,12 @@ use crate::{Error, Result};
 /// Appends a piece of `size` bytes, the first of which has the address `start`.
 pub(super) fn read(made: &mut Vec<u8>, new: &mut New<'_>, size: usize, start: u64) -> Result<()> {
     let mut held: HashMap<u32, (u64, u64)> = HashMap::new();
-    let end = start + size as u64;
-    let mut own = start;
-    while own < end {
-        if !own.is_multiple_of(4) || end - own < 4 {
+    let mut left = size;
+    while left > 0 {
+        let own = start.wrapping_add((size - left) as u64);
+        if !own.is_multiple_of(4) || left < 4 {
             made.push(byte(&mut new.new)?);
-            own += 1;
+            left -= 1;
             continue;
         }
         let last = byte(&mut new.new)?;
@@ -40,7 +40,7 @@ pub(super) fn read(made: &mut Vec<u8>, new: &mut New<'_>, size: usize, start: u6
         let is_access = word & 0x3b00_0000 == 0x3900_0000;
         if let Some((at, low)) = held.get(&register).copied()
             && (is_add || is_access)
-            && own - at <= 20
+            && own.wrapping_sub(at) <= 20
         {
             held.remove(&register);
             let scale = match word {
@@ -51,7 +51,7 @@ pub(super) fn read(made: &mut Vec<u8>, new: &mut New<'_>, size: usize, start: u6
             word = word & !(0xfff << 10) | (low >> scale) << 10;
         }
         made.extend(&word.to_le_bytes()[..4]);
-        own += 4;
+        left -= 4;
     }
     Ok(())
 }
