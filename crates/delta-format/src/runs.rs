@@ -48,6 +48,8 @@ pub(crate) struct RunReader {
     zeros: u64,
     /// Bytes of the op stream, once no zero is left.
     pub(crate) others: u64,
+    /// True once a run could not be read: nothing that follows it can be told from the payload.
+    is_broken: bool,
 }
 
 impl RunReader {
@@ -55,17 +57,20 @@ impl RunReader {
         self.zeros == 0 && self.others == 0
     }
 
-    /// Reads the sizes of the next run. Returns false, and has no run, if it does not fit: the payload has `left` bytes
-    /// from here on. Each run but the last has others, so that there are no more runs than bytes.
+    /// Reads the sizes of the next run. Returns false, from then on each time, if it does not fit: the payload has `left`
+    /// bytes from here on. Each run but the last has others, so that there are no more runs than bytes.
     ///
     /// # Errors
     /// Those of the stream, and of an integer.
     pub(crate) fn start(&mut self, stream: &mut impl BufRead, left: u64) -> io::Result<bool> {
+        if std::mem::replace(&mut self.is_broken, true) {
+            return Ok(false);
+        }
         let (zeros, others) = (read_uvarint(stream)?, read_uvarint(stream)?);
         let is_fitting =
             zeros.checked_add(others).is_some_and(|size| size == left || size < left && others > 0);
         if is_fitting {
-            (self.zeros, self.others) = (zeros, others);
+            *self = Self { zeros, others, is_broken: false };
         }
         Ok(is_fitting)
     }

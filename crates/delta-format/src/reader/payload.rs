@@ -119,14 +119,11 @@ impl OpReader<'_> {
         if self.unread.size == 0 || !runs.is_at_end() {
             return Ok(());
         }
-        let error = match runs.start(&mut self.stream, self.unread.size) {
-            Ok(true) => return Ok(()),
-            Ok(false) => self.corrupt_here(CorruptKind::Runs),
-            Err(source) => integer_error(self.op_index(), source),
-        };
-        // Nothing of the payload can be told from what follows it.
-        self.unread = Unread::default();
-        Err(error)
+        match runs.start(&mut self.stream, self.unread.size) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.corrupt_here(CorruptKind::Runs)),
+            Err(source) => Err(integer_error(self.op_index(), source)),
+        }
     }
 }
 
