@@ -209,8 +209,8 @@ impl BlobReader {
                 }
             }
             Progress::Failed(failure) => match named {
-                // A recipe that makes what it has made before does not come here.
-                Some(_) if is_wrong(&failure) && self.has_made => {
+                // Bytes were given away that nobody has checked: those of the registry must not follow them.
+                Some(_) if self.has_made => {
                     return Err(Error::malformed(format!("blob {}", self.digest), failure.one_line()));
                 }
                 // Of what is made otherwise nothing was given away.
@@ -228,6 +228,13 @@ impl BlobReader {
             Progress::Waiting | Progress::Growing { .. } => {
                 match timeout(self.shared.patience, receiver.changed()).await {
                     Ok(Ok(())) => (None, Source::Production(receiver, named)),
+                    // Its maker is gone, and bytes that nobody has checked were given away.
+                    Ok(Err(_)) if self.has_made && named.is_some() => {
+                        return Err(Error::malformed(
+                            format!("blob {}", self.digest),
+                            "its making ended early",
+                        ));
+                    }
                     // Its maker is gone.
                     Ok(Err(_)) => (None, Source::Fallback),
                     Err(_) => {
