@@ -228,8 +228,8 @@ async fn a_restart_finds_what_was_kept() {
     assert_eq!(third.blob(digest).await, blob);
 }
 
-/// The mirror is killed before it has kept the blob, or the blob has left the cache: the client goes on with the bytes that
-/// the recipe makes again.
+/// The mirror is killed before it has kept the blob, or the blob has left the cache: the client goes on with the bytes
+/// that the recipe makes again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_resumes_after_a_restart_gets_the_rest_of_what_is_made_again() {
     let (bench, image) = bench().await;

@@ -57,8 +57,8 @@ impl RunReader {
         self.zeros == 0 && self.others == 0
     }
 
-    /// Reads the sizes of the next run. Returns false, from then on each time, if it does not fit: the payload has `left`
-    /// bytes from here on. Each run but the last has others, so that there are no more runs than bytes.
+    /// Reads the sizes of the next run. Returns false, from then on each time, if it does not fit: the payload has
+    /// `left` bytes from here on. Each run but the last has others, so that there are no more runs than bytes.
     ///
     /// # Errors
     /// Those of the stream, and of an integer.

@@ -37,8 +37,8 @@ pub struct Explanation {
     pub kinds: Vec<Group>,
     /// Costs by directory, two levels deep.
     pub directories: Vec<Group>,
-    /// The addresses in programs that are predicted (tardf3), by their form. Empty without old layers; programs that lie in
-    /// compressed files are not counted.
+    /// The addresses in programs that are predicted (tardf3), by their form. Empty without old layers; programs that
+    /// lie in compressed files are not counted.
     pub addresses: Vec<AddressGroup>,
     /// The changes that would lower the costs.
     pub hints: Vec<Hint>,

@@ -195,7 +195,7 @@ impl Summary {
             }
             Op::AddData { size } => {
                 self.add_zeros +=
-                    count_zeros(reader.payload()).map_err(|error| stream_error(reader, error))?;
+                    count_zeros(reader.payload()).map_err(|error| stream_error(reader.op_index(), error))?;
                 // In a tardf3 it is written as runs.
                 payload = reader.position() - start;
                 sources.current(|file| {
@@ -206,7 +206,8 @@ impl Summary {
             }
             Op::Seek { .. } => (&mut self.seek, 0),
             Op::ZstdDict { size } => {
-                let header = reader.read_frame_header().map_err(|error| stream_error(reader, error))?;
+                let header =
+                    reader.read_frame_header().map_err(|error| stream_error(reader.op_index(), error))?;
                 let output = header.content_size.unwrap_or(0);
                 sources.current(|file| {
                     file.frames += 1;

@@ -8,11 +8,11 @@ use delta_format::{Error, OpReader};
 pub(crate) fn read_payload(reader: &mut OpReader<'_>) -> Result<Vec<u8>, Error> {
     let mut payload = Vec::new();
     let read = reader.payload().read_to_end(&mut payload);
-    read.map_err(|error| stream_error(reader, error))?;
+    read.map_err(|error| stream_error(reader.op_index(), error))?;
     Ok(payload)
 }
 
-/// The error for a delta that cannot be read at the last op: the one that the reader gave, or that of the stream.
-pub(crate) fn stream_error(reader: &OpReader<'_>, source: io::Error) -> Error {
-    source.downcast().unwrap_or_else(|source| Error::Stream { op_index: reader.op_index(), source })
+/// The error for a delta that cannot be read at an op: the one that the reader gave, or that of the stream.
+pub(crate) fn stream_error(op_index: u64, source: io::Error) -> Error {
+    source.downcast().unwrap_or_else(|source| Error::Stream { op_index, source })
 }

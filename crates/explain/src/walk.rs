@@ -85,7 +85,8 @@ pub(crate) fn walk<R: Read + Clone>(
     };
     let mut before = 0;
     while let Some(op) = reader.next_op()? {
-        walk.count_op(&op, reader.position() - before).map_err(|error| stream_error(&reader, error))?;
+        walk.count_op(&op, reader.position() - before)
+            .map_err(|error| stream_error(reader.op_index(), error))?;
         walk.op(&op, &mut reader)?;
         before = reader.position();
     }
@@ -189,9 +190,7 @@ impl<R: Read> Walk<'_, R> {
     /// Takes the payload of a `data` or `add_data` op.
     fn payload(&mut self, is_add: bool, size: u64, reader: &mut OpReader<'_>) -> Result<()> {
         let op_index = reader.op_index();
-        let failed = |source: io::Error| {
-            source.downcast().unwrap_or_else(|source| DeltaError::Stream { op_index, source })
-        };
+        let failed = |source| stream_error(op_index, source);
         let mut left = size;
         while left > 0 {
             let (item, room) = self.layout.place();
@@ -238,7 +237,7 @@ impl<R: Read> Walk<'_, R> {
     /// or else the rest of the file.
     fn frame(&mut self, size: u64, reader: &mut OpReader<'_>) -> Result<()> {
         let op_index = reader.op_index();
-        let failed = |source| DeltaError::Stream { op_index, source };
+        let failed = |source| stream_error(op_index, source);
         let header = reader.read_frame_header().map_err(failed)?;
         let rest = io::copy(&mut reader.payload(), &mut io::sink()).map_err(failed)?;
         if header.bytes.len() as u64 + rest < size {

@@ -29,10 +29,10 @@ const BLOCK_WORK: u64 = 256;
 
 /// Makes the new file piece by piece.
 ///
-/// Beside the old file and the payload it holds 12 bytes for each field and at most 24 for each place that
-/// one means: with the limit of [`crate::MIN_FIELD_BYTES`] at most seven bytes for each byte of the old file
-/// while it starts, and of programs in the field less than one. A table of frames is computed once its records are made:
-/// up to then at most [`crate::MAX_HELD`] bytes of the new file are held, too.
+/// Beside the old file and the payload it holds 12 bytes for each field and at most 24 for each place that one means:
+/// with the limit of [`crate::MIN_FIELD_BYTES`] at most seven bytes for each byte of the old file while it starts, and
+/// of programs in the field less than one. A table of frames is computed once its records are made: up to then at most
+/// [`crate::MAX_HELD`] bytes of the new file are held, too.
 #[derive(Debug)]
 pub struct Decoder<'a> {
     old: &'a [u8],

@@ -90,8 +90,8 @@ impl Form {
         Self(Kind::Relative as u32 | (constant as u32) << 8)
     }
 
-    /// The start of the code that a record of `.eh_frame` describes, relative to the address of the field. The number of
-    /// bytes of the code follows the field.
+    /// The start of the code that a record of `.eh_frame` describes, relative to the address of the field. The number
+    /// of bytes of the code follows the field.
     pub(crate) const fn start_of_code() -> Self {
         Self(Kind::Relative as u32 | OF_TABLE | START)
     }

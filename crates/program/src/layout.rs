@@ -67,8 +67,8 @@ impl Described {
         u16::try_from(index).unwrap_or(u16::MAX)
     }
 
-    /// Drops the rules of a table of frames, which is computed, and returns where it lies. A delta that has no relocated
-    /// op carries it, so that what moved in it looks the same in the copies still.
+    /// Drops the rules of a table of frames, which is computed, and returns where it lies. A delta that has no
+    /// relocated op carries it, so that what moved in it looks the same in the copies still.
     fn without_frame_table(&mut self, bytes: &[u8]) -> Option<Range<u32>> {
         let table = self.frame_table.take()?;
         let space = Space(&self.side.segments);

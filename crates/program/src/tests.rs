@@ -211,6 +211,38 @@ fn code(random: &mut fastrand::Rng, range: std::ops::Range<u32>, size: u32) -> (
     (bytes, jumps)
 }
 
+/// Makes the payload of a changed file with code that is added at a position, and compares both decoders. Calls and
+/// loads of new code take at least so many bytes, and some fields and jumps lead elsewhere.
+fn assert_decoders_agree(
+    old: &[u8],
+    changed: &[u8],
+    (at, added): (u32, &[u8]),
+    rule: Rule,
+    [least_calls, least_loads]: [usize; 2],
+) {
+    let (before, after) = changed.split_at(at as usize);
+    let new = [before, added, after].concat();
+    let [old_size, literal, size] = [old, added, &new].map(|bytes| u32::try_from(bytes.len()).unwrap());
+    let side = |size| Side { segments: vec![Segment { address: 0, size, place: 0 }], bases: Vec::new() };
+    let blocks =
+        [Block { source: 0, add: at, literal }, Block { source: at, add: old_size - at, literal: 0 }];
+    let rules = Rules {
+        old: side(old_size),
+        new: side(size),
+        rules: vec![rule],
+        new_code: std::iter::once(at..at + literal).collect(),
+        frame_table: None,
+    };
+    let good = encode(old, &new, &blocks, Some(&rules)).unwrap().payload;
+    let parsed = Payload::parse(&good, Some(old.len())).unwrap();
+    assert!(!parsed.misses[0].is_empty() && !parsed.misses[2].is_empty());
+    assert!(parsed.new.calls.len() >= least_calls && parsed.new.loads.len() >= least_loads);
+    assert!(decode(&good, old).unwrap() == new);
+    assert!(reference::decode(&good, old).unwrap() == new);
+    let made = compare_decoders(&good, old, 60);
+    assert!(made > 10, "{made} of 60 payloads make a file");
+}
+
 #[test]
 fn both_decoders_agree_about_jumps_that_lead_elsewhere_and_about_large_new_code() {
     const OLD: u32 = 40_000;
@@ -218,33 +250,14 @@ fn both_decoders_agree_about_jumps_that_lead_elsewhere_and_about_large_new_code(
     const ADDED: u32 = 100_000;
     let mut random = fastrand::Rng::with_seed(6);
     let (old, jumps) = code(&mut random, 0..OLD, OLD);
-    let mut new = old.clone();
+    let mut changed = old.clone();
     for operand in jumps.iter().step_by(7) {
         let next = u32::try_from(*operand).unwrap() + 4;
         let meant = random.u32(..AT);
-        new[*operand..operand + 4].copy_from_slice(&meant.wrapping_sub(next).to_le_bytes());
+        changed[*operand..operand + 4].copy_from_slice(&meant.wrapping_sub(next).to_le_bytes());
     }
     let (added, _) = code(&mut random, AT..AT + ADDED, OLD + ADDED);
-    let at = AT as usize;
-    new.splice(at..at, added);
-    let side = |size| Side { segments: vec![Segment { address: 0, size, place: 0 }], bases: Vec::new() };
-    let rules = Rules {
-        old: side(OLD),
-        new: side(OLD + ADDED),
-        rules: vec![Rule::X86_64(0..OLD)],
-        new_code: std::iter::once(AT..AT + ADDED).collect(),
-        frame_table: None,
-    };
-    let blocks =
-        [Block { source: 0, add: AT, literal: ADDED }, Block { source: AT, add: OLD - AT, literal: 0 }];
-    let good = encode(&old, &new, &blocks, Some(&rules)).unwrap().payload;
-    let parsed = Payload::parse(&good, Some(old.len())).unwrap();
-    assert!(!parsed.misses[0].is_empty() && !parsed.misses[2].is_empty());
-    assert!(!parsed.new.calls.is_empty() && !parsed.new.loads.is_empty());
-    assert!(decode(&good, &old).unwrap() == new);
-    assert!(reference::decode(&good, &old).unwrap() == new);
-    let made = compare_decoders(&good, &old, 60);
-    assert!(made > 10, "{made} of 60 payloads make a file");
+    assert_decoders_agree(&old, &changed, (AT, &added), Rule::X86_64(0..OLD), [1, 1]);
 }
 
 /// Code for aarch64: calls, branches, and pairs of instructions that load an address, which begin at every second
@@ -276,8 +289,8 @@ fn both_decoders_agree_about_new_code_for_aarch64() {
     const ADDED: u32 = 100_003;
     let mut random = fastrand::Rng::with_seed(7);
     let old = aarch64_code(&mut random, 0..OLD, OLD);
-    let mut new = old.clone();
-    for (index, word) in new[..AT as usize].chunks_exact_mut(4).enumerate() {
+    let mut changed = old.clone();
+    for (index, word) in changed[..AT as usize].chunks_exact_mut(4).enumerate() {
         // Every third call or branch leads elsewhere.
         if matches!(word[3] & 0xfc, 0x94 | 0x14) && index % 3 == 0 {
             word[0] ^= 8;
@@ -286,26 +299,7 @@ fn both_decoders_agree_about_new_code_for_aarch64() {
     // The code ends within a word, so that what follows it is no code at other addresses.
     let mut added = aarch64_code(&mut random, AT..AT + ADDED, OLD + ADDED);
     added.truncate(ADDED as usize);
-    let at = AT as usize;
-    new.splice(at..at, added);
-    let side = |size| Side { segments: vec![Segment { address: 0, size, place: 0 }], bases: Vec::new() };
-    let rules = Rules {
-        old: side(OLD),
-        new: side(OLD + ADDED),
-        rules: vec![Rule::Aarch64(0..OLD)],
-        new_code: std::iter::once(AT..AT + ADDED).collect(),
-        frame_table: None,
-    };
-    let blocks =
-        [Block { source: 0, add: AT, literal: ADDED }, Block { source: AT, add: OLD - AT, literal: 0 }];
-    let good = encode(&old, &new, &blocks, Some(&rules)).unwrap().payload;
-    let parsed = Payload::parse(&good, Some(old.len())).unwrap();
-    assert!(!parsed.misses[0].is_empty() && !parsed.misses[2].is_empty());
-    assert!(parsed.new.calls.len() > 8000 && parsed.new.loads.len() > 4000);
-    assert!(decode(&good, &old).unwrap() == new);
-    assert!(reference::decode(&good, &old).unwrap() == new);
-    let made = compare_decoders(&good, &old, 60);
-    assert!(made > 10, "{made} of 60 payloads make a file");
+    assert_decoders_agree(&old, &changed, (AT, &added), Rule::Aarch64(0..OLD), [8001, 4001]);
 }
 
 fn table(start: u32, count: u32) -> Rule {

@@ -1,5 +1,5 @@
-//! The encoders of Go, klauspost/compress, klauspost/pgzip, zlib-rs, libdeflate and igzip make the same bytes here as there: digests of
-//! what real ones made.
+//! The encoders of Go, klauspost/compress, klauspost/pgzip, zlib-rs, libdeflate and igzip make the same bytes here as
+//! there: digests of what real ones made.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -41,7 +41,9 @@ impl<R: Read> Walk<'_, R> {
             (Part::Data, new),
         ];
         for (part, size) in charges {
-            self.attribution.charge(item, part, size).map_err(|error| stream_error(reader, error))?;
+            self.attribution
+                .charge(item, part, size)
+                .map_err(|error| stream_error(reader.op_index(), error))?;
         }
         let tally = &mut self.tallies[item];
         tally.relocated += made;
@@ -55,7 +57,9 @@ impl<R: Read> Walk<'_, R> {
     pub(super) fn headers(&mut self, size: u64, reader: &mut OpReader<'_>) -> Result<()> {
         let payload = read_payload(reader)?;
         // They are for all headers together, wherever the op stands.
-        self.attribution.charge(0, Part::Headers, size).map_err(|error| stream_error(reader, error))?;
+        self.attribution
+            .charge(0, Part::Headers, size)
+            .map_err(|error| stream_error(reader.op_index(), error))?;
         let started = self.entries.list.start(payload);
         Ok(started.map_err(|kind| DeltaError::Corrupt { op_index: reader.op_index(), kind })?)
     }

@@ -81,7 +81,8 @@ fn of_bits(parents: &[usize], max_bits: usize) -> [usize; MAX_BITS + 1] {
     counts
 }
 
-/// Returns the header of a block of new codes. Before version 1.19 a block without references has no code of a distance.
+/// Returns the header of a block of new codes. Before version 1.19 a block without references has no code of a
+/// distance.
 fn header(frequencies: &Frequencies, is_earlier: bool) -> (Codes, Header) {
     let mut codes = Codes {
         literals: lengths(&frequencies.literals, MAX_LITERAL_BITS),
@@ -94,9 +95,9 @@ fn header(frequencies: &Frequencies, is_earlier: bool) -> (Codes, Header) {
     (codes, header)
 }
 
-/// Returns the kind of block that takes fewest bits, and the bits of the last byte that are written then. `stored` is the
-/// number of plain bytes, if they may be stored, and `bit` the number of bits that are written of the byte in which the
-/// block begins. What is stored in several blocks begins with a full one.
+/// Returns the kind of block that takes fewest bits, and the bits of the last byte that are written then. `stored` is
+/// the number of plain bytes, if they may be stored, and `bit` the number of bits that are written of the byte in which
+/// the block begins. What is stored in several blocks begins with a full one.
 pub(super) fn kind(
     frequencies: &Frequencies,
     stored: Option<usize>,

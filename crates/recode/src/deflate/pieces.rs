@@ -1,7 +1,8 @@
 //! The walk through a stream by pieces: what an encoder that runs ahead makes of a chunk, as a whole, or a part of a
 //! block that is coded token by token.
 //!
-//! A block may have any number of tokens, of which no more than those of a chunk are held, or of what an encoder has ahead.
+//! A block may have any number of tokens, of which no more than those of a chunk are held, or of what an encoder has
+//! ahead.
 
 use super::actual::Actual;
 use super::ahead::{Ahead, CHUNK_SIZE, Piece};
@@ -17,8 +18,8 @@ use crate::compare::Plain;
 /// Work to decide what becomes of a chunk, in units of about a nanosecond.
 const DECIDE_WORK: u64 = 64 << 10;
 
-/// Most tokens of the rest of a block that is coded token by token. An encoder that runs ahead may have more plain bytes
-/// ahead than a chunk.
+/// Most tokens of the rest of a block that is coded token by token. An encoder that runs ahead may have more plain
+/// bytes ahead than a chunk.
 const MAX_TOKENS: usize = 1 << 19;
 
 /// The walk, and what was coded last.

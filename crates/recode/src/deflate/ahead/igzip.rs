@@ -1,7 +1,7 @@
 //! The tokens and the blocks of igzip (isa-l), as it finds them on x86-64 with SSE4.2, at level 3 with AVX2 or AVX-512.
 //!
-//! A table has the last place of each hash, in 16 bits.
-//! The encoder is given the plain bytes as the program igzip gives them. Given otherwise, some tokens differ at borders.
+//! A table has the last place of each hash, in 16 bits. The encoder is given the plain bytes as the program igzip gives
+//! them. Given otherwise, some tokens differ at borders.
 
 mod calls;
 mod hash;
@@ -30,7 +30,7 @@ const BLOCK_ENTRIES: usize = 65_380;
 const MAP_BLOCK_ENTRIES: usize = 65_089;
 /// Bytes that are held before those that are ahead, at most.
 const MAX_PAST: usize = 1 << 19;
-/// What an entry of 16 bits counts up to: places are moved by a multiple of it.
+/// Numbers that an entry of 16 bits can hold: places are moved by a multiple of it.
 const PLACES: usize = 1 << 16;
 /// Most plain bytes of a block that may be stored. A larger one has so long matches that it is not.
 const MAX_STORED_BLOCK: usize = 1 << 18;
@@ -54,7 +54,7 @@ pub(super) struct Igzip {
     calls: Calls,
     /// A call has begun, or a block.
     is_new: bool,
-    /// What was done last is gone on with even at the end of a call.
+    /// True if the last step goes on even at the end of a call.
     goes_on: bool,
     /// The first place was looked at.
     has_history: bool,

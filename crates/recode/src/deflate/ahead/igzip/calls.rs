@@ -1,5 +1,5 @@
-//! The calls of the library in which the program igzip gives the plain bytes: a MiB each, of which the first 64 KiB or so
-//! go through a buffer of the library that has the bytes before them, in two calls.
+//! The calls of the library in which the program igzip gives the plain bytes: a MiB each, of which the first 64 KiB or
+//! so go through a buffer of the library that has the bytes before them, in two calls.
 
 pub(super) const PIECE: usize = 1 << 20;
 /// Bytes of that buffer behind those of the window.
@@ -45,7 +45,7 @@ impl Calls {
         self.is_first
     }
 
-    /// What the call has, of `len` bytes that are known; these are all if `is_end`.
+    /// Returns the bytes that the call has, of `len` that are known; no more will come if `is_end`.
     pub(super) fn extent(&self, len: usize, is_end: bool) -> Extent {
         if !is_end && len <= self.end {
             return Extent { end: len, stop: None, is_last: false };

@@ -152,8 +152,8 @@ impl Igzip {
         }
     }
 
-    /// Makes the matches of a map as long as they get, vector by vector; the first long one of a vector is followed to its
-    /// end, and the places in it are passed. With AVX-512, all long ones are made longer by a string first.
+    /// Makes the matches of a map as long as they get, vector by vector; the first long one of a vector is followed to
+    /// its end, and the places in it are passed. With AVX-512, all long ones are made longer by a string first.
     fn extend(&self, map: &mut Map, input_end: usize) {
         let (lanes, count) = (map.lanes, map.places.len());
         let limit = (map.end() + MAX_MATCH).min(input_end);

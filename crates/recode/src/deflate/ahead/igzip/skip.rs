@@ -2,7 +2,7 @@
 
 /// Bytes without a match in front of the first that are left out.
 const PATIENCE: usize = 2 << 10;
-/// How many bytes are left out at first, and of what they are a multiple.
+/// Bytes that are left out at first; later there are a multiple of them.
 const STEP: usize = 32;
 /// Times that bytes were left out from which on they become more, and most such times.
 const START: i64 = 512;

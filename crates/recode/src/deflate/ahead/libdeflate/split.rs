@@ -71,7 +71,8 @@ impl Split {
     }
 }
 
-/// Returns the size of the shortest match in a block of so many different literals: the fewer, the less a literal takes.
+/// Returns the size of the shortest match in a block of so many different literals: the fewer, the less a literal
+/// takes.
 pub(super) fn min_size_of(literals: usize, depth: usize) -> usize {
     let size = match literals {
         ..6 => 9,
