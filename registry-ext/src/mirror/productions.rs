@@ -37,7 +37,8 @@ pub(super) type Receiver = watch::Receiver<Progress>;
 /// Tells how far the making has come.
 pub(super) type Sender = watch::Sender<Progress>;
 
-/// Writes a blob to a file, and gives away what is written, if there is somebody to give it to.
+/// Writes a blob to a file, and gives away what is written, if there is somebody to give it to. It fails once the
+/// production has failed, as one does that takes too long.
 pub(super) struct Giving<'f> {
     pub(super) output: &'f mut File,
     /// The same file, for those who read it.
@@ -55,7 +56,17 @@ impl Write for Giving<'_> {
         self.written += written as u64;
         if let Some(sender) = &self.sender {
             let file = Arc::clone(&self.reading);
-            let _ = sender.send(Progress::Growing { file, available: self.written.min(self.limit) });
+            let now = Progress::Growing { file, available: self.written.min(self.limit) };
+            let is_wanted = sender.send_if_modified(|progress| {
+                let is_wanted = !matches!(progress, Progress::Failed(_));
+                if is_wanted {
+                    *progress = now;
+                }
+                is_wanted
+            });
+            if !is_wanted {
+                return Err(io::Error::other("its making was given up"));
+            }
         }
         Ok(written)
     }
@@ -169,5 +180,16 @@ mod tests {
                 assert_eq!(available, given);
             }
         }
+    }
+    #[test]
+    fn a_production_that_has_failed_is_made_no_further() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let failed = Progress::Failed(Arc::new(Error::malformed("recipe", "it took too long")));
+        let (sender, receiver) = watch::channel(failed);
+        let mut output = file.reopen().unwrap();
+        let reading = Arc::new(file.reopen().unwrap());
+        let mut giving = Giving { output: &mut output, reading, sender: Some(sender), written: 0, limit: 5 };
+        giving.write_all(b"some").unwrap_err();
+        assert!(matches!(*receiver.borrow(), Progress::Failed(_)));
     }
 }

@@ -118,6 +118,8 @@ impl ProvenRecipes {
             self.replace(&known.order.iter().map(ProvenRecipe::line).collect::<String>())
         };
         if let Err(error) = written {
+            // A part of a line may stand there now: the next one writes the file anew.
+            known.lines = usize::MAX;
             tracing::warn!(
                 "a recipe that made its blob is forgotten at the next start: {}",
                 error.one_line()

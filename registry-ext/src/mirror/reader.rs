@@ -54,7 +54,8 @@ pub(super) struct BlobReader {
     offset: u64,
     end: Option<u64>,
     source: Source,
-    /// Bytes were given that a delta and a recipe made.
+    /// Bytes were given that a delta and a recipe made. Nobody has checked them before all of the blob is made, so that
+    /// the rest comes of the same production, or the connection is cut.
     has_made: bool,
 }
 
@@ -154,9 +155,16 @@ impl BlobReader {
                 },
                 Source::Production(receiver, named) => {
                     let is_of_delta = named.is_some();
-                    let waited = self.wait(receiver, named).await?;
-                    self.has_made |= is_of_delta && waited.0.is_some();
-                    waited
+                    let (bytes, source) = self.wait(receiver, named).await?;
+                    if self.has_made && !matches!(source, Source::Production(..)) {
+                        // Nobody has checked the bytes that were given: those of the registry must not follow them.
+                        return Err(Error::malformed(
+                            format!("blob {}", self.digest),
+                            "its making ended early",
+                        ));
+                    }
+                    self.has_made |= is_of_delta && bytes.is_some();
+                    (bytes, source)
                 }
                 Source::Consolation(mut stream, mut receiver, named) => {
                     let next = tokio::select! {
@@ -209,7 +217,6 @@ impl BlobReader {
                 }
             }
             Progress::Failed(failure) => match named {
-                // Bytes were given away that nobody has checked: those of the registry must not follow them.
                 Some(_) if self.has_made => {
                     return Err(Error::malformed(format!("blob {}", self.digest), failure.one_line()));
                 }
@@ -228,15 +235,9 @@ impl BlobReader {
             Progress::Waiting | Progress::Growing { .. } => {
                 match timeout(self.shared.patience, receiver.changed()).await {
                     Ok(Ok(())) => (None, Source::Production(receiver, named)),
-                    // Its maker is gone, and bytes that nobody has checked were given away.
-                    Ok(Err(_)) if self.has_made && named.is_some() => {
-                        return Err(Error::malformed(
-                            format!("blob {}", self.digest),
-                            "its making ended early",
-                        ));
-                    }
                     // Its maker is gone.
                     Ok(Err(_)) => (None, Source::Fallback),
+                    Err(_) if self.has_made => (None, Source::Production(receiver, named)),
                     Err(_) => {
                         let end = (self.offset + CONSOLATION).min(self.end.unwrap_or(u64::MAX));
                         let (client, offset) = (&self.upstream.client, self.offset);
