@@ -21,7 +21,7 @@ use crate::{Error, Result};
 /// The start of the names, before [`RANDOM`] letters and digits.
 const PREFIX: &str = ".registry-ext-tmp-";
 const RANDOM: usize = 6;
-/// The end of the name of a directory that [`remove_all`] is removing.
+/// The end of the name of a directory that is being removed.
 const GONE: &str = ".gone";
 /// A directory that is younger and has no lock may be just in the making.
 const MIN_AGE: Duration = Duration::from_secs(60);
@@ -88,6 +88,12 @@ impl ScratchDir {
     }
 }
 
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        remove(self.path());
+    }
+}
+
 /// Locks a directory, for as long as the file is open.
 fn lock(dir: &Path) -> Option<File> {
     open_directory(dir).ok().filter(|dir| dir.try_lock().is_ok())
@@ -119,14 +125,16 @@ impl Drop for Listed {
 
 /// Removes the directories of this process, which is about to end, and lets none be made any more.
 pub fn remove_all() {
-    for path in listed().take().into_iter().flatten() {
-        // Threads that go on until the end find no path any more to make files in.
-        let mut gone = path.clone().into_os_string();
-        gone.push(GONE);
-        let gone = fs::rename(&path, &gone).map_or(path, |()| gone.into());
-        // Nobody is left to tell.
-        drop(fs::remove_dir_all(gone));
-    }
+    listed().take().into_iter().flatten().for_each(|path| remove(&path));
+}
+
+/// Removes a directory. Threads that still work in it find no path any more to make files in, which would be left.
+fn remove(path: &Path) {
+    let mut gone = path.to_owned().into_os_string();
+    gone.push(GONE);
+    let gone = fs::rename(path, &gone).map_or(path.to_owned(), |()| gone.into());
+    // Nobody is left to tell.
+    drop(fs::remove_dir_all(gone));
 }
 
 /// Makes a directory within a scratch directory, unless it is there. A scratch directory that
@@ -202,6 +210,26 @@ mod tests {
         age(dir.path());
         remove_stale(parent.path(), MIN_AGE);
         assert!(dir.path().is_dir());
+    }
+
+    /// A thread whose pull has failed may still make files there.
+    #[test]
+    fn nothing_is_left_of_a_directory_in_which_a_thread_goes_on() {
+        let parent = tempfile::tempdir().unwrap();
+        for _ in 0..20 {
+            let dir = ScratchDir::new_in(parent.path()).unwrap();
+            let path = dir.path().to_owned();
+            fs::write(path.join("first"), "").unwrap();
+            let thread = std::thread::spawn(move || {
+                (0..).take_while(|number| fs::write(path.join(format!("{number}")), "").is_ok()).count()
+            });
+            while fs::read_dir(dir.path()).unwrap().count() < 20 {
+                std::thread::yield_now();
+            }
+            drop(dir);
+            assert!(thread.join().unwrap() >= 19);
+            assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        }
     }
 
     #[test]
