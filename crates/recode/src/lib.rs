@@ -67,4 +67,4 @@ pub use error::{Error, Refused, Result};
 pub use find::{Found, Stream, find, find_frames, find_streams, find_within, gzip_header_size};
 pub use proof::{MeasuredRecipe, measured_recipe_within, recipe, recipe_of_stream, recipe_within};
 pub use read_at::{Part, ReadAt};
-pub use recipe::{MAX_RECIPE_SIZE, Recipe};
+pub use recipe::{ENCODERS, MAX_RECIPE_SIZE, Recipe};

@@ -6,6 +6,11 @@ use crate::{Codec, EncodingWork, Error, Result, bzip2_stream, chunked, deflate, 
 /// Largest recipe in bytes: what an applier must hold in memory.
 pub const MAX_RECIPE_SIZE: usize = 64 << 20;
 
+/// A name of all encoders, which changes whenever one of them makes other bytes of the same recipe. A program that
+/// remembers what recipes made keeps it beside them, and asks again where it is another one. A test compares it with a
+/// digest of what the encoders make.
+pub const ENCODERS: &str = "41aa21964e6be17c";
+
 /// The way in which a stream is made from its plain bytes. Opaque: one byte that names the encoder, then what the
 /// encoder needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,19 +4,34 @@
 
 use std::fmt::Write;
 
-use recode::{Recipe, encode};
+use recode::{Codec, ENCODERS, Recipe, decode, encode, recipe};
 use sha2::{Digest, Sha256};
 
-/// The first bytes of the SHA-256 of a stream of these plain bytes, in hexadecimal.
-fn digest(recipe: &[u8], plain: &[u8]) -> String {
+/// The stream that a recipe makes of these plain bytes.
+fn stream(recipe: &[u8], plain: &[u8]) -> Vec<u8> {
     let recipe = Recipe::parse(recipe).unwrap();
     let mut made = Vec::new();
     encode(&recipe, &mut { plain }, plain.len() as u64, &mut made).unwrap();
-    Sha256::digest(&made)[..8].iter().fold(String::new(), |mut text, byte| {
+    made
+}
+
+/// The first bytes of the SHA-256 of some bytes, in hexadecimal.
+fn hexadecimal(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)[..8].iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
         text
     })
 }
+
+/// The digest of a stream of these plain bytes.
+fn digest(recipe: &[u8], plain: &[u8]) -> String {
+    hexadecimal(&stream(recipe, plain))
+}
+
+/// A layer that skopeo 1.9.3 compressed as zstd:chunked.
+const CHUNKED: &[u8] = include_bytes!("../../../fixtures/encoders/skopeo-1.9.3-chunked.tar.zst");
+/// A recipe of xz for 800,000 plain bytes.
+const XZ: &[u8] = &[2, 1, 4, 0x5d, 1, 0x80, 0xea, 0x30, 1, 0, 0x21, 1, 0x10, 0, 0, 0];
 
 #[test]
 fn recipes_mean_what_they_meant() {
@@ -24,13 +39,12 @@ fn recipes_mean_what_they_meant() {
     let text = fixtures::contents::text(&mut rng, 400_000);
     let code = fixtures::contents::source_code(&mut rng, 400_000);
     let plain = [text, code].concat();
-    let xz: &[u8] = &[2, 1, 4, 0x5d, 1, 0x80, 0xea, 0x30, 1, 0, 0x21, 1, 0x10, 0, 0, 0];
     let recipes: [(&[u8], &str); 10] = [
         (&[0, 1, 15, 8, 0], "7ca2cfaa521567da"),
         (&[0, 6, 15, 8, 0], "708922774c4b623e"),
         (&[0, 9, 12, 5, 1], "ad363e6f770a5491"),
         (&[5, 6], "62f61b4c495f68cc"),
-        (xz, "58084fd799801a78"),
+        (XZ, "58084fd799801a78"),
         (&[3, 3, 0, 0], "8d8e28990299c721"),
         (&[3, 19, 3, 0], "a95f4794acebec43"),
         (&[3, 1, 6, 0], "665880898adb2056"),
@@ -44,14 +58,15 @@ fn recipes_mean_what_they_meant() {
 #[test]
 fn corrections_mean_what_they_meant() {
     let plain = fixtures::contents::source_code(&mut fixtures::Rng::new(12), 3000);
-    let recipe = [
-        1, 1, 149, 10, 0, 34, 164, 16, 16, 15, 255, 255, 250, 148, 91, 137, 201, 33, 209, 62, 178, 197, 93,
-        29, 107, 220, 201, 136, 66, 160, 5, 7, 103, 236, 131, 215, 152, 26, 71, 154, 198, 23, 185, 65, 87,
-        163, 167, 199, 143, 15, 254, 113, 144, 183, 38, 18, 185, 247, 9, 220, 29, 233, 125, 246, 185, 133,
-        187, 149, 56, 155, 50, 95, 63, 192, 172, 65,
-    ];
-    assert_eq!(digest(&recipe, &plain), "9734dc9370eb1cce");
+    assert_eq!(digest(&CORRECTIONS, &plain), "9734dc9370eb1cce");
 }
+
+const CORRECTIONS: [u8; 76] = [
+    1, 1, 149, 10, 0, 34, 164, 16, 16, 15, 255, 255, 250, 148, 91, 137, 201, 33, 209, 62, 178, 197, 93, 29,
+    107, 220, 201, 136, 66, 160, 5, 7, 103, 236, 131, 215, 152, 26, 71, 154, 198, 23, 185, 65, 87, 163, 167,
+    199, 143, 15, 254, 113, 144, 183, 38, 18, 185, 247, 9, 220, 29, 233, 125, 246, 185, 133, 187, 149, 56,
+    155, 50, 95, 63, 192, 172, 65,
+];
 
 /// The recipe of what skopeo made of these plain bytes.
 #[test]
@@ -81,4 +96,42 @@ fn umoci_means_what_it_meant() {
         242, 64, 15, 75, 153, 99, 141, 73,
     ];
     assert_eq!(digest(&recipe, &plain), "527a46874ef797c7");
+}
+
+/// Streams of every encoder and every version that a recipe can name, and recipes that were found. Whoever remembers
+/// what recipes made compares [`ENCODERS`]: it has to change whenever one of them makes other bytes.
+#[test]
+fn the_name_of_the_encoders_is_that_of_what_they_make() {
+    let mut rng = fixtures::Rng::new(15);
+    let code = fixtures::contents::source_code(&mut rng, 100_000);
+    let plain = [&code[..], &rng.bytes(70_000), &vec![0; 50_000], &code[..80_000]].concat();
+    let size = plain.len() as u64;
+    let mut hash = Sha256::new();
+
+    let of_levels = |level| (0..16).map(move |version| vec![9, level, version, 0]);
+    let of_klauspost = (0..16).map(|version| vec![8, version, 0]).chain((0..16).flat_map(of_levels));
+    let of_zlib = (1..=9).map(|level| vec![0, level, 15, 8, 0]).chain((1..=9).map(|level| vec![5, level]));
+    for recipe in of_zlib.chain(of_klauspost).filter(|recipe| Recipe::parse(recipe).is_ok()) {
+        hash.update(stream(&recipe, &plain));
+    }
+    for number in 16..=u8::MAX {
+        // The size of the stream is part of the recipe: too long a one tells it.
+        let Ok(longer) = Recipe::parse(&[6, number, 0xff, 0xff, 0x7f]) else { continue };
+        let mut made = Vec::new();
+        let _ = encode(&longer, &mut plain.as_slice(), size, &mut made);
+        assert!(made.len() > 50_000, "{number}");
+        hash.update(made);
+    }
+    hash.update(stream(&CORRECTIONS, &fixtures::contents::source_code(&mut fixtures::Rng::new(12), 3000)));
+    let for_xz = code.repeat(8);
+    for recipe in [XZ, &[3, 3, 0, 0], &[3, 19, 3, 0], &[4, 9]] {
+        hash.update(stream(recipe, &for_xz));
+    }
+    let frame = stream(&[3, 3, 0, 0], &for_xz);
+    for (codec, encoded) in [(Codec::ZstdBlocks, &frame[..]), (Codec::ZstdChunked, CHUNKED)] {
+        let mut plain = Vec::new();
+        decode(codec, &mut { encoded }, u64::MAX, &mut plain).unwrap();
+        hash.update(recipe(codec, encoded, &plain).unwrap().as_bytes());
+    }
+    assert_eq!(hexadecimal(&hash.finalize()), ENCODERS);
 }

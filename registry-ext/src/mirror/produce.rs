@@ -246,7 +246,7 @@ impl Production {
         spent.bytes += recipe.size();
         let recipe = BlobRecipe::fetch(&self.upstream.repository, recipe, scratch.path()).await?;
         let (shared, digest, size) = (Arc::clone(&self.shared), self.digest, self.blob.size());
-        let sender = self.shared.proven.has(&proven).then(|| self.sender.clone());
+        let (sender, is_given) = (self.sender.clone(), self.shared.proven.has(&proven));
         blocking(move || {
             let tar = rebuilt.tar;
             let file = tar.reopen().map_err(Error::io("open", tar.path()))?;
@@ -255,7 +255,8 @@ impl Production {
             let path = blob.path().to_owned();
             let reading = Arc::new(blob.reopen().map_err(Error::io("open", &path))?);
             let (limit, given) = (size.saturating_sub(1), Arc::clone(&reading));
-            let output = Giving { output: blob.as_file_mut(), reading: given, sender, written: 0, limit };
+            let output =
+                Giving { output: blob.as_file_mut(), reading: given, sender, is_given, written: 0, limit };
             let mut output = BufWriter::with_capacity(CHUNK, output);
             recipe.make(&tar, digest.0, size, &mut output)?;
             output.flush().map_err(Error::io("write", &path))?;

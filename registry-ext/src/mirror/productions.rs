@@ -37,13 +37,15 @@ pub(super) type Receiver = watch::Receiver<Progress>;
 /// Tells how far the making has come.
 pub(super) type Sender = watch::Sender<Progress>;
 
-/// Writes a blob to a file, and gives away what is written, if there is somebody to give it to. It fails once the
-/// production has failed, as one does that takes too long.
+/// Writes a blob to a file, and gives away what is written, unless all of it has to be checked first. It fails once
+/// the production has failed, as one does that takes too long.
 pub(super) struct Giving<'f> {
     pub(super) output: &'f mut File,
     /// The same file, for those who read it.
     pub(super) reading: Arc<File>,
-    pub(super) sender: Option<Sender>,
+    pub(super) sender: Sender,
+    /// The bytes are given away while they come.
+    pub(super) is_given: bool,
     pub(super) written: u64,
     /// Most bytes that are given away. The last byte is not, before all of the blob has its digest: nobody takes a
     /// wrong blob for a whole one.
@@ -54,19 +56,18 @@ impl Write for Giving<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.output.write(bytes)?;
         self.written += written as u64;
-        if let Some(sender) = &self.sender {
-            let file = Arc::clone(&self.reading);
-            let now = Progress::Growing { file, available: self.written.min(self.limit) };
-            let is_wanted = sender.send_if_modified(|progress| {
-                let is_wanted = !matches!(progress, Progress::Failed(_));
-                if is_wanted {
-                    *progress = now;
-                }
-                is_wanted
-            });
-            if !is_wanted {
-                return Err(io::Error::other("its making was given up"));
+        let mut has_failed = false;
+        self.sender.send_if_modified(|progress| {
+            has_failed = matches!(progress, Progress::Failed(_));
+            if has_failed || !self.is_given {
+                return false;
             }
+            let file = Arc::clone(&self.reading);
+            *progress = Progress::Growing { file, available: self.written.min(self.limit) };
+            true
+        });
+        if has_failed {
+            return Err(io::Error::other("its making was given up"));
         }
         Ok(written)
     }
@@ -161,10 +162,11 @@ mod tests {
     fn what_is_written_is_given_at_once_but_for_the_last_byte() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (sender, receiver) = watch::channel(Progress::Waiting);
-        for (sender, given) in [(None, [None, None]), (Some(sender), [Some(4), Some(5)])] {
+        for (is_given, given) in [(false, [None, None]), (true, [Some(4), Some(5)])] {
+            let sender = sender.clone();
             let mut output = file.reopen().unwrap();
             let reading = Arc::new(file.reopen().unwrap());
-            let mut giving = Giving { output: &mut output, reading, sender, written: 0, limit: 5 };
+            let mut giving = Giving { output: &mut output, reading, sender, is_given, written: 0, limit: 5 };
             for (bytes, given) in [(&b"some"[..], given[0]), (&b"on"[..], given[1])] {
                 giving.write_all(bytes).unwrap();
                 let progress = receiver.borrow().clone();
@@ -181,15 +183,18 @@ mod tests {
             }
         }
     }
+
     #[test]
     fn a_production_that_has_failed_is_made_no_further() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let failed = Progress::Failed(Arc::new(Error::malformed("recipe", "it took too long")));
-        let (sender, receiver) = watch::channel(failed);
-        let mut output = file.reopen().unwrap();
-        let reading = Arc::new(file.reopen().unwrap());
-        let mut giving = Giving { output: &mut output, reading, sender: Some(sender), written: 0, limit: 5 };
-        giving.write_all(b"some").unwrap_err();
-        assert!(matches!(*receiver.borrow(), Progress::Failed(_)));
+        for is_given in [false, true] {
+            let failed = Progress::Failed(Arc::new(Error::malformed("recipe", "it took too long")));
+            let (sender, receiver) = watch::channel(failed);
+            let mut output = file.reopen().unwrap();
+            let reading = Arc::new(file.reopen().unwrap());
+            let mut giving = Giving { output: &mut output, reading, sender, is_given, written: 0, limit: 5 };
+            giving.write_all(b"some").unwrap_err();
+            assert!(matches!(*receiver.borrow(), Progress::Failed(_)));
+        }
     }
 }

@@ -19,8 +19,8 @@ use crate::{Error, Result};
 const MAX_RECIPES: usize = 4096;
 /// Most bytes of the file: that of twice as many lines.
 const MAX_SIZE: u64 = 2 * MAX_RECIPES as u64 * 256;
-/// The encoders are those of this version: another one proves its recipes again.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Names the encoders, in each line: recipes that others have proved are proved again.
+const ENCODERS: &str = recode::ENCODERS;
 
 /// A recipe that makes a blob of a tar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,13 +32,13 @@ pub(super) struct ProvenRecipe {
 
 impl ProvenRecipe {
     fn line(&self) -> String {
-        format!("{VERSION} {} {} {}\n", self.blob.0, self.tar.0, self.recipe)
+        format!("{ENCODERS} {} {} {}\n", self.blob.0, self.tar.0, self.recipe)
     }
 
-    /// Reads a line, of this version.
+    /// Reads a line that these encoders have written.
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
-        if words.next()? != VERSION {
+        if words.next()? != ENCODERS {
             return None;
         }
         let mut digest = || words.next()?.parse().ok();
@@ -50,8 +50,9 @@ impl ProvenRecipe {
 /// The recipes that are known, and the file that has them.
 #[derive(Debug)]
 pub(super) struct ProvenRecipes {
-    path: PathBuf,
     known: Mutex<Known>,
+    /// Locked on its own, so that nobody who asks waits for the disk.
+    journal: Mutex<Journal>,
 }
 
 #[derive(Debug, Default)]
@@ -59,8 +60,6 @@ struct Known {
     /// Oldest first.
     order: VecDeque<ProvenRecipe>,
     all: HashSet<ProvenRecipe>,
-    /// Lines of the file.
-    lines: usize,
 }
 
 impl Known {
@@ -92,8 +91,8 @@ impl ProvenRecipes {
             known.add(recipe);
         });
         // The next one writes the file anew, unless it ends with a line of its own.
-        known.lines = if text.len() == whole.len() + 1 { whole.lines().count() } else { usize::MAX };
-        Self { path, known: Mutex::new(known) }
+        let lines = if text.len() == whole.len() + 1 { whole.lines().count() } else { usize::MAX };
+        Self { known: Mutex::new(known), journal: Mutex::new(Journal { path, lines }) }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -106,36 +105,51 @@ impl ProvenRecipes {
 
     /// Notes a recipe that has made its blob. Blocks. Where it cannot be written, the next start does not know it.
     pub(super) fn note(&self, recipe: ProvenRecipe) {
-        let mut known = self.known();
-        if !known.add(recipe) {
+        if !self.known().add(recipe) {
             return;
         }
-        let written = if known.lines < 2 * MAX_RECIPES {
-            known.lines += 1;
-            self.append(&recipe.line())
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = if journal.lines < 2 * MAX_RECIPES {
+            journal.append(&recipe.line())
         } else {
-            known.lines = known.order.len();
-            self.replace(&known.order.iter().map(ProvenRecipe::line).collect::<String>())
+            // Another one that is known already may wait for its line: it then has two, which are read as one.
+            let lines: Vec<_> = self.known().order.iter().map(ProvenRecipe::line).collect();
+            journal.replace(&lines)
         };
+        drop(journal);
         if let Err(error) = written {
-            // A part of a line may stand there now: the next one writes the file anew.
-            known.lines = usize::MAX;
             tracing::warn!(
                 "a recipe that made its blob is forgotten at the next start: {}",
                 error.one_line()
             );
         }
     }
+}
 
-    fn append(&self, line: &str) -> Result<()> {
+/// The file that has the recipes, a line each.
+#[derive(Debug)]
+struct Journal {
+    path: PathBuf,
+    /// Its lines. Where a part of a line may stand there, they are so many that the next one writes the file anew.
+    lines: usize,
+}
+
+impl Journal {
+    fn append(&mut self, line: &str) -> Result<()> {
+        let lines = std::mem::replace(&mut self.lines, usize::MAX);
         let file = File::options().append(true).create(true).open(&self.path);
-        file.and_then(|mut file| file.write_all(line.as_bytes())).map_err(Error::io("write", &self.path))
+        file.and_then(|mut file| file.write_all(line.as_bytes())).map_err(Error::io("write", &self.path))?;
+        self.lines = lines + 1;
+        Ok(())
     }
 
-    fn replace(&self, text: &str) -> Result<()> {
+    fn replace(&mut self, lines: &[String]) -> Result<()> {
+        self.lines = usize::MAX;
         let new = self.path.with_extension("new");
-        fs::write(&new, text).map_err(Error::io("write", &new))?;
-        fs::rename(&new, &self.path).map_err(Error::io("rename to", &self.path))
+        fs::write(&new, lines.concat()).map_err(Error::io("write", &new))?;
+        fs::rename(&new, &self.path).map_err(Error::io("rename to", &self.path))?;
+        self.lines = lines.len();
+        Ok(())
     }
 }
 
@@ -164,8 +178,8 @@ mod tests {
             assert!(recipes.has(&recipe(1)) && recipes.has(&recipe(2)));
             assert!(!recipes.has(&recipe(3)) && !recipes.has(&mixed));
         }
-        // Cut off, of another version, and no line at all.
-        let other = recipe(3).line().replacen(VERSION, "0.0.0", 1);
+        // Cut off, of other encoders, and no line at all.
+        let other = recipe(3).line().replacen(ENCODERS, "0000000000000000", 1);
         fs::write(&path, format!("{}{other}nothing\n{}", recipe(1).line(), recipe(2).line().trim_end()))
             .unwrap();
         let recipes = ProvenRecipes::open(dir.path());
