@@ -17,6 +17,8 @@ const MAX_FRAME_HEADER: u64 = 18;
 const MAX_SHARE: u64 = 32;
 /// Bytes that may be carried of any frame, up to half of it.
 pub(crate) const FEW_CARRIED: u64 = 64;
+/// Most blocks at the start of a frame that are made in search of a compressed one.
+const MAX_START_BLOCKS: usize = 16;
 
 /// The levels that are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +82,9 @@ impl Manner {
     }
 }
 
-/// Tells whether the last version of the library makes the first block of a frame, at a level other than the default. A
-/// frame of one block tells too little: others may make the same.
+/// Tells whether the last version of the library makes the first compressed block of a frame, at a level other than the
+/// default, and all before it. Stored blocks and blocks of one byte tell nothing, since each encoder makes them, and so
+/// does a frame of one block.
 pub(crate) fn makes_start(source: &mut dyn Source, budget: &Budget) -> bool {
     if source.plain_size() <= MAX_BLOCK_SIZE as u64 {
         return false;
@@ -89,11 +92,13 @@ pub(crate) fn makes_start(source: &mut dyn Source, budget: &Budget) -> bool {
     let Ok((start, _)) = source.starts(MAX_FRAME_HEADER, 0) else { return false };
     Settings::ALL.iter().filter(|settings| settings.version == 0 && !settings.is_default()).any(|settings| {
         let Some(manner) = Manner::of(settings, &start, source.plain_size()) else { return false };
-        let mut is_made = false;
+        let (mut is_made, mut left) = (false, MAX_START_BLOCKS);
         if settings.memory() <= budget.memory() && budget.charge(settings.work().0) {
             let _ = walk(settings, manner, source, budget, &mut |block| {
-                is_made = block.is_made;
-                Err(Refused::NoEncoder)
+                let is_telling = kind_and_size(&block.bytes).0 == block::COMPRESSED;
+                is_made = block.is_made && is_telling;
+                left -= 1;
+                if is_telling || !block.is_made || left == 0 { Err(Refused::NoEncoder) } else { Ok(()) }
             });
         }
         is_made
@@ -224,5 +229,35 @@ fn plain_size_of(block: &[u8], tables: &mut Tables) -> Option<usize> {
             Outline::read(content)?.plain_size(content, tables)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::Slices;
+
+    #[test]
+    fn stored_blocks_at_the_start_do_not_tell_the_encoder() {
+        let mut rng = fixtures::Rng::new(1);
+        let noise = rng.bytes(2 * MAX_BLOCK_SIZE);
+        let text = fixtures::contents::text(&mut rng, 1000);
+        let plain = [noise, text].concat();
+        let budget = Budget::new(u64::MAX, u64::MAX);
+        let settings = Settings::of(1, 0).unwrap();
+        let manner = Manner { is_whole: false, has_checksum: false };
+        let mut stored = manner.header(settings, plain.len() as u64);
+        for (index, block) in plain.chunks(settings.block_size()).enumerate() {
+            let is_last = (index + 1) * settings.block_size() >= plain.len();
+            let header = block.len() << 3 | usize::from(is_last);
+            stored.extend_from_slice(&header.to_le_bytes()[..HEADER_SIZE]);
+            stored.extend_from_slice(block);
+        }
+        assert!(!makes_start(&mut Slices { encoded: &stored, plain: &plain }, &budget));
+
+        let plan = Plan { settings, is_whole: false, checksum: None, carried: Vec::new() };
+        let mut made = Vec::new();
+        plan.encode(&mut Plain::new(&mut &*plain, plain.len() as u64), &mut made).unwrap();
+        assert!(makes_start(&mut Slices { encoded: &made, plain: &plain }, &budget));
     }
 }
