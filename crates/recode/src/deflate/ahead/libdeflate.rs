@@ -177,8 +177,8 @@ impl Libdeflate {
         }
         let (tokens, block_end) = (block.tokens, block.at);
         let is_last = is_end && block_end == end;
-        // A large block is stored as several. One that is so hardly larger than the others that the bits in front of
-        // it decide is not seen here.
+        // A large block is stored as several. The bit at which it begins is not known here: it is taken to be the
+        // first of a byte. Where both kinds take nearly as much, the other one may be right, and corrections tell so.
         if block_end - start > MAX_STORED {
             let mut frequencies = Frequencies::new();
             tokens.iter().for_each(|token| frequencies.count(*token));
