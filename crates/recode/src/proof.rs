@@ -170,6 +170,12 @@ impl Search<'_> {
                 return Ok(encoder);
             }
         }
+        for plan in candidates.of_pigz(self.source.encoded_size(), self.budget) {
+            let encoder = Encoder::Deflate(plan);
+            if self.makes(&encoder) {
+                return Ok(encoder);
+            }
+        }
         let nearest = candidates.nearest(self.source, self.budget)?;
         for plan in nearest.exact(self.source.encoded_size()) {
             let encoder = Encoder::Deflate(plan);

@@ -1,5 +1,5 @@
-//! The encoders of Go, klauspost/compress, klauspost/pgzip, zlib-rs, libdeflate and igzip make the same bytes here as
-//! there: digests of what real ones made.
+//! The encoders of Go, klauspost/compress, klauspost/pgzip, zlib-rs, zlib-ng, libdeflate, igzip and pigz make the same
+//! bytes here as there: digests of what real ones made.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -44,11 +44,14 @@ const LIBDEFLATE_SIZES: [usize; 11] = [usize::MAX, 0, 1, 19, 20, 51, 52, 511, 51
 /// Sizes that igzip is tried with: all, one byte, those with fewer hashes, and a MiB, which it reads at a time.
 const IGZIP_SIZES: [usize; 7] = [usize::MAX, 1, 20, 300, 3000, 1 << 20, (1 << 20) + 100];
 
+/// Sizes that pigz is tried with: all, parts of 128 KiB that are whole and that are not, and less.
+const PIGZ_SIZES: [usize; 7] = [usize::MAX, 0, 1, 20, 131_072, 131_073, 400_000];
+
 /// Number in recipes, and the digest of the streams of all sizes, one behind the other, by compress/flate of the
 /// version of Go, or by the library that is named, and the level. zlib-rs was given all plain bytes and 1 KiB for its
 /// output at a time, and told of the end when it had no more output; zlib-ng 2.2.5 and 2.3.3 make the same.
 /// klauspost/compress 1.11 has codes of its own, which corrections tell: 133 and 149 are what they are corrections to.
-const ENCODERS: [(u8, &str, &str); 73] = [
+const ENCODERS: [(u8, &str, &str); 83] = [
     (17, "go1.27.0, level 1", "c4b9389669ed9a9a"),
     (18, "go1.27.3, level 2", "c136533522f372e5"),
     (19, "go1.27.3, level 3", "688871c258354f33"),
@@ -102,6 +105,7 @@ const ENCODERS: [(u8, &str, &str); 73] = [
     (102, "zlib-rs 0.6.8, level 6", "c399734021eb4b06"),
     (103, "zlib-rs 0.6.8, level 7", "27963984efe1a5af"),
     (104, "zlib-rs 0.6.8, level 8", "59839608fca11daf"),
+    (105, "zlib-ng 2.3.3, level 9", "fe6297a6e7f31316"),
     (117, "klauspost/pgzip 1.2.6 on 1.15.9, level 5", "6f88f996e801e741"),
     (133, "klauspost/pgzip 1.2.6 on 1.11.3, level 5", "444491ba5ae16135"),
     (149, "klauspost/pgzip 1.2.6 on 1.11.3, level 5, with parts of 256 KiB", "13ab4a5a124ee06d"),
@@ -122,6 +126,15 @@ const ENCODERS: [(u8, &str, &str); 73] = [
     (194, "isa-l 2.30, igzip -2", "471d0b1bd104ffb1"),
     (195, "isa-l 2.30, igzip -3 with AVX-512", "7dcf3a1cb85794e3"),
     (196, "isa-l 2.30, igzip -3 with AVX2", "11af6bd3998f402c"),
+    (209, "pigz 2.6 on zlib 1.2.13, level 1", "0f8b2b913c41bfde"),
+    (210, "pigz 2.6 on zlib 1.2.13, level 2", "f999554dd3008243"),
+    (211, "pigz 2.6 on zlib 1.2.13, level 3", "0c9066887fb3a181"),
+    (212, "pigz 2.6 on zlib 1.2.13, level 4", "0661dab29cbd5203"),
+    (213, "pigz 2.6 on zlib 1.2.13, level 5", "2b091c30664a842f"),
+    (214, "pigz 2.6 on zlib 1.2.13, level 6", "bf8334580e8fe764"),
+    (215, "pigz 2.6 on zlib 1.2.13, level 7", "21ed20b5076b2d46"),
+    (216, "pigz 2.6 on zlib 1.2.13, level 8", "08d8df6877cc6c52"),
+    (217, "pigz 2.6 on zlib 1.2.13, level 9", "14ef002034ff3b1d"),
 ];
 
 /// Source code, a log and zeros, noise that is stored, and letters for which Huffman codes are all that helps.
@@ -161,6 +174,7 @@ fn stream(number: u8, plain: &[u8]) -> Vec<u8> {
 
 fn sizes(number: u8) -> &'static [usize] {
     match number {
+        208.. => &PIGZ_SIZES,
         192.. => &IGZIP_SIZES,
         160.. => &LIBDEFLATE_SIZES,
         _ if is_pgzip(number) => &PGZIP_SIZES,
@@ -190,7 +204,8 @@ fn the_recipe_of_a_stream_of_go_is_its_number_and_size() {
     // Of the versions of klauspost/compress that Go does not have, of pgzip, and of zlib-ng, some levels are enough.
     let is_tried = |number: u8| {
         number < 48
-            || [50, 55, 65, 69, 84, 87, 97, 102, 117, 161, 166, 168, 192, 193, 195, 196].contains(&number)
+            || [50, 55, 65, 69, 84, 87, 97, 102, 117, 161, 166, 168, 192, 193, 195, 196, 105, 209, 214, 217]
+                .contains(&number)
     };
     for (number, name, _) in ENCODERS.into_iter().filter(|(number, ..)| is_tried(*number)) {
         let stream = stream(number, &contents);

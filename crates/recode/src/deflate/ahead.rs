@@ -16,6 +16,7 @@ mod long;
 mod ng;
 mod numbers;
 mod parts;
+mod pigz;
 mod queue;
 mod recent;
 mod single;
@@ -25,9 +26,11 @@ use std::collections::VecDeque;
 
 pub(super) use self::double::{Double, Five};
 pub(super) use self::numbers::{
-    BLOCK_SIZES, NUMBERS, block_size, earlier_versions, is_known, most_of_block, of_parts, other_version,
+    BLOCK_SIZES, NUMBERS, PIGZ, block_size, earlier_versions, is_known, most_of_block, of_parts,
+    other_version,
 };
 pub(super) use self::parts::{PART_SIZE, SMALL_PART_SIZE};
+pub(super) use self::pigz::PART_SIZE as PIGZ_PART_SIZE;
 pub(super) use self::queue::Queue;
 
 use self::double::{EarlierFive, EarliestFive, Six};
@@ -38,6 +41,7 @@ use self::libdeflate::Libdeflate;
 use self::long::Long;
 use self::ng::Ng;
 use self::parts::Parts;
+use self::pigz::Pigz;
 use self::recent::Recent;
 use self::single::{Go, One, Single, Two};
 use self::writer::{Contents, Decision, Manner, Writer};
@@ -68,6 +72,7 @@ enum Finder {
     Ng(Box<Ng>),
     Libdeflate(Box<Libdeflate>),
     Igzip(Box<Igzip>),
+    Pigz(Box<Pigz>),
 }
 
 /// The part of the stream that the encoder makes of the next plain bytes.
@@ -95,7 +100,7 @@ pub(super) struct Ahead {
     /// The group that the walk is in, and those behind it.
     queue: Queue,
     outline: Outline,
-    /// The empty block of a flush comes next.
+    /// An empty block of a flush comes next.
     is_flush: bool,
     groups: VecDeque<Group>,
     /// The parts between flushes, if there are any.
@@ -114,7 +119,9 @@ impl Ahead {
             && let Some(before) = self.queue.wants()
         {
             match self.groups.pop_front() {
-                Some(group) if group.outline.is_flush => self.is_flush = before == 0,
+                Some(group) if group.outline.is_flush => {
+                    self.is_flush = before == 0 && self.writer.flushes();
+                }
                 Some(group) => {
                     self.outline = group.outline;
                     self.queue.extend(group.tokens);
@@ -158,7 +165,12 @@ impl Ahead {
             Finder::EarliestFive(finder) => finder.restart().find::<EarliestFive>(dictionary, found),
             Finder::Six(finder) => finder.restart().find::<Six>(dictionary, found),
             Finder::Lazy(finder) => finder.restart(dictionary),
-            Finder::Literals | Finder::Go(_) | Finder::Ng(_) | Finder::Libdeflate(_) | Finder::Igzip(_) => {}
+            Finder::Literals
+            | Finder::Go(_)
+            | Finder::Ng(_)
+            | Finder::Libdeflate(_)
+            | Finder::Igzip(_)
+            | Finder::Pigz(_) => {}
         }
     }
 
@@ -174,6 +186,10 @@ impl Ahead {
             Finder::Igzip(finder) => {
                 self.groups.extend(finder.take(chunk, is_last));
                 return 0;
+            }
+            Finder::Pigz(finder) => {
+                self.groups.extend(finder.take(chunk, is_last));
+                return finder.work();
             }
             _ => return self.find_in_chunk(chunk, is_last),
         };
@@ -199,6 +215,7 @@ impl Ahead {
                 | Finder::Ng(_)
                 | Finder::Libdeflate(_)
                 | Finder::Igzip(_)
+                | Finder::Pigz(_)
                 | Finder::Literals => {}
             }
         }
@@ -242,7 +259,10 @@ impl Ahead {
     /// block.
     pub(super) fn piece(&self, is_open: bool) -> Option<Piece> {
         if self.is_flush {
-            return Some(Self::empty(Kind::Stored { size: 0, padding: 0 }, false));
+            let decision = self.writer.flush();
+            let begin = decision.begin.clone();
+            let decision = Some(decision);
+            return Some(Piece { begin, is_last: false, tokens: Vec::new(), size: 0, ends: true, decision });
         }
         let tokens = self.queue.rest()?;
         if tokens.is_empty() {
@@ -271,18 +291,17 @@ impl Ahead {
     /// The end of the stream: an empty block.
     fn end(&self) -> Piece {
         let begin = match self.manner {
-            Manner::GoingOn { .. } | Manner::OfZlib | Manner::OfIgzip | Manner::Preset | Manner::Static => {
-                Kind::Static
-            }
+            Manner::GoingOn { .. }
+            | Manner::OfZlib
+            | Manner::OfPigz
+            | Manner::OfIgzip
+            | Manner::Preset
+            | Manner::Static => Kind::Static,
             Manner::Alone | Manner::Compared | Manner::OfLibdeflate { .. } => {
                 Kind::Stored { size: 0, padding: 0 }
             }
         };
-        Self::empty(begin, true)
-    }
-
-    const fn empty(kind: Kind, is_last: bool) -> Piece {
-        Piece { begin: Some(kind), is_last, tokens: Vec::new(), size: 0, ends: true, decision: None }
+        Piece { begin: Some(begin), is_last: true, tokens: Vec::new(), size: 0, ends: true, decision: None }
     }
 
     /// The stream has no flush here; tells whether one was to come.
@@ -296,7 +315,7 @@ impl Ahead {
             Some(decision) => self.writer.accept(decision),
             None => self.writer.close(),
         }
-        self.is_flush = false;
+        self.is_flush = self.is_flush && self.writer.is_unaligned();
         self.pass(piece.size);
         self.queue.clear();
     }

@@ -103,6 +103,23 @@ impl Parser {
         }
     }
 
+    /// Begins anew behind a dictionary of at most a window, all of whose strings are entered
+    /// (`deflateSetDictionary`), and reads the first bytes.
+    pub(super) fn restart(&mut self, dictionary: &[u8], plain: &mut Plain<'_>) -> Result<()> {
+        self.head.fill(0);
+        self.start = dictionary.len();
+        self.window[..self.start].copy_from_slice(dictionary);
+        (self.lookahead, self.is_at_end, self.pending) = (0, false, None);
+        self.end_block();
+        self.read_on(plain)?;
+        let end = self.start.min((self.start + self.lookahead + 1).saturating_sub(self.string_size()));
+        (0..end).for_each(|at| {
+            self.enter(at);
+        });
+        self.entered = self.start;
+        Ok(())
+    }
+
     const fn size(&self) -> usize {
         1 << self.settings.window_bits
     }

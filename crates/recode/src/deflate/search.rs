@@ -1,31 +1,26 @@
 //! Finds what makes a deflate stream.
 
-use std::io::Read;
+mod prefix;
 
-use super::ahead::{self, CHUNK_SIZE, PART_SIZE, SMALL_PART_SIZE};
+use self::prefix::{Prefix, Turn};
+use super::ahead::{self, CHUNK_SIZE, PART_SIZE, PIGZ, PIGZ_PART_SIZE, SMALL_PART_SIZE};
 use super::corrections::{self, Estimate, Manner};
-use super::parser::Parser;
-use super::reader::{Block, BlockReader, Kind};
-use super::settings::{EFFORT_OF_PGZIP, Settings};
-use super::{CORRECT_WORK, PARSE_WORK, Plan, zlib};
+use super::reader::{BlockReader, Kind};
+use super::settings::EFFORT_OF_PGZIP;
+use super::zlib::USUAL_MEMORY;
+use super::{CORRECT_WORK, Plan, zlib};
 use crate::charge::Charged;
 use crate::compare::{Plain, Source};
 use crate::{Budget, MAX_RECIPE_SIZE, Refused};
 
 /// Tokens at the start of a stream that tell the encoder.
 const PREFIX_TOKENS: usize = 8 << 10;
-/// Tokens that tell which level comes nearest.
-const LEVEL_TOKENS: usize = 4 << 10;
 /// Levels, the likely first.
 const LEVELS: [u8; 9] = [6, 9, 1, 5, 4, 8, 7, 3, 2];
 /// Efforts for corrections: the others differ little from them.
 const NEAR_LEVELS: [u8; 12] = [6, 9, 4, 1, 3, 8, 10, 11, 12, 13, 14, EFFORT_OF_PGZIP];
 /// Units of work that setting up a parser costs.
 const SETUP_WORK: u64 = 32 << 10;
-/// Tokens of a block of zlib with its usual memory.
-const USUAL_BLOCK: usize = (1 << 14) - 1;
-/// Tokens of a block of GNU gzip, and of zlib with most memory.
-const LARGE_BLOCK: usize = (1 << 15) - 1;
 
 /// Plain bytes that the tokens at the start are made of, and what a parser reads ahead of them.
 const START_SIZE: u64 = PREFIX_TOKENS as u64 * 258 + (256 << 10);
@@ -53,6 +48,8 @@ pub(crate) struct Candidates {
     start: Vec<u8>,
     /// The plans of zlib and GNU gzip that were not looked at yet.
     of_zlib: std::vec::IntoIter<zlib::Plan>,
+    /// The levels of zlib that make the first tokens with its usual memory.
+    levels: Vec<u8>,
 }
 
 impl Candidates {
@@ -64,15 +61,37 @@ impl Candidates {
         let prefix = Prefix::read(&mut source.readers().map_err(unreadable)?.0)?;
         let (encoded, start) = source.starts(START_ENCODED, START_SIZE).map_err(unreadable)?;
         let of_zlib = prefix.candidates().into_iter();
-        Ok(Self { prefix, encoded, start, of_zlib })
+        Ok(Self { prefix, encoded, start, of_zlib, levels: Vec::new() })
     }
 
     /// Returns the next plan of zlib or GNU gzip that makes the first tokens; `None` if there is none or the
     /// budget is spent.
     pub(crate) fn next_of_zlib(&mut self, budget: &Budget) -> Option<Plan> {
-        self.of_zlib.find_map(|plan| {
-            self.prefix.is_predicted(plan.settings(), &self.start, budget).then_some(Plan::Zlib(plan))
-        })
+        let Self { prefix, start, of_zlib, levels, .. } = self;
+        let plan = of_zlib.find(|plan| prefix.is_predicted(plan.settings(), start, budget))?;
+        if plan.is_usual() {
+            levels.push(plan.level);
+        }
+        Some(Plan::Zlib(plan))
+    }
+
+    /// Returns the plans of pigz that may make the stream, none of which corrects anything: they begin as zlib does,
+    /// and then have a part of their own.
+    pub(crate) fn of_pigz(&self, encoded_size: u64, budget: &Budget) -> impl Iterator<Item = Plan> + use<> {
+        let mut levels = self.levels.clone();
+        // A block that is not full ends with the part.
+        if self.prefix.first_size() == Some(PIGZ_PART_SIZE) {
+            let is_predicted = |level: &u8| {
+                let plan = zlib::Plan::of_zlib(*level, USUAL_MEMORY);
+                self.prefix.is_predicted(plan.settings(), &self.start, budget)
+            };
+            levels = LEVELS.into_iter().filter(is_predicted).collect();
+        }
+        let is_of_parts = self.start.len() > PIGZ_PART_SIZE;
+        levels
+            .into_iter()
+            .filter(move |_| is_of_parts)
+            .map(move |level| Plan::Corrections(corrections::Plan::exact(PIGZ + level, encoded_size)))
     }
 
     /// Finds the encoder that comes nearest.
@@ -266,125 +285,4 @@ fn is_cut(source: &mut dyn Source, size: usize, budget: &Budget) -> Result<bool,
 
 fn unreadable(_: std::io::Error) -> Refused {
     Refused::Unreadable
-}
-
-/// When an encoder is tried: those that are slow to look at, and those that are not likely, come later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    First,
-    Later,
-    Last,
-}
-
-/// The first blocks of a stream.
-struct Prefix {
-    blocks: Vec<Block>,
-}
-
-impl Prefix {
-    fn read(encoded: &mut dyn Read) -> Result<Self, Refused> {
-        let mut reader = BlockReader::new(encoded);
-        let mut blocks = Vec::new();
-        let mut count = 0;
-        while count < PREFIX_TOKENS && blocks.len() < PREFIX_TOKENS {
-            let broken = |_| Refused::Unsupported("deflate-block");
-            let Some((kind, is_last)) = reader.begin().map_err(broken)? else { break };
-            let mut tokens = Vec::new();
-            let is_whole = reader.tokens(&mut tokens, MAX_START_TOKENS).map_err(broken)?;
-            count += tokens.len();
-            blocks.push(Block { kind, last: is_last.then_some(0), tokens });
-            if !is_whole {
-                break;
-            }
-        }
-        Ok(Self { blocks })
-    }
-
-    /// Returns when the encoder of a number is tried.
-    fn turn(&self, number: u8) -> Turn {
-        match ahead::most_of_block(number) {
-            Some(most) if self.first_size().is_some_and(|size| size > most) => Turn::Last,
-            _ if !self.is_likely(number) => Turn::Later,
-            _ => Turn::First,
-        }
-    }
-
-    /// The plain bytes of the first block, as far as its tokens are known.
-    fn first_size(&self) -> Option<usize> {
-        self.blocks.first().map(|block| block.tokens.iter().map(|token| token.size()).sum())
-    }
-
-    /// Tells whether the encoder of a number may fill the first block as much as it is. Blocks that are stored, and the
-    /// last one, tell nothing.
-    fn is_likely(&self, number: u8) -> bool {
-        let Some(first) = self.blocks.first() else { return true };
-        if first.last.is_some() || matches!(first.kind, Kind::Stored { .. }) {
-            return true;
-        }
-        let count = first.tokens.len();
-        match ahead::block_size(number) {
-            Some(size) => count == size,
-            None => !ahead::BLOCK_SIZES.contains(&count),
-        }
-    }
-
-    /// The parameters of zlib and GNU gzip that the size of the first block leaves.
-    fn candidates(&self) -> Vec<zlib::Plan> {
-        let Some(first) = self.blocks.first() else { return Vec::new() };
-        let is_stored = matches!(first.kind, Kind::Stored { .. });
-        let count = first.tokens.len();
-        let is_last = first.last.is_some();
-        let mut plans = Vec::new();
-        let of_zlib = |mem_level| LEVELS.map(|level| zlib::Plan::of_zlib(level, mem_level));
-        if is_stored || (is_last && count <= USUAL_BLOCK) || count == USUAL_BLOCK {
-            plans.extend(of_zlib(8));
-        }
-        if is_stored || is_last || count == LARGE_BLOCK || count.is_multiple_of(1 << 12) {
-            plans.extend(LEVELS.map(zlib::Plan::of_gnu));
-        }
-        if is_stored || is_last || count == LARGE_BLOCK {
-            plans.extend(of_zlib(9));
-        }
-        let of_level = |mem_level: &u8| (1 << (mem_level + 6)) - 1;
-        if let Some(mem_level) = (1..8).find(|mem_level| count == of_level(mem_level)) {
-            plans.extend(of_zlib(mem_level));
-        }
-        plans
-    }
-
-    /// Returns whether a parser predicts the first tokens, and the budget was enough to see it.
-    fn is_predicted(&self, settings: Settings, plain: &[u8], budget: &Budget) -> bool {
-        if !budget.charge(SETUP_WORK) {
-            return false;
-        }
-        let charge = |units| budget.take(units);
-        let mut reader = Charged::new(plain, PARSE_WORK, &charge);
-        let mut plain = Plain::new(&mut reader, plain.len() as u64).charged(&charge);
-        let mut parser = Parser::new(settings);
-        // What tokens zlib took before it stored a block is not told.
-        let told = self.blocks.iter().take_while(|block| !matches!(block.kind, Kind::Stored { .. }));
-        told.flat_map(|block| &block.tokens).take(PREFIX_TOKENS).all(|token| {
-            let is_right = matches!(parser.predict(&mut plain), Ok(Some(predicted)) if predicted == *token);
-            if is_right {
-                parser.commit(*token);
-            }
-            is_right
-        })
-    }
-
-    /// The start of the stream, enough to tell which effort comes nearest.
-    fn start(&self) -> Vec<Block> {
-        let mut left = LEVEL_TOKENS;
-        let mut start = Vec::new();
-        for block in &self.blocks {
-            let mut block = Block { last: None, ..block.clone() };
-            block.tokens.truncate(left);
-            left -= block.tokens.len();
-            start.push(block);
-            if left == 0 {
-                break;
-            }
-        }
-        start
-    }
 }

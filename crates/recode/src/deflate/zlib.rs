@@ -15,6 +15,8 @@ use crate::{Error, Result};
 pub(super) const STORED: u32 = 0;
 pub(super) const STATIC: u32 = 1;
 pub(super) const DYNAMIC: u32 = 2;
+/// The memory level that zlib has by default.
+pub(super) const USUAL_MEMORY: u8 = 8;
 
 /// The parameters of an encoder of the zlib family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,11 @@ pub(crate) struct Plan {
 impl Plan {
     pub(super) const fn of_zlib(level: u8, mem_level: u8) -> Self {
         Self { level, window_bits: 15, mem_level, strategy: Strategy::Default, is_gnu: false }
+    }
+
+    /// Tells whether it is zlib as nearly everybody calls it, but for the level.
+    pub(super) fn is_usual(self) -> bool {
+        self == Self::of_zlib(self.level, USUAL_MEMORY)
     }
 
     pub(super) const fn of_gnu(level: u8) -> Self {
@@ -107,13 +114,8 @@ impl Plan {
         while let Some(token) = parser.predict(plain)? {
             let is_full = block.push(token, parser.block_size());
             parser.commit(token);
-            if self.is_lazy() && token.is_literal() {
-                // A lazy parser has read on before it lets a literal go, and does not look whether
-                // the block is full when it lets the last one go.
-                parser.read_on(plain)?;
-                if parser.lookahead() == 0 {
-                    break;
-                }
+            if self.ends_with(token, &mut parser, plain)? {
+                break;
             }
             if is_full {
                 block.write(&mut parser, false, &mut output)?;
@@ -125,22 +127,36 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Tells whether a token is the last of the plain bytes, if that is known before the next one is looked for: a lazy
+    /// parser has read on before it lets a literal go, and does not look whether the block is full when it lets the
+    /// last one go.
+    pub(super) fn ends_with(self, token: Token, parser: &mut Parser, plain: &mut Plain<'_>) -> Result<bool> {
+        if !self.is_lazy() || !token.is_literal() {
+            return Ok(false);
+        }
+        parser.read_on(plain)?;
+        Ok(parser.lookahead() == 0)
+    }
+}
+
 /// The kind of block that zlib makes of tokens with these frequencies: the one that takes fewest bytes. `stored` is the
-/// number of their plain bytes, if these are still there.
-pub(super) fn kind(frequencies: &Frequencies, stored: Option<usize>, is_fixed: bool) -> Kind {
+/// number of their plain bytes, if these are still there. Gives also the bits of the block, if it is not stored.
+pub(super) fn kind(frequencies: &Frequencies, stored: Option<usize>, is_fixed: bool) -> (Kind, u64) {
     let header = Header::of_zlib(frequencies);
-    let bytes = |bits: u64| (bits + 3).div_ceil(8);
     let (literals, distances) = static_lengths();
-    let of_static = bytes(frequencies.bits(&literals, &distances));
+    let of_static = frequencies.bits(&literals, &distances) + 3;
     let (literals, distances) = header.lengths();
-    let of_header = bytes(frequencies.bits(&literals, &distances) + header.bits());
-    let is_static = is_fixed || of_static <= of_header;
-    let least = if is_static { of_static } else { of_header };
-    match stored.filter(|size| *size as u64 + 4 <= least).and_then(|size| u16::try_from(size).ok()) {
+    let of_header = frequencies.bits(&literals, &distances) + header.bits() + 3;
+    let is_static = is_fixed || of_static.div_ceil(8) <= of_header.div_ceil(8);
+    let bits = if is_static { of_static } else { of_header };
+    let is_least = |size: &usize| *size as u64 + 4 <= bits.div_ceil(8);
+    let kind = match stored.filter(is_least).and_then(|size| u16::try_from(size).ok()) {
         Some(size) => Kind::Stored { size, padding: 0 },
         None if is_static => Kind::Static,
         None => Kind::Dynamic(header),
-    }
+    };
+    (kind, bits)
 }
 
 /// The block that is being filled.
@@ -182,7 +198,7 @@ impl Block {
     fn write(&mut self, parser: &mut Parser, is_last: bool, output: &mut BitWriter<'_>) -> Result<()> {
         let stored = parser.block().map(<[u8]>::len);
         let last = u32::from(is_last);
-        match kind(&self.frequencies, stored, self.plan.strategy == Strategy::Fixed) {
+        match kind(&self.frequencies, stored, self.plan.strategy == Strategy::Fixed).0 {
             Kind::Stored { .. } => {
                 output.put(last | STORED << 1, 3);
                 output.align(0);

@@ -11,9 +11,10 @@ use super::long::{Compared, Long};
 use super::ng::Ng;
 use super::numbers::{
     GO_1_26, IGZIP, KLAUSPOST_1_17, LIBDEFLATE, LIBDEFLATE_1_18, LITERALS, PGZIP_1_11, PGZIP_1_15,
-    PGZIP_1_17, PGZIP_1_18, UMOCI, ZLIB_NG, family, is_known, level,
+    PGZIP_1_17, PGZIP_1_18, PIGZ, UMOCI, ZLIB_NG, family, is_known, level,
 };
 use super::parts::{PART_SIZE, Parts, SMALL_PART_SIZE};
+use super::pigz::Pigz;
 use super::queue::Queue;
 use super::recent::Recent;
 use super::single::Single;
@@ -42,6 +43,7 @@ impl Ahead {
                 let manner = if level == 0 { Manner::Preset } else { Manner::OfIgzip };
                 (Finder::Igzip(Box::new(Igzip::new(level))), manner)
             }
+            PIGZ => (Finder::Pigz(Box::new(Pigz::new(level))), Manner::OfPigz),
             _ => Self::of_go(family, level),
         };
         let part_size = match family {

@@ -1,11 +1,12 @@
 //! The tokens of zlib-ng and zlib-rs at the levels that are not those of zlib: quick at level 1, fast at 2, medium at 3
-//! to 6, slow at 7 and 8.
+//! to 6, slow at 7 to 9.
 //!
 //! The window is that of the encoder when all plain bytes are given to it at once, and its output is taken little by
 //! little, so that it stops at the end of each block. Given piece by piece, it reads on more often, and at such places
 //! some tokens differ.
 
 mod chains;
+mod farther;
 mod medium;
 mod slow;
 
@@ -43,7 +44,8 @@ impl Effort {
             5 => (8, 16, 32, 32),
             6 => (8, 16, 128, 128),
             7 => (8, 32, 128, 256),
-            _ => (32, 128, 258, 1024),
+            8 => (32, 128, 258, 1024),
+            _ => (32, 258, 258, 4096),
         };
         Self { good, lazy, nice, chain, is_short: level < 5 }
     }
@@ -71,6 +73,8 @@ pub(super) struct Ng {
     /// The last place of each hash, and the place before of each place; 0 is none.
     head: Vec<u16>,
     previous: Vec<u16>,
+    /// Chains are of strings of three bytes, as at level 9.
+    is_of_three: bool,
     /// Bytes were parsed.
     has_begun: bool,
     work: u64,
@@ -92,6 +96,7 @@ impl Ng {
             blocks: Blocks::new(BLOCK_SIZE, Some(0)),
             head: vec![0; HASH_SIZE],
             previous: vec![0; WINDOW_SIZE],
+            is_of_three: level == 9,
             has_begun: false,
             work: 0,
         }
@@ -112,8 +117,8 @@ impl Ng {
                 self.slide();
             }
             bytes = self.window.take(bytes);
-            // Whenever the encoder reads on, it enters the last string, which may be within a match.
-            if let Some(at) = self.window.index.checked_sub(1) {
+            // Whenever the encoder reads on, it enters the last string, which may be within a match; not at level 9.
+            if let Some(at) = self.window.index.checked_sub(1).filter(|_| !self.is_of_three) {
                 self.enter(at);
             }
         }

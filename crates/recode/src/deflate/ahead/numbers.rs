@@ -23,6 +23,8 @@ pub(super) const LIBDEFLATE_1_18: u8 = 176;
 const LIBDEFLATE_1_18_MAX: u8 = LIBDEFLATE_1_18 + 9;
 /// igzip. Level 0 is a level of its own, and level 4 is level 3 on processors without AVX-512.
 pub(super) const IGZIP: u8 = 192;
+/// pigz with several threads.
+pub(in super::super) const PIGZ: u8 = 208;
 /// The default level.
 const DEFAULT: u8 = 5;
 pub(super) const LITERALS: u8 = 10;
@@ -82,7 +84,7 @@ pub(in super::super) fn is_known(number: u8) -> bool {
     match family(number) {
         KLAUSPOST_1_17..=PGZIP_1_17 => (1..LITERALS).contains(&level),
         PGZIP_1_15..=UMOCI => level == DEFAULT,
-        LIBDEFLATE..=LIBDEFLATE_1_18 => (1..=9).contains(&level),
+        LIBDEFLATE..=LIBDEFLATE_1_18 | PIGZ => (1..=9).contains(&level),
         IGZIP => level <= 4,
         _ => NUMBERS.contains(&number),
     }
@@ -97,7 +99,7 @@ pub(in super::super) const fn block_size(number: u8) -> Option<usize> {
     match (family(number), level(number)) {
         (GO_1_26, 2..LITERALS) => Some(of_go_1_26),
         (GO_1_27 | KLAUSPOST_1_17..=PGZIP_1_17, 7..LITERALS) => Some(of_klauspost),
-        (ZLIB_NG, 2..) => Some(of_zlib),
+        (ZLIB_NG, 2..) | (PIGZ, _) => Some(of_zlib),
         _ => None,
     }
 }
@@ -116,7 +118,7 @@ pub(in super::super) const fn most_of_block(number: u8) -> Option<usize> {
 }
 
 /// The numbers of encoders that run ahead, the likely first, but for those of other versions and of pgzip.
-pub(in super::super) const NUMBERS: [u8; 42] = [
+pub(in super::super) const NUMBERS: [u8; 43] = [
     GO_1_27 + 6,
     GO_1_26 + 6,
     GO_1_26 + 1,
@@ -143,6 +145,7 @@ pub(in super::super) const NUMBERS: [u8; 42] = [
     ZLIB_NG + 5,
     ZLIB_NG + 7,
     ZLIB_NG + 8,
+    ZLIB_NG + 9,
     LIBDEFLATE + 6,
     LIBDEFLATE + 1,
     LIBDEFLATE + 9,

@@ -27,6 +27,8 @@ pub(super) enum Manner {
     Compared,
     /// The same, as zlib chooses it and makes the codes.
     OfZlib,
+    /// The same, and a flush that ends at the end of a byte, with as few empty blocks as that takes.
+    OfPigz,
     /// The same, as libdeflate chooses it and makes the codes.
     OfLibdeflate { is_earlier: bool },
     /// The same, as igzip chooses it and makes the codes.
@@ -133,6 +135,26 @@ impl Writer {
         self.bit = decision.bit;
     }
 
+    /// Tells whether a flush has a block. That of pigz has none at the end of a byte.
+    pub(super) fn flushes(&self) -> bool {
+        self.manner != Manner::OfPigz || self.is_unaligned()
+    }
+
+    /// Tells whether the last byte is known to be not full, which ends a flush of pigz alone.
+    pub(super) fn is_unaligned(&self) -> bool {
+        self.manner == Manner::OfPigz && self.bit != 0
+    }
+
+    /// Decides the next empty block of a flush. That of pigz is one of static codes where some of them end at the end
+    /// of a byte: they have ten bits.
+    pub(super) fn flush(&self) -> Decision {
+        if self.is_unaligned() && self.bit.is_multiple_of(2) {
+            Decision { bit: (self.bit + 2) % 8, ..Decision::fixed() }
+        } else {
+            Decision::stored(0)
+        }
+    }
+
     /// Decides what becomes of the tokens of a chunk of `size` bytes; `is_last` if no bytes were to come.
     pub(super) fn decide(
         &self,
@@ -147,7 +169,14 @@ impl Writer {
             (_, Manner::Static | Manner::Preset) => Decision::fixed(),
             (_, Manner::OfZlib) => {
                 let stored = (contents == Contents::Tokens).then_some(size);
-                Decision::whole(zlib::kind(&frequencies, stored, false))
+                Decision::whole(zlib::kind(&frequencies, stored, false).0)
+            }
+            (_, Manner::OfPigz) => {
+                let stored = (contents == Contents::Tokens).then_some(size);
+                let (kind, bits) = zlib::kind(&frequencies, stored, false);
+                let is_stored = matches!(kind, Kind::Stored { .. });
+                let bit = if is_stored { 0 } else { (u64::from(self.bit) + bits) % 8 };
+                Decision { bit: bit.to_le_bytes()[0], ..Decision::whole(kind) }
             }
             (Contents::Plain, _) => Decision::stored(size),
             (_, Manner::OfLibdeflate { is_earlier }) => {

@@ -9,13 +9,24 @@ const MASK: usize = WINDOW_SIZE - 1;
 /// Longest distance.
 pub(super) const MAX_DISTANCE: usize = WINDOW_SIZE - LOOKAHEAD;
 /// Work to look at a string of a chain, and to compare it, in units of about a nanosecond.
-const STRING_WORK: u64 = 3;
-const COMPARE_WORK: u64 = 12;
+pub(super) const STRING_WORK: u64 = 3;
+pub(super) const COMPARE_WORK: u64 = 12;
 
 impl Ng {
+    /// Hashes the string at a place.
+    pub(super) fn hash(&self, at: usize) -> usize {
+        let value = four(&self.window.bytes, at);
+        if self.is_of_three {
+            let [a, b, c, _] = value.to_le_bytes().map(usize::from);
+            (a << 10 ^ b << 5 ^ c) & 0x7fff
+        } else {
+            (value.wrapping_mul(2_654_435_761) >> 16) as usize
+        }
+    }
+
     /// Enters the string at a place into its chain; gives the place of the one before.
     pub(super) fn enter(&mut self, at: usize) -> usize {
-        let hash = (four(&self.window.bytes, at).wrapping_mul(2_654_435_761) >> 16) as usize;
+        let hash = self.hash(at);
         let before = self.head[hash];
         let place = u16::try_from(at).unwrap_or(u16::MAX);
         if before != place {
@@ -76,7 +87,7 @@ impl Ng {
     }
 
     /// Compares the first bytes of two strings, and those that a match of over `size` bytes ends with.
-    fn looks_better(&self, source: usize, at: usize, size: usize) -> bool {
+    pub(super) fn looks_better(&self, source: usize, at: usize, size: usize) -> bool {
         let bytes = &self.window.bytes;
         match size {
             ..4 => {

@@ -1,4 +1,4 @@
-//! Levels 7 and 8: a match is taken if the one that begins at the next byte is no longer.
+//! Levels 7 to 9: a match is taken if the one that begins at the next byte is no longer.
 
 use super::super::super::token::{MIN_MATCH, Token};
 use super::{MIN_SIZE, Ng};
@@ -19,7 +19,8 @@ impl Slow {
         let (last, distance) = self.last;
         let mut found = (MIN_MATCH - 1, 0);
         if last < ng.effort.lazy && head > 0 && ng.is_near(head, at) {
-            let (size, source) = ng.search(head, at, last);
+            let (size, source) =
+                if ng.is_of_three { ng.search_farther(head, at, last) } else { ng.search(head, at, last) };
             found = (size, at - source);
         }
         if last >= MIN_MATCH && found.0 <= last {
