@@ -213,3 +213,15 @@ fn the_recipe_of_a_stream_of_go_is_its_number_and_size() {
         assert_eq!(found.as_bytes(), of_number(number, stream.len()), "{name}");
     }
 }
+
+#[test]
+fn streams_that_tell_little_have_recipes_of_a_few_bytes() {
+    let zeros = vec![0; 1_000_000];
+    let text = contents();
+    for (number, plain) in [(161, &zeros[..]), (166, &zeros), (182, &text[..300]), (185, &text[..500])] {
+        let stream = stream(number, plain);
+        let found = recipe(Codec::Deflate, &stream, plain).unwrap();
+        let size = of_number(number, stream.len()).len();
+        assert!(found.as_bytes().len() <= size, "{number}: {:?}", found.as_bytes());
+    }
+}

@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 
 pub(super) use self::double::{Double, Five};
 pub(super) use self::numbers::{
-    BLOCK_SIZES, NUMBERS, PIGZ, block_size, earlier_versions, is_known, most_of_block, of_parts,
+    BLOCK_SIZES, NUMBERS, PIGZ, block_size, earlier_versions, is_known, most_of_block, of_parts, of_tiny,
     other_version,
 };
 pub(super) use self::parts::{PART_SIZE, SMALL_PART_SIZE};

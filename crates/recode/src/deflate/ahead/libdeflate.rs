@@ -10,6 +10,8 @@ mod split;
 mod table;
 
 use self::chains::Chains;
+pub(super) use self::split::TINY;
+
 use self::split::Split;
 use self::table::Table;
 use super::super::libdeflate_codes::kind;

@@ -1,5 +1,6 @@
 //! The numbers of the encoders that run ahead.
 
+use super::libdeflate::TINY;
 use super::parts::{PART_SIZE, SMALL_PART_SIZE};
 
 /// Encoders by their numbers in recipes: 16 for each family, and the level; level 10 looks for no references.
@@ -23,7 +24,7 @@ pub(super) const LIBDEFLATE_1_18: u8 = 176;
 const LIBDEFLATE_1_18_MAX: u8 = LIBDEFLATE_1_18 + 9;
 /// igzip. Level 0 is a level of its own, and level 4 is level 3 on processors without AVX-512.
 pub(super) const IGZIP: u8 = 192;
-/// pigz with several threads.
+/// pigz, at the levels 1 to 3 with several threads.
 pub(in super::super) const PIGZ: u8 = 208;
 /// The default level.
 const DEFAULT: u8 = 5;
@@ -57,6 +58,12 @@ pub(in super::super) const fn other_version(number: u8) -> Option<u8> {
 pub(in super::super) fn earlier_versions(number: u8) -> impl Iterator<Item = u8> {
     let is_default = matches!(family(number), GO_1_27 | KLAUSPOST_1_17) && level(number) == DEFAULT;
     [PGZIP_1_15, PGZIP_1_11].into_iter().filter(move |_| is_default).map(|family| family + DEFAULT)
+}
+
+/// Returns the numbers of libdeflate before 1.19 for a stream of so few bytes that its later versions choose the shortest
+/// match otherwise, so that they do not come near.
+pub(in super::super) fn of_tiny(size: usize) -> impl Iterator<Item = u8> {
+    (1..=9).filter(move |_| size < TINY).map(|level| LIBDEFLATE_1_18 + level)
 }
 
 /// Returns the number of klauspost/pgzip with the encoder of a number, if its parts have so many bytes.

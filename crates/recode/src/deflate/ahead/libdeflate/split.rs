@@ -12,7 +12,7 @@ const SHORT_SIZE: usize = 10_000;
 const SHORT_COUNT: u32 = 8192;
 /// Plain bytes over which the shortest match is chosen, and those for which it is not.
 const START_SIZE: usize = 4096;
-const TINY: usize = 512;
+pub(in super::super) const TINY: usize = 512;
 
 /// The numbers of tokens of each kind.
 #[derive(Debug, Default)]
