@@ -1,5 +1,6 @@
 //! The ways in which an address is written in a field.
 
+use crate::branch::branch_immediate;
 use crate::space::Space;
 
 /// A field of the old file that holds an address.
@@ -26,7 +27,7 @@ pub enum Kind {
     InTable,
     /// 32 bits, the distance back from the field.
     Back,
-    /// The low 26 bits of a word: aarch64 B and BL.
+    /// The immediate of an aarch64 instruction that branches: B, BL, B.cond, CBZ, CBNZ, TBZ, TBNZ.
     Branch,
     /// The immediate of an aarch64 ADRP.
     Page,
@@ -129,6 +130,11 @@ impl Form {
     /// Returns true if the target may lie in the function that the field is in.
     pub(crate) const fn is_near(self) -> bool {
         matches!(self.kind(), Kind::Relative | Kind::Branch) && !self.is_of_table()
+    }
+
+    /// Returns true for an aarch64 branch that depends on a condition. `old` is what the field holds in the old file.
+    pub(crate) const fn is_conditional(self, old: u64) -> bool {
+        matches!(self.kind(), Kind::Branch) && old & 0x7c00_0000 != 0x1400_0000
     }
 
     /// The same, in a table.
@@ -236,7 +242,7 @@ impl At<'_> {
             Kind::Back => self.own_address().wrapping_sub(address),
             Kind::Branch => {
                 let distance = address.wrapping_sub(self.own_address()) >> 2;
-                u64::from(word & 0xfc00_0000 | distance as u32 & 0x03ff_ffff)
+                branch_immediate(word).map_or(old, |immediate| immediate.put(word, distance as u32).into())
             }
             Kind::Page => {
                 let pages = (address >> 12).wrapping_sub(self.own_address() >> 12) as u32;
@@ -263,7 +269,10 @@ impl At<'_> {
             Kind::Relative | Kind::InTable => self.base(form).wrapping_add(signed),
             Kind::Based => self.base(form).wrapping_add(signed.wrapping_mul(form.scale().max(1).into())),
             Kind::Back => self.own_address().wrapping_sub(signed),
-            Kind::Branch => self.own_address().wrapping_add(branch_distance(value as u32)),
+            Kind::Branch => {
+                let word = value as u32;
+                self.own_address().wrapping_add(branch_immediate(word)?.distance(word))
+            }
             Kind::Page | Kind::Low => return None,
         })
     }
@@ -278,11 +287,6 @@ pub(crate) const fn low_scale(word: u32) -> u32 {
     } else {
         word >> 30
     }
-}
-
-/// The distance that an aarch64 B or BL goes.
-pub(crate) const fn branch_distance(word: u32) -> u64 {
-    (((word << 6).cast_signed() >> 4) as i64).cast_unsigned()
 }
 
 pub(crate) const fn sign_extend(word: u32) -> u64 {

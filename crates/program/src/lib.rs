@@ -21,6 +21,7 @@
 //! - With the feature `writer`, `Layouts` finds out the rules of two ELF files, and makes the normalised
 //!   copies of them in which moved code looks the same, so that better blocks are found.
 
+mod branch;
 mod decode;
 mod encode;
 mod error;

@@ -9,8 +9,9 @@ use crate::operands::{New, Operand, Taken};
 use crate::scan::JUMP;
 use crate::varint::{Reader, put, put_difference};
 
-/// The bit of an aarch64 branch that is set in a BL, which is a call.
-const BRANCH_CALLS: u64 = 1 << 31;
+/// The bits of an aarch64 word that tell a BL, which is a call, and their value in one.
+const BRANCH_MASK: u64 = 0xfc00_0000;
+const BRANCH_CALLS: u64 = 0x9400_0000;
 /// Places in [`Lasts`].
 const LASTS: usize = 16;
 
@@ -33,7 +34,7 @@ impl Guess<'_> {
     /// Returns true for a jump that is no call: most lead to a place in the same function.
     const fn is_jump(&self) -> bool {
         match self.form.kind() {
-            Kind::Branch => self.old & BRANCH_CALLS == 0,
+            Kind::Branch => self.old & BRANCH_MASK != BRANCH_CALLS,
             _ => self.before == JUMP || self.before & 0xf0 == 0x80,
         }
     }

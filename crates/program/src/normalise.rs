@@ -49,6 +49,8 @@ pub(crate) fn normalise(
         let word = word32(bytes, position);
         let value = match field.form.kind() {
             _ if field.form.is_column() => 0,
+            // It leads to a place in the same function, so that it is the same wherever that went.
+            Kind::Branch if field.form.is_conditional(word.into()) => continue,
             Kind::Branch => u64::from(word & 0xfc00_0000 | low >> 2 & 0x03ff_ffff),
             Kind::Page => {
                 let pages = low >> 12;

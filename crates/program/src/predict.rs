@@ -41,6 +41,11 @@ const fn after_code(address: u64, size: u64) -> u64 {
     end & !(CODE_ALIGNMENT - 1)
 }
 
+/// The byte of an aarch64 instruction that has most of its opcode.
+const fn opcode(word: u64) -> u8 {
+    word.to_le_bytes()[3]
+}
+
 /// Predicts field after field, and learns from what they hold.
 #[derive(Debug)]
 pub(crate) struct Predictor<'o> {
@@ -159,9 +164,16 @@ impl<'o> Predictor<'o> {
             } else {
                 None
             };
-            let expected = near.unwrap_or_else(|| self.targets.expected(target));
+            let is_conditional = field.form.is_conditional(old);
+            let expected = match near {
+                Some(place) => place,
+                // The target is in the same function, wherever its bytes went.
+                None if is_conditional => self.targets.place(target).wrapping_add(at.moved),
+                None => self.targets.expected(target),
+            };
             let value = at.value(field.form, expected, old) & mask;
             let before = match field.position.checked_sub(1) {
+                _ if is_conditional => opcode(old),
                 Some(before) if !field.form.is_of_table() => self.old[before as usize],
                 _ => (field.position & 7) as u8,
             };

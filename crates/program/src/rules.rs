@@ -11,7 +11,7 @@ use crate::space::{Segment, Space};
 pub enum Rule {
     /// Code: calls, jumps and operands relative to the next instruction.
     X86_64(Range<u32>),
-    /// Code: B, BL, and ADRP with the instruction that adds the low bits.
+    /// Code: branches, conditional ones too, and ADRP with the instruction that adds the low bits.
     Aarch64(Range<u32>),
     /// Tables of 32-bit distances to code, where code of the rules before loads the address of.
     JumpTables(Range<u32>),

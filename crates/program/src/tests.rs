@@ -266,6 +266,8 @@ fn aarch64_code(random: &mut fastrand::Rng, range: std::ops::Range<u32>, size: u
     let words = range.step_by(4).map(|own| {
         let meant = random.u32(..size / 4) * 4;
         let register = random.u32(..4);
+        // The immediate of a conditional branch, which leads to a place that is near.
+        let near = (random.u32(..400).wrapping_sub(200) & 0x3fff) << 5;
         match random.u8(..8) {
             0 => 0x9400_0000 | meant.wrapping_sub(own) >> 2 & 0x03ff_ffff,
             1 => 0x1400_0000 | meant.wrapping_sub(own) >> 2 & 0x03ff_ffff,
@@ -276,6 +278,10 @@ fn aarch64_code(random: &mut fastrand::Rng, range: std::ops::Range<u32>, size: u
             3 => 0x9100_0000 | (meant & 0xfff) << 10 | register << 5 | register,
             4 => 0xf940_0000 | (meant & 0xfff) << 10 | register << 5,
             5 => 0x3dc0_0000 | (meant & 0xfff) << 10 | register << 5,
+            6 => {
+                random.choice([0x5400_0000, 0x3400_0000, 0xb500_0000, 0x3600_0000, 0xb700_0000]).unwrap()
+                    | near
+            }
             _ => 0xaa00_03e0 | random.u32(..32) << 16,
         }
     });
@@ -292,7 +298,8 @@ fn both_decoders_agree_about_new_code_for_aarch64() {
     let mut changed = old.clone();
     for (index, word) in changed[..AT as usize].chunks_exact_mut(4).enumerate() {
         // Every third call or branch leads elsewhere.
-        if matches!(word[3] & 0xfc, 0x94 | 0x14) && index % 3 == 0 {
+        let is_branch = matches!(word[3] & 0xfc, 0x94 | 0x14 | 0x34 | 0xb4) || word[3] == 0x54;
+        if is_branch && index % 3 == 0 {
             word[0] ^= 8;
         }
     }

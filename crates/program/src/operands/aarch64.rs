@@ -8,8 +8,9 @@
 //! ```
 
 use super::{Code, New, Operand, SIZE, Taken, take};
+use crate::branch::branch_distance;
 use crate::error::Result;
-use crate::form::{branch_distance, low_scale, word32};
+use crate::form::{low_scale, word32};
 use crate::scan::{LOOK_AHEAD, adds_low, page};
 
 /// The last byte of a BL, whose low two bits belong to the operand.

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::Found;
-use crate::form::{Form, branch_distance, low_scale, word32};
+use crate::branch::branch_immediate;
+use crate::form::{Form, low_scale, word32};
 
 /// Instructions after an ADRP among which the one is looked for that adds the low bits.
 pub(crate) const LOOK_AHEAD: usize = 5;
@@ -16,8 +17,8 @@ pub(super) fn scan(found: &mut Found<'_>, range: &Range<u32>) {
     while position + 4 <= range.end && !found.is_full() {
         let word = word32(code, position);
         let own = base.wrapping_add(position as u64);
-        if word & 0x7c00_0000 == 0x1400_0000 {
-            if let Some(place) = found.space.place(own.wrapping_add(branch_distance(word))) {
+        if let Some(immediate) = branch_immediate(word) {
+            if let Some(place) = found.space.place(own.wrapping_add(immediate.distance(word))) {
                 found.put(position, Form::branch(), place);
             }
         } else if word & 0x9f00_0000 == 0x9000_0000

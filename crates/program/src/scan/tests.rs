@@ -61,6 +61,14 @@ fn code_for_aarch64() {
 }
 
 #[test]
+fn conditional_branches_of_aarch64() {
+    // b.ne +12; cbz w1, -4; cbnz x2, +8; tbz w3, #31, -12; tbnz x4, #33, +4; ret.
+    let code = words(&[0x5400_0061, 0x34ff_ffe1, 0xb500_0042, 0x36ff_ffa3, 0xb708_0024, 0xd65f_03c0]);
+    let fields = found(&code, 0x40_0000, &[], &[Rule::Aarch64(0..24)]);
+    assert_eq!(fields, [(0, 12), (4, 0), (8, 16), (12, 0), (16, 20)]);
+}
+
+#[test]
 fn tables_of_a_stride() {
     let mut table = vec![0; 72];
     for (record, value) in [0x2010u64, 0x10, 0].into_iter().enumerate() {
