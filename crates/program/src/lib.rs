@@ -42,6 +42,7 @@ mod predict;
 mod reference;
 mod rules;
 mod scan;
+mod seeks;
 mod sorted;
 mod space;
 #[cfg(all(test, feature = "writer"))]

@@ -1,13 +1,14 @@
 //! The parts of a payload.
 //!
 //! ```text
-//! payload  = size:uvarint part{7} part{5}?     size of the new file
+//! payload  = size:uvarint part{8} part{5}?     size of the new file
 //! part     = size:uvarint bytes
-//! parts    = rules adds literals seeks runs differences new
+//! parts    = places rules adds literals seeks runs differences new
 //!            calls loads misses tables jumps   only with rules
+//! places   = bytes{4}*                         of blocks that are far from the end of another, where they read
 //! adds     = uvarint*                          of each block, the bytes along the old file
 //! literals = uvarint*                          of each block, the new bytes after those
-//! seeks    = signed*                           of each block, how far from the end of the one before it reads
+//! seeks    = uvarint*                          of each block, how far from the end of another it reads, or 0
 //! runs     = (zeros:uvarint others:uvarint)*   over the bytes along the old file
 //! ```
 //!
@@ -16,7 +17,8 @@
 
 use crate::misses::{Missed, Misses};
 use crate::operands::{New, Taken};
-use crate::varint::{Reader, put, put_difference};
+use crate::seeks::{SeekReader, Seeks};
+use crate::varint::{Reader, put};
 use crate::{Error, MAX_SIZE, Result};
 
 /// A stretch of the new file that lies along a stretch of the old one, and new bytes after it.
@@ -67,8 +69,8 @@ impl<'p> Payload<'p> {
     pub fn parse(payload: &'p [u8], old_size: Option<usize>) -> Result<Self> {
         let mut reader = Reader::new(payload, "the payload");
         let size = reader.at_most("the size of the new file", MAX_SIZE)?;
-        let rules = reader.part()?;
-        let columns = [reader.part()?, reader.part()?, reader.part()?];
+        let (places, rules) = (reader.part()?, reader.part()?);
+        let columns = [reader.part()?, reader.part()?, reader.part()?, places];
         let (runs, differences) = (reader.part()?, reader.part()?);
         let new = reader.part()?;
         let mut of_rules = || if rules.is_empty() { Ok(&[][..]) } else { reader.part() };
@@ -114,29 +116,26 @@ impl<'p> Payload<'p> {
 
 /// Reads the blocks of a new file of `size` bytes.
 pub(crate) fn read_blocks(
-    [adds, literals, seeks]: [&[u8]; 3],
+    [adds, literals, seeks, places]: [&[u8]; 4],
     size: usize,
     old_size: usize,
 ) -> Result<Vec<Block>> {
     let mut adds = Reader::new(adds, "the adds");
     let mut literals = Reader::new(literals, "the literals");
-    let mut seeks = Reader::new(seeks, "the seeks");
+    let mut seeks = SeekReader::new([seeks, places]);
     let mut blocks = Vec::new();
-    let (mut left, mut position) = (size, 0u64);
+    let mut left = size;
+    let max = old_size.min(MAX_SIZE) as u64;
     let narrow = |size: usize| u32::try_from(size).map_err(|_| Error::Block("it is too large"));
     while !adds.is_empty() {
         let add = adds.at_most("an add", left)?;
         let literal = literals.at_most("a literal", left - add)?;
-        position = seeks.difference(position)?;
+        let source = seeks.next(add as u64, max)?;
         if add + literal == 0 {
             return Err(Error::Block("it is empty"));
         }
         left -= add + literal;
-        let end = position.checked_add(add as u64).filter(|end| *end <= old_size.min(MAX_SIZE) as u64);
-        let end = end.ok_or(Error::Block("it reaches past the old file"))?;
-        let source = u32::try_from(position).map_err(|_| Error::Block("it reaches past the old file"))?;
         blocks.push(Block { source, add: narrow(add)?, literal: narrow(literal)? });
-        position = end;
     }
     literals.end()?;
     seeks.end()?;
@@ -152,13 +151,11 @@ pub(crate) struct Parts {
     pub(crate) rules: Vec<u8>,
     adds: Vec<u8>,
     literals: Vec<u8>,
-    seeks: Vec<u8>,
+    seeks: Seeks,
     runs: Vec<u8>,
     pub(crate) differences: Vec<u8>,
     pub(crate) taken: Taken,
     pub(crate) missed: Missed,
-    /// The position in the old file at which the last block ends.
-    position: u64,
     zeros: u64,
     others: u64,
 }
@@ -167,8 +164,7 @@ impl Parts {
     pub(crate) fn block(&mut self, block: Block) {
         put(&mut self.adds, block.add.into());
         put(&mut self.literals, block.literal.into());
-        put_difference(&mut self.seeks, block.source.into(), self.position);
-        self.position = u64::from(block.source) + u64::from(block.add);
+        self.seeks.put(block.source, block.add);
     }
 
     /// Adds the next bytes along the old file: what they differ by.
@@ -209,7 +205,9 @@ impl Parts {
         let [gaps, tables, jumps] = missed.into_parts();
         let has_rules = !rules.is_empty();
         let of_rules = [calls, loads, gaps, tables, jumps].into_iter().filter(|_| has_rules);
-        for part in [rules, adds, literals, seeks, runs, differences, new].into_iter().chain(of_rules) {
+        let [seeks, places] = seeks.into_parts();
+        let parts = [places, rules, adds, literals, seeks, runs, differences, new];
+        for part in parts.into_iter().chain(of_rules) {
             put(&mut payload, part.len() as u64);
             payload.extend(part);
         }
