@@ -215,10 +215,9 @@ fn the_recipe_of_a_stream_of_go_is_its_number_and_size() {
 }
 
 #[test]
-fn streams_that_tell_little_have_recipes_of_a_few_bytes() {
-    let zeros = vec![0; 1_000_000];
+fn tiny_streams_of_earlier_libdeflate_have_recipes_of_a_few_bytes() {
     let text = contents();
-    for (number, plain) in [(161, &zeros[..]), (166, &zeros), (182, &text[..300]), (185, &text[..500])] {
+    for (number, plain) in [(182, &text[..300]), (185, &text[..500])] {
         let stream = stream(number, plain);
         let found = recipe(Codec::Deflate, &stream, plain).unwrap();
         let size = of_number(number, stream.len()).len();

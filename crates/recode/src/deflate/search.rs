@@ -28,7 +28,7 @@ const START_SIZE: u64 = PREFIX_TOKENS as u64 * 258 + (256 << 10);
 /// Bytes of the stream, and pieces of an encoder that runs ahead, that tell which comes nearest.
 const START_ENCODED: u64 = 512 << 10;
 const START_PIECES: usize = 3;
-/// Bytes of corrections that are no reason to look at another version of the encoder.
+/// Bytes of corrections at the start of the stream of an encoder that is known.
 const FEW: u64 = 16;
 /// A stream of which the corrections are less than this share is likely of another version of the encoder.
 const NEAR_SHARE: u64 = 256;
@@ -130,7 +130,7 @@ impl Candidates {
             let is_tried = |number: &u8| self.prefix.turn(*number) == turn;
             for number in ahead::NUMBERS.into_iter().filter(is_tried) {
                 let Some(found) = estimate(number) else { break };
-                if found.is_exact() {
+                if found.is_few() {
                     return (Manner::Pieces, number);
                 }
                 if found.known > 0
@@ -147,7 +147,7 @@ impl Candidates {
         let others = ahead::other_version(number).into_iter().chain(ahead::earlier_versions(number));
         for number in others.chain(ahead::of_tiny(self.start.len())) {
             let Some(found) = estimate(number) else { break };
-            if found.is_exact() {
+            if found.is_few() {
                 return (Manner::Pieces, number);
             }
             if of_ahead.as_ref().is_some_and(|(best, _)| found.is_less(best.size, best.known)) {
@@ -235,10 +235,9 @@ impl Nearest {
 }
 
 impl Estimate {
-    /// Tells whether the encoder is known by it. One that needs few corrections does not suffice: of what repeats a byte,
-    /// levels of the same encoder make nearly the same.
-    const fn is_exact(&self) -> bool {
-        self.known >= CHUNK_SIZE as u64 && self.size == 0
+    /// Tells whether the encoder is known by it.
+    const fn is_few(&self) -> bool {
+        self.known >= CHUNK_SIZE as u64 && self.size <= FEW
     }
 
     /// Tells whether the encoder is of the same kind by it.
