@@ -19,7 +19,7 @@ mod libdeflate_codes;
 mod parser;
 mod pgzip;
 mod pieces;
-mod range;
+pub(crate) mod range;
 mod reader;
 mod search;
 mod settings;

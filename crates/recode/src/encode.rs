@@ -44,6 +44,7 @@ fn encode_plain(recipe: &Recipe, mut plain: Plain<'_>, output: &mut dyn Write) -
         Encoder::Klauspost(plan) => plan.encode(&mut plain, output),
         Encoder::Chunked(plan) => plan.encode(&mut plain, output),
         Encoder::Bzip2(plan) => plan.encode(&mut plain, output),
+        Encoder::ZstdCorrections(plan) => plan.encode(&mut plain, output),
         Encoder::ZstdBlocks => zstd_blocks::encode(&mut plain, output),
     }
 }

@@ -10,7 +10,6 @@
 mod block;
 mod code;
 mod finder;
-mod frequencies;
 mod literals;
 mod search;
 mod sequences;

@@ -56,6 +56,7 @@ mod wire;
 mod xz;
 pub mod zip;
 mod zstd_blocks;
+mod zstd_corrections;
 mod zstd_frame;
 
 pub use budget::Budget;

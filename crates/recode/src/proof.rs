@@ -4,7 +4,7 @@ use crate::compare::{Compare, Files, Slices, Source};
 use crate::recipe::{Encoder, Recipe};
 use crate::{
     Budget, Codec, EncodingWork, Part, Refused, bzip2_stream, chunked, deflate, encode_charged, klauspost,
-    xz, zstd_frame,
+    xz, zstd_corrections, zstd_frame,
 };
 
 /// Finds how `encoded` is made of `plain`, and proves it: the stream was made and compared.
@@ -137,14 +137,29 @@ impl Search<'_> {
             return Ok(encoder.clone());
         }
         let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
-        let matches = |plan| self.matched(&Encoder::Zstd(plan));
+        // Corrections take as much as what is tried in vain before them.
+        let reserve = self.budget.work() / 2;
+        let matches = |plan| {
+            if self.budget.work() < reserve { 0 } else { self.matched(&Encoder::Zstd(plan)) }
+        };
         let found = zstd_frame::find(start, encoded_size, plain_size, matches).map(Encoder::Zstd);
         found.or_else(|refused| {
             if !is_other {
                 near = nearer(near, self.klauspost(klauspost::Levels::Others));
             }
-            near.map(|(encoder, _)| encoder).ok_or(refused)
+            near.map(|(encoder, _)| encoder).map_or_else(|| self.corrected_zstd(refused), Ok)
         })
+    }
+
+    /// Returns the corrections of a frame that no encoder makes, for the reason that is given.
+    fn corrected_zstd(&mut self, refused: Refused) -> Result<Encoder, Refused> {
+        let found = zstd_corrections::find(self.source, self.budget);
+        self.lacked_memory |= matches!(found, Err(Refused::TooMuchMemory));
+        let encoder = Encoder::ZstdCorrections(match found {
+            Err(Refused::TooMuchMemory) => return Err(refused),
+            found => found?,
+        });
+        if self.makes(&encoder) { Ok(encoder) } else { Err(Refused::NotTheStream) }
     }
 
     /// Returns the encoder of klauspost/compress if it makes the frame. Where nothing is carried, the search has made

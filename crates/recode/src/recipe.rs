@@ -1,7 +1,10 @@
 //! The recipe of a stream: the encoder that makes it, and its parameters.
 
 use crate::wire::Fields;
-use crate::{Codec, EncodingWork, Error, Result, bzip2_stream, chunked, deflate, klauspost, xz, zstd_frame};
+use crate::{
+    Codec, EncodingWork, Error, Result, bzip2_stream, chunked, deflate, klauspost, xz, zstd_corrections,
+    zstd_frame,
+};
 
 /// Largest recipe in bytes: what an applier must hold in memory.
 pub const MAX_RECIPE_SIZE: usize = 64 << 20;
@@ -29,6 +32,7 @@ pub(crate) enum Encoder {
     Bzip2(bzip2_stream::Plan),
     Chunked(chunked::Plan),
     ZstdBlocks,
+    ZstdCorrections(zstd_corrections::Plan),
 }
 
 /// The first byte of a recipe. RECIPES.md has the table; a number keeps its meaning for ever.
@@ -44,6 +48,7 @@ mod id {
     pub(super) const KLAUSPOST_DEFAULT: u8 = 8;
     pub(super) const KLAUSPOST: u8 = 9;
     pub(super) const CHUNKED: u8 = 10;
+    pub(super) const ZSTD_CORRECTIONS: u8 = 11;
 }
 
 impl Encoder {
@@ -64,6 +69,7 @@ impl Encoder {
             id::KLAUSPOST_DEFAULT => Ok(Self::Klauspost(klauspost::Plan::parse_default(fields)?)),
             id::KLAUSPOST => Ok(Self::Klauspost(klauspost::Plan::parse(fields)?)),
             id::CHUNKED => Ok(Self::Chunked(chunked::Plan::parse(fields)?)),
+            id::ZSTD_CORRECTIONS => Ok(Self::ZstdCorrections(zstd_corrections::Plan::parse(fields)?)),
             id::ZSTD_BLOCKS => fields.end().map(|()| Self::ZstdBlocks),
             id => Err(Error::UnknownEncoder { id }),
         }
@@ -78,6 +84,7 @@ impl Encoder {
             Self::Klauspost(plan) => plan.write(&mut bytes),
             Self::Chunked(plan) => plan.write(&mut bytes),
             Self::Bzip2(plan) => plan.write(&mut bytes),
+            Self::ZstdCorrections(plan) => plan.write(&mut bytes),
             Self::ZstdBlocks => {}
         }
         bytes
@@ -96,6 +103,7 @@ impl Encoder {
             Self::Chunked(_) => id::CHUNKED,
             Self::Bzip2(_) => id::BZIP2,
             Self::ZstdBlocks => id::ZSTD_BLOCKS,
+            Self::ZstdCorrections(_) => id::ZSTD_CORRECTIONS,
         }
     }
 }
@@ -123,7 +131,7 @@ impl Recipe {
         match self.encoder {
             Encoder::Deflate(_) => Codec::Deflate,
             Encoder::Xz(_) => Codec::Xz,
-            Encoder::Zstd(_) | Encoder::Klauspost(_) => Codec::Zstd,
+            Encoder::Zstd(_) | Encoder::Klauspost(_) | Encoder::ZstdCorrections(_) => Codec::Zstd,
             Encoder::Bzip2(_) => Codec::Bzip2,
             Encoder::Chunked(_) => Codec::ZstdChunked,
             Encoder::ZstdBlocks => Codec::ZstdBlocks,
@@ -142,6 +150,7 @@ impl Recipe {
             id::KLAUSPOST_DEFAULT | id::KLAUSPOST => "klauspost/compress 1.19 zstd",
             id::CHUNKED => "containers/storage zstd:chunked",
             id::ZSTD_BLOCKS => "zstd blocks 1",
+            id::ZSTD_CORRECTIONS => "corrections to libzstd 1.5.7",
             _ => "bzip2 1.0",
         }
     }
@@ -171,6 +180,7 @@ impl Recipe {
             Encoder::Klauspost(plan) => plan.memory(),
             Encoder::Chunked(plan) => plan.memory(),
             Encoder::Bzip2(plan) => plan.memory(),
+            Encoder::ZstdCorrections(plan) => plan.memory(),
             Encoder::ZstdBlocks => 16 << 20,
         }
     }
@@ -191,6 +201,7 @@ impl Recipe {
             Encoder::Klauspost(plan) => plan.encoding_work(),
             Encoder::Chunked(plan) => plan.encoding_work(),
             Encoder::Bzip2(plan) => plan.encoding_work(),
+            Encoder::ZstdCorrections(plan) => plan.encoding_work(plain_size),
             // Each block charges its tables itself.
             Encoder::ZstdBlocks => EncodingWork { setup: 1 << 20, byte: 8 },
         }

@@ -12,8 +12,10 @@
 
 pub(crate) mod bits;
 mod block;
+pub(crate) mod frequencies;
 pub(crate) mod fse;
 pub(crate) mod huffman;
+pub(crate) mod lengths;
 pub(crate) mod outline;
 pub(crate) mod sequences;
 #[cfg(test)]
@@ -43,7 +45,7 @@ fn corrupt(reason: &str) -> Error {
 }
 
 /// The size of a frame header by its descriptor, and of the checksum.
-fn header_sizes(descriptor: u8) -> (usize, usize) {
+pub(crate) fn header_sizes(descriptor: u8) -> (usize, usize) {
     let is_single = descriptor & 0x20 != 0;
     let size = match descriptor >> 6 {
         0 => usize::from(is_single),

@@ -42,6 +42,13 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn parse(fields: &mut Fields<'_>) -> Result<Self> {
+        let plan = Self::read(fields)?;
+        fields.end()?;
+        Ok(plan)
+    }
+
+    /// Reads the parameters, which others follow.
+    pub(crate) fn read(fields: &mut Fields<'_>) -> Result<Self> {
         let (level, flags, long) = (fields.byte()?, fields.byte()?, fields.byte()?);
         if !(1..=22).contains(&level) || flags > 7 {
             return Err(Error::BadRecipe { reason: "no such level or flag of zstd" });
@@ -49,9 +56,32 @@ impl Plan {
         if long != 0 && !(10..=MAX_ZSTD_WINDOW_LOG).contains(&u32::from(long)) {
             return Err(Error::BadRecipe { reason: "no such window of zstd" });
         }
-        fields.end()?;
         let [has_size, has_checksum, is_threaded] = [1, 2, 4].map(|flag| flags & flag != 0);
         Ok(Self { level, has_size, has_checksum, is_threaded, long })
+    }
+
+    pub(crate) const fn level(self) -> u8 {
+        self.level
+    }
+
+    /// Bytes of the window, unless less is enough.
+    pub(crate) const fn window(self) -> u64 {
+        1 << if self.long == 0 { window_log(self.level) } else { self.long }
+    }
+
+    /// The same with jobs for threads.
+    pub(crate) const fn threaded(self) -> Self {
+        Self { is_threaded: true, ..self }
+    }
+
+    /// Tells whether the size is told first.
+    pub(crate) const fn has_size(self) -> bool {
+        self.has_size
+    }
+
+    /// Tells whether libzstd cuts jobs for its threads.
+    pub(crate) const fn is_threaded(self) -> bool {
+        self.is_threaded
     }
 
     pub(crate) fn write(self, bytes: &mut Vec<u8>) {
@@ -115,6 +145,15 @@ impl Plan {
         }
     }
 
+    /// Makes the encoder with blocks of at most so many bytes.
+    pub(crate) fn encoder_of_blocks(self, plain_size: u64, max_block: usize) -> Result<CCtx<'static>, usize> {
+        let mut encoder = self.encoder(plain_size)?;
+        if max_block < BUFFER_SIZE {
+            encoder.set_parameter(CParameter::MaxBlockSize(u32::try_from(max_block).unwrap_or(u32::MAX)))?;
+        }
+        Ok(encoder)
+    }
+
     fn encoder(self, plain_size: u64) -> Result<CCtx<'static>, usize> {
         let mut encoder = CCtx::create();
         encoder.set_parameter(CParameter::CompressionLevel(i32::from(self.level)))?;
@@ -148,7 +187,7 @@ const fn window_log(level: u8) -> u8 {
     }
 }
 
-fn failed(code: usize) -> Error {
+pub(crate) fn failed(code: usize) -> Error {
     Error::Encoder { codec: Codec::Zstd, reason: get_error_name(code).into() }
 }
 
@@ -177,14 +216,8 @@ impl Header {
     }
 }
 
-/// Finds the plan that makes a frame, of which `start` is the first bytes. `matches` says how many
-/// bytes of it a plan makes right.
-pub(crate) fn find(
-    start: &[u8],
-    encoded_size: u64,
-    plain_size: u64,
-    mut matches: impl FnMut(Plan) -> u64,
-) -> Result<Plan, Refused> {
+/// Returns the plans that may have made a frame of which `start` is the first bytes, the likely first.
+pub(crate) fn plans(start: &[u8], plain_size: u64) -> Result<Vec<Plan>, Refused> {
     let Header { has_size, has_checksum, window } = Header::read(start)?;
     let plan = |level| Plan { level, has_size, has_checksum, is_threaded: false, long: 0 };
     let usual = LEVELS.iter().filter(|level| window.is_none_or(|window| window == window_log(**level)));
@@ -195,6 +228,18 @@ pub(crate) fn find(
     if is_long && plain_size >= MIN_LONG_SIZE && u32::from(long) <= MAX_ZSTD_WINDOW_LOG {
         plans.extend(LONG_LEVELS.map(|level| Plan { long, ..plan(level) }));
     }
+    Ok(plans)
+}
+
+/// Finds the plan that makes a frame, of which `start` is the first bytes. `matches` says how many
+/// bytes of it a plan makes right.
+pub(crate) fn find(
+    start: &[u8],
+    encoded_size: u64,
+    plain_size: u64,
+    mut matches: impl FnMut(Plan) -> u64,
+) -> Result<Plan, Refused> {
+    let plans = plans(start, plain_size)?;
     let mut best = 0;
     for plan in plans {
         let matched = matches(plan);

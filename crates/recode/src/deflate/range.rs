@@ -5,7 +5,7 @@
 
 /// The likelihood that the next bit of its kind is 0: two averages, of which one learns fast.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Model {
+pub(crate) struct Model {
     fast: u16,
     slow: u16,
     seen: u8,
@@ -17,7 +17,7 @@ const SLOW_RATE: u8 = 7;
 const TOP: u32 = 1 << 24;
 
 impl Model {
-    pub(super) const NEW: Self = Self { fast: 1 << 15, slow: 1 << 15, seen: 0 };
+    pub(crate) const NEW: Self = Self { fast: 1 << 15, slow: 1 << 15, seen: 0 };
 
     /// Of 2^16.
     fn zero(self) -> u32 {
@@ -41,7 +41,7 @@ impl Model {
 
 /// Codes bits in one direction. Both directions run the same code: an encoder is given each bit and
 /// returns it, a decoder returns the bit that was given.
-pub(super) trait Coder {
+pub(crate) trait Coder {
     fn bit(&mut self, model: &mut Model, bit: bool) -> bool;
 
     /// Tells whether the bits come from a recipe, and the values that are passed mean nothing.
@@ -79,7 +79,7 @@ pub(super) trait Coder {
 }
 
 /// Writes bits.
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     low: u64,
     range: u32,
     cache: u8,
@@ -89,12 +89,12 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { low: 0, range: u32::MAX, cache: 0, waiting: 1, bytes: Vec::new() }
     }
 
     /// Bytes so far.
-    pub(super) const fn size(&self) -> usize {
+    pub(crate) const fn size(&self) -> usize {
         self.bytes.len()
     }
 
@@ -111,7 +111,7 @@ impl Encoder {
         self.low = (self.low & 0x00ff_ffff) << 8;
     }
 
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         for _ in 0..5 {
             self.shift();
         }
@@ -146,14 +146,14 @@ impl Coder for Encoder {
 }
 
 /// Reads bits.
-pub(super) struct Decoder<'b> {
+pub(crate) struct Decoder<'b> {
     code: u32,
     range: u32,
     bytes: std::slice::Iter<'b, u8>,
 }
 
 impl<'b> Decoder<'b> {
-    pub(super) fn new(bytes: &'b [u8]) -> Self {
+    pub(crate) fn new(bytes: &'b [u8]) -> Self {
         let mut decoder = Self { code: 0, range: u32::MAX, bytes: bytes.iter() };
         for _ in 0..5 {
             decoder.shift();

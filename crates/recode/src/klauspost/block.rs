@@ -1,9 +1,9 @@
 //! The writer of blocks: whether one is compressed, and with which codes and tables.
 
 use super::finder::{Found, Sequence};
-use super::frequencies::{frequencies, table_log};
 use super::settings::{Form, Settings};
 use super::{literals, sequences};
+use crate::zstd_blocks::frequencies::{frequencies, table_log};
 use crate::zstd_blocks::fse::{Frequencies, Table};
 use crate::zstd_blocks::outline::Outline;
 use crate::zstd_blocks::sequences::{Kind, Source};

@@ -69,12 +69,17 @@ impl Code {
 
     /// Returns how many bytes so many literals of each kind take; `None` if one has no code.
     pub(crate) fn size(&self, counts: &[u32]) -> Option<u32> {
-        let mut bits = 7;
+        self.bits(counts).map(|bits| bits.div_ceil(8))
+    }
+
+    /// Returns how many bits so many literals of each kind take; `None` if one has no code.
+    pub(crate) fn bits(&self, counts: &[u32]) -> Option<u32> {
+        let mut bits = 0;
         for (symbol, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             let (_, size) = self.codes.get(symbol).filter(|code| code.1 > 0)?;
             bits += u32::from(*size) * count;
         }
-        Some(bits / 8)
+        Some(bits)
     }
 
     /// Appends the literals of one stream.

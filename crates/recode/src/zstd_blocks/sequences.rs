@@ -32,6 +32,9 @@ const SIZES: [i16; 53] = [
     1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1,
 ];
 
+/// The number of codes of each kind.
+pub(crate) const MAX_SYMBOLS: [usize; 3] = [LITERALS.len(), MAX_OFFSET_CODE as usize + 1, SIZES.len()];
+
 /// The kinds of symbols in the order of their tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -90,6 +93,16 @@ impl Source {
         let offsets = next(modes >> 4, 8, usize::from(MAX_OFFSET_CODE) + 1)?;
         let sizes = next(modes >> 2, 9, SIZES.len())?;
         Some(([literals, offsets, sizes], at))
+    }
+
+    /// Its number in the byte of modes.
+    pub(crate) const fn mode(&self) -> u8 {
+        match self {
+            Self::Fixed => 0,
+            Self::One(_) => 1,
+            Self::Own(_) => 2,
+            Self::Before => 3,
+        }
     }
 
     /// Sets a table; `None` if it ought to be there and is not.
@@ -205,6 +218,12 @@ fn code(number: u32, plain: u8, least: u32, bits: &[u8]) -> Option<u8> {
         }
     }
     None
+}
+
+/// Returns the codes of a sequence, in the order of [`Kind::ALL`]; `None` if one of its numbers has none.
+pub(crate) fn codes(sequence: Sequence) -> Option<[u8; 3]> {
+    let of_offset = u8::try_from(sequence.offset.checked_ilog2()?).ok()?;
+    Some([code_of_literals(sequence.literals)?, of_offset, code_of_size(sequence.size)?])
 }
 
 fn literals_of(code: u8) -> Option<(u32, u32)> {

@@ -1,6 +1,6 @@
 //! The frequencies that the tables of finite state entropy are made of: how counts become them.
 
-use crate::zstd_blocks::fse::Frequencies;
+use super::fse::Frequencies;
 
 /// Fewest bits of a table.
 const MIN_LOG: u32 = 5;
@@ -10,7 +10,7 @@ const ROUND_UP: [u64; 8] = [0, 473_195, 504_333, 520_860, 550_000, 700_000, 750_
 /// Returns the base-2 logarithm of the size of the table for `length` symbols, which are below `symbols`: at
 /// most `most`. `length_for_least` is the length by which few symbols make it smaller, which is another one
 /// in the codes of literals.
-pub(super) fn table_log(length: usize, length_for_least: usize, symbols: usize, most: u32) -> u32 {
+pub(crate) fn table_log(length: usize, length_for_least: usize, symbols: usize, most: u32) -> u32 {
     let bits = |number: usize| number.checked_ilog2().unwrap_or(0);
     let least = (bits(length_for_least) + 1).min(bits(symbols.saturating_sub(1)) + 2);
     // Below four symbols the number wraps there, and the most is taken.
@@ -18,8 +18,23 @@ pub(super) fn table_log(length: usize, length_for_least: usize, symbols: usize, 
     log.max(least).clamp(MIN_LOG, most)
 }
 
+/// The frequency of symbols that come less than once in as many symbols as a table has places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rarest {
+    /// They have a place as others have.
+    One,
+    /// They have the frequency -1.
+    LessThanOne,
+}
+
 /// Returns the frequencies for these counts, of which two or more are not zero, in a table of 2^`log` places.
-pub(super) fn frequencies(counts: &[u32], log: u32) -> Option<Frequencies> {
+pub(crate) fn frequencies(counts: &[u32], log: u32) -> Option<Frequencies> {
+    frequencies_with(counts, log, Rarest::LessThanOne)
+}
+
+/// Returns the frequencies as [`frequencies`] does, with those of the rarest symbols.
+pub(crate) fn frequencies_with(counts: &[u32], log: u32, rarest: Rarest) -> Option<Frequencies> {
+    let rarest = if rarest == Rarest::One { 1 } else { -1 };
     let total: u32 = counts.iter().sum();
     let scale = 62 - log;
     let step = (1u64 << 62).checked_div(u64::from(total))?;
@@ -28,7 +43,7 @@ pub(super) fn frequencies(counts: &[u32], log: u32) -> Option<Frequencies> {
     let (mut largest, mut most) = (0, 0);
     for (index, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
         if *count <= total >> log {
-            places[index] = -1;
+            places[index] = rarest;
             left -= 1;
             continue;
         }
@@ -45,7 +60,7 @@ pub(super) fn frequencies(counts: &[u32], log: u32) -> Option<Frequencies> {
         left -= rounded;
     }
     if -left >= places.get(largest)? >> 1 {
-        places = other_frequencies(counts, total, log)?;
+        places = other_frequencies(counts, total, log, rarest)?;
     } else {
         places[largest] += left;
     }
@@ -54,7 +69,7 @@ pub(super) fn frequencies(counts: &[u32], log: u32) -> Option<Frequencies> {
 }
 
 /// Returns the frequencies where rounding takes too many places from the most frequent symbol.
-fn other_frequencies(counts: &[u32], mut total: u32, log: u32) -> Option<Vec<i16>> {
+fn other_frequencies(counts: &[u32], mut total: u32, log: u32, rarest: i16) -> Option<Vec<i16>> {
     let mut places: Vec<Option<i16>> = vec![None; counts.len()];
     let least = total >> log;
     let mut one = (total * 3) >> (log + 1);
@@ -63,7 +78,7 @@ fn other_frequencies(counts: &[u32], mut total: u32, log: u32) -> Option<Vec<i16
         if *count == 0 {
             *place = Some(0);
         } else if *count <= one.max(least) {
-            *place = Some(if *count <= least { -1 } else { 1 });
+            *place = Some(if *count <= least { rarest } else { 1 });
             taken += 1;
             total -= count;
         }

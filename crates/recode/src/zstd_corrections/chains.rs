@@ -1,0 +1,92 @@
+//! The places at which the same bytes were before, the last one first.
+
+use super::history::History;
+
+/// Base-2 logarithm of the number of hashes, and of the distances that are known.
+const HASH_LOG: u32 = 16;
+const DISTANCE_LOG: u32 = 21;
+const MAX_DISTANCE: u32 = 1 << DISTANCE_LOG;
+/// Bytes that are the same at all places of a chain.
+const SAME: usize = 5;
+/// Most places of a chain that are looked at.
+pub(super) const MAX_LOOKED_AT: u32 = 64;
+
+/// Chains of places with equal hashes. They are made when they are asked for.
+#[derive(Debug, Default)]
+pub(super) struct Chains {
+    /// The last place of each hash, and the place before each place. Places are counted by their low 32 bits.
+    last: Vec<u32>,
+    before: Vec<u32>,
+    /// The place up to which all are in the chains.
+    end: u64,
+}
+
+impl Chains {
+    /// Returns the number of the place that is a distance before another one, among those with the same bytes.
+    pub(super) fn rank(&mut self, history: &History, place: u64, distance: u32) -> Option<u32> {
+        self.find(history, place, |_, found| found == distance).map(|(rank, _)| rank)
+    }
+
+    /// Returns the distance of the place that has a number.
+    pub(super) fn distance(&mut self, history: &History, place: u64, rank: u32) -> Option<u32> {
+        self.find(history, place, |number, _| number == rank).map(|(_, distance)| distance)
+    }
+
+    fn find(
+        &mut self,
+        history: &History,
+        place: u64,
+        is_it: impl Fn(u32, u32) -> bool,
+    ) -> Option<(u32, u32)> {
+        self.fill(history, place);
+        let here = history.bytes(place, place + SAME as u64);
+        let mut next = *self.last.get(hash(here)?)?;
+        let (mut rank, mut distance) = (0, 0);
+        for _ in 0..MAX_LOOKED_AT {
+            let found = low(place).wrapping_sub(next);
+            if found <= distance || found > MAX_DISTANCE || u64::from(found) > place {
+                return None;
+            }
+            distance = found;
+            let before = place - u64::from(distance);
+            if history.is_kept(before) && history.bytes(before, before + SAME as u64) == here {
+                if is_it(rank, distance) {
+                    return Some((rank, distance));
+                }
+                rank += 1;
+            }
+            next = *self.before.get(index(before))?;
+        }
+        None
+    }
+
+    /// Puts all places before one into the chains.
+    fn fill(&mut self, history: &History, to: u64) {
+        if self.last.is_empty() {
+            self.last = vec![0; 1 << HASH_LOG];
+            self.before = vec![0; MAX_DISTANCE as usize];
+        }
+        let from = self.end.max(to.saturating_sub(MAX_DISTANCE.into()));
+        for (place, bytes) in (from..to).zip(history.bytes(from, to + SAME as u64 - 1).windows(SAME)) {
+            let Some(last) = hash(bytes).and_then(|hash| self.last.get_mut(hash)) else { break };
+            self.before[index(place)] = *last;
+            *last = low(place);
+        }
+        self.end = self.end.max(to);
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
+const fn low(place: u64) -> u32 {
+    place as u32
+}
+
+const fn index(place: u64) -> usize {
+    (low(place) & (MAX_DISTANCE - 1)) as usize
+}
+
+fn hash(bytes: &[u8]) -> Option<usize> {
+    let [a, b, c, d, e] = *bytes.first_chunk::<SAME>()?;
+    let word = u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]);
+    usize::try_from((word << 24).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - HASH_LOG)).ok()
+}

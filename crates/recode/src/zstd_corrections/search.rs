@@ -1,0 +1,230 @@
+//! Finds the manner of libzstd 1.5.7 that predicts a frame best, and makes the corrections.
+
+use std::ops::ControlFlow;
+
+use super::predictor::Manner;
+use super::reader::Reader;
+use super::strategy::Strategy;
+use super::walk::Walk;
+use super::{Plan, memory, work};
+use crate::charge::Charged;
+use crate::compare::{Plain, Source};
+use crate::deflate::range::Encoder;
+use crate::{Budget, Refused, zstd_frame};
+
+/// Plain bytes by which the levels are compared: the first block. Those by which one knows whether blocks are split.
+const SAMPLE: u64 = 128 << 10;
+const SAMPLE_OF_BLOCKS: u64 = 384 << 10;
+/// The part of a frame that corrections may take, and bytes that they may take of any frame, up to half of it.
+const MAX_SHARE: u64 = 4;
+const FEW: u64 = 64;
+/// The part of a sample that few corrections take: no other level is looked for. The levels from 13 on do not come as
+/// near.
+const FEW_SHARE: u64 = 50;
+const FEW_SHARE_OF_SLOW: u64 = 10;
+const SLOW_LEVEL: u8 = 13;
+/// Corrections of a stretch that tell nothing.
+const FEW_OF_STRETCH: u64 = 256;
+
+/// Finds the plan of a frame.
+///
+/// # Errors
+/// [`Refused`] if the corrections are too large, if the budget is spent, or if libzstd takes too much memory.
+pub(crate) fn find(source: &mut dyn Source, budget: &Budget) -> Result<Plan, Refused> {
+    let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
+    let max = (encoded_size / MAX_SHARE).max(FEW.min(encoded_size / 2));
+    let manner = nearest(source, budget)?;
+    let Some(stretch) = Stretch::of_second_job(manner, plain_size) else {
+        return all(manner, source, budget, max);
+    };
+    // Threads show behind the place at which they begin the second job.
+    let mut single = Watched::default();
+    let made = corrections(manner, source, budget, &mut |seen| {
+        single.take(&stretch, seen);
+        if single.is_unusual() { Ok(ControlFlow::Break(())) } else { within(seen, max) }
+    })?;
+    if let Some(plan) = made {
+        return Ok(plan);
+    }
+    let threaded = Manner { plan: manner.plan.threaded(), ..manner };
+    let mut watched = Watched::default();
+    if memory(threaded) <= budget.memory() {
+        corrections(threaded, source, budget, &mut |seen| {
+            watched.take(&stretch, seen);
+            Ok(if watched.of_stretch.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+    }
+    let is_threaded =
+        watched.of_stretch.is_some_and(|of| single.of_stretch.is_some_and(|single| of < single));
+    all(if is_threaded { threaded } else { manner }, source, budget, max)
+}
+
+/// Makes the corrections of all of a frame, at most so many bytes.
+fn all(manner: Manner, source: &mut dyn Source, budget: &Budget, max: u64) -> Result<Plan, Refused> {
+    let made = corrections(manner, source, budget, &mut |seen| within(seen, max))?;
+    made.ok_or(Refused::NoEncoder)
+}
+
+/// Returns the manner by which the start of a frame has the fewest corrections.
+fn nearest(source: &mut dyn Source, budget: &Budget) -> Result<Manner, Refused> {
+    let (start, _) = source.starts(32, 0).map_err(|_| Refused::Unreadable)?;
+    let plain_size = source.plain_size();
+    let mut best: Option<(u64, Manner)> = None;
+    let mut refused = Refused::NoEncoder;
+    for plan in zstd_frame::plans(&start, plain_size)? {
+        let manner = Manner { plan, is_split: false };
+        if memory(manner) > budget.memory() {
+            refused = Refused::TooMuchMemory;
+            continue;
+        }
+        let most = best.map_or(u64::MAX, |(size, _)| size);
+        if let Some((_, best)) = best
+            && budget.work() < cost(manner, source, SAMPLE) + cost_of_all(best, source)
+        {
+            break;
+        }
+        let seen = sample(manner, source, budget, SAMPLE, most)?;
+        if seen.size < most {
+            best = Some((seen.size, manner));
+        }
+        let share = if plan.level() < SLOW_LEVEL { FEW_SHARE } else { FEW_SHARE_OF_SLOW };
+        if seen.size * share < seen.encoded {
+            break;
+        }
+    }
+    let (_, manner) = best.ok_or(refused)?;
+    let split = Manner { is_split: true, ..manner };
+    if budget.work() < 2 * cost(manner, source, SAMPLE_OF_BLOCKS) + cost_of_all(manner, source) {
+        return Ok(manner);
+    }
+    let [whole, split] =
+        [manner, split].map(|manner| sample(manner, source, budget, SAMPLE_OF_BLOCKS, u64::MAX));
+    Ok(Manner { is_split: split?.size < whole?.size, ..manner })
+}
+
+/// Returns about what the corrections of so many plain bytes cost.
+fn cost(manner: Manner, source: &dyn Source, size: u64) -> u64 {
+    let work = work(manner, source.plain_size());
+    work.setup + work.byte * size.min(source.plain_size())
+}
+
+/// Returns about what all corrections and their proof cost.
+fn cost_of_all(manner: Manner, source: &dyn Source) -> u64 {
+    2 * cost(manner, source, u64::MAX) + work(manner, 0).byte * source.encoded_size()
+}
+
+/// Makes the corrections of the start of a frame, until they are as many as `most`.
+fn sample(
+    manner: Manner,
+    source: &mut dyn Source,
+    budget: &Budget,
+    size: u64,
+    most: u64,
+) -> Result<Seen, Refused> {
+    let mut sample = Seen::default();
+    corrections(manner, source, budget, &mut |seen| {
+        sample = seen;
+        let is_end = seen.at >= size || seen.size >= most;
+        Ok(if is_end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(sample)
+}
+
+fn within(seen: Seen, max: u64) -> Result<ControlFlow<()>, Refused> {
+    let size = seen.size;
+    if size > max { Err(Refused::CorrectionsTooLarge { size, max }) } else { Ok(ControlFlow::Continue(())) }
+}
+
+/// The part of a frame whose corrections were made.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// Plain bytes of it.
+    at: u64,
+    /// Its bytes, and those of its corrections.
+    encoded: u64,
+    size: u64,
+}
+
+/// The start of the job that threads would begin second.
+struct Stretch {
+    start: u64,
+    end: u64,
+}
+
+impl Stretch {
+    /// Returns the stretch, if there are so many plain bytes.
+    fn of_second_job(manner: Manner, plain_size: u64) -> Option<Self> {
+        let window = manner.plan.window();
+        // The size of a job (`ZSTDMT_computeTargetJobLog`).
+        let start = window * 4;
+        Some(Self { start, end: start + window / 2 }).filter(|stretch| stretch.end <= plain_size)
+    }
+}
+
+/// The corrections before a stretch and of it.
+#[derive(Debug, Default)]
+struct Watched {
+    before: Seen,
+    of_stretch: Option<u64>,
+    encoded: u64,
+}
+
+impl Watched {
+    fn take(&mut self, stretch: &Stretch, seen: Seen) {
+        if seen.at < stretch.start {
+            self.before = seen;
+        }
+        if seen.at >= stretch.end && self.of_stretch.is_none() {
+            self.of_stretch = Some(seen.size - self.before.size);
+            self.encoded = seen.encoded - self.before.encoded;
+        }
+    }
+
+    /// Tells whether the stretch has more corrections than there were before.
+    fn is_unusual(&self) -> bool {
+        let usual = self.before.size.saturating_mul(self.encoded) / self.before.encoded.max(1);
+        self.of_stretch.is_some_and(|size| size > usual + usual / 4 + FEW_OF_STRETCH)
+    }
+}
+
+/// Makes the corrections of a frame. `watch` sees those so far behind each block; where it breaks, there is no plan.
+fn corrections(
+    manner: Manner,
+    source: &mut dyn Source,
+    budget: &Budget,
+    watch: &mut dyn FnMut(Seen) -> Result<ControlFlow<()>, Refused>,
+) -> Result<Option<Plan>, Refused> {
+    let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
+    let charge = |units| budget.take(units);
+    let work = work(manner, plain_size);
+    if !budget.charge(work.setup) {
+        return Err(Refused::OverBudget);
+    }
+    let (mut encoded, plain) = source.readers().map_err(|_| Refused::Unreadable)?;
+    let mut plain = Charged::new(plain, work.byte, &charge);
+    let mut plain = Plain::new(&mut plain, plain_size).charged(&charge);
+    let refused = |_| if budget.is_spent() { Refused::OverBudget } else { Refused::NotTheStream };
+    let (mut reader, header) = Reader::new(&mut encoded)?;
+    let strategy = Strategy::of(manner.plan, plain_size);
+    let mut walk = Walk::new(Encoder::new(), manner, strategy, plain_size).map_err(refused)?;
+    let mut seen = Seen::default();
+    loop {
+        let mut block = reader.block()?;
+        walk.check(&mut plain, &mut block).map_err(refused)?;
+        walk.block(&mut plain, Some(&block)).map_err(refused)?;
+        let encoded = seen.encoded + 3 + block.content.len() as u64;
+        seen = Seen { at: walk.at(), encoded, size: walk.coder.size() as u64 };
+        if watch(seen)?.is_break() {
+            return Ok(None);
+        }
+        if block.is_last {
+            break;
+        }
+    }
+    if walk.at() != plain_size {
+        return Err(Refused::NotTheStream);
+    }
+    let checksum = reader.end()?;
+    let corrections = walk.coder.finish();
+    Ok(Some(Plan { manner, strategy, encoded_size, header, checksum, corrections }))
+}
