@@ -1,7 +1,7 @@
 //! The matches that libzstd 1.5.7 finds, by their places in the plain bytes.
 //!
-//! The library makes a frame of its own of the plain bytes, of which the blocks are read. Where they end hardly matters:
-//! a match that one block ends and the next one goes on with is one match again.
+//! The library makes a frame of its own of the plain bytes, of which the blocks are read. Where they end hardly
+//! matters: a match that one block ends and the next one goes on with is one match again.
 
 use std::collections::VecDeque;
 

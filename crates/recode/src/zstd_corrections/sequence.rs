@@ -14,7 +14,8 @@ const MIN_MATCH: u64 = 3;
 const MAX_COMPARED: usize = 4 << 10;
 /// Ways to say a distance: that of the match that is predicted, of the one behind it, of the one before it, or another.
 const OTHER: u32 = 3;
-/// Ways to say another distance beside the numbers of those that were used before: as it is, or by its place in a chain.
+/// Ways to say another distance beside the numbers of those that were used before: as it is, or by its place in a
+/// chain.
 const BY_DISTANCE: u32 = 0;
 const BY_RANK: u32 = 4;
 /// Ways to say a size: up to the end that is predicted, as many bytes as are the same, or another.
@@ -137,7 +138,8 @@ impl Sequences {
         }
     }
 
-    /// Codes the next sequence, or that there is none; `actual` is the sequence, if it is known. Adds the work to `work`.
+    /// Codes the next sequence, or that there is none; `actual` is the sequence, if it is known. Adds the work to
+    /// `work`.
     pub(super) fn code(
         &mut self,
         coder: &mut impl Coder,

@@ -6,8 +6,8 @@ use crate::zstd_frame;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Strategy(u8);
 
-/// The strategies of the levels from 0 on (`ZSTD_defaultCParameters`): where more than 256 KiB are to be expected or the
-/// size is not known, for up to 256 KiB, for up to 128 KiB, and for up to 16 KiB.
+/// The strategies of the levels from 0 on (`ZSTD_defaultCParameters`): where more than 256 KiB are to be expected or
+/// the size is not known, for up to 256 KiB, for up to 128 KiB, and for up to 16 KiB.
 const BY_LEVEL: [[u8; 23]; 4] = [
     [1, 1, 1, 2, 2, 3, 4, 4, 5, 5, 5, 5, 5, 6, 6, 6, 7, 7, 8, 9, 9, 9, 9],
     [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 6, 6, 7, 7, 7, 8, 8, 9, 9, 9, 9, 9],

@@ -252,6 +252,14 @@ fn recipes(put: Put<'_>, name: &str, file: &[u8]) -> std::io::Result<()> {
             put("recipe", &format!("pieces-{number}-{kind}"), &fields.finish())?;
         }
     }
+    // Corrections to libzstd at levels of each kind of search, with and without blocks that are split.
+    for [level, strategy] in [[1, 1], [3, 2], [9, 5], [19, 25]] {
+        for (kind, corrections) in [("none", &[][..]), ("some", &[0, 200, 121, 32, 3, 11, 19, 28, 255, 1])] {
+            let recipe = [&[11, level, 0, 0, strategy, 40, 0, 0x58], corrections].concat();
+            let fields = Fields::new().sized(b"some plain bytes, some plain bytes").rest(&recipe);
+            put("recipe", &format!("zstd-corrections-{level}-{kind}"), &fields.finish())?;
+        }
+    }
     whole_streams(put)
 }
 
