@@ -30,6 +30,8 @@ fn digest(recipe: &[u8], plain: &[u8]) -> String {
 
 /// A layer that skopeo 1.9.3 compressed as zstd:chunked.
 const CHUNKED: &[u8] = include_bytes!("../../../fixtures/encoders/skopeo-1.9.3-chunked.tar.zst");
+/// A frame of libzstd 1.5.4, which corrections describe.
+const CORRECTED: &[u8] = include_bytes!("../../../fixtures/encoders/libzstd-1.5.4-level-9.zst");
 /// A recipe of xz for 800,000 plain bytes.
 const XZ: &[u8] = &[2, 1, 4, 0x5d, 1, 0x80, 0xea, 0x30, 1, 0, 0x21, 1, 0x10, 0, 0, 0];
 
@@ -128,10 +130,13 @@ fn the_name_of_the_encoders_is_that_of_what_they_make() {
         hash.update(stream(recipe, &for_xz));
     }
     let frame = stream(&[3, 3, 0, 0], &for_xz);
-    for (codec, encoded) in [(Codec::ZstdBlocks, &frame[..]), (Codec::ZstdChunked, CHUNKED)] {
+    let found = [(Codec::ZstdBlocks, &frame[..]), (Codec::ZstdChunked, CHUNKED), (Codec::Zstd, CORRECTED)];
+    for (codec, encoded) in found {
         let mut plain = Vec::new();
         decode(codec, &mut { encoded }, u64::MAX, &mut plain).unwrap();
-        hash.update(recipe(codec, encoded, &plain).unwrap().as_bytes());
+        let recipe = recipe(codec, encoded, &plain).unwrap();
+        assert!(codec != Codec::Zstd || recipe.encoder_name().starts_with("corrections"));
+        hash.update(recipe.as_bytes());
     }
     assert_eq!(hexadecimal(&hash.finalize()), ENCODERS);
 }
