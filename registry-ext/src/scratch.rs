@@ -23,6 +23,8 @@ const PREFIX: &str = ".registry-ext-tmp-";
 const RANDOM: usize = 6;
 /// The end of the name of a directory that is being removed.
 const GONE: &str = ".gone";
+/// Most attempts to remove a directory.
+const ATTEMPTS: usize = 5;
 /// A directory that is younger and has no lock may be just in the making.
 const MIN_AGE: Duration = Duration::from_secs(60);
 
@@ -129,12 +131,17 @@ pub fn remove_all() {
 }
 
 /// Removes a directory. Threads that still work in it find no path any more to make files in, which would be left.
+/// Another thread may be removing it already, which a process that ends does not wait for: so what bears the new name
+/// is removed whoever has renamed it.
 fn remove(path: &Path) {
     let mut gone = path.to_owned().into_os_string();
     gone.push(GONE);
-    let gone = fs::rename(path, &gone).map_or(path.to_owned(), |()| gone.into());
-    // Nobody is left to tell.
-    drop(fs::remove_dir_all(gone));
+    // Nobody is left to tell of a failure.
+    drop(fs::rename(path, &gone));
+    for path in [Path::new(&gone), path] {
+        // Two threads can get in each other's way.
+        (0..ATTEMPTS).find(|_| fs::remove_dir_all(path).is_ok() || !path.exists());
+    }
 }
 
 /// Makes a directory within a scratch directory, unless it is there. A scratch directory that
@@ -229,6 +236,24 @@ mod tests {
             drop(dir);
             assert!(thread.join().unwrap() >= 19);
             assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        }
+    }
+
+    /// The process may end behind either of them.
+    #[test]
+    fn nothing_is_left_behind_either_of_two_threads_that_remove_a_directory() {
+        let parent = tempfile::tempdir().unwrap();
+        for _ in 0..50 {
+            let path = parent.path().join("directory");
+            fs::create_dir_all(path.join("within")).unwrap();
+            for number in 0..100 {
+                fs::write(path.join("within").join(format!("{number}")), "").unwrap();
+            }
+            let other = path.clone();
+            let thread = std::thread::spawn(move || remove(&other));
+            remove(&path);
+            assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+            thread.join().unwrap();
         }
     }
 
