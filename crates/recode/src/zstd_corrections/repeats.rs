@@ -41,7 +41,8 @@ impl Repeats {
         let distance = self.distance(offset, has_literals)?;
         let is_told = offset > NUMBERS && self.offset(distance, has_literals) <= NUMBERS;
         let [first, second, third] = self.0;
-        self.0 = match offset + u32::from(!has_literals) {
+        // An offset value may have all of 32 bits.
+        self.0 = match offset.saturating_add(u32::from(!has_literals)) {
             _ if offset > NUMBERS => [distance, first, second],
             1 => [first, second, third],
             2 => [distance, first, third],

@@ -77,3 +77,11 @@ fn a_distance_is_told_by_the_number_that_it_has() {
         assert_eq!(repeats.offset(distance, true), 1);
     }
 }
+
+#[test]
+fn a_distance_may_have_all_bits() {
+    for literals in [0, 1] {
+        let taken = Repeats::default().take(Sequence { literals, size: 3, offset: u32::MAX });
+        assert_eq!(taken, Some((u32::MAX - 3, false)));
+    }
+}
