@@ -131,8 +131,8 @@ impl Plan {
 }
 
 fn memory(manner: Manner) -> u64 {
-    // A job that is made is held, and its plain bytes are.
-    let ahead = if manner.plan.is_threaded() { manner.plan.window() * 8 } else { 0 };
+    // The plain bytes of the job that is made and of the next one are held.
+    let ahead = if manner.plan.is_threaded() { manner.plan.job() * 2 } else { 0 };
     manner.plan.memory() + OWN_MEMORY + ahead
 }
 

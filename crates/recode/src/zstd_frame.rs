@@ -21,6 +21,8 @@ const MAX_SINGLE_SIZE: u64 = 512 << 10;
 const LEVELS: [u8; 22] = [3, 19, 1, 9, 15, 12, 6, 2, 5, 4, 7, 8, 10, 11, 13, 14, 16, 17, 18, 22, 20, 21];
 /// Levels that are tried with `--long`.
 const LONG_LEVELS: [u8; 8] = [3, 19, 1, 9, 6, 12, 15, 18];
+/// Base-2 logarithm of the least size of jobs with `--long`.
+const MIN_LONG_JOB_LOG: u8 = 21;
 /// Plain bytes from which `--long` is looked for.
 const MIN_LONG_SIZE: u64 = 1 << 20;
 /// Base-2 logarithm of the window of `--long`.
@@ -90,19 +92,29 @@ impl Plan {
         bytes.extend([self.level, flags, self.long]);
     }
 
-    /// Most memory that the encoder takes, in bytes: the window, tables, and three jobs of four windows.
+    /// Bytes of a job of threads (`ZSTDMT_computeTargetJobLog`). With `--long` the tables tell them, not the window.
+    pub(crate) const fn job(self) -> u64 {
+        let log = match self.long {
+            0 => window_log(self.level) + 2,
+            _ => cycle_log(self.level) + 3,
+        };
+        if log < MIN_LONG_JOB_LOG && self.long != 0 { 1 << MIN_LONG_JOB_LOG } else { 1 << log }
+    }
+
+    /// Most memory that the encoder takes, in bytes: the window, tables, and jobs. Those lie in a buffer of a window (at
+    /// least a job) and three jobs, and what is made of up to four of them waits.
     pub(crate) fn memory(self) -> u64 {
         let own: u64 = 1 << window_log(self.level);
-        let window: u64 = if self.long == 0 { own } else { 1 << self.long };
+        let window = self.window();
         // Another window does not make the tables of a level smaller, unless the size is known.
         let tables = if self.level < 13 { 64 << 20 } else { (80 << 20) + window.max(own) * 5 };
-        let jobs = match (self.is_threaded, self.long) {
-            (false, _) => 0,
-            (true, 0) => own * 12,
-            // They are cut by the tables, too.
-            (true, _) => (8 << 20) + window.max(own) * 24,
+        let held = match (self.is_threaded, self.long) {
+            (false, _) => window,
+            // From level 17 on the tables take less than is said, which makes up for a part of the jobs.
+            (true, 0) => window + own * if self.level < 17 { 20 } else { 12 },
+            (true, _) => window.max(self.job()) + self.job() * 7,
         };
-        window + tables + jobs
+        tables + held
     }
 
     /// Returns the cost of encoding, in units of about a nanosecond. The encoder clears its tables, which are
@@ -184,6 +196,21 @@ const fn window_log(level: u8) -> u8 {
         20 => 25,
         21 => 26,
         _ => 27,
+    }
+}
+
+/// Base-2 logarithm of the places that the chains or trees of a level have (`ZSTD_cycleLog`), at most.
+const fn cycle_log(level: u8) -> u8 {
+    match level {
+        0..=6 => 18,
+        7 | 8 => 19,
+        9 => 20,
+        10 | 11 | 13 | 14 | 16 => 21,
+        12 | 15 | 17 | 18 => 22,
+        19 => 23,
+        20 => 24,
+        21 => 25,
+        _ => 26,
     }
 }
 
@@ -273,6 +300,24 @@ mod tests {
         let recipe = Recipe::parse(&[3, 22, 0, 16]).expect("level 22 with a window of 64 KiB");
         assert_eq!(recipe.codec(), Codec::Zstd);
         assert!(recipe.memory() > 640 << 20, "{}", recipe.memory());
+    }
+
+    /// What was measured where noise is encoded with threads, in MiB.
+    #[test]
+    fn jobs_take_about_what_was_measured() {
+        for (level, long, job, measured) in [
+            (12, 0, 16, 139),
+            (15, 0, 16, 163),
+            (12, 10, 32, 243),
+            (3, 27, 2, 150),
+            (9, 27, 8, 197),
+            (12, 27, 32, 347),
+        ] {
+            let plan = Plan { level, has_size: false, has_checksum: false, is_threaded: true, long };
+            assert_eq!(plan.job(), job << 20, "{plan:?}");
+            let most = measured << 20;
+            assert!((most..most * 3 / 2).contains(&plan.memory()), "{plan:?}: {}", plan.memory() >> 20);
+        }
     }
 
     #[test]

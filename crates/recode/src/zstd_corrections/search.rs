@@ -154,10 +154,8 @@ struct Stretch {
 impl Stretch {
     /// Returns the stretch, if there are so many plain bytes.
     fn of_second_job(manner: Manner, plain_size: u64) -> Option<Self> {
-        let window = manner.plan.window();
-        // The size of a job (`ZSTDMT_computeTargetJobLog`).
-        let start = window * 4;
-        Some(Self { start, end: start + window / 2 }).filter(|stretch| stretch.end <= plain_size)
+        let start = manner.plan.job();
+        Some(Self { start, end: start + start / 8 }).filter(|stretch| stretch.end <= plain_size)
     }
 }
 
