@@ -1,5 +1,8 @@
 //! The walk over the blocks of a frame, which codes how each differs from what is predicted.
 
+#[cfg(test)]
+mod tests;
+
 use super::history::History;
 use super::literals;
 use super::parts::{Known, MAX_BLOCK, OWN_CODE, Parts};
@@ -29,6 +32,8 @@ const SUSPECT: usize = 20;
 const FULL: u32 = 0;
 const PREDICTED: u32 = 1;
 const OTHER: u32 = 2;
+/// Most bytes of the description of a code or of a table.
+const MAX_DESCRIPTION: usize = 256;
 /// Bits of a table of each kind, at most.
 const MAX_LOGS: [u32; 3] = [9, 8, 9];
 
@@ -189,7 +194,7 @@ impl<C: Coder> Walk<C> {
                 block.parts = Some(parts);
             }
             _ => {
-                block.content = self.bytes(actual.map(|actual| actual.content.as_slice()))?;
+                block.content = self.bytes(actual.map(|actual| actual.content.as_slice()), MAX_BLOCK)?;
                 let read = Parts::read(&block.content, &mut self.known);
                 let (parts, literals) = read.ok_or(mismatch("a block is broken"))?;
                 let made: usize = parts.sequences.iter().map(|sequence| sequence.size as usize).sum();
@@ -302,7 +307,7 @@ impl<C: Coder> Walk<C> {
         match self.coder.tree(&mut self.models.code[searched], way, 2) {
             way @ 0..OTHER => expected[way as usize].clone().ok_or(mismatch("there is no such code")),
             _ => {
-                let bytes = self.bytes(actual.map(Vec::as_slice))?;
+                let bytes = self.bytes(actual.map(Vec::as_slice), MAX_DESCRIPTION)?;
                 let size = Code::read(&bytes).map(|(_, size)| size);
                 if size == Some(bytes.len()) { Ok(bytes) } else { Err(mismatch("a code is broken")) }
             }
@@ -340,8 +345,9 @@ impl<C: Coder> Walk<C> {
                 let is_other = own.is_some_and(|own| expected.own[kind].as_ref() != Some(own));
                 if self.coder.bit(&mut self.models.source[kind][1], is_other) {
                     let written = own.map(Frequencies::write);
-                    let bytes = self.bytes(written.as_deref())?;
+                    let bytes = self.bytes(written.as_deref(), MAX_DESCRIPTION)?;
                     let read = Frequencies::read(&bytes, MAX_LOGS[kind], MAX_SYMBOLS[kind]);
+                    let read = read.filter(|(_, size)| *size == bytes.len());
                     Source::Own(read.ok_or(mismatch("a table is broken"))?.0)
                 } else {
                     Source::Own(expected.own[kind].clone().ok_or(mismatch("there is no such table"))?)
@@ -351,11 +357,11 @@ impl<C: Coder> Walk<C> {
         })
     }
 
-    /// Codes bytes as they are.
-    fn bytes(&mut self, actual: Option<&[u8]>) -> Result<Vec<u8>> {
+    /// Codes bytes as they are, at most so many.
+    fn bytes(&mut self, actual: Option<&[u8]>, most: usize) -> Result<Vec<u8>> {
         let size = actual.and_then(|actual| u32::try_from(actual.len()).ok()).unwrap_or(0);
         let size = self.models.bytes.code(&mut self.coder, size) as usize;
-        if size > MAX_BLOCK {
+        if size > most {
             return Err(mismatch("a block is too large"));
         }
         let byte =
