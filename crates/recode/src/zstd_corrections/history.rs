@@ -7,12 +7,17 @@ use crate::compare::Plain;
 const KEPT: usize = 8 << 20;
 const SLACK: usize = 4 << 20;
 
+/// Bytes that are compared at once.
+const PIECE: usize = 32;
+
 /// Plain bytes by their places in the frame.
 #[derive(Debug, Default)]
 pub(super) struct History {
     bytes: Vec<u8>,
     /// The place of the first byte that is kept.
     base: u64,
+    /// The place up to which bytes are known whatever the library was given so far, which depends on its threads.
+    known: u64,
 }
 
 impl History {
@@ -35,8 +40,9 @@ impl History {
         place >= self.base
     }
 
-    /// Drops bytes that are too far before a place.
-    pub(super) fn pass(&mut self, place: u64) {
+    /// Drops bytes that are too far before a place. Those up to another one are known.
+    pub(super) fn pass(&mut self, place: u64, known: u64) {
+        self.known = known;
         let before = self.index(place);
         if before > KEPT + SLACK {
             self.bytes.drain(..before - KEPT);
@@ -54,6 +60,11 @@ impl History {
         &self.bytes[self.index(from)..self.index(to).max(self.index(from))]
     }
 
+    /// Returns the bytes from one place to another, without those that are not known in any case.
+    pub(super) fn known_bytes(&self, from: u64, to: u64) -> &[u8] {
+        self.bytes(from, to.min(self.known))
+    }
+
     /// Returns how many bytes are the same from a place on and a distance before it, at most `most`; none if those
     /// before it are not kept.
     pub(super) fn common(&self, place: u64, distance: u32, most: usize) -> usize {
@@ -63,6 +74,9 @@ impl History {
         };
         let (at, before) = (self.index(place), self.index(before));
         let ahead = &self.bytes[at..self.bytes.len().min(at + most)];
-        ahead.iter().zip(&self.bytes[before..]).take_while(|(a, b)| a == b).count()
+        let before = &self.bytes[before..];
+        let pieces = ahead.chunks_exact(PIECE).zip(before.chunks_exact(PIECE));
+        let whole = pieces.take_while(|(a, b)| a == b).count() * PIECE;
+        whole + ahead[whole..].iter().zip(&before[whole..]).take_while(|(a, b)| a == b).count()
     }
 }

@@ -23,7 +23,7 @@ const TO_END: u32 = 0;
 const ALL_SAME: u32 = 1;
 const OTHER_SIZE: u32 = 2;
 
-/// Units of work that a sequence takes which is not as predicted: places of a chain are looked at.
+/// Units of work that a sequence takes which is not as predicted, beside the places of a chain that are looked at.
 const SEQUENCE_WORK: u64 = 512;
 
 const BROKEN: &str = "a sequence does not fit";
@@ -186,7 +186,7 @@ impl Sequences {
         }
         let most = (place.end - start).min(MAX_COMPARED as u64);
         let same = history.common(start, distance, usize::try_from(most).unwrap_or(MAX_COMPARED));
-        *work += SEQUENCE_WORK + same as u64 / 4;
+        *work += SEQUENCE_WORK + same as u64 / 4 + self.chains.take_work();
         let to_end = guess.and_then(|guess| {
             let found = predictor.matches().get(guess.index)?;
             found.end.min(place.end).checked_sub(start)

@@ -161,7 +161,7 @@ impl<C: Coder> Walk<C> {
         let full = (MAX_BLOCK as u64 - self.at % MAX_BLOCK as u64).min(left);
         let ahead = self.at + (MAX_BLOCK as u64).min(left);
         self.predictor.advance(&mut self.history, plain, self.at, ahead)?;
-        self.history.pass(self.at);
+        self.history.pass(self.at, ahead);
 
         let predicted = self.predictor.block(self.at);
         let context =
