@@ -101,8 +101,8 @@ impl Plan {
         if log < MIN_LONG_JOB_LOG && self.long != 0 { 1 << MIN_LONG_JOB_LOG } else { 1 << log }
     }
 
-    /// Most memory that the encoder takes, in bytes: the window, tables, and jobs. Those lie in a buffer of a window (at
-    /// least a job) and three jobs, and what is made of up to four of them waits.
+    /// Most memory that the encoder takes, in bytes: the window, tables, and jobs. Those lie in a buffer of a window
+    /// (at least a job) and three jobs, and what is made of up to four of them waits.
     pub(crate) fn memory(self) -> u64 {
         let own: u64 = 1 << window_log(self.level);
         let window = self.window();
