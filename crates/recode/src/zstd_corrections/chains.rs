@@ -12,7 +12,7 @@ const SAME: usize = 5;
 pub(super) const MAX_LOOKED_AT: u32 = 64;
 
 /// Units of work that a place takes which is looked at: it lies anywhere in memory.
-const PLACE_WORK: u64 = 48;
+const PLACE_WORK: u64 = 80;
 
 /// Chains of places with equal hashes. They are made when they are asked for.
 #[derive(Debug, Default)]

@@ -24,7 +24,7 @@ pub(super) const RAW: u8 = 0;
 pub(super) const ONE: u8 = 1;
 pub(super) const COMPRESSED: u8 = 2;
 pub(super) const CARRIED: u8 = 3;
-/// Units of work that the codes and tables of a compressed block take beside [`BLOCK_WORK`].
+/// Units of work that the codes and tables of a compressed block take beside [`BLOCK_WORK`], carried or not.
 const CODES_WORK: u64 = 128 << 10;
 /// Literals for each sequence from which the literals are suspected to be noise.
 const SUSPECT: usize = 20;
@@ -180,7 +180,7 @@ impl<C: Coder> Walk<C> {
             .coder
             .bit(&mut self.models.is_last[usize::from(is_end)], actual.is_some_and(|of| of.is_last));
         let mut block = Block { kind, is_last, content: Vec::new(), plain_size: size, parts: None };
-        if kind == COMPRESSED {
+        if matches!(kind, COMPRESSED | CARRIED) {
             plain.charge(CODES_WORK)?;
         }
         match kind {
