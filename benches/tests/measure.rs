@@ -82,3 +82,14 @@ fn mistakes_are_told() {
         assert!(!output.status.success() && said.contains(words), "{line}: {said}");
     }
 }
+
+/// A page that is made of a report is the one that was made with it.
+#[test]
+fn figures_of_a_report_are_read_as_they_were_written() {
+    for number in 1..20_000 {
+        let figure = f64::from(number).sqrt() / 7.0;
+        let text = serde_json::to_string(&figure).unwrap();
+        let read: f64 = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.to_bits(), figure.to_bits(), "{text}");
+    }
+}
