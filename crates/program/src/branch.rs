@@ -26,10 +26,23 @@ impl Immediate {
     }
 }
 
+/// The immediate of B and BL.
+pub(crate) const UNCONDITIONAL: Immediate = Immediate { first: 0, count: 26 };
+
+/// Returns true for B and BL.
+pub(crate) const fn is_unconditional(word: u32) -> bool {
+    word & 0x7c00_0000 == 0x1400_0000
+}
+
+/// Returns true for BL, which is a call.
+pub(crate) const fn is_call(word: u32) -> bool {
+    word & 0xfc00_0000 == 0x9400_0000
+}
+
 /// The immediate of an aarch64 instruction that branches; `None` if it does not.
 pub(crate) const fn branch_immediate(word: u32) -> Option<Immediate> {
-    let (first, count) = if word & 0x7c00_0000 == 0x1400_0000 {
-        (0, 26)
+    let (first, count) = if is_unconditional(word) {
+        return Some(UNCONDITIONAL);
     } else if word & 0xff00_0000 == 0x5400_0000 || word & 0x7e00_0000 == 0x3400_0000 {
         (5, 19)
     } else if word & 0x7e00_0000 == 0x3600_0000 {
@@ -38,11 +51,6 @@ pub(crate) const fn branch_immediate(word: u32) -> Option<Immediate> {
         return None;
     };
     Some(Immediate { first, count })
-}
-
-/// The distance that an aarch64 B or BL goes.
-pub(crate) const fn branch_distance(word: u32) -> u64 {
-    (((word << 6).cast_signed() >> 4) as i64).cast_unsigned()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The ways in which an address is written in a field.
 
-use crate::branch::branch_immediate;
+use crate::branch::{branch_immediate, is_unconditional};
 use crate::space::Space;
 
 /// A field of the old file that holds an address.
@@ -133,8 +133,9 @@ impl Form {
     }
 
     /// Returns true for an aarch64 branch that depends on a condition. `old` is what the field holds in the old file.
+    #[expect(clippy::cast_possible_truncation, reason = "a branch has 4 bytes")]
     pub(crate) const fn is_conditional(self, old: u64) -> bool {
-        matches!(self.kind(), Kind::Branch) && old & 0x7c00_0000 != 0x1400_0000
+        matches!(self.kind(), Kind::Branch) && !is_unconditional(old as u32)
     }
 
     /// The same, in a table.

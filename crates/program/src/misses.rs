@@ -3,15 +3,13 @@
 //! The bytes of such a field differ from the predicted ones in a way of their own at each place. Its address is
 //! one that other code means too, or in a table one that lies near to that of the field before.
 
+use crate::branch::is_call;
 use crate::error::{Error, Result};
 use crate::form::{At, Form, Kind};
 use crate::operands::{New, Operand, Taken};
 use crate::scan::JUMP;
 use crate::varint::{Reader, put, put_difference};
 
-/// The bits of an aarch64 word that tell a BL, which is a call, and their value in one.
-const BRANCH_MASK: u64 = 0xfc00_0000;
-const BRANCH_CALLS: u64 = 0x9400_0000;
 /// Places in [`Lasts`].
 const LASTS: usize = 16;
 
@@ -32,9 +30,10 @@ pub(crate) struct Guess<'s> {
 
 impl Guess<'_> {
     /// Returns true for a jump that is no call: most lead to a place in the same function.
+    #[expect(clippy::cast_possible_truncation, reason = "a branch has 4 bytes")]
     const fn is_jump(&self) -> bool {
         match self.form.kind() {
-            Kind::Branch => self.old & BRANCH_MASK != BRANCH_CALLS,
+            Kind::Branch => !is_call(self.old as u32),
             _ => self.before == JUMP || self.before & 0xf0 == 0x80,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::branch::UNCONDITIONAL;
 use crate::form::{Field, Kind, low_scale, word32};
 use crate::space::Space;
 
@@ -51,7 +52,7 @@ pub(crate) fn normalise(
             _ if field.form.is_column() => 0,
             // It leads to a place in the same function, so that it is the same wherever that went.
             Kind::Branch if field.form.is_conditional(word.into()) => continue,
-            Kind::Branch => u64::from(word & 0xfc00_0000 | low >> 2 & 0x03ff_ffff),
+            Kind::Branch => u64::from(UNCONDITIONAL.put(word, low >> 2)),
             Kind::Page => {
                 let pages = low >> 12;
                 u64::from(word & 0x9f00_001f | (pages & 3) << 29 | (pages >> 2) << 5)

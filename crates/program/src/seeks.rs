@@ -1,4 +1,4 @@
-//! Where the blocks of a file read the old one.
+//! The places at which the blocks of a file read the old one.
 //!
 //! ```text
 //! old file   ..aaaaa..bbbb.....................xxxx......
@@ -9,7 +9,7 @@
 //! end that the last jump led away from. Any other is a jump. It is written as a position, since a distance
 //! between two far places tells no more, and blocks that read the same have the same bytes then.
 
-use crate::varint::{Reader, put, put_difference};
+use crate::varint::{Reader, of_zigzag, put, zigzag};
 use crate::{Error, Result};
 
 /// The largest distance from an end that is no jump.
@@ -55,11 +55,8 @@ impl Seeks {
         let near = ends.iter().position(is_near);
         match near {
             Some(index) => {
-                let mut distance = Vec::new();
-                put_difference(&mut distance, position, ends[index]);
-                // One that is near has few bits.
-                let number = Reader::new(&distance, "a distance").next().unwrap_or(JUMP);
-                put(&mut self.distances, 1 + (number << 1 | index as u64));
+                // A distance to a near end has few bits.
+                put(&mut self.distances, 1 + (zigzag(position, ends[index]) << 1 | index as u64));
             }
             None => {
                 put(&mut self.distances, JUMP);
@@ -103,8 +100,7 @@ impl<'p> SeekReader<'p> {
             Some(number) => {
                 let went_on = number & 1 == 0;
                 let end = if went_on { self.ends.last } else { self.ends.other };
-                let distance = number >> 1;
-                (end.wrapping_add((distance >> 1) ^ (distance & 1).wrapping_neg()), went_on)
+                (of_zigzag(number >> 1, end), went_on)
             }
         };
         let outside = || Error::Block("it reaches past the old file");

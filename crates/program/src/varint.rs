@@ -12,10 +12,20 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Appends the difference of two integers, as a signed one of 64 bits that wraps.
-pub(crate) fn put_difference(out: &mut Vec<u8>, value: u64, from: u64) {
+/// Returns the difference of two integers, a signed one of 64 bits that wraps, in zigzag.
+pub(crate) const fn zigzag(value: u64, from: u64) -> u64 {
     let difference = value.wrapping_sub(from).cast_signed();
-    put(out, ((difference << 1) ^ (difference >> 63)).cast_unsigned());
+    ((difference << 1) ^ (difference >> 63)).cast_unsigned()
+}
+
+/// Returns the integer whose difference to another one is this in zigzag.
+pub(crate) const fn of_zigzag(difference: u64, from: u64) -> u64 {
+    from.wrapping_add((difference >> 1) ^ (difference & 1).wrapping_neg())
+}
+
+/// Appends the difference of two integers.
+pub(crate) fn put_difference(out: &mut Vec<u8>, value: u64, from: u64) {
+    put(out, zigzag(value, from));
 }
 
 /// Bytes that are read from their start on.
@@ -63,8 +73,7 @@ impl<'a> Reader<'a> {
 
     /// Reads what [`put_difference`] wrote.
     pub(crate) fn difference(&mut self, from: u64) -> Result<u64> {
-        let value = self.next()?;
-        Ok(from.wrapping_add((value >> 1) ^ (value & 1).wrapping_neg()))
+        Ok(of_zigzag(self.next()?, from))
     }
 
     /// Takes bytes.

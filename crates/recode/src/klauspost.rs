@@ -27,13 +27,12 @@ use self::finder::{Finder, Found};
 use self::settings::DEFAULT_LEVEL;
 use crate::compare::{Plain, put};
 use crate::wire::{Fields, put_number};
+use crate::zstd_blocks::headers::{BlockHeader, COMPRESSED};
 use crate::zstd_blocks::outline::Outline;
 use crate::{EncodingWork, Error, Result};
 
 /// Most bytes of a block, plain or as it is carried.
 const MAX_BLOCK_SIZE: usize = 128 << 10;
-/// Bytes of the header of a block, in which the lowest bit says that it is the last one.
-const HEADER_SIZE: usize = 3;
 /// Units of work that the tables of a block cost that is carried.
 const CARRIED_WORK: u64 = 16 << 10;
 
@@ -93,7 +92,7 @@ impl Plan {
             let (Some(plain_size), Some(size)) = (small(plain_size), small(size)) else {
                 return Err(Error::BadRecipe { reason: "a block is too large" });
             };
-            let bytes = fields.bytes(HEADER_SIZE + size)?.to_vec();
+            let bytes = fields.bytes(BlockHeader::SIZE + size)?.to_vec();
             carried.push(Carried { before, plain_size, bytes });
         }
         Ok(Self { settings, is_whole: flags & Self::WHOLE != 0, checksum, carried })
@@ -109,7 +108,7 @@ impl Plan {
         for Carried { before, plain_size, bytes: block } in &self.carried {
             put_number(bytes, *before);
             put_number(bytes, *plain_size as u64);
-            put_number(bytes, (block.len() - HEADER_SIZE) as u64);
+            put_number(bytes, (block.len() - BlockHeader::SIZE) as u64);
             bytes.extend_from_slice(block);
         }
     }
@@ -220,8 +219,9 @@ impl Encoder {
     }
 
     fn learn(&mut self, block: &[u8]) {
-        if let Some((header, content)) = block.split_at_checked(HEADER_SIZE)
-            && header[0] >> 1 & 3 == block::COMPRESSED
+        if let Some(header) = BlockHeader::read(block)
+            && header.kind == COMPRESSED
+            && let Some(content) = block.get(BlockHeader::SIZE..)
             && let Some(outline) = Outline::read(content)
         {
             self.coder.learn(outline);

@@ -179,27 +179,24 @@ impl Search<'_> {
 
     fn deflate(&mut self) -> Result<Encoder, Refused> {
         let mut candidates = deflate::Candidates::read(self.source)?;
-        while let Some(plan) = candidates.next_of_zlib(self.budget) {
-            let encoder = Encoder::Deflate(plan);
-            if self.makes(&encoder) {
-                return Ok(encoder);
-            }
+        let (encoded_size, budget) = (self.source.encoded_size(), self.budget);
+        if let Some(encoder) = self.first_that_makes(std::iter::from_fn(|| candidates.next_of_zlib(budget))) {
+            return Ok(encoder);
         }
-        for plan in candidates.of_pigz(self.source.encoded_size(), self.budget) {
-            let encoder = Encoder::Deflate(plan);
-            if self.makes(&encoder) {
-                return Ok(encoder);
-            }
+        if let Some(encoder) = self.first_that_makes(candidates.of_pigz(encoded_size, budget)) {
+            return Ok(encoder);
         }
         let nearest = candidates.nearest(self.source, self.budget)?;
-        for plan in nearest.exact(self.source.encoded_size()) {
-            let encoder = Encoder::Deflate(plan);
-            if self.makes(&encoder) {
-                return Ok(encoder);
-            }
+        if let Some(encoder) = self.first_that_makes(nearest.exact(encoded_size)) {
+            return Ok(encoder);
         }
         let encoder = Encoder::Deflate(nearest.corrections(self.source, self.budget)?);
         if self.makes(&encoder) { Ok(encoder) } else { Err(Refused::NotTheStream) }
+    }
+
+    /// Returns the first encoder of deflate that makes the stream.
+    fn first_that_makes(&mut self, plans: impl IntoIterator<Item = deflate::Plan>) -> Option<Encoder> {
+        plans.into_iter().map(Encoder::Deflate).find(|encoder| self.makes(encoder))
     }
 
     /// Tells whether the encoder makes the stream.

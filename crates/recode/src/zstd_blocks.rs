@@ -14,27 +14,31 @@ pub(crate) mod bits;
 mod block;
 pub(crate) mod frequencies;
 pub(crate) mod fse;
+pub(crate) mod headers;
 pub(crate) mod huffman;
 pub(crate) mod lengths;
 pub(crate) mod outline;
 pub(crate) mod sequences;
 #[cfg(test)]
 mod tests;
+pub(crate) mod weights;
 
 use std::io::{Read, Write};
 
 use crate::compare::{Plain, put};
 use crate::decode::read_some;
-use crate::{Codec, Decoded, Error, Result};
+use crate::{Codec, Decoded, Error, Refused, Result};
 
-use block::{Known, close, open};
+pub(crate) use block::Known;
+use block::{close, open};
+use headers::{BlockHeader, COMPRESSED};
 
 /// Forms of a block, and the mark of the last one.
 const OPENED: u8 = 1;
 const AS_IT_IS: u8 = 2;
 const LAST: u8 = 0x80;
 /// Most bytes of a block, and of an opened one: of each, a sequence may take a little over two bits.
-const MAX_BLOCK: usize = 128 << 10;
+pub(crate) const MAX_BLOCK: usize = 128 << 10;
 /// Units of work that the tables of a block cost beside its bytes.
 pub(crate) const BLOCK_WORK: u64 = 16 << 10;
 /// Bytes of the opened form that are held at a time.
@@ -61,13 +65,22 @@ pub(crate) fn frame_size(bytes: &[u8]) -> Option<usize> {
     let [0x28, 0xb5, 0x2f, 0xfd, descriptor, ..] = *bytes else { return None };
     let (mut at, checksum) = header_sizes(descriptor);
     loop {
-        let head = bytes.get(at..at + 3)?;
-        let word = head.iter().rev().fold(0, |word, byte| word << 8 | usize::from(*byte));
-        at += 3 + if word >> 1 & 3 == 1 { 1 } else { word >> 3 };
-        if word & 1 != 0 {
+        let header = BlockHeader::read(bytes.get(at..)?)?;
+        at += BlockHeader::SIZE + header.content_size();
+        if header.is_last {
             return Some(at + checksum).filter(|size| *size <= bytes.len());
         }
     }
+}
+
+/// Reads so many bytes of a frame.
+pub(crate) fn read_bytes(encoded: &mut dyn Read, size: usize) -> Result<Vec<u8>, Refused> {
+    let mut bytes = vec![0; size];
+    encoded.read_exact(&mut bytes).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Refused::NotTheStream,
+        _ => Refused::Unreadable,
+    })?;
+    Ok(bytes)
 }
 
 /// Opens the frame at the start of `encoded`.
@@ -99,22 +112,22 @@ pub(crate) fn decode(encoded: &mut dyn Read, max_plain: u64, plain: &mut dyn Wri
     give(&header, &mut decoded)?;
     let mut known = Known::default();
     loop {
-        let head = take(3, &mut decoded)?;
-        let word = head.iter().rev().fold(0, |word, byte| word << 8 | usize::from(*byte));
-        let (is_last, kind, size) = (word & 1 != 0, word >> 1 & 3, word >> 3);
+        let head = take(BlockHeader::SIZE, &mut decoded)?;
+        let header = BlockHeader::read(&head).ok_or_else(|| corrupt("no block"))?;
+        let BlockHeader { is_last, kind, size } = header;
         let mark = if is_last { LAST } else { 0 };
-        if kind == 3 || size > MAX_BLOCK {
+        if kind > COMPRESSED || size > MAX_BLOCK {
             return Err(corrupt("no block"));
         }
-        let content = take(if kind == 1 { 1 } else { size }, &mut decoded)?;
-        match if kind == 2 { open(&content, &mut known) } else { None } {
+        let content = take(header.content_size(), &mut decoded)?;
+        match if kind == COMPRESSED { open(&content, &mut known) } else { None } {
             Some(opened) => {
                 give(&[OPENED | mark], &mut decoded)?;
                 give(&opened, &mut decoded)?;
             }
             None => {
                 // Nothing can be taken from a block that is not known.
-                if kind == 2 {
+                if kind == COMPRESSED {
                     known = Known::default();
                 }
                 give(&[AS_IT_IS | mark], &mut decoded)?;
@@ -165,19 +178,17 @@ pub(crate) fn encode(plain: &mut Plain<'_>, output: &mut dyn Write) -> Result<()
         match form & !LAST {
             OPENED => {
                 let (content, size) = close(rest, &mut known).ok_or(MISMATCH)?;
-                let head = content.len() << 3 | 2 << 1 | usize::from(is_last);
-                put(output, &head.to_le_bytes()[..3])?;
+                let header = BlockHeader { is_last, kind: COMPRESSED, size: content.len() };
+                put(output, &header.bytes())?;
                 put(output, &content)?;
                 start += size;
             }
             AS_IT_IS => {
-                let head = rest.first_chunk::<3>().ok_or(MISMATCH)?;
-                let word = head.iter().rev().fold(0, |word, byte| word << 8 | usize::from(*byte));
-                let kind = word >> 1 & 3;
-                if kind == 2 {
+                let header = BlockHeader::read(rest).ok_or(MISMATCH)?;
+                if header.kind == COMPRESSED {
                     known = Known::default();
                 }
-                let size = 3 + if kind == 1 { 1 } else { word >> 3 };
+                let size = BlockHeader::SIZE + header.content_size();
                 put(output, rest.get(..size).ok_or(MISMATCH)?)?;
                 start += size;
             }

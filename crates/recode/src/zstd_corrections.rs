@@ -34,6 +34,7 @@ use crate::compare::{Plain, put};
 use crate::deflate::range::Decoder;
 use crate::wire::{Fields, put_number};
 use crate::zstd_blocks::header_sizes;
+use crate::zstd_blocks::headers::{BlockHeader, COMPRESSED};
 use crate::{EncodingWork, Error, Result, zstd_frame};
 
 /// Units of work that a byte takes beside the prediction: codes and sequences are made and compared.
@@ -114,10 +115,9 @@ impl Plan {
             if size > self.encoded_size {
                 return Err(Error::Mismatch { reason: "the frame comes out too long" });
             }
-            let kind = if block.kind == CARRIED { walk::COMPRESSED } else { block.kind };
-            let of_block = if kind == walk::COMPRESSED { block.content.len() } else { block.plain_size };
-            let header = usize::from(block.is_last) | usize::from(kind) << 1 | of_block << 3;
-            put(output, &header.to_le_bytes()[..3])?;
+            let kind = if block.kind == CARRIED { COMPRESSED } else { block.kind };
+            let of_block = if kind == COMPRESSED { block.content.len() } else { block.plain_size };
+            put(output, &BlockHeader { is_last: block.is_last, kind, size: of_block }.bytes())?;
             put(output, &block.content)?;
             if block.is_last {
                 break;

@@ -302,7 +302,7 @@ mod tests {
         assert!(recipe.memory() > 640 << 20, "{}", recipe.memory());
     }
 
-    /// What was measured where noise is encoded with threads, in MiB.
+    /// The numbers are levels, windows, jobs, and the MiB that encoding noise with threads took.
     #[test]
     fn jobs_take_about_what_was_measured() {
         for (level, long, job, measured) in [

@@ -8,7 +8,7 @@
 //! ```
 
 use super::{Code, New, Operand, SIZE, Taken, take};
-use crate::branch::branch_distance;
+use crate::branch::UNCONDITIONAL;
 use crate::error::Result;
 use crate::form::{low_scale, word32};
 use crate::scan::{LOOK_AHEAD, adds_low, page};
@@ -98,7 +98,7 @@ impl Taken {
         let mut word = word32(words, position);
         let last = word.to_le_bytes()[3];
         if last & BL_MASK == BL {
-            let meant = own.wrapping_add(branch_distance(word));
+            let meant = own.wrapping_add(UNCONDITIONAL.distance(word));
             if self.operand(meant, Operand::Call, code) {
                 self.new.push(BL);
                 return;

@@ -125,9 +125,7 @@ impl Plan {
         output.align(0);
         output.flush()
     }
-}
 
-impl Plan {
     /// Tells whether a token is the last of the plain bytes, if that is known before the next one is looked for: a lazy
     /// parser has read on before it lets a literal go, and does not look whether the block is full when it lets the
     /// last one go.

@@ -5,6 +5,7 @@ use super::settings::{Form, Settings};
 use super::{literals, sequences};
 use crate::zstd_blocks::frequencies::{frequencies, table_log};
 use crate::zstd_blocks::fse::{Frequencies, Table};
+use crate::zstd_blocks::headers::{COMPRESSED, ONE, RAW};
 use crate::zstd_blocks::outline::Outline;
 use crate::zstd_blocks::sequences::{Kind, Source};
 
@@ -12,10 +13,6 @@ use crate::zstd_blocks::sequences::{Kind, Source};
 const MAX_LOG: u32 = 8;
 /// Bytes that matches have to save beside the margin.
 const MIN_SAVED: usize = 16;
-/// The kinds of blocks.
-pub(super) const RAW: u8 = 0;
-pub(super) const ONE: u8 = 1;
-pub(super) const COMPRESSED: u8 = 2;
 
 /// The tables and codes that the blocks before leave, which the next one may use again.
 #[derive(Clone)]

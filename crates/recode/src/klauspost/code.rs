@@ -1,17 +1,12 @@
 //! The Huffman codes of literals: how counts become lengths, and how the lengths are described.
 
-use crate::zstd_blocks::bits::Writer;
-use crate::zstd_blocks::frequencies::{frequencies, table_log};
-use crate::zstd_blocks::fse::Table;
+use crate::zstd_blocks::frequencies::Rarest;
 use crate::zstd_blocks::huffman::Code;
 use crate::zstd_blocks::lengths::{MAX_LOG, lengths_of};
+use crate::zstd_blocks::weights::{coded, description};
 
 /// Fewest bits that the longest code may be granted.
 const MIN_LOG: u32 = 5;
-/// Most bits of the table by which weights are coded.
-const MAX_WEIGHT_LOG: u32 = 6;
-/// Most weights that may be described without a table.
-const MAX_PLAIN_WEIGHTS: usize = 128;
 
 /// Makes the code for literals of these counts, and its description. `counts` ends with the last symbol that is there,
 /// and two or more are.
@@ -37,47 +32,9 @@ impl Made {
     pub(super) fn description(&self) -> Option<Vec<u8>> {
         // The last weight follows from the others.
         let (_, weights) = self.weights.split_last()?;
-        if let Some(coded) = coded(weights).filter(|coded| coded.len() < self.weights.len() / 2) {
-            let mut description = vec![u8::try_from(coded.len()).ok()?];
-            description.extend(coded);
-            return Some(description);
-        }
-        if weights.len() > MAX_PLAIN_WEIGHTS {
-            return None;
-        }
-        let mut description = vec![u8::try_from(127 + weights.len()).ok()?];
-        description.extend(weights.chunks(2).map(|pair| pair[0] << 4 | pair.get(1).unwrap_or(&0)));
-        Some(description)
+        let coded = coded(weights, weights.len().saturating_sub(1), Rarest::LessThanOne);
+        description(weights, coded.filter(|coded| coded.len() < self.weights.len() / 2))
     }
-}
-
-/// Codes weights by two states in turn; `None` if that is no use.
-fn coded(weights: &[u8]) -> Option<Vec<u8>> {
-    let mut counts = [0u32; 16];
-    for weight in weights {
-        *counts.get_mut(usize::from(*weight))? += 1;
-    }
-    let most = *counts.iter().max()?;
-    let symbols = counts.iter().rposition(|count| *count > 0)? + 1;
-    // Two weights are too few for two states.
-    if weights.len() < 3 || most == 1 || usize::try_from(most) == Ok(weights.len()) {
-        return None;
-    }
-    let log = table_log(weights.len(), weights.len() - 1, symbols, MAX_WEIGHT_LOG);
-    let frequencies = frequencies(&counts[..symbols], log)?;
-    let table = Table::new(&frequencies);
-    let mut bits = Writer::behind(frequencies.write());
-    let mut states: [Option<u32>; 2] = [None; 2];
-    for (index, weight) in weights.iter().enumerate().rev() {
-        let state = &mut states[index % 2];
-        *state = Some(match *state {
-            None => table.last(*weight)?,
-            Some(state) => table.write(state, *weight, &mut bits)?,
-        });
-    }
-    table.end(states[1]?, &mut bits);
-    table.end(states[0]?, &mut bits);
-    Some(bits.finish()).filter(|coded| coded.len() < weights.len())
 }
 
 /// Returns the length of the code of each symbol, 0 where it has none.
@@ -139,7 +96,9 @@ mod tests {
                 let (read, size) = Code::read(&description).expect("a description");
                 let literals: Vec<u8> =
                     (0..=255).zip(&counts).filter(|(_, count)| **count > 0).map(|(byte, _)| byte).collect();
-                assert_eq!((size, read.encode(&literals)), (description.len(), made.code.encode(&literals)));
+                let [read, made] =
+                    [&read, &made.code].map(|code| code.encode_streams(Vec::new(), &literals, false));
+                assert_eq!((size, read), (description.len(), made));
                 described += 1;
             }
         }

@@ -1,8 +1,9 @@
 //! The literals of a block: as they are, one byte for all, or by a Huffman code.
 
-use super::block::{COMPRESSED, ONE};
 use super::code::code;
 use super::settings::Form;
+use crate::zstd_blocks::frequencies::byte_counts;
+use crate::zstd_blocks::headers::{COMPRESSED, ONE};
 use crate::zstd_blocks::huffman::Code;
 
 /// Literals from which there are four streams.
@@ -124,7 +125,7 @@ impl Coder {
         if !self.may_repeat {
             self.before = None;
         }
-        let counts = counts(literals);
+        let counts = byte_counts(literals);
         let most = counts.iter().copied().max().map_or(0, |most| most as usize);
         if most == literals.len() {
             return Coded::One(literals[0]);
@@ -136,54 +137,21 @@ impl Coder {
         let counts = &counts[..symbols];
         let max = literals.len() - (literals.len() >> SAVED_LOG);
         let fits = |bytes: &Vec<u8>| bytes.len() < max;
+        let is_four = literals.len() >= FOUR_STREAMS;
         let Some(made) = code(counts) else { return Coded::Plain };
         if let Some(before) = &self.before
             && let Some(size) = before.size(counts)
             && (made.code.size(counts).is_none_or(|new| size <= new) || max <= 12)
         {
-            let streams = streams(before, literals, Vec::new()).filter(fits);
+            let streams = before.encode_streams(Vec::new(), literals, is_four).filter(fits);
             return streams.map_or(Coded::Plain, |bytes| Coded::Streams { bytes, is_repeated: true });
         }
-        let bytes = made.description().and_then(|bytes| streams(&made.code, literals, bytes)).filter(fits);
+        let streams = |bytes| made.code.encode_streams(bytes, literals, is_four);
+        let bytes = made.description().and_then(streams).filter(fits);
         let Some(bytes) = bytes else { return Coded::Plain };
         self.before = Some(made.code);
         Coded::Streams { bytes, is_repeated: false }
     }
-}
-
-/// Returns how often each byte comes.
-fn counts(literals: &[u8]) -> [u32; 256] {
-    // Bytes that follow one another are counted apart, so that no count waits for the one before.
-    let mut counts = [[0u32; 256]; 4];
-    let fours = literals.chunks_exact(4);
-    for byte in fours.remainder() {
-        counts[0][usize::from(*byte)] += 1;
-    }
-    for four in fours {
-        for (counts, byte) in counts.iter_mut().zip(four) {
-            counts[usize::from(*byte)] += 1;
-        }
-    }
-    std::array::from_fn(|byte| counts.iter().map(|counts| counts[byte]).sum())
-}
-
-/// Appends the streams to `bytes`.
-fn streams(code: &Code, literals: &[u8], mut bytes: Vec<u8>) -> Option<Vec<u8>> {
-    bytes.reserve(literals.len());
-    if literals.len() < FOUR_STREAMS {
-        return code.encode_behind(bytes, literals);
-    }
-    let sizes = bytes.len();
-    bytes.extend([0; 6]);
-    for (index, part) in literals.chunks(literals.len().div_ceil(4)).enumerate() {
-        let before = bytes.len();
-        bytes = code.encode_behind(bytes, part)?;
-        if index < 3 {
-            let size = u16::try_from(bytes.len() - before).ok()?;
-            bytes[sizes + 2 * index..][..2].copy_from_slice(&size.to_le_bytes());
-        }
-    }
-    Some(bytes)
 }
 
 /// Appends the header of literals without a code. One byte is taken for fewer literals than the format allows.

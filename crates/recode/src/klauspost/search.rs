@@ -2,10 +2,12 @@
 
 use std::io::Read;
 
-use super::{CARRIED_WORK, Carried, Encoder, HEADER_SIZE, MAX_BLOCK_SIZE, Plan, Settings, block, header};
+use super::{CARRIED_WORK, Carried, Encoder, MAX_BLOCK_SIZE, Plan, Settings, header};
 use crate::charge::Charged;
 use crate::compare::{Plain, Source};
+use crate::zstd_blocks::headers::{BlockHeader, COMPRESSED, ONE, RAW};
 use crate::zstd_blocks::outline::Outline;
+use crate::zstd_blocks::read_bytes;
 use crate::zstd_blocks::sequences::Tables;
 use crate::{Budget, Refused};
 
@@ -95,7 +97,8 @@ pub(crate) fn makes_start(source: &mut dyn Source, budget: &Budget) -> bool {
         let (mut is_made, mut left) = (false, MAX_START_BLOCKS);
         if settings.memory() <= budget.memory() && budget.charge(settings.work().0) {
             let _ = walk(settings, manner, source, budget, &mut |block| {
-                let is_telling = kind_and_size(&block.bytes).0 == block::COMPRESSED;
+                let is_telling =
+                    BlockHeader::read(&block.bytes).is_some_and(|header| header.kind == COMPRESSED);
                 is_made = block.is_made && is_telling;
                 left -= 1;
                 if is_telling || !block.is_made || left == 0 { Err(Refused::NoEncoder) } else { Ok(()) }
@@ -153,7 +156,7 @@ fn walk(
     let mut plain = Charged::new(plain, settings.work().1 * 2, &charge);
     let mut plain = Plain::new(&mut plain, plain_size);
 
-    bytes(&mut encoded, manner.header(settings, plain_size).len())?;
+    read_bytes(&mut encoded, manner.header(settings, plain_size).len())?;
     let mut encoder = Encoder::new(settings, is_whole, plain_size);
     let mut tables = Tables::default();
     let (mut buffer, mut made) = (vec![0; MAX_BLOCK_SIZE], Vec::new());
@@ -185,47 +188,31 @@ fn walk(
             break;
         }
     }
-    let checksum = bytes(&mut encoded, if has_checksum { 4 } else { 0 })?.first_chunk().copied();
-    if plain.left() > 0 || bytes(&mut encoded, 1).is_ok() {
+    let checksum = read_bytes(&mut encoded, if has_checksum { 4 } else { 0 })?.first_chunk().copied();
+    if plain.left() > 0 || read_bytes(&mut encoded, 1).is_ok() {
         return Err(Refused::NotTheStream);
     }
     Ok(checksum)
 }
 
-/// Reads so many bytes.
-fn bytes(encoded: &mut dyn Read, size: usize) -> Result<Vec<u8>, Refused> {
-    let mut bytes = vec![0; size];
-    encoded.read_exact(&mut bytes).map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => Refused::NotTheStream,
-        _ => Refused::Unreadable,
-    })?;
-    Ok(bytes)
-}
-
 /// Reads a block with its header.
 fn next_block(encoded: &mut dyn Read) -> Result<Vec<u8>, Refused> {
-    let mut block = bytes(encoded, HEADER_SIZE)?;
-    let (kind, size) = kind_and_size(&block);
-    let size = if kind == block::ONE { 1 } else { size };
+    let mut block = read_bytes(encoded, BlockHeader::SIZE)?;
+    let size = BlockHeader::read(&block).ok_or(Refused::NotTheStream)?.content_size();
     if size > MAX_BLOCK_SIZE {
         return Err(Refused::NoEncoder);
     }
-    block.extend(bytes(encoded, size)?);
+    block.extend(read_bytes(encoded, size)?);
     Ok(block)
-}
-
-fn kind_and_size(block: &[u8]) -> (u8, usize) {
-    let header = block.iter().take(HEADER_SIZE).rev().fold(0, |word, byte| word << 8 | usize::from(*byte));
-    ((header >> 1 & 3).to_le_bytes()[0], header >> 3)
 }
 
 /// Returns how many plain bytes a block has; `None` if that is not known.
 fn plain_size_of(block: &[u8], tables: &mut Tables) -> Option<usize> {
-    let (kind, size) = kind_and_size(block);
+    let BlockHeader { kind, size, .. } = BlockHeader::read(block)?;
     match kind {
-        block::RAW | block::ONE => Some(size).filter(|size| *size <= MAX_BLOCK_SIZE),
-        block::COMPRESSED => {
-            let content = block.get(HEADER_SIZE..)?;
+        RAW | ONE => Some(size).filter(|size| *size <= MAX_BLOCK_SIZE),
+        COMPRESSED => {
+            let content = block.get(BlockHeader::SIZE..)?;
             Outline::read(content)?.plain_size(content, tables)
         }
         _ => None,
@@ -249,8 +236,7 @@ mod tests {
         let mut stored = manner.header(settings, plain.len() as u64);
         for (index, block) in plain.chunks(settings.block_size()).enumerate() {
             let is_last = (index + 1) * settings.block_size() >= plain.len();
-            let header = block.len() << 3 | usize::from(is_last);
-            stored.extend_from_slice(&header.to_le_bytes()[..HEADER_SIZE]);
+            stored.extend(BlockHeader { is_last, kind: RAW, size: block.len() }.bytes());
             stored.extend_from_slice(block);
         }
         assert!(!makes_start(&mut Slices { encoded: &stored, plain: &plain }, &budget));

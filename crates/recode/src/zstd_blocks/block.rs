@@ -1,18 +1,20 @@
 //! One compressed block (RFC 8878, 3.1.1.3): taken apart, and put together.
 
+use super::MAX_BLOCK;
+use super::headers::{
+    LiteralsHeader, OWN_CODE, RAW, is_four, literals_header, put_sequence_count, sequence_count,
+};
 use super::huffman::Code;
 use super::sequences::{Sequence, Tables};
 
 /// Bytes of a sequence in the opened form.
 const SEQUENCE_SIZE: usize = 10;
-/// Most bytes that a block makes.
-const MAX_MADE: usize = 128 << 10;
 
 /// What a block may take from the ones before it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Known {
-    code: Option<Code>,
-    tables: Tables,
+pub(crate) struct Known {
+    pub(crate) code: Option<Code>,
+    pub(crate) tables: Tables,
 }
 
 /// The opened form of a block: its literals and its sequences lie as they are.
@@ -31,36 +33,23 @@ pub(super) fn open(content: &[u8], known: &mut Known) -> Option<Vec<u8>> {
 }
 
 fn take_apart(content: &[u8], known: &mut Known) -> Option<Vec<u8>> {
-    let first = *content.first()?;
-    let (kind, format) = (first & 3, first >> 2 & 3);
-    let number = |size: usize| {
-        let bytes = content.get(..size)?;
-        Some(bytes.iter().rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte)))
-    };
-    let index = |number: u64| usize::try_from(number).ok();
-    let mut opened = vec![first & 15];
-    let mut at;
-    if kind < 2 {
-        let (size, shift) = [(1, 3), (2, 4), (1, 3), (3, 4)][usize::from(format)];
-        let count = index(number(size)? >> shift).filter(|count| *count <= MAX_MADE)?;
-        opened.extend_from_slice(&count.to_le_bytes()[..3]);
-        at = size + if kind == 0 { count } else { 1 };
-        opened.extend_from_slice(content.get(size..at)?);
+    let header = LiteralsHeader::read(content)?;
+    let count = header.literals;
+    let mut opened = vec![header.form];
+    opened.extend_from_slice(&count.to_le_bytes()[..3]);
+    let mut at = header.size + header.encoded;
+    let mut streams = content.get(header.size..at)?;
+    if header.kind() < OWN_CODE {
+        opened.extend_from_slice(streams);
     } else {
-        let (size, width) = [(3, 10), (3, 10), (4, 14), (5, 18)][usize::from(format)];
-        let (head, mask) = (number(size)? >> 4, (1u64 << width) - 1);
-        let count = index(head & mask).filter(|count| *count <= MAX_MADE)?;
-        at = size + index(head >> width & mask)?;
-        opened.extend_from_slice(&count.to_le_bytes()[..3]);
-        let mut streams = content.get(size..at)?;
-        if kind == 2 {
+        if header.kind() == OWN_CODE {
             let (code, size) = Code::read(streams)?;
             opened.extend_from_slice(&streams[..size]);
             streams = &streams[size..];
             known.code = Some(code);
         }
         let code = known.code.as_ref()?;
-        if format == 0 {
+        if !is_four(header.form) {
             code.decode(streams, count, &mut opened)?;
         } else {
             let mut rest = streams.get(6..)?;
@@ -77,13 +66,7 @@ fn take_apart(content: &[u8], known: &mut Known) -> Option<Vec<u8>> {
             }
         }
     }
-    let head = content.get(at..)?;
-    let (count, size) = match *head {
-        [few, ..] if few < 128 => (usize::from(few), 1),
-        [high, low, ..] if high < 255 => ((usize::from(high) - 128) << 8 | usize::from(low), 2),
-        [_, low, high, ..] => ((usize::from(high) << 8 | usize::from(low)) + 0x7f00, 3),
-        _ => return None,
-    };
+    let (count, size) = sequence_count(content.get(at..)?)?;
     at += size;
     opened.extend_from_slice(&count.to_le_bytes()[..3]);
     if count == 0 {
@@ -106,72 +89,40 @@ pub(super) fn close(opened: &[u8], known: &mut Known) -> Option<(Vec<u8>, usize)
         Some(u32::from_le_bytes([a, b, c, 0]))
     };
     let first = *opened.first().filter(|first| **first < 16)?;
-    let (kind, format) = (first & 3, first >> 2 & 3);
-    let count = number(1)?;
-    let literal_count = usize::try_from(count).ok().filter(|count| *count <= MAX_MADE)?;
+    let kind = first & 3;
+    let literal_count = usize::try_from(number(1)?).ok().filter(|count| *count <= MAX_BLOCK)?;
     let mut at = 4;
-    let head = |size: usize, value: u64| value.to_le_bytes()[..size].to_vec();
     let mut content;
-    if kind < 2 {
-        let (size, shift) = [(1, 3), (2, 4), (1, 3), (3, 4)][usize::from(format)];
-        let value = u64::from(count) << shift | u64::from(first & if shift == 3 { 7 } else { 15 });
-        if value >> (8 * size) != 0 {
-            return None;
-        }
-        content = head(size, value);
-        let end = at + if kind == 0 { literal_count } else { 1 };
-        content.extend_from_slice(opened.get(at..end)?);
+    if kind < OWN_CODE {
+        let end = at + if kind == RAW { literal_count } else { 1 };
+        let literals = opened.get(at..end)?;
+        content = literals_header(first, literal_count, literals.len())?;
+        content.extend_from_slice(literals);
         at = end;
     } else {
         let mut streams = Vec::new();
-        if kind == 2 {
+        if kind == OWN_CODE {
             let (code, size) = Code::read(opened.get(at..)?)?;
             streams.extend_from_slice(&opened[at..at + size]);
             at += size;
             known.code = Some(code);
         }
-        let code = known.code.as_ref()?;
         let literals = opened.get(at..at + literal_count)?;
         at += literal_count;
-        if format == 0 {
-            streams.extend(code.encode(literals)?);
-        } else {
-            let part = literal_count.div_ceil(4);
-            let starts = [0, part, 2 * part, 3 * part, literal_count];
-            let mut parts = Vec::new();
-            for bounds in starts.windows(2) {
-                parts.push(code.encode(literals.get(bounds[0]..bounds[1])?)?);
-            }
-            for part in &parts[..3] {
-                streams.extend(u16::try_from(part.len()).ok()?.to_le_bytes());
-            }
-            streams.extend(parts.concat());
-        }
-        let (size, width) = [(3, 10), (3, 10), (4, 14), (5, 18)][usize::from(format)];
-        let encoded = streams.len() as u64;
-        if u64::from(count) >> width != 0 || encoded >> width != 0 {
-            return None;
-        }
-        content = head(size, u64::from(first) | u64::from(count) << 4 | encoded << (4 + width));
+        let streams = known.code.as_ref()?.encode_streams(streams, literals, is_four(first))?;
+        content = literals_header(first, literal_count, streams.len())?;
         content.extend(streams);
     }
-    let count = number(at)?;
+    let count = usize::try_from(number(at)?).ok()?;
     at += 3;
-    content.extend(match count {
-        0..128 => count.to_le_bytes()[..1].to_vec(),
-        128..0x7f00 => vec![128 + count.to_le_bytes()[1], count.to_le_bytes()[0]],
-        _ => [&[255], &(count - 0x7f00).to_le_bytes()[..2]].concat(),
-    });
-    if count > 0x7f00 + 0xffff {
-        return None;
-    }
+    put_sequence_count(count, &mut content)?;
     if count == 0 {
         return Some((content, at));
     }
     let size = known.tables.read(opened.get(at..)?)?;
     content.extend_from_slice(&opened[at..at + size]);
     at += size;
-    let end = at + SEQUENCE_SIZE * usize::try_from(count).ok()?;
+    let end = at + SEQUENCE_SIZE * count;
     let records = opened.get(at..end)?.chunks_exact(SEQUENCE_SIZE);
     let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
     let sequences: Vec<Sequence> = records
@@ -182,5 +133,5 @@ pub(super) fn close(opened: &[u8], known: &mut Known) -> Option<(Vec<u8>, usize)
         })
         .collect();
     content.extend(known.tables.encode(&sequences)?);
-    (content.len() < MAX_MADE).then_some((content, end))
+    (content.len() < MAX_BLOCK).then_some((content, end))
 }

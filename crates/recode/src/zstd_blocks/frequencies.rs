@@ -18,6 +18,22 @@ pub(crate) fn table_log(length: usize, length_for_least: usize, symbols: usize, 
     log.max(least).clamp(MIN_LOG, most)
 }
 
+/// Returns how often each byte comes.
+pub(crate) fn byte_counts(bytes: &[u8]) -> [u32; 256] {
+    // Bytes that follow one another are counted apart, so that no count waits for the one before.
+    let mut counts = [[0u32; 256]; 4];
+    let fours = bytes.chunks_exact(4);
+    for byte in fours.remainder() {
+        counts[0][usize::from(*byte)] += 1;
+    }
+    for four in fours {
+        for (counts, byte) in counts.iter_mut().zip(four) {
+            counts[usize::from(*byte)] += 1;
+        }
+    }
+    std::array::from_fn(|byte| counts.iter().map(|counts| counts[byte]).sum())
+}
+
 /// The frequency of symbols that come less than once in as many symbols as a table has places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rarest {

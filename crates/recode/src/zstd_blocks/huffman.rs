@@ -2,11 +2,11 @@
 
 use super::bits::{Reader, Writer};
 use super::fse::{Frequencies, Table};
+use super::weights::MAX_WEIGHT_LOG;
 
 /// Most bits of a code.
 const MAX_BITS: u32 = 11;
-/// Most bits of the table by which weights are coded, and the number of weights.
-const MAX_WEIGHT_LOG: u32 = 6;
+/// The number of weights.
 const WEIGHTS: usize = 12 + 1;
 const MAX_SYMBOLS: usize = 256;
 
@@ -93,13 +93,34 @@ impl Code {
         (bits.left() == 0).then_some(())
     }
 
-    /// Makes one stream.
-    pub(crate) fn encode(&self, literals: &[u8]) -> Option<Vec<u8>> {
-        self.encode_behind(Vec::with_capacity(literals.len()), literals)
+    /// Makes one stream or four behind some bytes.
+    pub(crate) fn encode_streams(
+        &self,
+        mut bytes: Vec<u8>,
+        literals: &[u8],
+        is_four: bool,
+    ) -> Option<Vec<u8>> {
+        bytes.reserve(literals.len());
+        if !is_four {
+            return self.encode_behind(bytes, literals);
+        }
+        let sizes = bytes.len();
+        bytes.extend([0; 6]);
+        let part = literals.len().div_ceil(4);
+        for index in 0..4 {
+            let before = bytes.len();
+            let end = if index < 3 { (index + 1) * part } else { literals.len() };
+            bytes = self.encode_behind(bytes, literals.get(index * part..end)?)?;
+            if index < 3 {
+                let size = u16::try_from(bytes.len() - before).ok()?;
+                bytes[sizes + 2 * index..][..2].copy_from_slice(&size.to_le_bytes());
+            }
+        }
+        Some(bytes)
     }
 
     /// Makes one stream behind some bytes.
-    pub(crate) fn encode_behind(&self, bytes: Vec<u8>, literals: &[u8]) -> Option<Vec<u8>> {
+    fn encode_behind(&self, bytes: Vec<u8>, literals: &[u8]) -> Option<Vec<u8>> {
         let mut bits = Writer::behind(bytes);
         let code = |literal: u8| self.codes.get(usize::from(literal)).filter(|code| code.1 > 0);
         let pairs = literals.rchunks_exact(2);

@@ -2,19 +2,16 @@
 
 use std::cmp::Reverse;
 
-use super::parts::{CODE_BEFORE, OWN_CODE, coded, coded_by_two_states};
+use super::parts::CODE_BEFORE;
 use super::strategy::Strategy;
-use crate::zstd_blocks::frequencies::{Rarest, frequencies_with, table_log};
-use crate::zstd_blocks::fse::Table;
+use crate::zstd_blocks::frequencies::{Rarest, byte_counts};
+use crate::zstd_blocks::headers::OWN_CODE;
 use crate::zstd_blocks::huffman::Code;
 use crate::zstd_blocks::lengths::{MAX_LOG, lengths_of};
+use crate::zstd_blocks::weights;
 
 /// Fewest bits that the longest code may be granted.
 const MIN_LOG: u32 = 5;
-/// Most bits of the table by which weights are coded.
-const MAX_WEIGHT_LOG: u32 = 6;
-/// Most weights that may be described without a table.
-const MAX_PLAIN_WEIGHTS: usize = 128;
 /// Literals from which there are four streams.
 const FOUR_STREAMS: usize = 256;
 /// Literals up to which the faster strategies take the code before.
@@ -51,7 +48,7 @@ pub(super) fn expected(
         3
     };
     let plain = |kind: u8, descriptions| Expected { form: kind | plain_format << 2, descriptions };
-    let counts = counts(literals);
+    let counts = byte_counts(literals);
     let most = counts.iter().copied().max().map_or(0, |most| most as usize);
     if size < 2 || most == size {
         let is_one = size >= strategy.least_literals();
@@ -64,7 +61,7 @@ pub(super) fn expected(
     let descriptions = [&own, &searched].map(|own| own.as_ref().map(|own| own.description.clone()));
     let is_noise = is_suspect && size >= SAMPLE * SAMPLES && {
         let samples = [&literals[..SAMPLE], &literals[size - SAMPLE..]];
-        let most: u32 = samples.iter().filter_map(|sample| self::counts(sample).into_iter().max()).sum();
+        let most: u32 = samples.iter().filter_map(|sample| byte_counts(sample).into_iter().max()).sum();
         most as usize <= ((2 * SAMPLE) >> 7) + 4
     };
     if size < strategy.least_literals() || is_noise || most <= (size >> 7) + 4 {
@@ -89,9 +86,9 @@ pub(super) fn expected(
             })
     });
     let streams = match (&new, before) {
-        (_, Some((code, _))) if is_before => coded(code, literals, is_four, Vec::new()),
+        (_, Some((code, _))) if is_before => code.encode_streams(Vec::new(), literals, is_four),
         (Some(new), _) if new.description.len() + 12 < size => {
-            coded(&new.code, literals, is_four, new.description.clone())
+            new.code.encode_streams(new.description.clone(), literals, is_four)
         }
         _ => None,
     };
@@ -103,18 +100,6 @@ pub(super) fn expected(
         }
         _ => plain(0, descriptions),
     }
-}
-
-/// Returns how often each byte comes.
-fn counts(literals: &[u8]) -> [u32; 256] {
-    // Bytes that follow one another are counted apart, so that no count waits for the one before.
-    let mut counts = [[0u32; 256]; 2];
-    for pair in literals.chunks(2) {
-        for (counts, byte) in counts.iter_mut().zip(pair) {
-            counts[usize::from(*byte)] += 1;
-        }
-    }
-    std::array::from_fn(|byte| counts[0][byte] + counts[1][byte])
 }
 
 /// A code and its description.
@@ -142,7 +127,11 @@ fn own_code_of(counts: &[u32], leaves: &[(u32, usize)], most: u32) -> Option<(Ow
     let weights: Vec<u8> =
         lengths.iter().map(|length| if *length == 0 { 0 } else { log + 1 - length }).collect();
     let code = Code::of_weights(log.into(), &weights)?;
-    Some((Own { code, description: description(&weights)? }, log.into()))
+    // The last weight follows from the others.
+    let (_, told) = weights.split_last()?;
+    let coded = weights::coded(told, told.len(), Rarest::One);
+    let coded = coded.filter(|coded| coded.len() > 1 && coded.len() < told.len() / 2);
+    Some((Own { code, description: weights::description(told, coded)? }, log.into()))
 }
 
 /// Makes the code of the depth by which it and its description are smallest (`HUF_optimalTableLog`).
@@ -164,38 +153,6 @@ fn searched_code(counts: &[u32]) -> Option<Own> {
         }
     }
     best
-}
-
-/// Makes the description of a code by its weights, of which the last follows from the others.
-fn description(weights: &[u8]) -> Option<Vec<u8>> {
-    let (_, weights) = weights.split_last()?;
-    if let Some(coded) = coded_weights(weights).filter(|coded| coded.len() < weights.len() / 2) {
-        let mut description = vec![u8::try_from(coded.len()).ok()?];
-        description.extend(coded);
-        return Some(description);
-    }
-    if weights.len() > MAX_PLAIN_WEIGHTS {
-        return None;
-    }
-    let mut description = vec![u8::try_from(127 + weights.len()).ok()?];
-    description.extend(weights.chunks(2).map(|pair| pair[0] << 4 | pair.get(1).unwrap_or(&0)));
-    Some(description)
-}
-
-fn coded_weights(weights: &[u8]) -> Option<Vec<u8>> {
-    let mut counts = [0u32; 16];
-    for weight in weights {
-        *counts.get_mut(usize::from(*weight))? += 1;
-    }
-    let most = *counts.iter().max()?;
-    let symbols = counts.iter().rposition(|count| *count > 0)? + 1;
-    if weights.len() < 3 || most == 1 || usize::try_from(most) == Ok(weights.len()) {
-        return None;
-    }
-    let log = table_log(weights.len(), weights.len(), symbols, MAX_WEIGHT_LOG);
-    let frequencies = frequencies_with(&counts[..symbols], log, Rarest::One)?;
-    coded_by_two_states(&Table::new(&frequencies), weights, frequencies.write())
-        .filter(|coded| coded.len() > 1)
 }
 
 /// Returns the symbols that are there with their counts, the most frequent first. Those that are as frequent are in the

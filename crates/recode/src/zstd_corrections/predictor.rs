@@ -9,14 +9,14 @@ use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
 use zstd::zstd_safe::{CCtx, InBuffer, OutBuffer};
 
 use super::history::History;
-use super::parts::{Known, MAX_BLOCK, Parts};
+use super::parts::Parts;
 use super::repeats::Repeats;
 use crate::compare::Plain;
+use crate::zstd_blocks::headers::{BlockHeader, COMPRESSED};
+use crate::zstd_blocks::{Known, MAX_BLOCK, header_sizes};
 use crate::zstd_frame::{self, failed};
 use crate::{Error, Result};
 
-/// Bytes of the header of a block.
-const HEADER_SIZE: usize = 3;
 /// Most bytes of a block so that libzstd 1.5.7 does not split it before it looks for matches.
 const WHOLE_BLOCK: usize = MAX_BLOCK - 1;
 
@@ -194,14 +194,13 @@ impl Predictor {
             self.start += size;
             bytes = &self.made[self.start..];
         }
-        let Some(header) = bytes.first_chunk::<HEADER_SIZE>() else { return Ok(false) };
-        let word = header.iter().rev().fold(0, |word, byte| word << 8 | usize::from(*byte));
-        let (kind, size) = (word >> 1 & 3, word >> 3);
-        let content = HEADER_SIZE..HEADER_SIZE + if kind == 1 { 1 } else { size };
-        let Some(content) = bytes.get(content) else { return Ok(false) };
+        let Some(header) = BlockHeader::read(bytes) else { return Ok(false) };
+        let BlockHeader { kind, size, .. } = header;
+        let end = BlockHeader::SIZE + header.content_size();
+        let Some(content) = bytes.get(BlockHeader::SIZE..end) else { return Ok(false) };
         let start = self.known_end;
         let mut plain_size = size;
-        if kind == 2 {
+        if kind == COMPRESSED {
             let (parts, literals) = Parts::read(content, &mut self.known).ok_or(BROKEN)?;
             plain_size = literals;
             let mut at = start;
@@ -219,15 +218,15 @@ impl Predictor {
                 plain_size += sequence.size as usize;
             }
         }
-        self.start += HEADER_SIZE + content.len();
+        self.start += end;
         self.known_end += plain_size as u64;
         if plain_size > 0 {
-            self.blocks.push_back((self.known_end, kind.to_le_bytes()[0]));
+            self.blocks.push_back((self.known_end, kind));
         }
         Ok(true)
     }
 }
 
 fn frame_header_size(bytes: &[u8]) -> Option<usize> {
-    bytes.get(4).map(|descriptor| crate::zstd_blocks::header_sizes(*descriptor).0)
+    bytes.get(4).map(|descriptor| header_sizes(*descriptor).0)
 }

@@ -2,10 +2,11 @@
 
 use std::io::Read;
 
-use super::parts::{Known, MAX_BLOCK, Parts};
-use super::walk::{Block, COMPRESSED, ONE, RAW};
+use super::parts::Parts;
+use super::walk::Block;
 use crate::Refused;
-use crate::zstd_blocks::header_sizes;
+use crate::zstd_blocks::headers::{BlockHeader, COMPRESSED, ONE, RAW};
+use crate::zstd_blocks::{Known, MAX_BLOCK, header_sizes, read_bytes};
 
 /// Bytes of the magic number of a frame and of its descriptor.
 const START: usize = 5;
@@ -21,24 +22,23 @@ pub(super) struct Reader<'e> {
 impl<'e> Reader<'e> {
     /// Reads the header of a frame, which is returned without its magic number.
     pub(super) fn new(encoded: &'e mut dyn Read) -> Result<(Self, Vec<u8>), Refused> {
-        let mut header = bytes(encoded, START)?;
+        let mut header = read_bytes(encoded, START)?;
         let (size, checksum) = header_sizes(header[4]);
         if header[..4] != MAGIC || header[4] & 3 != 0 {
             return Err(Refused::Unsupported("zstd-dictionary"));
         }
-        header.extend(bytes(encoded, size - START)?);
+        header.extend(read_bytes(encoded, size - START)?);
         Ok((Self { encoded, known: Known::default(), checksum }, header.split_off(4)))
     }
 
     pub(super) fn block(&mut self) -> Result<Block, Refused> {
         const BROKEN: Refused = Refused::Unsupported("zstd-block");
-        let header = bytes(self.encoded, 3)?;
-        let word = header.iter().rev().fold(0, |word, byte| word << 8 | usize::from(*byte));
-        let (is_last, kind, size) = (word & 1 != 0, (word >> 1 & 3).to_le_bytes()[0], word >> 3);
+        let header = BlockHeader::read(&read_bytes(self.encoded, BlockHeader::SIZE)?).ok_or(BROKEN)?;
+        let BlockHeader { is_last, kind, size } = header;
         if size > MAX_BLOCK {
             return Err(BROKEN);
         }
-        let content = bytes(self.encoded, if kind == ONE { 1 } else { size })?;
+        let content = read_bytes(self.encoded, header.content_size())?;
         let (mut plain_size, mut parts) = (size, None);
         match kind {
             RAW | ONE => {}
@@ -58,17 +58,7 @@ impl<'e> Reader<'e> {
 
     /// Reads what follows the last block, which is the checksum.
     pub(super) fn end(self) -> Result<Vec<u8>, Refused> {
-        let checksum = bytes(self.encoded, self.checksum)?;
-        if bytes(self.encoded, 1).is_ok() { Err(Refused::NotTheStream) } else { Ok(checksum) }
+        let checksum = read_bytes(self.encoded, self.checksum)?;
+        if read_bytes(self.encoded, 1).is_ok() { Err(Refused::NotTheStream) } else { Ok(checksum) }
     }
-}
-
-/// Reads so many bytes.
-fn bytes(encoded: &mut dyn Read, size: usize) -> Result<Vec<u8>, Refused> {
-    let mut bytes = vec![0; size];
-    encoded.read_exact(&mut bytes).map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => Refused::NotTheStream,
-        _ => Refused::Unreadable,
-    })?;
-    Ok(bytes)
 }

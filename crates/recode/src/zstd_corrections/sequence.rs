@@ -2,10 +2,10 @@
 
 use super::chains::{Chains, MAX_LOOKED_AT};
 use super::history::History;
-use super::parts::MAX_BLOCK;
 use super::predictor::{Match, Predictor};
 use super::repeats::{NUMBERS, Repeats};
 use crate::deflate::range::{Coder, Model};
+use crate::zstd_blocks::MAX_BLOCK;
 use crate::zstd_blocks::sequences::Sequence;
 
 /// Fewest bytes of a match.
@@ -64,7 +64,7 @@ pub(super) struct Sequences {
     chains: Chains,
     manner: [[Model; 4]; 4],
     size: Number,
-    /// Whether the last sequences came as predicted, the last one in the lowest bit.
+    /// The last sequences, of which those that did not come as predicted are ones, the last one in the lowest bit.
     outcomes: usize,
 }
 

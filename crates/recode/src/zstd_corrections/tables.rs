@@ -6,7 +6,7 @@ use crate::zstd_blocks::fse::{Frequencies, Table};
 use crate::zstd_blocks::sequences::{Kind, Sequence, Source, codes};
 
 /// Most bits of a table of each kind.
-const MAX_LOGS: [u32; 3] = [9, 8, 9];
+pub(super) const MAX_LOGS: [u32; 3] = [9, 8, 9];
 /// Largest offset code that the fixed table has.
 const MAX_FIXED_OFFSET: usize = 28;
 /// Symbols from which the rarest ones have the frequency -1.

@@ -5,11 +5,13 @@
 use std::io::Write;
 
 use super::literals;
-use super::parts::{Known, OWN_CODE, Parts};
+use super::parts::Parts;
 use super::reader::Reader;
 use super::repeats::Repeats;
 use super::strategy::Strategy;
 use super::tables;
+use crate::zstd_blocks::Known;
+use crate::zstd_blocks::headers::OWN_CODE;
 use crate::zstd_blocks::sequences::Sequence;
 
 /// The numbers of `ZSTD_strategy` of the levels for frames whose size is not known.

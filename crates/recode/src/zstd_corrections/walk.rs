@@ -5,7 +5,7 @@ mod tests;
 
 use super::history::History;
 use super::literals;
-use super::parts::{Known, MAX_BLOCK, OWN_CODE, Parts};
+use super::parts::Parts;
 use super::predictor::{Manner, Predictor};
 use super::repeats::Repeats;
 use super::sequence::{Around, Number, Place, Sequences};
@@ -13,16 +13,14 @@ use super::strategy::Strategy;
 use super::tables;
 use crate::compare::Plain;
 use crate::deflate::range::{Coder, Model};
-use crate::zstd_blocks::BLOCK_WORK;
 use crate::zstd_blocks::fse::Frequencies;
+use crate::zstd_blocks::headers::{COMPRESSED, ONE, OWN_CODE, RAW};
 use crate::zstd_blocks::huffman::Code;
 use crate::zstd_blocks::sequences::{MAX_SYMBOLS, Sequence, Source};
+use crate::zstd_blocks::{BLOCK_WORK, Known, MAX_BLOCK};
 use crate::{Error, Result};
 
-/// The kinds of blocks. The last one is that of a compressed block that is carried as it is.
-pub(super) const RAW: u8 = 0;
-pub(super) const ONE: u8 = 1;
-pub(super) const COMPRESSED: u8 = 2;
+/// The kind of a compressed block that is carried as it is.
 pub(super) const CARRIED: u8 = 3;
 /// Units of work that the codes and tables of a compressed block take beside [`BLOCK_WORK`], carried or not.
 const CODES_WORK: u64 = 128 << 10;
@@ -34,8 +32,6 @@ const PREDICTED: u32 = 1;
 const OTHER: u32 = 2;
 /// Most bytes of the description of a code or of a table.
 const MAX_DESCRIPTION: usize = 256;
-/// Bits of a table of each kind, at most.
-const MAX_LOGS: [u32; 3] = [9, 8, 9];
 
 const fn mismatch(reason: &'static str) -> Error {
     Error::Mismatch { reason }
@@ -346,7 +342,7 @@ impl<C: Coder> Walk<C> {
                 if self.coder.bit(&mut self.models.source[kind][1], is_other) {
                     let written = own.map(Frequencies::write);
                     let bytes = self.bytes(written.as_deref(), MAX_DESCRIPTION)?;
-                    let read = Frequencies::read(&bytes, MAX_LOGS[kind], MAX_SYMBOLS[kind]);
+                    let read = Frequencies::read(&bytes, tables::MAX_LOGS[kind], MAX_SYMBOLS[kind]);
                     let read = read.filter(|(_, size)| *size == bytes.len());
                     Source::Own(read.ok_or(mismatch("a table is broken"))?.0)
                 } else {

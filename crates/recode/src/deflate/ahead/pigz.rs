@@ -21,7 +21,7 @@ pub(super) struct Pigz {
     parser: Parser,
     /// The last bytes of the parts before, and those that are not parsed yet.
     bytes: Vec<u8>,
-    /// How many of them are of the parts before.
+    /// The number of bytes of the parts before.
     before: usize,
     work: Cell<u64>,
 }

@@ -18,7 +18,7 @@ const USUAL_BLOCK: usize = (1 << 14) - 1;
 /// Tokens of a block of GNU gzip, and of zlib with most memory.
 const LARGE_BLOCK: usize = (1 << 15) - 1;
 
-/// When an encoder is tried: those that are slow to look at, and those that are not likely, come later.
+/// The turn in which an encoder is tried: those that are slow to look at, and those that are not likely, come later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     First,
