@@ -74,6 +74,9 @@ pub fn recode(data: &[u8]) {
     }
 }
 
+/// The kind of [`try_compress`] that makes xz streams.
+pub(crate) const XZ: u8 = 2;
+
 /// A file with these bytes compressed, in one of several ways; the bytes themselves for other kinds.
 pub fn try_compress(kind: u8, level: u8, plain: &[u8]) -> Vec<u8> {
     let level = u32::from(level);
@@ -82,7 +85,7 @@ pub fn try_compress(kind: u8, level: u8, plain: &[u8]) -> Vec<u8> {
             let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level % 10));
             writer.write_all(plain).and_then(|()| writer.finish())
         }
-        2 => {
+        XZ => {
             let mut writer = liblzma::write::XzEncoder::new(Vec::new(), level % 4);
             writer.write_all(plain).and_then(|()| writer.finish())
         }

@@ -16,6 +16,7 @@ use recode::Recipe;
 use tar_patch::{ApplyOptions, Budget, apply};
 
 use crate::Input;
+use crate::codecs::{XZ, try_compress};
 use crate::delta::{Files, VERSIONS, delta};
 use crate::hostile_layers::hostile_layer;
 use crate::layers::spool;
@@ -89,7 +90,13 @@ fn of_delta(input: &mut Input<'_>, heap: Heap) {
         Some((sources, ops)) => (views::files(sources), ops.as_slice()),
         None => (Files::take(input), input.rest()),
     };
-    let delta = delta(version, ops);
+    // An odd bound stands for an xz stream, so that the layout of the input stays what it is.
+    let delta = if version == Version::V3 && max_output % 2 == 1 {
+        let level = u8::try_from(max_output % 256).unwrap_or(0);
+        [&version.magic()[..], &try_compress(XZ, level, ops)].concat()
+    } else {
+        delta(version, ops)
+    };
     let (budget, read, written) = (Budget::of_layer(max_output), Cell::new(0), Cell::new(0));
     let before = cpu();
     let held = held_more(heap, || {

@@ -10,7 +10,7 @@ use layer::{Compression, Spool};
 use tar_diff::{DiffOptions, Method, diff, verify};
 
 use crate::Input;
-use crate::codecs::try_compress;
+use crate::codecs::{XZ, try_compress};
 use crate::delta::VERSIONS;
 use crate::layers::{Pair, spool};
 
@@ -43,7 +43,8 @@ pub(crate) fn options(input: &mut Input<'_>) -> DiffOptions {
         .max_bsdiff_size(if flags & 8 == 0 { u64::MAX } else { 2000 })
         .memory(if flags & 16 == 0 { 1 << 30 } else { 1 << 20 })
         .jobs(NonZeroUsize::MIN.saturating_add(usize::from(flags & 32 != 0)))
-        .level(1)
+        // At the higher one a tardf3 may become an xz stream.
+        .level(if flags >> 6 == 3 { 16 } else { 1 })
         .temp_dir("/tmp")
 }
 
@@ -51,7 +52,6 @@ pub(crate) fn options(input: &mut Input<'_>) -> DiffOptions {
 pub fn explain(data: &[u8]) {
     /// Of tardf3, higher levels stand for an xz stream, which [`try_compress`] makes.
     const MAX_ZSTD_LEVEL: u8 = 9;
-    const XZ: u8 = 2;
 
     let mut input = Input::new(data);
     let (version, level) = (*input.pick(&VERSIONS), input.within(1..=19));
