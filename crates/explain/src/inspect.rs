@@ -6,8 +6,8 @@ use std::io::{self, BufRead, Read};
 
 use delta_format::{Content, HeaderReader, Op, OpReader, SourcePath};
 
-use crate::Result;
 use crate::payload::{read_payload, stream_error};
+use crate::{RelocatedParts, Result};
 
 /// Most source files that are listed. A delta can name any number; a layer has fewer.
 const MAX_SOURCES: usize = 1 << 18;
@@ -60,32 +60,6 @@ pub struct Summary {
     pub sources: Vec<SourceUse>,
     /// `open` ops of files that are not in `sources` because it is full (2^18 files, 64 MiB of paths).
     pub unlisted_opens: u64,
-}
-
-/// The parts of the payloads of `relocated` ops, in bytes before compression.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct RelocatedParts {
-    /// Rules: where programs hold addresses.
-    pub rules: u64,
-    /// The stretches of sources that the files consist of.
-    pub blocks: u64,
-    /// Lengths of the runs of bytes that are as predicted, and of others.
-    pub runs: u64,
-    /// The differences of the others.
-    pub differences: u64,
-    /// New bytes.
-    pub new: u64,
-}
-
-impl RelocatedParts {
-    fn add(&mut self, sizes: program::Sizes) {
-        self.rules += sizes.rules as u64;
-        self.blocks += sizes.blocks as u64;
-        self.runs += sizes.runs as u64;
-        self.differences += sizes.differences as u64;
-        self.new += sizes.new as u64;
-    }
 }
 
 /// All ops of one kind. Sizes are in bytes.
@@ -224,7 +198,7 @@ impl Summary {
                 let payload = read_payload(reader)?;
                 // One that is broken is told when it is applied.
                 let output = program::Payload::parse(&payload, None).map_or(0, |payload| {
-                    self.relocated_parts.add(payload.sizes());
+                    self.relocated_parts.add(&payload);
                     payload.size() as u64
                 });
                 sources.current(|file| {
@@ -377,15 +351,29 @@ mod tests {
     #[test]
     fn the_parts_of_relocated_ops_are_told() {
         let block = program::Block { source: 0, add: 4, literal: 3 };
-        let made = program::encode(b"abcd", b"abxdnew", &[block], None).unwrap();
+        let segment = program::Segment { address: 0x1000, size: 4, place: 0 };
+        let side = || program::Side { segments: vec![segment], bases: Vec::new() };
+        let rules = program::Rules {
+            old: side(),
+            new: side(),
+            rules: vec![
+                program::Rule::X86_64(0..2),
+                program::Rule::EhFrame(2..3),
+                program::Rule::X86_64(3..4),
+            ],
+            ..Default::default()
+        };
+        let made = program::encode(b"abcd", b"abxdnew", &[block], Some(&rules)).unwrap();
         let mut writer = OpWriter::new(Vec::new(), Version::V3, Encoding::default()).unwrap();
         writer.relocated(&path("a"), &made.payload).unwrap();
         let (delta, stats) = writer.finish().unwrap();
         let summary = Summary::read(delta.as_slice()).unwrap();
         assert_eq!((summary.relocated.ops, summary.relocated.output), (1, 7));
         assert_eq!(summary.relocated.payload, stats.relocated_size);
-        let parts = RelocatedParts { rules: 0, blocks: 3, runs: 2, differences: 1, new: 3 };
-        assert_eq!(summary.relocated_parts, parts);
+        let parts = summary.relocated_parts;
+        assert!(parts.rules > 0);
+        assert_eq!([parts.blocks, parts.runs, parts.differences, parts.new], [3, 2, 1, 3]);
+        assert_eq!(Vec::from_iter(parts.rule_kinds), [("eh_frame", 1), ("x86-64 code", 2)]);
         assert_eq!((summary.sources[0].frames, summary.sources[0].payload), (1, stats.relocated_size));
     }
 }

@@ -27,6 +27,7 @@ mod note;
 mod old;
 mod payload;
 mod reasons;
+mod relocated_parts;
 mod unpacked;
 mod walk;
 
@@ -40,9 +41,10 @@ pub use error::{Error, Result};
 pub use explanation::{Cost, Explanation, FileCost, FileMade, Finding, OldFile, SourceShare};
 pub use groups::Group;
 pub use hints::Hint;
-pub use inspect::{OpTotals, RelocatedParts, SourceUse, Summary};
+pub use inspect::{OpTotals, SourceUse, Summary};
 pub use kind::ContentKind;
 pub use reasons::Reason;
+pub use relocated_parts::RelocatedParts;
 
 use old::Old;
 use reasons::Facts;

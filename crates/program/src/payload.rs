@@ -17,8 +17,10 @@
 
 use crate::misses::{Missed, Misses};
 use crate::operands::{New, Taken};
+use crate::rules::Rules;
 use crate::seeks::{SeekReader, Seeks};
 use crate::varint::{Reader, put};
+use crate::wire::read_rules;
 use crate::{Error, MAX_SIZE, Result};
 
 /// A stretch of the new file that lies along a stretch of the old one, and new bytes after it.
@@ -106,6 +108,18 @@ impl<'p> Payload<'p> {
     /// The sizes of the parts.
     pub const fn sizes(&self) -> Sizes {
         self.sizes
+    }
+
+    /// Reads the rules without the old file, to show them: rules that reach past its end are not noticed. Returns
+    /// none if there are none.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn rules(&self) -> Result<Rules> {
+        match self.has_rules() {
+            true => read_rules(&mut Reader::new(self.rules, "the rules"), MAX_SIZE),
+            false => Ok(Rules::default()),
+        }
     }
 
     /// True if it has rules: without, it is nothing but ops in another order.

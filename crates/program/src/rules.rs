@@ -47,6 +47,23 @@ pub enum Rule {
     },
 }
 
+impl Rule {
+    /// The name of its kind, as `tar-patch inspect` shows it.
+    pub const fn kind_name(&self) -> &'static str {
+        match self {
+            Self::X86_64(_) => "x86-64 code",
+            Self::Aarch64(_) => "aarch64 code",
+            Self::JumpTables(_) => "jump tables",
+            Self::Strided(_) => "tables",
+            Self::EhFrame(_) => "eh_frame",
+            Self::Sections { .. } => "sections",
+            Self::Btf { .. } => "btf",
+            Self::GoFunctions(_) => "go functions",
+            Self::GoTypes { .. } => "go types",
+        }
+    }
+}
+
 /// One field of each record of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Strided {

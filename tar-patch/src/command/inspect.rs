@@ -44,12 +44,16 @@ fn text(summary: &Summary, files: usize) -> Text {
             summary.whole_sources
         ));
     }
-    let parts = summary.relocated_parts;
+    let parts = &summary.relocated_parts;
     if summary.relocated.ops > 0 {
         text.line(format_args!(
             "relocated payload: rules {}, blocks {}, runs {}, differences {}, new bytes {}",
             parts.rules, parts.blocks, parts.runs, parts.differences, parts.new
         ));
+        let kinds: Vec<_> = parts.rule_kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        if !kinds.is_empty() {
+            text.line(format_args!("rules of relocated payloads: {}", kinds.join(", ")));
+        }
     }
 
     text.line("");
