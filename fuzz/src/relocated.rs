@@ -170,5 +170,6 @@ fn rules(input: &mut Input<'_>, old: &[u8]) -> Rules {
         let (table, records) = (range(input, old), range(input, old));
         FrameTable { start: table.start, count: (table.end - table.start) / 8, records }
     });
-    Rules { old: sides.0, new: sides.1, rules, new_code, frame_table }
+    let call_sites = range(input, old);
+    Rules { old: sides.0, new: sides.1, rules, new_code, frame_table, call_sites }
 }

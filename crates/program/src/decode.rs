@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::call_sites::{CallSites, RowReader};
 use crate::error::Result;
 use crate::form::Kind;
 use crate::frame_table::{FrameTable, Held};
@@ -49,6 +50,8 @@ pub struct Decoder<'a> {
     machine: Machine,
     held: Option<Held>,
     code: Vec<Range<u32>>,
+    sites: CallSites,
+    rows: RowReader<'a>,
     piece: Vec<u8>,
     difference: Vec<u8>,
 }
@@ -112,12 +115,14 @@ impl<'a> Prepared<'a> {
     pub fn start(self) -> Result<Decoder<'a>> {
         let Self { old, payload, rules, .. } = self;
         let (mut code, mut machine, mut held) = (Vec::new(), Machine::X86_64, None);
+        let mut sites = CallSites::new(0..0);
         let predictor = match rules {
             None => Predictor::none(old),
             Some((mut rules, mut reader)) => {
                 machine = rules.machine();
                 code = std::mem::take(&mut rules.new_code);
                 held = rules.frame_table.take().map(Held::new);
+                sites = CallSites::new(rules.call_sites.clone());
                 let map = Map::new(&payload.blocks);
                 let scanned = scan(old, &rules.old, &rules.rules)?;
                 Predictor::new(old, &rules, scanned, &map, |bases| {
@@ -134,6 +139,8 @@ impl<'a> Prepared<'a> {
             machine,
             held,
             code,
+            sites,
+            rows: RowReader::new(payload.rows),
             payload,
             predictor,
             block: 0,
@@ -173,6 +180,7 @@ impl<'a> Decoder<'a> {
         }
         self.differences.end()?;
         self.new.end()?;
+        self.rows.end()?;
         self.misses.end()?;
         Ok(None)
     }
@@ -195,13 +203,19 @@ impl<'a> Decoder<'a> {
             let size = (literal - self.done).min(PIECE_SIZE);
             self.piece.resize(size as usize, 0);
             self.differences.fill(&mut self.piece)?;
+            self.sites.pass(self.position, &self.piece);
             self.advance(size, block);
         } else {
             let size = (add + literal - self.done).min(PIECE_SIZE);
             let code = Code { machine: self.machine, ranges: &self.code, space: self.predictor.space() };
             let address = code.address(self.position, size as usize);
             self.piece.clear();
-            self.new.read(&mut self.piece, size as usize, address, self.machine)?;
+            if address.is_none() && self.sites.holds(self.position, size as usize) {
+                self.rows.read(&mut self.sites, &mut self.piece, size as usize, &mut self.new.new)?;
+            } else {
+                self.new.read(&mut self.piece, size as usize, address, self.machine)?;
+                self.sites.pass(self.position, &self.piece);
+            }
             self.advance(size, block);
         }
         Ok(())
@@ -242,6 +256,7 @@ impl<'a> Decoder<'a> {
         )?;
         let sums = self.piece.iter_mut().zip(difference);
         sums.for_each(|(byte, difference)| *byte = byte.wrapping_add(*difference));
+        self.sites.pass(self.position, &self.piece);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::call_sites::CallSites;
 use crate::error::{Error, Result};
 use crate::form::{Kind, word};
 use crate::map::Map;
@@ -62,6 +63,7 @@ pub(crate) fn encode_scanned<'o>(
     let code = scanned
         .as_ref()
         .map_or(Code { machine: Machine::X86_64, ranges: &[], space: Space(&[]) }, |(rules, _)| rules.code());
+    let mut sites = CallSites::new(scanned.as_ref().map_or(0..0, |(rules, _)| rules.call_sites.clone()));
     let mut predictor = match scanned {
         None => Predictor::none(old),
         Some((rules, scanned)) => {
@@ -100,13 +102,20 @@ pub(crate) fn encode_scanned<'o>(
             |offset, predicted| word(bytes, offset, predicted.len()),
         )?;
         parts.along(&predicted, bytes);
+        sites.pass(own, bytes);
         position = end + block.literal as usize;
         match &frame_table {
-            Some((table, left)) if table.is_made_by(*block, own) => parts.along(&vec![0; left.len()], left),
-            _ => parts.taken.literal(&new[end..position], own.wrapping_add(block.add), code),
+            Some((table, left)) if table.is_made_by(*block, own) => {
+                parts.along(&vec![0; left.len()], left);
+                sites.pass(own, left);
+            }
+            _ => {
+                let (bytes, start) = (&new[end..position], own.wrapping_add(block.add));
+                parts.taken.literal(bytes, start, code, &mut sites, &mut parts.rows);
+            }
         }
     }
-    let carried = parts.differences.len() + parts.taken.size() + parts.missed.size();
+    let carried = parts.differences.len() + parts.taken.size() + parts.missed.size() + parts.rows.size();
     let outcomes = predictor.outcomes();
     Ok((Encoded { payload: parts.finish(new.len()), carried, outcomes }, predictor))
 }

@@ -38,4 +38,7 @@ pub enum Error {
     /// The blocks are empty, reach past the old file or do not cover the new one.
     #[error("bad block: {0}")]
     Block(&'static str),
+    /// A row of a table of call sites reaches past the piece of new bytes that it begins in.
+    #[error("a row of call sites reaches past its piece of new bytes")]
+    Rows,
 }

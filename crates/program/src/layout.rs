@@ -54,6 +54,8 @@ struct Described {
     loaded_names: Vec<Range<u32>>,
     /// The table of `.eh_frame_hdr`, to which rules belong as well.
     frame_table: Option<FrameTable>,
+    /// The tables of call sites.
+    call_sites: Range<u32>,
 }
 
 impl Described {
@@ -118,6 +120,7 @@ impl Layouts {
         let rules = Rules {
             new_code,
             frame_table,
+            call_sites: after.call_sites,
             old: before.side,
             new: Side { segments: after.side.segments, bases },
             rules: before.rules,

@@ -22,6 +22,7 @@
 //!   copies of them in which moved code looks the same, so that better blocks are found.
 
 mod branch;
+mod call_sites;
 mod decode;
 mod encode;
 mod error;

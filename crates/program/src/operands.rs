@@ -15,6 +15,7 @@ mod aarch64;
 
 use std::ops::Range;
 
+use crate::call_sites::{CallSites, Rows};
 use crate::error::{Error, Result};
 use crate::form::{sign_extend, word32};
 use crate::scan::{CALL, JUMP, TWO_BYTES, immediate};
@@ -120,16 +121,30 @@ impl Taken {
     }
 
     /// Adds a literal at a position of the new file.
-    pub(crate) fn literal(&mut self, bytes: &[u8], position: u32, code: Code<'_>) {
+    pub(crate) fn literal(
+        &mut self,
+        bytes: &[u8],
+        position: u32,
+        code: Code<'_>,
+        sites: &mut CallSites,
+        rows: &mut Rows,
+    ) {
         let mut position = position;
         for piece in bytes.chunks(PIECE_SIZE as usize) {
-            match code.address(position, piece.len()) {
+            let address = code.address(position, piece.len());
+            if address.is_none() && sites.holds(position, piece.len()) {
+                rows.put(sites, piece, &mut self.new);
+                position = position.wrapping_add(PIECE_SIZE);
+                continue;
+            }
+            match address {
                 Some(address) => match code.machine {
                     Machine::X86_64 => self.x86_64(piece, address, code),
                     Machine::Aarch64 => self.aarch64(piece, address, code),
                 },
                 None => self.new.extend_from_slice(piece),
             }
+            sites.pass(position, piece);
             position = position.wrapping_add(PIECE_SIZE);
         }
     }
@@ -327,7 +342,7 @@ mod tests {
         ]
         .concat();
         let mut taken = Taken::default();
-        taken.literal(&code, 200, CODE);
+        taken.literal(&code, 200, CODE, &mut CallSites::new(0..0), &mut Rows::default());
         let address = |place: u32| (0x40_0000 + place).to_be_bytes();
         assert_eq!(taken.calls, [&address(200 + 5 + 0x100)[..], &[KEPT]].concat());
         assert_eq!(taken.loads, address(200 + 12 + 0x200));
@@ -350,7 +365,8 @@ mod tests {
             let bytes: Vec<u8> = (0..size).map(|_| byte(&mut random)).collect();
             let position = random.u32(..150);
             let mut taken = Taken::default();
-            taken.literal(&bytes, position, Code { machine, ..CODE });
+            let code = Code { machine, ..CODE };
+            taken.literal(&bytes, position, code, &mut CallSites::new(0..0), &mut Rows::default());
             assert!(read(&taken, position, size, machine).unwrap() == bytes);
             taken.new.pop();
             assert_eq!(read(&taken, position, size, machine), Err(Error::Truncated("the new bytes")));

@@ -1,10 +1,10 @@
 //! The parts of a payload.
 //!
 //! ```text
-//! payload  = size:uvarint part{8} part{5}?     size of the new file
+//! payload  = size:uvarint part{8} part{9}?     size of the new file
 //! part     = size:uvarint bytes
 //! parts    = places rules adds literals seeks runs differences new
-//!            calls loads misses tables jumps   only with rules
+//!            calls loads misses tables jumps starts lengths pads actions   only with rules
 //! places   = bytes{4}*                         of blocks that are far from the end of another, where they read
 //! adds     = uvarint*                          of each block, the bytes along the old file
 //! literals = uvarint*                          of each block, the new bytes after those
@@ -15,6 +15,7 @@
 //! Numbers and bytes of one meaning stand together, over all blocks of the file, since a compressor finds
 //! more in them then.
 
+use crate::call_sites::{COLUMNS, Rows};
 use crate::misses::{Missed, Misses};
 use crate::operands::{New, Taken};
 use crate::rules::Rules;
@@ -44,6 +45,7 @@ pub struct Payload<'p> {
     pub(crate) differences: &'p [u8],
     pub(crate) new: New<'p>,
     pub(crate) misses: [&'p [u8]; 3],
+    pub(crate) rows: [&'p [u8]; COLUMNS],
     sizes: Sizes,
 }
 
@@ -58,7 +60,7 @@ pub struct Sizes {
     pub runs: usize,
     /// The differences of the bytes that are not as predicted, and the addresses that are not.
     pub differences: usize,
-    /// New bytes, with the addresses of their operands.
+    /// New bytes, with the addresses of their operands and the rows of call sites.
     pub new: usize,
 }
 
@@ -78,6 +80,7 @@ impl<'p> Payload<'p> {
         let mut of_rules = || if rules.is_empty() { Ok(&[][..]) } else { reader.part() };
         let new = New { new, calls: of_rules()?, loads: of_rules()? };
         let misses = [of_rules()?, of_rules()?, of_rules()?];
+        let rows = [of_rules()?, of_rules()?, of_rules()?, of_rules()?];
         reader.end()?;
         let blocks = read_blocks(columns, size, old_size.unwrap_or(MAX_SIZE))?;
         let sizes = Sizes {
@@ -85,9 +88,12 @@ impl<'p> Payload<'p> {
             blocks: columns.iter().map(|column| column.len()).sum(),
             runs: runs.len(),
             differences: differences.len() + misses.iter().map(|part| part.len()).sum::<usize>(),
-            new: new.new.len() + new.calls.len() + new.loads.len(),
+            new: new.new.len()
+                + new.calls.len()
+                + new.loads.len()
+                + rows.iter().map(|part| part.len()).sum::<usize>(),
         };
-        Ok(Self { size, blocks, rules, runs, differences, new, misses, sizes })
+        Ok(Self { size, blocks, rules, runs, differences, new, misses, rows, sizes })
     }
 
     /// The misses.
@@ -170,6 +176,7 @@ pub(crate) struct Parts {
     pub(crate) differences: Vec<u8>,
     pub(crate) taken: Taken,
     pub(crate) missed: Missed,
+    pub(crate) rows: Rows,
     zeros: u64,
     others: u64,
 }
@@ -214,11 +221,12 @@ impl Parts {
         self.end_others();
         let mut payload = Vec::new();
         put(&mut payload, size as u64);
-        let Self { rules, adds, literals, seeks, runs, differences, taken, missed, .. } = self;
+        let Self { rules, adds, literals, seeks, runs, differences, taken, missed, rows, .. } = self;
         let Taken { new, calls, loads } = taken;
         let [gaps, tables, jumps] = missed.into_parts();
         let has_rules = !rules.is_empty();
-        let of_rules = [calls, loads, gaps, tables, jumps].into_iter().filter(|_| has_rules);
+        let of_rules = [calls, loads, gaps, tables, jumps].into_iter().chain(rows.into_parts());
+        let of_rules = of_rules.filter(|_| has_rules);
         let [seeks, places] = seeks.into_parts();
         let parts = [places, rules, adds, literals, seeks, runs, differences, new];
         for part in parts.into_iter().chain(of_rules) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod aarch64;
+mod call_sites;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -84,6 +85,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     let (mut segments, mut bases, mut code) = (Vec::new(), Vec::new(), Vec::new());
     let mut is_aarch64 = false;
     let mut frame_table = None;
+    let mut sites = 0..0;
     if payload.has_rules() {
         let mut reader = Reader::new(payload.rules, "the rules");
         let rules = read_rules(&mut reader, old.len())?;
@@ -104,6 +106,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
         is_aarch64 = rules.rules.iter().any(|rule| matches!(rule, Rule::Aarch64(_)));
         code = rules.new_code;
         frame_table = rules.frame_table;
+        sites = rules.call_sites;
         if let Some(table) = &frame_table {
             table.check(payload.size)?;
         }
@@ -122,6 +125,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     let mut ever: Vec<u32> = Vec::new();
     let mut scores: HashMap<(crate::Kind, u8), i32> = HashMap::new();
     let [mut gaps, mut tables, mut jumps] = payload.misses.map(|part| Reader::new(part, "the misses"));
+    let mut rows = payload.rows.map(|part| Reader::new(part, "the rows of call sites"));
     let mut left = None;
     let mut lasts: HashMap<(crate::Kind, bool), u64> = HashMap::new();
     let (mut made, mut new) = (Vec::new(), payload.new);
@@ -258,6 +262,9 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
                 let address = Space(&segments).address(places.start);
                 aarch64::read(&mut made, &mut new, to - start, address)?;
             }
+            while !is_code && sites.start <= places.start && places.end <= sites.end && made.len() < to {
+                call_sites::read(&mut made, &mut new.new, &mut rows, [sites.start as usize, to])?;
+            }
             let mut floor = start;
             while made.len() < to {
                 made.extend(take(&mut new.new, 1)?);
@@ -299,6 +306,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     gaps.end()?;
     tables.end()?;
     jumps.end()?;
+    rows.iter().try_for_each(Reader::end)?;
     if new.new.len() + new.calls.len() + new.loads.len() > 0 {
         return Err(Error::Left("the new bytes"));
     }

@@ -122,6 +122,8 @@ pub struct Rules {
     pub new_code: Vec<Range<u32>>,
     /// The table of the new file that is computed.
     pub frame_table: Option<FrameTable>,
+    /// The range of the new file that has tables of call sites, `.gcc_except_table`. It may be empty.
+    pub call_sites: Range<u32>,
 }
 
 impl Rules {

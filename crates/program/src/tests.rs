@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod call_sites;
+
 use fixtures::programs::program;
 
 use crate::{
@@ -162,7 +164,7 @@ fn compare_decoders(good: &[u8], old: &[u8], rounds: usize) -> usize {
     for _ in 0..rounds {
         let mut payload = good.to_vec();
         for _ in 0..random.usize(1..4) {
-            // The rules and the blocks come first, and the misses last; between them lie new bytes, which are many.
+            // The rules and the blocks come first, misses and rows last; between them lie new bytes, which are many.
             let place = match random.u8(..4) {
                 0 | 1 => random.usize(..300),
                 2 => payload.len() - random.usize(1..=300),
@@ -231,7 +233,7 @@ fn assert_decoders_agree(
         new: side(size),
         rules: vec![rule],
         new_code: std::iter::once(at..at + literal).collect(),
-        frame_table: None,
+        ..Rules::default()
     };
     let good = encode(old, &new, &blocks, Some(&rules)).unwrap().payload;
     let parsed = Payload::parse(&good, Some(old.len())).unwrap();
@@ -315,7 +317,7 @@ fn table(start: u32, count: u32) -> Rule {
 
 fn rules(rules: Vec<Rule>) -> Rules {
     let side = Side { segments: vec![Segment { address: 0, size: 1 << 20, place: 0 }], bases: Vec::new() };
-    Rules { old: side.clone(), new: side, rules, new_code: Vec::new(), frame_table: None }
+    Rules { old: side.clone(), new: side, rules, new_code: Vec::new(), frame_table: None, call_sites: 0..0 }
 }
 
 #[test]
@@ -367,8 +369,7 @@ fn the_worst_bytes_for_each_rule_are_scanned_once() {
     for (old, list) in cases {
         let side =
             Side { segments: vec![Segment { address: 0, size: 1 << 20, place: 0 }], bases: vec![0; 8] };
-        let rules =
-            Rules { old: side.clone(), new: side, rules: list, new_code: Vec::new(), frame_table: None };
+        let rules = Rules { old: side.clone(), new: side, rules: list, ..Rules::default() };
         let blocks = [Block { source: 0, add: size, literal: 0 }];
         match encode(&old, &old, &blocks, Some(&rules)) {
             Ok(encoded) => assert_eq!(decode(&encoded.payload, &old).unwrap(), old),

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! rules    = segments segments bases count:uvarint (kind:uvarint start:signed fields){count} code frames
-//!            corrections
+//!            sites corrections
 //! segments = count:uvarint (address:signed size:signed place:signed){count}
 //! bases    = count:uvarint (address:signed){count}
 //! code     = count:uvarint (start:signed size:uvarint){count}
 //! frames   = 0 | 1 table:signed count:uvarint start:signed size:uvarint
+//! sites    = 0 | size:uvarint start:uvarint
 //! ```
 //!
 //! A signed integer is the difference from the like one before: a segment of the new file from that of the old one with
@@ -64,6 +65,10 @@ pub(crate) fn put_rules(out: &mut Vec<u8>, rules: &Rules) {
         put(out, table.count.into());
         put_difference(out, table.records.start.into(), table.range().end);
         put(out, u64::from(table.records.end).wrapping_sub(table.records.start.into()));
+    }
+    put(out, rules.call_sites.len() as u64);
+    if !rules.call_sites.is_empty() {
+        put(out, rules.call_sites.start.into());
     }
 }
 
@@ -167,9 +172,10 @@ pub(crate) fn read_rules(reader: &mut Reader<'_>, size: usize) -> Result<Rules> 
         0 => None,
         _ => Some(read_frame_table(reader, new_code.last().map_or(0, |range| range.end))?),
     };
+    let call_sites = read_call_sites(reader)?;
     let mapped = vec![Rules::MAPPED; bases.len()];
     let (old, new) = (Side { segments, bases }, Side { segments: new, bases: mapped });
-    Ok(Rules { old, new, rules, new_code, frame_table })
+    Ok(Rules { old, new, rules, new_code, frame_table, call_sites })
 }
 
 /// Reads the ranges of new code. Where they lie in the new file does not matter: what none of them has is no code.
@@ -195,6 +201,17 @@ fn read_frame_table(reader: &mut Reader<'_>, expected: u32) -> Result<FrameTable
     let size = narrow("the size of the records", reader.next()?)?;
     let end = first.checked_add(size).ok_or(Error::Rule("the records end after the last place"))?;
     Ok(FrameTable { records: first..end, ..table })
+}
+
+/// Reads the range of call sites. As with new code, it does not matter where it lies.
+fn read_call_sites(reader: &mut Reader<'_>) -> Result<Range<u32>> {
+    let size = narrow("the size of the tables of call sites", reader.next()?)?;
+    if size == 0 {
+        return Ok(0..0);
+    }
+    let start = narrow("the start of the tables of call sites", reader.next()?)?;
+    let end = start.checked_add(size).ok_or(Error::Rule("call sites end after the last place"))?;
+    Ok(start..end)
 }
 
 fn read_segments(reader: &mut Reader<'_>, like: &[Segment]) -> Result<Vec<Segment>> {

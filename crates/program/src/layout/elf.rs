@@ -342,7 +342,8 @@ fn describe_section(described: &mut Described, program: &Program<'_>, section: &
         ".eh_frame" if section.size > 0 && section.kind != SHT_NOBITS => {
             described.rules.push(Rule::EhFrame(section.range()));
         }
-        ".gcc_except_table" | ".gopclntab" => {}
+        ".gcc_except_table" if section.kind != SHT_NOBITS => described.call_sites = section.range(),
+        ".gopclntab" => {}
         _ if holds_pointers => {
             let is_constant = section.flags & u64::from(SHF_WRITE) == 0;
             // Of a program that can be loaded anywhere, constants hold no addresses.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use crate::form::Kind;
+use crate::form::{Kind, word};
 use crate::{Block, Layouts};
 
 /// The address at which the first byte of the files is loaded: another one than its offset.
@@ -31,7 +31,7 @@ fn program(names: &[String]) -> Vec<u8> {
         relocations.extend([6u32, index].map(u32::to_le_bytes).concat());
         relocations.extend([0; 8]);
     }
-    let section_names = b"\0.dynsym\0.dynstr\0.rela.dyn\0.strtab\0.shstrtab\0";
+    let section_names = b"\0.dynsym\0.dynstr\0.rela.dyn\0.strtab\0.shstrtab\0.gcc_except_table\0";
     let parts = [&symbols[..], &of_names, &relocations, &of_names, section_names];
     // Kind, flags, link and size of a record of each; name by offset.
     let kinds = [
@@ -116,4 +116,19 @@ fn names_that_are_loaded_are_normalised_unlike_those_for_debuggers() {
     let (normal_old, normal_new) = (layouts.normalised_old(&file, &draft), layouts.normalised_new(&file));
     assert_eq!(normal_old, normal_new);
     assert_eq!(places(&normal_new, b"name961\0"), places(&file, b"name961\0")[1..]);
+}
+
+#[test]
+fn the_section_of_call_sites_is_found_in_the_new_file() {
+    const NAME: u8 = 45;
+    let old = program(&names(0));
+    assert_eq!(Layouts::of(&old, &old).unwrap().rules.call_sites, 0..0);
+    // The names for debuggers become one.
+    let mut new = old.clone();
+    let headers = usize::try_from(word(&new, 40, 8)).unwrap();
+    let header = headers + 4 * 64;
+    new[header] = NAME;
+    let [start, size] = [24, 32].map(|field| u32::try_from(word(&new, header + field, 8)).unwrap());
+    assert!(size > 0);
+    assert_eq!(Layouts::of(&old, &new).unwrap().rules.call_sites, start..start + size);
 }

@@ -36,5 +36,21 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     // No rule and no code, and the table of frames where it lies in these programs, with its records.
     let frames = sides(pair(2)).byte(0).byte(0).byte(1).word(8540).word(168).word(8712).word(532);
     seeds.push(("frames", frames.finish()));
+    seeds.push(("call-sites", call_sites()));
     seeds
+}
+
+/// A payload whose new bytes are tables of call sites, with a row that differs and one that is cut between them.
+fn call_sites() -> Vec<u8> {
+    let record = |pad: u8| [0xff, 0x9b, 13, 1, 8, 0, 9, pad, 1, 11, 4, 0, 0, 1, 2, 3, 0xff, 0xff, 1, 4, 0, 7, pad, 0];
+    let old = [record(20), record(21)].concat();
+    let new = [&record(20)[..8], &[record(30), record(31), record(32)].concat()[8..], &record(22)].concat();
+    let blocks = [
+        program::Block { source: 0, add: 6, literal: 3 * 24 - 6 },
+        program::Block { source: 24, add: 24, literal: 0 },
+    ];
+    let call_sites = 0..u32::try_from(new.len()).expect("four records");
+    let rules = program::Rules { call_sites, ..program::Rules::default() };
+    let encoded = program::encode(&old, &new, &blocks, Some(&rules)).expect("blocks that cover the file");
+    Fields::new().byte(0).sized(&old).rest(&encoded.payload).finish()
 }
