@@ -10,6 +10,9 @@
 //! calls        address
 //! loads                            address
 //! ```
+//!
+//! The distances of jumps on a condition, and those of variables from the stack pointer, stand apart as they are: they are
+//! like each other, and what is around them is alike where they differ.
 
 mod aarch64;
 
@@ -26,6 +29,9 @@ pub(crate) const PIECE_SIZE: u32 = 64 << 10;
 /// The byte in the place of an address that says that the operand stands where it was. Hardly an address of a program
 /// begins with it.
 const KEPT: u8 = 0xff;
+/// The byte before the distance from the stack pointer, and what a byte before that has if the distance has 32 bits.
+const STACK_POINTER: u8 = 0x24;
+const FAR_FROM_REGISTERS: u8 = 0x84;
 /// Bytes of an operand.
 const SIZE: usize = 4;
 
@@ -80,6 +86,8 @@ impl Operand {
 enum Follows {
     /// The distance of a jump on a condition: it stays in the function, so that it is the same wherever that lies.
     Condition,
+    /// The distance of a variable from the stack pointer.
+    Stack,
     /// An operand relative to an address so many bytes after it.
     Operand(Operand, u8),
 }
@@ -94,6 +102,9 @@ fn follows(code: &[u8], floor: usize) -> Option<Follows> {
     let opcode = code.len().checked_sub(2).filter(|opcode| *opcode >= floor)?;
     if code[opcode] == TWO_BYTES && last & 0xf0 == 0x80 {
         return Some(Follows::Condition);
+    }
+    if last == STACK_POINTER && code[opcode] & 0xc7 == FAR_FROM_REGISTERS {
+        return Some(Follows::Stack);
     }
     if last & 0xc7 == 5 {
         let immediate = immediate(code, 0, opcode)?;
@@ -112,12 +123,14 @@ pub(crate) struct Taken {
     pub(crate) new: Vec<u8>,
     pub(crate) calls: Vec<u8>,
     pub(crate) loads: Vec<u8>,
+    pub(crate) conditions: Vec<u8>,
+    pub(crate) stack: Vec<u8>,
 }
 
 impl Taken {
     /// Bytes that are carried.
     pub(crate) fn size(&self) -> usize {
-        self.new.len() + self.calls.len() + self.loads.len()
+        self.new.len() + self.calls.len() + self.loads.len() + self.conditions.len() + self.stack.len()
     }
 
     /// Adds a literal at a position of the new file.
@@ -187,7 +200,8 @@ impl Taken {
             let Some(operand) = bytes.get(position..position + SIZE) else { continue };
             match follows(&bytes[..position], floor) {
                 None => continue,
-                Some(Follows::Condition) => self.new.extend_from_slice(operand),
+                Some(Follows::Condition) => self.conditions.extend(operand.iter().rev()),
+                Some(Follows::Stack) => self.stack.extend(operand.iter().rev()),
                 Some(Follows::Operand(kind, constant)) => {
                     let next = address.wrapping_add(position as u64 + u64::from(constant));
                     let meant = next.wrapping_add(sign_extend(word32(bytes, position)));
@@ -208,6 +222,8 @@ pub(crate) struct New<'n> {
     pub(crate) new: &'n [u8],
     pub(crate) calls: &'n [u8],
     pub(crate) loads: &'n [u8],
+    pub(crate) conditions: &'n [u8],
+    pub(crate) stack: &'n [u8],
 }
 
 impl<'n> New<'n> {
@@ -274,7 +290,8 @@ impl<'n> New<'n> {
             }
             match follows(made, floor) {
                 None => continue,
-                Some(Follows::Condition) => out.extend_from_slice(take(&mut self.new, SIZE)?),
+                Some(Follows::Condition) => out.extend(take(&mut self.conditions, SIZE)?.iter().rev()),
+                Some(Follows::Stack) => out.extend(take(&mut self.stack, SIZE)?.iter().rev()),
                 Some(Follows::Operand(kind, constant)) => {
                     let Some(meant) = self.operand(kind)? else { continue };
                     let next = address.wrapping_add(position as u64 + u64::from(constant));
@@ -288,10 +305,9 @@ impl<'n> New<'n> {
 
     /// Fails if something is left.
     pub(crate) const fn end(&self) -> Result<()> {
-        if self.new.is_empty() && self.calls.is_empty() && self.loads.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Left("the new bytes"))
+        match self {
+            Self { new: [], calls: [], loads: [], conditions: [], stack: [] } => Ok(()),
+            _ => Err(Error::Left("the new bytes")),
         }
     }
 }
@@ -321,7 +337,8 @@ mod tests {
     const CODE: Code<'static> = Code { machine: Machine::X86_64, ranges: &RANGES, space: Space(&SEGMENTS) };
 
     fn read(taken: &Taken, position: u32, size: usize, machine: Machine) -> Result<Vec<u8>> {
-        let mut new = New { new: &taken.new, calls: &taken.calls, loads: &taken.loads };
+        let Taken { new, calls, loads, conditions, stack } = taken;
+        let mut new = New { new, calls, loads, conditions, stack };
         let (mut out, mut position, mut left) = (Vec::new(), position, size);
         while left > 0 {
             let size = left.min(PIECE_SIZE as usize);
@@ -335,10 +352,10 @@ mod tests {
 
     #[test]
     fn operands_stand_apart_as_addresses() {
-        // A call, a load of an address, a jump on a condition, and a call that leads nowhere.
+        // A call, a load of an address, a jump on a condition, a variable of the stack, and a call that leads nowhere.
         let code = [
             &[0xe8, 0, 1, 0, 0, 0x48, 0x8d, 0x05, 0, 2, 0, 0, 0x0f, 0x84, 9, 0, 0, 0][..],
-            &[0xe8, 0, 0, 0, 0x70, 0xc3],
+            &[0x48, 0x8b, 0x84, 0x24, 0x10, 2, 0, 0, 0xe8, 0, 0, 0, 0x70, 0xc3],
         ]
         .concat();
         let mut taken = Taken::default();
@@ -346,15 +363,34 @@ mod tests {
         let address = |place: u32| (0x40_0000 + place).to_be_bytes();
         assert_eq!(taken.calls, [&address(200 + 5 + 0x100)[..], &[KEPT]].concat());
         assert_eq!(taken.loads, address(200 + 12 + 0x200));
-        assert_eq!(taken.new, [0xe8, 0x48, 0x8d, 0x05, 0x0f, 0x84, 9, 0, 0, 0, 0xe8, 0, 0, 0, 0x70, 0xc3]);
+        assert_eq!(taken.conditions, [0, 0, 0, 9]);
+        assert_eq!(taken.stack, [0, 0, 2, 0x10]);
+        let new = [0xe8, 0x48, 0x8d, 0x05, 0x0f, 0x84, 0x48, 0x8b, 0x84, 0x24, 0xe8, 0, 0, 0, 0x70, 0xc3];
+        assert_eq!(taken.new, new);
         assert_eq!(read(&taken, 200, code.len(), Machine::X86_64), Ok(code));
     }
 
     #[test]
     fn any_bytes_come_out_the_same_and_what_is_cut_fails() {
         let mut random = fastrand::Rng::with_seed(5);
-        let opcodes =
-            [CALL, JUMP, TWO_BYTES, 0x84, 0x8d, 0x05, 0xc7, 0x0d, 0, 0xff, 0x94, 0x90, 0xf9, 0x91, 1];
+        let opcodes = [
+            CALL,
+            JUMP,
+            TWO_BYTES,
+            0x84,
+            STACK_POINTER,
+            0x8d,
+            0x05,
+            0xc7,
+            0x0d,
+            0,
+            0xff,
+            0x94,
+            0x90,
+            0xf9,
+            0x91,
+            1,
+        ];
         for round in 0..400 {
             let machine = if round % 2 == 0 { Machine::X86_64 } else { Machine::Aarch64 };
             let size = if round < 2 { 200_000 } else { random.usize(1..300) };

@@ -1,10 +1,10 @@
 //! The parts of a payload.
 //!
 //! ```text
-//! payload  = size:uvarint part{8} part{9}?     size of the new file
+//! payload  = size:uvarint part{8} part{11}?     size of the new file
 //! part     = size:uvarint bytes
 //! parts    = places rules adds literals seeks runs differences new
-//!            calls loads misses tables jumps starts lengths pads actions   only with rules
+//!            calls loads conditions stack misses tables jumps starts lengths pads actions   only with rules
 //! places   = bytes{4}*                         of blocks that are far from the end of another, where they read
 //! adds     = uvarint*                          of each block, the bytes along the old file
 //! literals = uvarint*                          of each block, the new bytes after those
@@ -78,7 +78,8 @@ impl<'p> Payload<'p> {
         let (runs, differences) = (reader.part()?, reader.part()?);
         let new = reader.part()?;
         let mut of_rules = || if rules.is_empty() { Ok(&[][..]) } else { reader.part() };
-        let new = New { new, calls: of_rules()?, loads: of_rules()? };
+        let (calls, loads, conditions, stack) = (of_rules()?, of_rules()?, of_rules()?, of_rules()?);
+        let new = New { new, calls, loads, conditions, stack };
         let misses = [of_rules()?, of_rules()?, of_rules()?];
         let rows = [of_rules()?, of_rules()?, of_rules()?, of_rules()?];
         reader.end()?;
@@ -88,9 +89,7 @@ impl<'p> Payload<'p> {
             blocks: columns.iter().map(|column| column.len()).sum(),
             runs: runs.len(),
             differences: differences.len() + misses.iter().map(|part| part.len()).sum::<usize>(),
-            new: new.new.len()
-                + new.calls.len()
-                + new.loads.len()
+            new: [new.new, calls, loads, conditions, stack].iter().map(|part| part.len()).sum::<usize>()
                 + rows.iter().map(|part| part.len()).sum::<usize>(),
         };
         Ok(Self { size, blocks, rules, runs, differences, new, misses, rows, sizes })
@@ -222,10 +221,11 @@ impl Parts {
         let mut payload = Vec::new();
         put(&mut payload, size as u64);
         let Self { rules, adds, literals, seeks, runs, differences, taken, missed, rows, .. } = self;
-        let Taken { new, calls, loads } = taken;
+        let Taken { new, calls, loads, conditions, stack } = taken;
         let [gaps, tables, jumps] = missed.into_parts();
         let has_rules = !rules.is_empty();
-        let of_rules = [calls, loads, gaps, tables, jumps].into_iter().chain(rows.into_parts());
+        let of_rules =
+            [calls, loads, conditions, stack, gaps, tables, jumps].into_iter().chain(rows.into_parts());
         let of_rules = of_rules.filter(|_| has_rules);
         let [seeks, places] = seeks.into_parts();
         let parts = [places, rules, adds, literals, seeks, runs, differences, new];

@@ -277,7 +277,11 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
                 let (addresses, constant) = if last == 0xe8 || last == 0xe9 {
                     (&mut new.calls, 4)
                 } else if has_opcode && made[opcode] == 0x0f && last & 0xf0 == 0x80 {
-                    made.extend(take(&mut new.new, 4)?);
+                    made.extend(take(&mut new.conditions, 4)?.iter().rev());
+                    floor = made.len();
+                    continue;
+                } else if has_opcode && last == 0x24 && made[opcode] & 0xc7 == 0x84 {
+                    made.extend(take(&mut new.stack, 4)?.iter().rev());
                     floor = made.len();
                     continue;
                 } else if has_opcode
@@ -307,7 +311,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     tables.end()?;
     jumps.end()?;
     rows.iter().try_for_each(Reader::end)?;
-    if new.new.len() + new.calls.len() + new.loads.len() > 0 {
+    if new.new.len() + new.calls.len() + new.loads.len() + new.conditions.len() + new.stack.len() > 0 {
         return Err(Error::Left("the new bytes"));
     }
     if let Some(table) = &frame_table {
