@@ -8,12 +8,19 @@ use crate::{Codec, Error, Result};
 
 const BUFFER_SIZE: usize = 32 << 10;
 
+/// Bytes of the buffer of a writer: more than it hands on at once, so that it seldom has to grow.
+const ROOM: usize = 2 * BUFFER_SIZE;
+
 /// Writes bits to the output of [`encode`](crate::encode).
 pub(super) struct BitWriter<'o> {
     output: &'o mut dyn Write,
+    /// The buffer, which is longer than what is in it: a word is stored at once, and the bytes that are not whole yet are
+    /// stored over.
     bytes: Vec<u8>,
+    /// Bytes of the buffer that are whole.
+    end: usize,
     bits: u64,
-    /// Bits that are held in `bits`: under 32 between calls.
+    /// Bits that are held in `bits`: under 8 between calls.
     count: u32,
     /// Bytes that were handed on.
     written: u64,
@@ -21,30 +28,39 @@ pub(super) struct BitWriter<'o> {
 
 impl<'o> BitWriter<'o> {
     pub(super) fn new(output: &'o mut dyn Write) -> Self {
-        Self { output, bytes: Vec::with_capacity(BUFFER_SIZE + 8), bits: 0, count: 0, written: 0 }
+        Self { output, bytes: vec![0; ROOM], end: 0, bits: 0, count: 0, written: 0 }
     }
 
     /// Appends up to 32 bits.
     pub(super) fn put(&mut self, bits: u32, count: u32) {
-        self.bits |= u64::from(bits) << self.count;
-        self.count += count;
-        if self.count >= 32 {
-            let [a, b, c, d, ..] = self.bits.to_le_bytes();
-            self.bytes.extend([a, b, c, d]);
-            self.bits >>= 32;
-            self.count -= 32;
+        self.put_all(1, std::iter::once((u64::from(bits), count)));
+    }
+
+    /// Appends at most `most` words of up to 56 bits each, which are given with the number of their bits.
+    #[inline]
+    pub(super) fn put_all(&mut self, most: usize, words: impl Iterator<Item = (u64, u32)>) {
+        let needed = self.end + (most + 1) * size_of::<u64>();
+        if self.bytes.len() < needed {
+            self.bytes.resize(needed, 0);
         }
+        let (mut held, mut count, mut end) = (self.bits, self.count, self.end);
+        let room = &mut self.bytes[..];
+        for (bits, more) in words {
+            held |= bits << count;
+            count += more;
+            let Some(place) = room.get_mut(end..).and_then(<[u8]>::first_chunk_mut) else { break };
+            *place = held.to_le_bytes();
+            end += (count / 8) as usize;
+            held >>= count & 56;
+            count %= 8;
+        }
+        (self.bits, self.count, self.end) = (held, count, end);
     }
 
     /// Fills the last byte with the lowest of these bits.
     pub(super) fn align(&mut self, padding: u8) {
         let free = self.free_bits();
         self.put(u32::from(padding) & ((1 << free) - 1), free);
-        while self.count > 0 {
-            self.bytes.push(self.bits.to_le_bytes()[0]);
-            self.bits >>= 8;
-            self.count -= 8;
-        }
     }
 
     /// Bits that the last byte lacks: 0 to 7.
@@ -55,25 +71,27 @@ impl<'o> BitWriter<'o> {
     /// Appends bytes; the bits before must end at a byte.
     pub(super) fn put_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         debug_assert_eq!(self.count, 0, "not aligned");
+        self.bytes.truncate(self.end);
         self.bytes.extend_from_slice(bytes);
+        self.end = self.bytes.len();
         self.hand_on()
     }
 
     /// Hands on what is whole, once it is enough.
     pub(super) fn hand_on(&mut self) -> Result<()> {
-        if self.bytes.len() >= BUFFER_SIZE { self.flush() } else { Ok(()) }
+        if self.end >= BUFFER_SIZE { self.flush() } else { Ok(()) }
     }
 
     pub(super) fn flush(&mut self) -> Result<()> {
-        put(self.output, &self.bytes)?;
-        self.written += self.bytes.len() as u64;
-        self.bytes.clear();
+        put(self.output, &self.bytes[..self.end])?;
+        self.written += self.end as u64;
+        self.end = 0;
         Ok(())
     }
 
     /// Whole bytes so far.
     pub(super) const fn size(&self) -> u64 {
-        self.written + self.bytes.len() as u64
+        self.written + self.end as u64
     }
 }
 

@@ -100,9 +100,10 @@ impl<C: Coder> Pieces<C> {
         self.made.tokens.clear();
         self.look_ahead(plain)?;
         let piece = self.ahead.as_ref().and_then(|ahead| ahead.piece(self.is_open));
-        if let Some(piece) = &piece {
+        let mut expected = None;
+        if let Some(piece) = piece {
             let is_right = match &mut actual {
-                Some(actual) => actual.is(piece, self.is_open)?,
+                Some(actual) => actual.is(&piece, self.is_open)?,
                 None => false,
             };
             // Zeros at the end of corrections are not written: where all is predicted, nothing is.
@@ -110,15 +111,16 @@ impl<C: Coder> Pieces<C> {
             self.was_other = usize::from(is_other);
             if !is_other {
                 if let Some(actual) = actual {
-                    actual.take(piece);
+                    actual.take(&piece);
                 }
                 return self.predicted(plain, piece);
             }
+            expected = piece.begin;
         }
         if self.ahead.as_mut().is_some_and(Ahead::leave_flush) {
             self.look_ahead(plain)?;
         }
-        self.other(plain, actual, piece.and_then(|piece| piece.begin))
+        self.other(plain, actual, expected)
     }
 
     fn look_ahead(&mut self, plain: &mut Plain<'_>) -> Result<()> {
@@ -133,19 +135,19 @@ impl<C: Coder> Pieces<C> {
         Ok(())
     }
 
-    fn predicted(&mut self, plain: &mut Plain<'_>, piece: &Piece) -> Result<bool> {
+    fn predicted(&mut self, plain: &mut Plain<'_>, piece: Piece) -> Result<bool> {
         let Some(ahead) = &mut self.ahead else { return Err(BROKEN) };
         if piece.begin.is_none() && !self.is_open {
             return Err(BROKEN);
         }
-        ahead.accept(piece);
+        ahead.accept(&piece);
         let is_stored = matches!(piece.begin, Some(Kind::Stored { .. }));
         let stored = is_stored.then_some(&mut self.made.stored);
         self.walk.parser.skip(piece.size, plain, stored)?;
-        if let Some(begin) = &piece.begin {
-            self.begin(begin.clone(), piece.is_last)?;
+        if let Some(begin) = piece.begin {
+            self.begin(begin, piece.is_last)?;
         }
-        self.made.tokens.extend_from_slice(&piece.tokens);
+        self.made.tokens = piece.tokens;
         if piece.ends {
             self.end(0);
         }

@@ -56,15 +56,27 @@ impl Token {
     }
 
     /// The symbol of the distance tree, and the extra bits behind it.
-    pub(super) fn distance_symbol(self) -> (usize, u32, u32) {
+    pub(super) const fn distance_symbol(self) -> (usize, u32, u32) {
         let distance = (self.distance as u32).wrapping_sub(1) & 0x7fff;
-        let code = if distance < 256 {
-            DISTANCE_CODE[distance as usize]
-        } else {
-            DISTANCE_CODE[256 + (distance >> 7) as usize]
-        } as usize;
-        (code, distance - DISTANCE_BASE[code] as u32, distance_extra(code))
+        // From 4 on, each two symbols have a bit more behind them, and tell the two highest bits.
+        let extra_bits = 30 - (distance | 2).leading_zeros();
+        let code = 2 * extra_bits + (distance >> extra_bits);
+        (code as usize, distance & ((1 << extra_bits) - 1), extra_bits)
     }
+
+    /// A number under [`SHAPES`] that tells the literal, or the size of the reference.
+    pub(super) const fn shape(self) -> usize {
+        let of_size = if self.is_literal() { 0 } else { 256 - MIN_MATCH };
+        (self.value as usize + of_size) % SHAPES
+    }
+}
+
+/// The number of different literals and sizes.
+pub(super) const SHAPES: usize = 512;
+
+/// Gives a reference of each size, whose [`shape`](Token::shape) is 256 and so many more.
+pub(super) fn of_each_size() -> impl Iterator<Item = Token> {
+    (MIN_MATCH..=MAX_MATCH).map(|size| Token::reference(size, 1))
 }
 
 /// Extra bits of a length code, 0 to 28.
@@ -121,22 +133,6 @@ static LENGTH_CODE: [u8; 256] = {
     table
 };
 
-/// The code of each distance less 1 up to 255, then of each 128 distances.
-static DISTANCE_CODE: [u8; 512] = {
-    let mut table = [0; 512];
-    let mut index = 0;
-    while index < 512 {
-        let distance = if index < 256 { index } else { (index - 256) << 7 };
-        let mut code = DISTANCE_CODES - 1;
-        while DISTANCE_BASE[code] as usize > distance {
-            code -= 1;
-        }
-        table[index] = code as u8;
-        index += 1;
-    }
-    table
-};
-
 /// Returns how many bytes of two strings are the same from the start: what a reference could stand for.
 pub(super) fn common(a: &[u8; MAX_MATCH], b: &[u8; MAX_MATCH]) -> usize {
     let (a_words, a_rest) = a.as_chunks::<8>();
@@ -162,12 +158,14 @@ mod tests {
             assert_eq!(usize::from(LENGTH_BASE[code]) + extra as usize + MIN_MATCH, size);
             assert!(extra < 1 << bits && bits <= 5, "{size}");
         }
+        let literals = (0..=u8::MAX).map(Token::literal);
+        assert!(literals.chain(of_each_size()).map(Token::shape).eq(0..SHAPES));
         assert_eq!(Token::reference(257, 1).symbol(), (284, 30, 5));
         assert_eq!(Token::reference(258, 1).symbol(), (285, 0, 0));
         for distance in 1..=32768 {
             let (code, extra, bits) = Token::reference(3, distance).distance_symbol();
             assert_eq!(usize::from(DISTANCE_BASE[code]) + extra as usize + 1, distance);
-            assert!(extra < 1 << bits && bits <= 13, "{distance}");
+            assert!(extra < 1 << bits && bits == distance_extra(code), "{distance}");
         }
     }
 }

@@ -5,7 +5,9 @@
 //! and `scan_tree` in zlib's trees.c).
 
 use super::bits::BitWriter;
-use super::token::{DISTANCE_CODES, END_OF_BLOCK, LITERAL_CODES, Token, distance_extra, length_extra};
+use super::token::{
+    DISTANCE_CODES, END_OF_BLOCK, LITERAL_CODES, SHAPES, Token, distance_extra, length_extra, of_each_size,
+};
 
 /// Longest code of literals and distances, in bits.
 pub(super) const MAX_BITS: usize = 15;
@@ -30,6 +32,29 @@ impl Frequencies {
         let mut literals = [0; LITERAL_CODES];
         literals[END_OF_BLOCK] = 1;
         Self { literals, distances: [0; DISTANCE_CODES] }
+    }
+
+    /// Those of tokens, and the end of a block.
+    pub(super) fn of(tokens: &[Token]) -> Self {
+        // Literals count as distances of their own, not all the same: a branch would cost more, and so would waiting for
+        // the last count of the same number.
+        const OF_LITERALS: usize = 32;
+        let (mut shapes, mut distances) = ([0; SHAPES], [0; 2 * OF_LITERALS]);
+        for token in tokens {
+            let shape = token.shape();
+            shapes[shape] += 1;
+            let of_literal = OF_LITERALS + shape % OF_LITERALS;
+            let of_reference = token.distance_symbol().0 % OF_LITERALS;
+            distances[if token.is_literal() { of_literal } else { of_reference }] += 1;
+        }
+        let mut all = Self::new();
+        let (literals, sizes) = shapes.split_at(END_OF_BLOCK);
+        all.literals[..END_OF_BLOCK].copy_from_slice(literals);
+        for (size, count) in of_each_size().zip(sizes) {
+            all.literals[size.symbol().0] += count;
+        }
+        all.distances.copy_from_slice(&distances[..DISTANCE_CODES]);
+        all
     }
 
     pub(super) fn count(&mut self, token: Token) {
@@ -161,41 +186,67 @@ impl Header {
     }
 }
 
-/// The codes with which the tokens of a block are written.
+/// The codes with which the tokens of a block are written. A word has the bits of a code, and the number of them from bit
+/// [`COUNT_AT`] on.
 pub(super) struct Symbols {
-    literals: Vec<(u32, u32)>,
-    distances: Vec<(u32, u32)>,
+    /// The codes of literals and of sizes with the bits behind them, by [`Token::shape`].
+    shapes: [u32; SHAPES],
+    distances: [u32; DISTANCES],
+    end: (u32, u32),
 }
+
+const COUNT_AT: u32 = 24;
+/// Codes of distances that a header may tell, two more than there are.
+const DISTANCES: usize = 32;
+/// Tokens that are written at once.
+const WRITTEN: usize = 1 << 12;
 
 impl Symbols {
     /// The codes of these lengths.
     pub(super) fn new(literals: &[u8], distances: &[u8]) -> Self {
-        Self { literals: codes(literals), distances: codes(distances) }
+        let (literals, of_distances) = (codes(literals), codes(distances));
+        let of = |symbol: usize| literals.get(symbol).copied().unwrap_or((0, 0));
+        let mut shapes = [0; SHAPES];
+        let (of_literals, of_sizes) = shapes.split_at_mut(END_OF_BLOCK);
+        for (word, (bits, count)) in of_literals.iter_mut().zip(&literals) {
+            *word = bits | count << COUNT_AT;
+        }
+        for (word, token) in of_sizes.iter_mut().zip(of_each_size()) {
+            let (symbol, extra, extra_bits) = token.symbol();
+            let (bits, count) = of(symbol);
+            *word = bits | extra << count | (count + extra_bits) << COUNT_AT;
+        }
+        let mut distances = [0; DISTANCES];
+        for (word, (bits, count)) in distances.iter_mut().zip(of_distances) {
+            *word = bits | count << COUNT_AT;
+        }
+        Self { shapes, distances, end: of(END_OF_BLOCK) }
     }
 
     /// Writes tokens.
     pub(super) fn write(&self, tokens: &[Token], output: &mut BitWriter<'_>) -> crate::Result<()> {
-        let code = |codes: &[(u32, u32)], symbol: usize| codes.get(symbol).copied().unwrap_or((0, 0));
-        for chunk in tokens.chunks(1 << 12) {
-            for token in chunk {
-                let (symbol, extra, extra_bits) = token.symbol();
-                let (bits, count) = code(&self.literals, symbol);
-                output.put(bits | extra << count, count + extra_bits);
-                if !token.is_literal() {
-                    let (symbol, extra, extra_bits) = token.distance_symbol();
-                    let (bits, count) = code(&self.distances, symbol);
-                    output.put(bits | extra << count, count + extra_bits);
-                }
-            }
+        for chunk in tokens.chunks(WRITTEN) {
+            output.put_all(WRITTEN, chunk.iter().map(|token| self.word(*token)));
             output.hand_on()?;
         }
         Ok(())
     }
 
+    /// The bits of a token, and the number of them: at most 48. No branch tells literals, which come as they like.
+    fn word(&self, token: Token) -> (u64, u32) {
+        const BITS: u32 = (1 << COUNT_AT) - 1;
+        let first = self.shapes[token.shape()];
+        let (symbol, extra, extra_bits) = token.distance_symbol();
+        let code = self.distances[symbol % DISTANCES];
+        let (bits, count) = (code & BITS | extra << (code >> COUNT_AT), (code >> COUNT_AT) + extra_bits);
+        let (bits, count) = if token.is_literal() { (0, 0) } else { (bits, count) };
+        let of_first = first >> COUNT_AT;
+        (u64::from(first & BITS) | u64::from(bits) << of_first, of_first + count)
+    }
+
     /// Writes the end of the block.
     pub(super) fn end(&self, output: &mut BitWriter<'_>) {
-        let (bits, count) = self.literals.get(END_OF_BLOCK).copied().unwrap_or((0, 0));
-        output.put(bits, count);
+        output.put(self.end.0, self.end.1);
     }
 }
 

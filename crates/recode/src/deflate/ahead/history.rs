@@ -71,7 +71,22 @@ pub(super) fn eight(bytes: &[u8], at: usize) -> u64 {
 }
 
 /// Returns how many bytes are the same at two places, at most `max`; `source` is before `at`.
+#[inline]
 pub(super) fn common(bytes: &[u8], source: usize, at: usize, max: usize) -> usize {
+    let first = |at: usize| bytes.get(at..).and_then(<[u8]>::first_chunk::<8>);
+    // Most strings that are compared differ early.
+    if let (Some(left), Some(right)) = (first(source), first(at)) {
+        let differing = u64::from_le_bytes(*left) ^ u64::from_le_bytes(*right);
+        if differing != 0 || max <= 8 {
+            return max.min(differing.trailing_zeros() as usize / 8);
+        }
+    }
+    common_of_long(bytes, source, at, max)
+}
+
+/// Does what [`common`] does, word by word.
+#[inline(never)]
+fn common_of_long(bytes: &[u8], source: usize, at: usize, max: usize) -> usize {
     let right = bytes.get(at..).unwrap_or_default();
     let right = &right[..right.len().min(max)];
     let Some(left) = bytes.get(source..).and_then(|left| left.get(..right.len())) else { return 0 };

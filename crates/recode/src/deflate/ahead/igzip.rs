@@ -191,7 +191,9 @@ impl Igzip {
 
     /// Takes so many bytes as literals, in one entry.
     fn literals(&mut self, count: usize) {
-        self.tokens.extend(self.bytes[self.at..self.at + count].iter().map(|byte| Token::literal(*byte)));
+        for byte in &self.bytes[self.at..self.at + count] {
+            self.tokens.push(Token::literal(*byte));
+        }
         self.at += count;
         self.entries += 1;
     }
@@ -246,7 +248,8 @@ impl Igzip {
     }
 
     fn end_block(&mut self, is_last: bool, groups: &mut Vec<Group>) {
-        let tokens = std::mem::take(&mut self.tokens);
+        let next = Vec::with_capacity(self.tokens.len());
+        let tokens = std::mem::replace(&mut self.tokens, next);
         let start = self.start.replace(self.at);
         self.entries = 0;
         if tokens.is_empty() {
@@ -254,8 +257,7 @@ impl Igzip {
         }
         if let Some(start) = start.filter(|start| (MAX_STORED..MAX_STORED_BLOCK).contains(&(self.at - start)))
         {
-            let mut frequencies = Frequencies::new();
-            tokens.iter().for_each(|token| frequencies.count(*token));
+            let frequencies = Frequencies::of(&tokens);
             if let Kind::Stored { .. } = kind(&frequencies, Some(self.at - start)) {
                 groups.extend(Group::stored(&self.bytes[start..self.at], is_last));
                 return;

@@ -182,8 +182,7 @@ impl Libdeflate {
         // A large block is stored as several. The bit at which it begins is not known here: it is taken to be the
         // first of a byte. Where both kinds take nearly as much, the other one may be right, and corrections tell so.
         if block_end - start > MAX_STORED {
-            let mut frequencies = Frequencies::new();
-            tokens.iter().for_each(|token| frequencies.count(*token));
+            let frequencies = Frequencies::of(&tokens);
             if let (Kind::Stored { .. }, _) = kind(&frequencies, Some(block_end - start), 0, self.is_earlier)
             {
                 groups.extend(Group::stored(&self.bytes[start..block_end], is_last));

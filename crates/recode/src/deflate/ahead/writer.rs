@@ -163,8 +163,7 @@ impl Writer {
         size: usize,
         is_last: bool,
     ) -> Decision {
-        let mut frequencies = Frequencies::new();
-        tokens.iter().for_each(|token| frequencies.count(*token));
+        let frequencies = Frequencies::of(tokens);
         match (contents, self.manner) {
             (_, Manner::Static | Manner::Preset) => Decision::fixed(),
             (_, Manner::OfZlib) => {
