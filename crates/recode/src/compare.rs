@@ -150,11 +150,15 @@ impl<'p> Plain<'p> {
         let known = self.ahead.len() - self.ahead_start;
         let want = usize::try_from(self.left).unwrap_or(usize::MAX).min(size);
         if known < want {
-            self.ahead.drain(..self.ahead_start);
-            self.ahead_start = 0;
+            // Bytes move when no more of them are left than were read, so that each moves once on average.
+            if self.ahead_start >= known {
+                self.ahead.drain(..self.ahead_start);
+                self.ahead_start = 0;
+            }
+            let (known_end, want_end) = (self.ahead.len(), self.ahead_start + want);
             let mut ahead = std::mem::take(&mut self.ahead);
-            ahead.resize(want, 0);
-            self.fetch(&mut ahead[known..], known)?;
+            ahead.resize(want_end, 0);
+            self.fetch(&mut ahead[known_end..], known)?;
             self.ahead = ahead;
         }
         Ok(&self.ahead[self.ahead_start..self.ahead_start + want])

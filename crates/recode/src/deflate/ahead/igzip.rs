@@ -255,7 +255,8 @@ impl Igzip {
         if tokens.is_empty() {
             return;
         }
-        if let Some(start) = start.filter(|start| (MAX_STORED..MAX_STORED_BLOCK).contains(&(self.at - start)))
+        let is_large = |start: &usize| (MAX_STORED..MAX_STORED_BLOCK).contains(&(self.at - start));
+        if let Some(start) = start.filter(|start| is_large(start) && may_be_stored(&tokens, self.at - start))
         {
             let frequencies = Frequencies::of(&tokens);
             if let Kind::Stored { .. } = kind(&frequencies, Some(self.at - start)) {
@@ -265,6 +266,14 @@ impl Igzip {
         }
         groups.push(Group { outline: Outline { is_last, ..Outline::of(Contents::Tokens, is_last) }, tokens });
     }
+}
+
+/// Tells whether static codes may take as many bytes as storing `size` of them. Most blocks are far from it.
+fn may_be_stored(tokens: &[Token], size: usize) -> bool {
+    const LITERAL_BITS: usize = 9;
+    const REFERENCE_BITS: usize = 8 + 5 + 5 + 13;
+    let literals = tokens.iter().filter(|token| token.is_literal()).count();
+    LITERAL_BITS * literals + REFERENCE_BITS * (tokens.len() - literals) + 10 >= 8 * size
 }
 
 /// A place as the table has it.

@@ -8,6 +8,7 @@ mod chains;
 mod lazy;
 mod split;
 mod table;
+mod window;
 
 use self::chains::Chains;
 pub(super) use self::split::TINY;
@@ -19,7 +20,7 @@ use super::super::reader::Kind;
 use super::super::token::{MAX_MATCH, MAX_STORED, Token};
 use super::super::trees::Frequencies;
 use super::groups::{Group, Outline};
-use super::history::{WINDOW_SIZE, four, shift};
+use super::history::{WINDOW_SIZE, four};
 use super::writer::Contents;
 
 /// Fewest plain bytes of a block that is not the last.

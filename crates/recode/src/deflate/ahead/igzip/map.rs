@@ -9,12 +9,29 @@ use super::{Group, Igzip, LONG_SIZE, MIN_SIZE, WINDOW_SIZE, common, entry, four}
 /// Bytes that a map is made of. Those at the end of them are not in it.
 const MAP_INPUT: usize = 4096;
 const MAX_LANES: usize = 16;
+const FEWER_LANES: usize = 8;
 
 /// A match at a place. Its size is 0 if the place is a literal.
 #[derive(Debug, Clone, Copy, Default)]
 struct Place {
-    size: usize,
-    distance: usize,
+    size: u16,
+    distance: u16,
+}
+
+impl Place {
+    /// A match of at most 258 bytes over a distance of at most 32,768.
+    fn new(size: usize, distance: usize) -> Self {
+        let of = |number: usize| u16::try_from(number).unwrap_or(0);
+        Self { size: of(size), distance: of(distance) }
+    }
+
+    fn size(self) -> usize {
+        usize::from(self.size)
+    }
+
+    fn distance(self) -> usize {
+        usize::from(self.distance)
+    }
 }
 
 /// The matches at the places from one on.
@@ -78,7 +95,7 @@ impl Igzip {
         while self.at + 1 < end && self.entries + 1 < max {
             let place = map.at(self.at);
             if place.size > 0 {
-                self.push(place.size, place.distance);
+                self.push(place.size(), place.distance());
             } else if map.at(self.at + 1).size > 0 {
                 self.literals(1);
             } else {
@@ -88,7 +105,7 @@ impl Igzip {
         while self.at < end && self.entries < max {
             let place = map.at(self.at);
             if place.size > 0 {
-                self.push(place.size, place.distance);
+                self.push(place.size(), place.distance());
             } else {
                 self.literals(1);
             }
@@ -106,21 +123,26 @@ impl Igzip {
         let mut first = Place::default();
         if self.has_history {
             let candidate = self.find(start, self.head[of_first]);
-            first = if candidate.size < MIN_MATCH { first } else { candidate };
+            first = if candidate.size() < MIN_MATCH { first } else { candidate };
         }
         self.has_history = true;
         found.push(first);
         self.head[of_first] = entry(start);
         for vector in 0..vectors {
-            self.vector(start + 1 + vector * lanes, lanes, &mut found);
+            let at = start + 1 + vector * lanes;
+            if lanes == MAX_LANES {
+                self.vector::<MAX_LANES>(at, &mut found);
+            } else {
+                self.vector::<FEWER_LANES>(at, &mut found);
+            }
         }
         // The last place is the first of the next map.
         let last = start + vectors * lanes;
-        let of_last = found.last().map_or(0, |place| place.distance);
+        let of_last = found.last().map_or(0, |place| place.distance());
         let hash = self.map_hash(last);
         self.head[hash] = entry(last.wrapping_sub(of_last));
         // A match is left for a longer one at the next place.
-        let is_taken = |pair: &[Place]| pair[0].size >= MIN_SIZE && pair[1].size <= pair[0].size;
+        let is_taken = |pair: &[Place]| pair[0].size() >= MIN_SIZE && pair[1].size <= pair[0].size;
         map.places.clear();
         map.places
             .extend(found.windows(2).map(|pair| if is_taken(pair) { pair[0] } else { Place::default() }));
@@ -135,21 +157,19 @@ impl Igzip {
     fn find(&self, at: usize, last: u16) -> Place {
         let distance = usize::from(entry(at).wrapping_sub(1).wrapping_sub(last)) % WINDOW_SIZE + 1;
         let size = at.checked_sub(distance).map_or(0, |source| common(&self.bytes, source, at, LONG_SIZE));
-        Place { size, distance }
+        Place::new(size, distance)
     }
 
     /// Looks up the places of a vector, then enters them. Entering one writes the entry behind it as it was.
-    fn vector(&mut self, at: usize, lanes: usize, found: &mut Vec<Place>) {
-        let mut looked_up = [(0, 0, 0); MAX_LANES];
-        for (lane, looked_up) in looked_up[..lanes].iter_mut().enumerate() {
-            let hash = self.map_hash(at + lane);
-            *looked_up = (hash, self.head[hash], self.head[hash + 1]);
+    fn vector<const LANES: usize>(&mut self, at: usize, found: &mut Vec<Place>) {
+        let hashes: [usize; LANES] = std::array::from_fn(|lane| self.map_hash(at + lane));
+        let looked_up = hashes.map(|hash| (self.head[hash], self.head[hash + 1]));
+        for (lane, (hash, (_, behind))) in hashes.into_iter().zip(looked_up).enumerate() {
+            self.head[hash] = entry(at + lane);
+            self.head[hash + 1] = behind;
         }
-        for (lane, (hash, last, behind)) in looked_up[..lanes].iter().enumerate() {
-            self.head[*hash] = entry(at + lane);
-            self.head[hash + 1] = *behind;
-            found.push(self.find(at + lane, *last));
-        }
+        let places: [Place; LANES] = std::array::from_fn(|lane| self.find(at + lane, looked_up[lane].0));
+        found.extend_from_slice(&places);
     }
 
     /// Makes the matches of a map as long as they get, vector by vector; the first long one of a vector is followed to
@@ -158,7 +178,11 @@ impl Igzip {
         let (lanes, count) = (map.lanes, map.places.len());
         let limit = (map.end() + MAX_MATCH).min(input_end);
         let load = |places: &[Place], at: usize| -> [Place; MAX_LANES] {
-            std::array::from_fn(|lane| places.get(at + lane).copied().unwrap_or_default())
+            let behind = places.get(at..).unwrap_or_default();
+            behind
+                .first_chunk()
+                .copied()
+                .unwrap_or_else(|| std::array::from_fn(|lane| behind.get(lane).copied().unwrap_or_default()))
         };
         let mut end = (count + 1).saturating_sub(lanes);
         let (mut at, mut next) = (0, load(&map.places, 0));
@@ -172,12 +196,12 @@ impl Igzip {
             let (first, current) = (at, next);
             at += lanes;
             next = load(&map.places, at);
-            let is_long = |lane: &usize| current[*lane].size >= LONG_SIZE && first + lane < count;
+            let is_long = |lane: &usize| current[*lane].size() >= LONG_SIZE && first + lane < count;
             let mut lanes_of_long = (0..lanes).filter(is_long);
             let long = if lanes == MAX_LANES {
                 self.lengthen(map, first, &current, lanes_of_long)
             } else {
-                lanes_of_long.next().map(|lane| (first + lane, map.places[first + lane].distance))
+                lanes_of_long.next().map(|lane| (first + lane, map.places[first + lane].distance()))
             };
             let Some((index, distance)) = long else { continue };
             let begin = map.start + index;
@@ -199,10 +223,10 @@ impl Igzip {
         let mut long = None;
         for lane in lanes {
             let (place, begin) = (current[lane], map.start + first + lane + LONG_SIZE);
-            let more = common(&self.bytes, begin - place.distance, begin, LONG_SIZE);
-            map.places[first + lane] = Place { size: LONG_SIZE + more, ..place };
+            let more = common(&self.bytes, begin - place.distance(), begin, LONG_SIZE);
+            map.places[first + lane] = Place::new(LONG_SIZE + more, place.distance());
             if more == LONG_SIZE && long.is_none() {
-                long = Some((first + lane, place.distance));
+                long = Some((first + lane, place.distance()));
             }
         }
         long
@@ -216,8 +240,8 @@ fn follow(places: &mut [Place], size: usize, distance: usize, lanes: usize) {
         let mut count = 0;
         for (lane, place) in places.iter_mut().enumerate() {
             let left = size.saturating_sub(vector * lanes + lane);
-            if left >= MIN_MATCH && left > place.size {
-                *place = Place { size: left.min(MAX_MATCH), distance };
+            if left >= MIN_MATCH && left > place.size() {
+                *place = Place::new(left.min(MAX_MATCH), distance);
                 count += 1;
             }
         }
