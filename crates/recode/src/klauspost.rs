@@ -11,6 +11,7 @@ mod block;
 mod code;
 mod finder;
 mod literals;
+pub(crate) mod prediction;
 mod search;
 mod sequences;
 mod settings;
@@ -117,6 +118,10 @@ impl Plan {
         self.settings.is_default()
     }
 
+    pub(crate) const fn settings(&self) -> &'static Settings {
+        self.settings
+    }
+
     pub(crate) const fn memory(&self) -> u64 {
         self.settings.memory()
     }
@@ -186,7 +191,7 @@ impl Encoder {
         let is_alone = is_whole && plain_size <= settings.block_size() as u64;
         Self {
             block_size: settings.block_size(),
-            finder: Finder::new(settings, is_alone, plain_size),
+            finder: Finder::new(settings, settings.window(), is_alone, plain_size),
             found: Found::default(),
             coder: Coder::new(settings),
             is_whole,

@@ -147,8 +147,23 @@ impl Search<'_> {
             if !is_other {
                 near = nearer(near, self.klauspost(klauspost::Levels::Others));
             }
-            near.map(|(encoder, _)| encoder).map_or_else(|| self.corrected_zstd(refused), Ok)
+            match near {
+                Some((encoder, carried)) => {
+                    Ok(self.corrected_klauspost(&encoder, carried).unwrap_or(encoder))
+                }
+                None => self.corrected_zstd(refused),
+            }
         })
+    }
+
+    /// Returns the corrections of a frame of which an encoder of klauspost/compress carries so many bytes, if they are
+    /// fewer.
+    fn corrected_klauspost(&mut self, encoder: &Encoder, carried: u64) -> Option<Encoder> {
+        let Encoder::Klauspost(plan) = encoder else { return None };
+        let found = zstd_corrections::find_of_klauspost(self.source, self.budget, plan.settings(), carried);
+        let encoder = found.ok().filter(|plan| (plan.corrections_size() as u64) < carried)?;
+        let encoder = Encoder::ZstdCorrections(encoder);
+        self.makes(&encoder).then_some(encoder)
     }
 
     /// Returns the corrections of a frame that no encoder makes, for the reason that is given.

@@ -12,7 +12,7 @@ pub const MAX_RECIPE_SIZE: usize = 64 << 20;
 /// A name of all encoders, which changes whenever one of them makes other bytes of the same recipe. A program that
 /// remembers what recipes made keeps it beside them, and asks again where it is another one. A test compares it with a
 /// digest of what the encoders make.
-pub const ENCODERS: &str = "2b90e5b6e594e21f";
+pub const ENCODERS: &str = "86b1bae60ddf5eae";
 
 /// The way in which a stream is made from its plain bytes. Opaque: one byte that names the encoder, then what the
 /// encoder needs to know.
@@ -49,6 +49,7 @@ mod id {
     pub(super) const KLAUSPOST: u8 = 9;
     pub(super) const CHUNKED: u8 = 10;
     pub(super) const ZSTD_CORRECTIONS: u8 = 11;
+    pub(super) const KLAUSPOST_CORRECTIONS: u8 = 12;
 }
 
 impl Encoder {
@@ -70,6 +71,9 @@ impl Encoder {
             id::KLAUSPOST => Ok(Self::Klauspost(klauspost::Plan::parse(fields)?)),
             id::CHUNKED => Ok(Self::Chunked(chunked::Plan::parse(fields)?)),
             id::ZSTD_CORRECTIONS => Ok(Self::ZstdCorrections(zstd_corrections::Plan::parse(fields)?)),
+            id::KLAUSPOST_CORRECTIONS => {
+                Ok(Self::ZstdCorrections(zstd_corrections::Plan::parse_of_klauspost(fields)?))
+            }
             id::ZSTD_BLOCKS => fields.end().map(|()| Self::ZstdBlocks),
             id => Err(Error::UnknownEncoder { id }),
         }
@@ -103,6 +107,7 @@ impl Encoder {
             Self::Chunked(_) => id::CHUNKED,
             Self::Bzip2(_) => id::BZIP2,
             Self::ZstdBlocks => id::ZSTD_BLOCKS,
+            Self::ZstdCorrections(plan) if plan.is_of_klauspost() => id::KLAUSPOST_CORRECTIONS,
             Self::ZstdCorrections(_) => id::ZSTD_CORRECTIONS,
         }
     }
@@ -151,6 +156,7 @@ impl Recipe {
             id::CHUNKED => "containers/storage zstd:chunked",
             id::ZSTD_BLOCKS => "zstd blocks 1",
             id::ZSTD_CORRECTIONS => "corrections to libzstd 1.5.7",
+            id::KLAUSPOST_CORRECTIONS => "corrections to klauspost/compress zstd",
             _ => "bzip2 1.0",
         }
     }

@@ -32,6 +32,9 @@ fn digest(recipe: &[u8], plain: &[u8]) -> String {
 const CHUNKED: &[u8] = include_bytes!("../../../fixtures/encoders/skopeo-1.9.3-chunked.tar.zst");
 /// A frame of libzstd 1.5.4, which corrections describe.
 const CORRECTED: &[u8] = include_bytes!("../../../fixtures/encoders/libzstd-1.5.4-level-9.zst");
+/// A frame of klauspost/compress 1.13.6, which corrections describe, too.
+const CORRECTED_OF_KLAUSPOST: &[u8] =
+    include_bytes!("../../../fixtures/encoders/klauspost-1.13.6-default.zst");
 /// A recipe of xz for 800,000 plain bytes.
 const XZ: &[u8] = &[2, 1, 4, 0x5d, 1, 0x80, 0xea, 0x30, 1, 0, 0x21, 1, 0x10, 0, 0, 0];
 
@@ -130,7 +133,12 @@ fn the_name_of_the_encoders_is_that_of_what_they_make() {
         hash.update(stream(recipe, &for_xz));
     }
     let frame = stream(&[3, 3, 0, 0], &for_xz);
-    let found = [(Codec::ZstdBlocks, &frame[..]), (Codec::ZstdChunked, CHUNKED), (Codec::Zstd, CORRECTED)];
+    let found = [
+        (Codec::ZstdBlocks, &frame[..]),
+        (Codec::ZstdChunked, CHUNKED),
+        (Codec::Zstd, CORRECTED),
+        (Codec::Zstd, CORRECTED_OF_KLAUSPOST),
+    ];
     for (codec, encoded) in found {
         let mut plain = Vec::new();
         decode(codec, &mut { encoded }, u64::MAX, &mut plain).unwrap();

@@ -276,8 +276,10 @@ fn blocks_of_another_encoder_are_carried() {
     }
     let frame = made(&carried, &plain);
     assert_eq!(zstd::decode_all(&frame[..]).unwrap(), plain);
+    // Corrections say the same in fewer bytes.
     let found = recipe(Codec::Zstd, &frame, &plain).unwrap();
-    assert_eq!(found.as_bytes(), carried);
+    assert!(found.as_bytes()[0] == 12 && found.as_bytes().len() < 100, "{}", found.as_bytes().len());
+    assert_eq!(made(found.as_bytes(), &plain), frame);
     // Those that libzstd compressed are carried, too, and what they leave is known.
     let by_libzstd = zstd::bulk::compress(&plain[..100_000], 3).unwrap();
     assert!(recipe(Codec::Zstd, &by_libzstd, &plain[..100_000]).unwrap().as_bytes()[0] == 3);

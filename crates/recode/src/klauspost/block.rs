@@ -110,7 +110,9 @@ impl Coder {
             _ => output.extend([128 + count.to_le_bytes()[1], count.to_le_bytes()[0]]),
         }
         let (codes, counts) = sequences::codes(&found.sequences);
-        let [first, second, third] = [0, 1, 2].map(|kind| self.choose(kind, &counts[kind], count));
+        let choose =
+            |kind: usize| choose(&counts[kind], count, &self.fixed[kind], self.before[kind].as_ref());
+        let [first, second, third] = [0, 1, 2].map(choose);
         let sources = [first?, second?, third?];
         let modes = sources.iter().fold(0, |modes, source| modes << 2 | source.mode());
         output.push(modes << 2);
@@ -146,33 +148,6 @@ impl Coder {
         }
     }
 
-    /// Chooses the table for `count` sequences whose codes of one kind have these counts.
-    fn choose(&self, kind: usize, counts: &[u32; 64], count: usize) -> Option<Choice> {
-        let last = counts.iter().rposition(|count| *count > 0)?;
-        if usize::try_from(counts[last]) == Ok(count) {
-            let symbol = u8::try_from(last).ok()?;
-            return Some(Choice::One(symbol, Table::of_one(symbol)));
-        }
-        let counts = &counts[..=last];
-        let log = table_log(count, count, counts.len(), MAX_LOG);
-        let own = frequencies(counts, log)?;
-        let table = Table::new(&own);
-        let description = (((u32::try_from(counts.len()).ok()? * log) >> 3) + 3) * 8;
-        let size = table.cost(counts).map_or(u32::MAX, |cost| cost.saturating_add(description));
-        // A table of its own has to save a part of what it takes, and some bytes.
-        let size = size.saturating_add(size.saturating_add(256) >> 4);
-        let cost = |table: &Table| table.cost(counts).unwrap_or(u32::MAX);
-        let fixed = cost(&self.fixed[kind]);
-        let before = self.before[kind].as_ref().map_or(u32::MAX, cost);
-        Some(if fixed <= before && fixed <= size {
-            Choice::Fixed
-        } else if before <= size {
-            Choice::Before
-        } else {
-            Choice::Own(own, table)
-        })
-    }
-
     /// Takes over what a block leaves that was written otherwise than the encoder would have written it.
     pub(super) fn learn(&mut self, outline: Outline) {
         if let Some(own) = outline.code {
@@ -188,8 +163,45 @@ impl Coder {
     }
 }
 
+/// Chooses the table for `count` sequences whose codes of one kind have these counts.
+pub(super) fn choose(
+    counts: &[u32; 64],
+    count: usize,
+    fixed: &Table,
+    before: Option<&Table>,
+) -> Option<Choice> {
+    let last = counts.iter().rposition(|count| *count > 0)?;
+    if usize::try_from(counts[last]) == Ok(count) {
+        let symbol = u8::try_from(last).ok()?;
+        return Some(Choice::One(symbol, Table::of_one(symbol)));
+    }
+    let counts = &counts[..=last];
+    let log = own_log(counts, count);
+    let own = frequencies(counts, log)?;
+    let table = Table::new(&own);
+    let description = (((u32::try_from(counts.len()).ok()? * log) >> 3) + 3) * 8;
+    let size = table.cost(counts).map_or(u32::MAX, |cost| cost.saturating_add(description));
+    // A table of its own has to save a part of what it takes, and some bytes.
+    let size = size.saturating_add(size.saturating_add(256) >> 4);
+    let cost = |table: &Table| table.cost(counts).unwrap_or(u32::MAX);
+    let fixed = cost(fixed);
+    let before = before.map_or(u32::MAX, cost);
+    Some(if fixed <= before && fixed <= size {
+        Choice::Fixed
+    } else if before <= size {
+        Choice::Before
+    } else {
+        Choice::Own(own, table)
+    })
+}
+
+/// Returns the base-2 logarithm of the places of a table of its own. The counts end with the last one that is not zero.
+pub(super) fn own_log(counts: &[u32], count: usize) -> u32 {
+    table_log(count, count, counts.len(), MAX_LOG)
+}
+
 /// The choice of a table.
-enum Choice {
+pub(super) enum Choice {
     Fixed,
     One(u8, Table),
     Own(Frequencies, Table),

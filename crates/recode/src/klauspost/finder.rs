@@ -286,15 +286,15 @@ pub(super) struct Finder {
 }
 
 impl Finder {
-    /// The search through a frame of so many plain bytes.
-    pub(super) fn new(settings: &'static Settings, is_alone: bool, plain_size: u64) -> Self {
+    /// The search through a frame of so many plain bytes, in a window of so many.
+    pub(super) fn new(settings: &'static Settings, window: u32, is_alone: bool, plain_size: u64) -> Self {
         let tables = match settings.search {
             Search::Single => Tables::Single(single::Tables::new()),
             Search::Double => Tables::Double(double::Tables::new()),
             Search::Better { .. } => Tables::Better(better::Tables::new()),
             Search::Best { .. } | Search::EarlierBest => Tables::Best(best::Tables::new()),
         };
-        Self { settings, buffer: Buffer::new(settings.window(), plain_size), tables, is_alone }
+        Self { settings, buffer: Buffer::new(window, plain_size), tables, is_alone }
     }
 
     /// Begins another frame, from which all places are out of reach. Returns the settings.
@@ -370,7 +370,7 @@ mod tests {
             }
             let mut finders = [WINDOW, MAX_PLACE - WINDOW].map(|base| {
                 let buffer = Buffer { base, window: WINDOW, ..Buffer::new(WINDOW, 0) };
-                Finder { buffer, ..Finder::new(settings, false, 0) }
+                Finder { buffer, ..Finder::new(settings, WINDOW, false, 0) }
             });
             let mut founds = [(); 2].map(|()| Found::default());
             let mut was_anew = false;

@@ -36,6 +36,11 @@ impl Coder {
         Self { form, before: None, may_repeat: false }
     }
 
+    /// The coder behind blocks that leave a code.
+    pub(super) fn behind(form: Form, before: Option<&Code>) -> Self {
+        Self { form, before: before.cloned(), may_repeat: before.is_some() }
+    }
+
     /// A block was written otherwise than the encoder would have written it: with a code of its own, or the one before.
     pub(super) fn learn(&mut self, own: Option<Code>) {
         if own.is_some() {

@@ -136,8 +136,22 @@ impl Settings {
         self.level == DEFAULT_LEVEL
     }
 
+    /// Tells whether the search is that of other settings, whatever the window and the form of blocks.
+    pub(crate) fn searches_as(&self, other: &Self) -> bool {
+        self.search == other.search
+    }
+
+    /// Tells whether all but the window is that of other settings.
+    pub(crate) fn is_but_for_window(&self, other: &Self) -> bool {
+        self.level == other.level && self.form == other.form && self.search == other.search
+    }
+
+    pub(crate) const fn is_of_level_of(&self, other: &Self) -> bool {
+        self.level == other.level
+    }
+
     /// Plain bytes of a block.
-    pub(super) const fn block_size(&self) -> usize {
+    pub(crate) const fn block_size(&self) -> usize {
         if self.level == FASTEST { 64 << 10 } else { 128 << 10 }
     }
 
@@ -146,18 +160,23 @@ impl Settings {
         1 << self.window_log
     }
 
-    pub(super) const fn window_log(&self) -> u8 {
+    pub(crate) const fn window_log(&self) -> u8 {
         self.window_log
     }
 
     /// Most bytes that an encoder takes: the buffer, the tables, and the parts of a block.
     pub(crate) const fn memory(&self) -> u64 {
+        self.memory_of_window(self.window_log)
+    }
+
+    /// Most bytes that an encoder takes with another window, which is told by its base-2 logarithm.
+    pub(crate) const fn memory_of_window(&self, window_log: u8) -> u64 {
         let tables = match self.search {
             Search::Single | Search::Double => 2 << 20,
             Search::Better(_) => 5 << 20,
             Search::Best(_) | Search::EarlierBest => 35 << 20,
         };
-        tables + 2 * self.window() as u64 + (6 << 20)
+        tables + (2 << window_log) + (6 << 20)
     }
 
     /// Returns the units of work that setting up takes, and that a byte takes.

@@ -35,6 +35,14 @@ impl History {
         Ok(read)
     }
 
+    /// Reads the bytes before a place, or up to the end of all.
+    pub(super) fn read_to(&mut self, plain: &mut Plain<'_>, place: u64) -> Result<()> {
+        if let Ok(missing @ 1..) = usize::try_from(place.saturating_sub(self.end())) {
+            self.read(plain, missing)?;
+        }
+        Ok(())
+    }
+
     /// Tells whether the byte at a place is still there.
     pub(super) const fn is_kept(&self, place: u64) -> bool {
         place >= self.base

@@ -1,15 +1,17 @@
-//! Finds the manner of libzstd 1.5.7 that predicts a frame best, and makes the corrections.
+//! Finds the manner that predicts a frame best, and makes the corrections.
 
 use std::ops::ControlFlow;
 
-use super::predictor::Manner;
+use super::Plan;
+use super::candidates;
+use super::manner::{Libzstd, Manner};
 use super::reader::Reader;
 use super::strategy::Strategy;
 use super::walk::Walk;
-use super::{Plan, memory, work};
 use crate::charge::Charged;
 use crate::compare::{Plain, Source};
 use crate::deflate::range::Encoder;
+use crate::klauspost::Settings;
 use crate::{Budget, Refused, zstd_frame};
 
 /// Plain bytes by which the levels are compared: the first block. Those by which one knows whether blocks are split.
@@ -29,12 +31,16 @@ const FEW_OF_STRETCH: u64 = 256;
 /// Finds the plan of a frame.
 ///
 /// # Errors
-/// [`Refused`] if the corrections are too large, if the budget is spent, or if libzstd takes too much memory.
+/// [`Refused`] if the corrections are too large, if the budget is spent, or if the encoder takes too much memory.
 pub(crate) fn find(source: &mut dyn Source, budget: &Budget) -> Result<Plan, Refused> {
     let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
     let max = (encoded_size / MAX_SHARE).max(FEW.min(encoded_size / 2));
-    let manner = nearest(source, budget)?;
-    let Some(stretch) = Stretch::of_second_job(manner, plain_size) else {
+    let libzstd = match nearest(source, budget)? {
+        Manner::Libzstd(manner) => manner,
+        manner @ Manner::Klauspost(_) => return all(manner, source, budget, max),
+    };
+    let manner = Manner::Libzstd(libzstd);
+    let Some(stretch) = Stretch::of_second_job(libzstd, plain_size) else {
         return all(manner, source, budget, max);
     };
     // Threads show behind the place at which they begin the second job.
@@ -46,9 +52,9 @@ pub(crate) fn find(source: &mut dyn Source, budget: &Budget) -> Result<Plan, Ref
     if let Some(plan) = made {
         return Ok(plan);
     }
-    let threaded = Manner { plan: manner.plan.threaded(), ..manner };
+    let threaded = Manner::Libzstd(Libzstd { plan: libzstd.plan.threaded(), ..libzstd });
     let mut watched = Watched::default();
-    if memory(threaded) <= budget.memory() {
+    if threaded.memory() <= budget.memory() {
         corrections(threaded, source, budget, &mut |seen| {
             watched.take(&stretch, seen);
             Ok(if watched.of_stretch.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -57,6 +63,25 @@ pub(crate) fn find(source: &mut dyn Source, budget: &Budget) -> Result<Plan, Ref
     let is_threaded =
         watched.of_stretch.is_some_and(|of| single.of_stretch.is_some_and(|single| of < single));
     all(if is_threaded { threaded } else { manner }, source, budget, max)
+}
+
+/// Finds the plan of a frame that klauspost/compress made nearly as it does with these settings, with corrections of at
+/// most so many bytes.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) fn find_of_klauspost(
+    source: &mut dyn Source,
+    budget: &Budget,
+    settings: &'static Settings,
+    max: u64,
+) -> Result<Plan, Refused> {
+    let (start, _) = source.starts(32, 0).map_err(|_| Refused::Unreadable)?;
+    let manner = candidates::of_settings(settings, &start).ok_or(Refused::NoEncoder)?;
+    if manner.memory() > budget.memory() {
+        return Err(Refused::TooMuchMemory);
+    }
+    all(manner, source, budget, max)
 }
 
 /// Makes the corrections of all of a frame, at most so many bytes.
@@ -69,11 +94,22 @@ fn all(manner: Manner, source: &mut dyn Source, budget: &Budget, max: u64) -> Re
 fn nearest(source: &mut dyn Source, budget: &Budget) -> Result<Manner, Refused> {
     let (start, _) = source.starts(32, 0).map_err(|_| Refused::Unreadable)?;
     let plain_size = source.plain_size();
+    let plans = zstd_frame::plans(&start, plain_size)?;
+    let has_size = plans.first().is_some_and(|plan| plan.has_size());
+    let of_libzstd = plans.into_iter().map(|plan| {
+        let strategy = Strategy::of(plan, plain_size);
+        Manner::Libzstd(Libzstd { plan, strategy, is_split: false })
+    });
+    let of_klauspost = candidates::searches(&start);
+    // libzstd is mostly told the size, and klauspost/compress is not.
+    let (mut first, mut second): (Vec<_>, _) = (of_libzstd.collect(), of_klauspost);
+    if !has_size {
+        std::mem::swap(&mut first, &mut second);
+    }
     let mut best: Option<(u64, Manner)> = None;
     let mut refused = Refused::NoEncoder;
-    for plan in zstd_frame::plans(&start, plain_size)? {
-        let manner = Manner { plan, is_split: false };
-        if memory(manner) > budget.memory() {
+    for manner in first.into_iter().chain(second) {
+        if manner.memory() > budget.memory() {
             refused = Refused::TooMuchMemory;
             continue;
         }
@@ -87,30 +123,44 @@ fn nearest(source: &mut dyn Source, budget: &Budget) -> Result<Manner, Refused> 
         if seen.size < most {
             best = Some((seen.size, manner));
         }
-        let share = if plan.level() < SLOW_LEVEL { FEW_SHARE } else { FEW_SHARE_OF_SLOW };
+        let share = match manner {
+            Manner::Libzstd(libzstd) if libzstd.plan.level() >= SLOW_LEVEL => FEW_SHARE_OF_SLOW,
+            _ => FEW_SHARE,
+        };
         if seen.size * share < seen.encoded {
             break;
         }
     }
     let (_, manner) = best.ok_or(refused)?;
-    let split = Manner { is_split: true, ..manner };
+    let others = match manner {
+        Manner::Libzstd(libzstd) => vec![Manner::Libzstd(Libzstd { is_split: true, ..libzstd })],
+        Manner::Klauspost(klauspost) => candidates::of_level(klauspost, &start),
+    };
     if budget.work() < 2 * cost(manner, source, SAMPLE_OF_BLOCKS) + cost_of_all(manner, source) {
         return Ok(manner);
     }
-    let [whole, split] =
-        [manner, split].map(|manner| sample(manner, source, budget, SAMPLE_OF_BLOCKS, u64::MAX));
-    Ok(Manner { is_split: split?.size < whole?.size, ..manner })
+    let mut best = (sample(manner, source, budget, SAMPLE_OF_BLOCKS, u64::MAX)?.size, manner);
+    for manner in others {
+        if budget.work() < cost(manner, source, SAMPLE_OF_BLOCKS) + cost_of_all(best.1, source) {
+            break;
+        }
+        let size = sample(manner, source, budget, SAMPLE_OF_BLOCKS, best.0)?.size;
+        if size < best.0 {
+            best = (size, manner);
+        }
+    }
+    Ok(best.1)
 }
 
 /// Returns about what the corrections of so many plain bytes cost.
 fn cost(manner: Manner, source: &dyn Source, size: u64) -> u64 {
-    let work = work(manner, source.plain_size());
+    let work = manner.work(source.plain_size());
     work.setup + work.byte * size.min(source.plain_size())
 }
 
 /// Returns about what all corrections and their proof cost.
 fn cost_of_all(manner: Manner, source: &dyn Source) -> u64 {
-    2 * cost(manner, source, u64::MAX) + work(manner, 0).byte * source.encoded_size()
+    2 * cost(manner, source, u64::MAX) + manner.work(0).byte * source.encoded_size()
 }
 
 /// Makes the corrections of the start of a frame, until they are as many as `most`.
@@ -153,7 +203,7 @@ struct Stretch {
 
 impl Stretch {
     /// Returns the stretch, if there are so many plain bytes.
-    fn of_second_job(manner: Manner, plain_size: u64) -> Option<Self> {
+    fn of_second_job(manner: Libzstd, plain_size: u64) -> Option<Self> {
         let start = manner.plan.job();
         Some(Self { start, end: start + start / 8 }).filter(|stretch| stretch.end <= plain_size)
     }
@@ -194,7 +244,7 @@ fn corrections(
 ) -> Result<Option<Plan>, Refused> {
     let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
     let charge = |units| budget.take(units);
-    let work = work(manner, plain_size);
+    let work = manner.work(plain_size);
     if !budget.charge(work.setup) {
         return Err(Refused::OverBudget);
     }
@@ -203,8 +253,7 @@ fn corrections(
     let mut plain = Plain::new(&mut plain, plain_size).charged(&charge);
     let refused = |_| if budget.is_spent() { Refused::OverBudget } else { Refused::NotTheStream };
     let (mut reader, header) = Reader::new(&mut encoded)?;
-    let strategy = Strategy::of(manner.plan, plain_size);
-    let mut walk = Walk::new(Encoder::new(), manner, strategy, plain_size).map_err(refused)?;
+    let mut walk = Walk::new(Encoder::new(), manner, plain_size).map_err(refused)?;
     let mut seen = Seen::default();
     loop {
         let mut block = reader.block()?;
@@ -224,5 +273,5 @@ fn corrections(
     }
     let checksum = reader.end()?;
     let corrections = walk.coder.finish();
-    Ok(Some(Plan { manner, strategy, encoded_size, header, checksum, corrections }))
+    Ok(Some(Plan { manner, encoded_size, header, checksum, corrections }))
 }

@@ -1,6 +1,7 @@
 //! The tables of sequences as libzstd 1.5 chooses them.
 
 use super::strategy::Strategy;
+use crate::klauspost::prediction;
 use crate::zstd_blocks::frequencies::{Rarest, frequencies_with, table_log};
 use crate::zstd_blocks::fse::{Frequencies, Table};
 use crate::zstd_blocks::sequences::{Kind, Sequence, Source, codes};
@@ -28,14 +29,7 @@ pub(super) struct Expected {
 impl Before {
     /// Returns the tables that are expected for sequences, of which there are some.
     pub(super) fn expected(&self, strategy: Strategy, sequences: &[Sequence]) -> Option<Expected> {
-        let mut counts = [[0u32; 64]; 3];
-        let mut last = [0u8; 3];
-        for sequence in sequences {
-            last = codes(*sequence)?;
-            for (counts, code) in counts.iter_mut().zip(last) {
-                counts[usize::from(code & 63)] += 1;
-            }
-        }
+        let (mut counts, last) = counts_of(sequences)?;
         let mut own = [None, None, None];
         let mut sources = [Source::Fixed, Source::Fixed, Source::Fixed];
         for (index, kind) in Kind::ALL.into_iter().enumerate() {
@@ -49,6 +43,19 @@ impl Before {
                 (Mode::Own, Some(own)) => Source::Own(own.clone()),
                 _ => Source::Fixed,
             };
+        }
+        Some(Expected { sources, own })
+    }
+
+    /// Returns the tables that klauspost/compress is expected to take for sequences, of which there are some.
+    pub(super) fn expected_of_klauspost(&self, sequences: &[Sequence]) -> Option<Expected> {
+        let (counts, _) = counts_of(sequences)?;
+        let mut own = [None, None, None];
+        let mut sources = [Source::Fixed, Source::Fixed, Source::Fixed];
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            let before = self.tables[index].as_ref();
+            let chosen = prediction::table(kind, &counts[index], sequences.len(), before);
+            (sources[index], own[index]) = chosen.unwrap_or((Source::Fixed, None));
         }
         Some(Expected { sources, own })
     }
@@ -91,6 +98,18 @@ impl Before {
             }
         }
     }
+}
+
+/// Returns how often each code comes, and the codes of the last sequence.
+fn counts_of(sequences: &[Sequence]) -> Option<([[u32; 64]; 3], [u8; 3])> {
+    let (mut counts, mut last) = ([[0; 64]; 3], [0; 3]);
+    for sequence in sequences {
+        last = codes(*sequence)?;
+        for (counts, code) in counts.iter_mut().zip(last) {
+            counts[usize::from(code & 63)] += 1;
+        }
+    }
+    Some((counts, last))
 }
 
 /// The ways to have a table.

@@ -4,12 +4,12 @@
 mod tests;
 
 use super::history::History;
-use super::literals;
+use super::manner::Manner;
 use super::parts::Parts;
-use super::predictor::{Manner, Predictor};
+use super::predictor::Predictor;
 use super::repeats::Repeats;
+use super::rules::Rules;
 use super::sequence::{Around, Number, Place, Sequences};
-use super::strategy::Strategy;
 use super::tables;
 use crate::compare::Plain;
 use crate::deflate::range::{Coder, Model};
@@ -52,7 +52,7 @@ pub(super) struct Block {
 /// The state between two blocks, and the models.
 pub(super) struct Walk<C> {
     pub(super) coder: C,
-    strategy: Strategy,
+    rules: Rules,
     predictor: Predictor,
     history: History,
     plain_size: u64,
@@ -95,10 +95,10 @@ impl Models {
 }
 
 impl<C: Coder> Walk<C> {
-    pub(super) fn new(coder: C, manner: Manner, strategy: Strategy, plain_size: u64) -> Result<Self> {
+    pub(super) fn new(coder: C, manner: Manner, plain_size: u64) -> Result<Self> {
         Ok(Self {
             coder,
-            strategy,
+            rules: manner.rules(),
             predictor: Predictor::new(manner, plain_size)?,
             history: History::default(),
             plain_size,
@@ -121,9 +121,7 @@ impl<C: Coder> Walk<C> {
     pub(super) fn check(&mut self, plain: &mut Plain<'_>, block: &mut Block) -> Result<()> {
         const OTHERS: Error = mismatch("the blocks have other plain bytes");
         let end = self.at + block.plain_size as u64;
-        if let Ok(missing @ 1..) = usize::try_from(end.saturating_sub(self.history.end())) {
-            self.history.read(plain, missing)?;
-        }
+        self.history.read_to(plain, end)?;
         if end > self.history.end() {
             return Err(OTHERS);
         }
@@ -175,6 +173,7 @@ impl<C: Coder> Walk<C> {
         let is_last = self
             .coder
             .bit(&mut self.models.is_last[usize::from(is_end)], actual.is_some_and(|of| of.is_last));
+        self.predictor.enter(&self.history, self.at, end, self.repeats);
         let mut block = Block { kind, is_last, content: Vec::new(), plain_size: size, parts: None };
         if matches!(kind, COMPRESSED | CARRIED) {
             plain.charge(CODES_WORK)?;
@@ -240,7 +239,7 @@ impl<C: Coder> Walk<C> {
         let (sequences, literals) =
             self.sequences(plain, end, actual.map(|actual| actual.sequences.as_slice()))?;
         let is_suspect = sequences.is_empty() || literals.len() / sequences.len() >= SUSPECT;
-        let expected = literals::expected(self.strategy, &literals, self.known.code.as_ref(), is_suspect);
+        let expected = self.rules.literals(&literals, self.known.code.as_ref(), is_suspect);
         let is_other = actual.is_some_and(|actual| actual.form != expected.form);
         let form = if self.coder.bit(&mut self.models.form[usize::from(expected.form)], is_other) {
             self.coder.raw(actual.map_or(0, |actual| actual.form.into()), 4).to_le_bytes()[0]
@@ -255,7 +254,7 @@ impl<C: Coder> Walk<C> {
         let sources = if sequences.is_empty() {
             None
         } else {
-            let expected = self.before.expected(self.strategy, &sequences);
+            let expected = self.rules.tables(&self.before, &sequences);
             let expected = expected.ok_or(mismatch("a sequence has no code"))?;
             let actual = actual.and_then(|actual| actual.sources.as_ref());
             Some([
@@ -297,7 +296,7 @@ impl<C: Coder> Walk<C> {
     /// Codes the description of a code: one of those that are expected, or its bytes.
     fn description(&mut self, expected: &[Option<Vec<u8>>; 2], actual: Option<&Vec<u8>>) -> Result<Vec<u8>> {
         const OTHER: u32 = 2;
-        let searched = usize::from(self.strategy.searches_depth());
+        let searched = usize::from(self.rules.searches_depth());
         let way = actual.and_then(|actual| expected.iter().position(|of| of.as_ref() == Some(actual)));
         let way = way.map_or(OTHER, |way| if way == 0 { 0 } else { 1 });
         match self.coder.tree(&mut self.models.code[searched], way, 2) {

@@ -3,11 +3,14 @@
 use super::*;
 use crate::deflate::range::{Decoder, Encoder};
 use crate::wire::Fields;
+use crate::zstd_corrections::manner::Libzstd;
+use crate::zstd_corrections::strategy::Strategy;
 use crate::zstd_frame;
 
 fn walk<C: Coder>(coder: C) -> Walk<C> {
     let plan = zstd_frame::Plan::read(&mut Fields::new(&[1, 0, 0])).unwrap();
-    Walk::new(coder, Manner { plan, is_split: false }, Strategy::new(1).unwrap(), 0).unwrap()
+    let manner = Libzstd { plan, strategy: Strategy::new(1).unwrap(), is_split: false };
+    Walk::new(coder, Manner::Libzstd(manner), 0).unwrap()
 }
 
 /// Reads a table of its own that these bytes describe.
