@@ -41,7 +41,7 @@ const VERSIONS: [(u8, &str, &str, &str); 4] = [
 
 /// Level and number of the version in recipes, and the digests of what the writer and `EncodeAll` of a
 /// version made of the contents of [`few`], one behind the other, without checksums.
-const LEVELS: [(u8, u8, &str, &str, &str); 18] = [
+const LEVELS: [(u8, u8, &str, &str, &str); 20] = [
     (1, 0, "1.19.1", "7cb0baa3e5d028eb", "923d42f2037d830c"),
     (1, 1, "1.17.7", "21e73a2f3675e334", "0fd852bcda5e12d4"),
     (1, 2, "1.16.7", "21e73a2f3675e334", "0fd852bcda5e12d4"),
@@ -60,6 +60,8 @@ const LEVELS: [(u8, u8, &str, &str, &str); 18] = [
     (4, 4, "1.17.2", "5ca2e97bd65e136b", "0dd62971f8daa803"),
     (4, 5, "1.16.7", "5ca2e97bd65e136b", "0dd62971f8daa803"),
     (4, 6, "1.15.12", "b852d284ac541156", "4f1b557f3a472b2c"),
+    (4, 7, "1.16.0", "4439db9dfc43add1", "698602a11f4a3f1c"),
+    (4, 8, "1.16.3", "f6d7754735baf01d", "6a628e5444ed7a11"),
 ];
 
 /// Contents that make the encoder choose in each way that it has.
@@ -201,7 +203,7 @@ fn the_level_of_a_frame_is_found() {
             assert_eq!(recipe(Codec::Zstd, &frame, content).unwrap().as_bytes(), expected);
         }
     }
-    for broken in [&[9, 2, 0, 0][..], &[9, 0, 0, 0], &[9, 5, 0, 0], &[9, 1, 4, 0], &[9, 4, 7, 0], &[9, 4, 0]]
+    for broken in [&[9, 2, 0, 0][..], &[9, 0, 0, 0], &[9, 5, 0, 0], &[9, 1, 5, 0], &[9, 4, 9, 0], &[9, 4, 0]]
     {
         assert!(Recipe::parse(broken).is_err(), "{broken:?}");
     }

@@ -289,10 +289,10 @@ impl Finder {
     /// The search through a frame of so many plain bytes, in a window of so many.
     pub(super) fn new(settings: &'static Settings, window: u32, is_alone: bool, plain_size: u64) -> Self {
         let tables = match settings.search {
-            Search::Single => Tables::Single(single::Tables::new()),
+            Search::Single(_) => Tables::Single(single::Tables::new()),
             Search::Double => Tables::Double(double::Tables::new()),
             Search::Better { .. } => Tables::Better(better::Tables::new()),
-            Search::Best { .. } | Search::EarlierBest => Tables::Best(best::Tables::new()),
+            Search::Best(_) | Search::EarlierBest(_) => Tables::Best(best::Tables::new()),
         };
         Self { settings, buffer: Buffer::new(window, plain_size), tables, is_alone }
     }
@@ -335,12 +335,17 @@ impl Finder {
         }
         let mut block = Block::new(&self.buffer, start, margin, found);
         match (&mut self.tables, self.settings.search) {
-            (Tables::Single(tables), _) => single::search(tables, &mut block, self.is_alone),
+            (Tables::Single(tables), Search::Single(steps)) => {
+                let skip_log = if self.is_alone { steps.skip_log_alone } else { steps.skip_log };
+                single::search(tables, &mut block, self.is_alone, skip_log);
+            }
             (Tables::Double(tables), _) => double::search(tables, &mut block, self.is_alone),
             (Tables::Better(tables), Search::Better(manner)) => better::search(tables, &mut block, manner),
             (Tables::Best(tables), Search::Best(manner)) => best::search(tables, &mut block, manner),
-            (Tables::Best(tables), _) => earlier_best::search(tables, &mut block),
-            (Tables::Better(_), _) => {}
+            (Tables::Best(tables), Search::EarlierBest(manner)) => {
+                earlier_best::search(tables, &mut block, manner);
+            }
+            (Tables::Single(_) | Tables::Better(_) | Tables::Best(_), _) => {}
         }
         block.finish();
     }

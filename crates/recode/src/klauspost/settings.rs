@@ -20,25 +20,51 @@ pub(super) enum Form {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Search {
     /// One table.
-    Single,
+    Single(Single),
     /// A table of long and one of short matches.
     Double,
     /// The same with two places for long matches.
     Better(Better),
     /// Two places for long and short matches, of which the cheapest match is taken.
     Best(Best),
-    /// The same up to 1.15.12.
-    EarlierBest,
+    /// The same up to 1.16.3.
+    EarlierBest(EarlierBest),
 }
 
 impl Search {
     /// Returns the fewest bytes of a block that is searched, and the bytes before its end where no match is looked for.
     pub(super) const fn edges(self) -> (usize, usize) {
         match self {
-            Self::Single => (10, 8),
+            Self::Single(_) => (10, 8),
             Self::Double | Self::Better(_) => (16, 10),
-            Self::Best(_) | Self::EarlierBest => (16, 12),
+            Self::Best(_) | Self::EarlierBest(_) => (16, 12),
         }
+    }
+}
+
+/// By how much the steps of the search of the fastest level grow with the bytes since the last match, as base-2
+/// logarithms: in a frame of several blocks, and in one of one block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Single {
+    pub(super) skip_log: u8,
+    pub(super) skip_log_alone: u8,
+}
+
+/// Ways of the search of the best level up to 1.16.3 to compare matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EarlierBest {
+    /// 1.13 to 1.15.12: literals between them count twice, and the last one of equal ones is taken.
+    TwiceTheLiterals,
+    /// 1.15.13 to 1.16.0: they count once, and the last one of equal ones is taken.
+    LastOfEqual,
+    /// 1.16.1 to 1.16.3: they count once, and the first one of equal ones is taken.
+    FirstOfEqual,
+}
+
+impl EarlierBest {
+    /// Bytes at the start of a match that may differ where another one is looked for by its end.
+    pub(super) fn skipped(self) -> u8 {
+        if self == Self::TwiceTheLiterals { 0 } else { 2 }
     }
 }
 
@@ -89,6 +115,10 @@ const fn better(skipped: u8, remembers_all: bool) -> Search {
     Search::Better(Better { skipped, remembers_all })
 }
 
+const fn single(skip_log: u8, skip_log_alone: u8) -> Search {
+    Search::Single(Single { skip_log, skip_log_alone })
+}
+
 impl Settings {
     /// All of them, those first that are likely. RECIPES.md has the versions of the library.
     pub(crate) const ALL: &[Self] = &[
@@ -102,7 +132,9 @@ impl Settings {
         row(BEST, 3, Form::ShortLiterals, 25, Search::Best(Best::All)),
         row(BEST, 4, Form::ShortLiterals, 25, Search::Best(Best::DistancesAlone)),
         row(BEST, 5, Form::SmallMargin, 25, Search::Best(Best::DistancesAlone)),
-        row(BEST, 6, Form::LargeMargin, 25, Search::EarlierBest),
+        row(BEST, 6, Form::LargeMargin, 25, Search::EarlierBest(EarlierBest::TwiceTheLiterals)),
+        row(BEST, 7, Form::LargeMargin, 25, Search::EarlierBest(EarlierBest::LastOfEqual)),
+        row(BEST, 8, Form::LargeMargin, 25, Search::EarlierBest(EarlierBest::FirstOfEqual)),
         row(BETTER, 0, Form::OneByte, 23, better(3, true)),
         row(BETTER, 1, Form::ShortLiterals, 23, better(3, true)),
         row(BETTER, 2, Form::ShortLiterals, 24, better(3, true)),
@@ -110,10 +142,11 @@ impl Settings {
         row(BETTER, 4, Form::SmallMargin, 24, better(3, false)),
         row(BETTER, 5, Form::LargeMargin, 24, better(3, false)),
         row(BETTER, 6, Form::LargeMargin, 24, better(0, false)),
-        row(FASTEST, 0, Form::OneByte, 22, Search::Single),
-        row(FASTEST, 1, Form::ShortLiterals, 22, Search::Single),
-        row(FASTEST, 2, Form::SmallMargin, 22, Search::Single),
-        row(FASTEST, 3, Form::LargeMargin, 22, Search::Single),
+        row(FASTEST, 0, Form::OneByte, 22, single(5, 5)),
+        row(FASTEST, 1, Form::ShortLiterals, 22, single(5, 5)),
+        row(FASTEST, 2, Form::SmallMargin, 22, single(5, 5)),
+        row(FASTEST, 3, Form::LargeMargin, 22, single(5, 5)),
+        row(FASTEST, 4, Form::LargeMargin, 22, single(6, 7)),
     ];
 
     /// Returns those of a recipe.
@@ -172,9 +205,9 @@ impl Settings {
     /// Most bytes that an encoder takes with another window, which is told by its base-2 logarithm.
     pub(crate) const fn memory_of_window(&self, window_log: u8) -> u64 {
         let tables = match self.search {
-            Search::Single | Search::Double => 2 << 20,
+            Search::Single(_) | Search::Double => 2 << 20,
             Search::Better(_) => 5 << 20,
-            Search::Best(_) | Search::EarlierBest => 35 << 20,
+            Search::Best(_) | Search::EarlierBest(_) => 35 << 20,
         };
         tables + (2 << window_log) + (6 << 20)
     }
@@ -182,9 +215,9 @@ impl Settings {
     /// Returns the units of work that setting up takes, and that a byte takes.
     pub(crate) const fn work(&self) -> (u64, u64) {
         match self.search {
-            Search::Single | Search::Double => (256 << 10, 8),
+            Search::Single(_) | Search::Double => (256 << 10, 8),
             Search::Better(_) => (1 << 20, 16),
-            Search::Best(_) | Search::EarlierBest => (8 << 20, 64),
+            Search::Best(_) | Search::EarlierBest(_) => (8 << 20, 64),
         }
     }
 

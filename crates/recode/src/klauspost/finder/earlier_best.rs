@@ -1,9 +1,10 @@
-//! The search of the best level up to 1.15.12, with which podman 4.3, buildah 1.28 and others of their time make
+//! The search of the best level up to 1.16.3, with which podman 4.3 and 4.4, buildah 1.28 and others of their time make
 //! zstd:chunked. It compares the same matches as the later one, and extends them when one is chosen.
 
 use super::best::{Candidate, Tables, Told};
 use super::cost::Costs;
 use super::{Block, Match, four};
+use crate::klauspost::settings::EarlierBest;
 
 /// The search takes a step more for each so many bytes without a match, as a base-2 logarithm.
 const SKIP_LOG: u32 = 9;
@@ -13,9 +14,9 @@ const GOOD_ENOUGH: usize = 100;
 const NO_GAIN: i32 = 25_000;
 
 /// Searches one block.
-pub(super) fn search(tables: &mut Tables, block: &mut Block<'_>) {
+pub(super) fn search(tables: &mut Tables, block: &mut Block<'_>, manner: EarlierBest) {
     let costs = Costs::new(&block.bytes[block.told..]);
-    Search { tables, block, costs, distances: [0; 3] }.run();
+    Search { tables, block, costs, distances: [0; 3], manner }.run();
 }
 
 struct Search<'s, 'f> {
@@ -24,6 +25,7 @@ struct Search<'s, 'f> {
     costs: Costs,
     /// The distances of the last matches.
     distances: [usize; 3],
+    manner: EarlierBest,
 }
 
 impl Search<'_, '_> {
@@ -80,10 +82,8 @@ impl Search<'_, '_> {
         loop {
             let bytes = self.block.eight(at);
             let (of_long, of_short) = (self.tables.long(bytes), self.tables.short(bytes));
-            let mut best = self.match_of_place(of_long[0], at);
-            for place in [of_long[1], of_short[0], of_short[1]] {
-                best = self.better(best, self.match_of_place(place, at));
-            }
+            let places = [of_long[0], of_long[1], of_short[0], of_short[1]];
+            let mut best = self.best_of(&places.map(|place| self.match_of_place(place, at)));
             if may_repeat && best.size < GOOD_ENOUGH {
                 best = self.repeated(best, at + 1);
                 if best.size > 0 {
@@ -105,44 +105,65 @@ impl Search<'_, '_> {
     }
 
     /// Returns the better one of the best match and those of the last distances at a place.
-    fn repeated(&self, mut best: Candidate, at: usize) -> Candidate {
-        for (distance, number) in self.distances.into_iter().zip(1..) {
-            best = self.better(best, self.match_at(at.checked_sub(distance), at, Told::Repeated(number)));
-        }
-        best
+    fn repeated(&self, best: Candidate, at: usize) -> Candidate {
+        let repeated =
+            |number: u8, distance: usize| self.match_at(at.checked_sub(distance), at, Told::Repeated(number));
+        let [first, second, third] = self.distances;
+        self.best_of(&[best, repeated(1, first), repeated(2, second), repeated(3, third)])
     }
 
     /// Returns the best of matches that begin at `at` or behind it, or that have the bytes behind the end of
     /// the best one, too.
     fn best_behind(&self, mut best: Candidate, at: usize) -> Candidate {
         let bytes = [at, at + 1].map(|at| self.block.eight(at));
-        best = self.better(best, self.match_of_place(self.tables.short(bytes[0])[0], at));
-        for (bytes, at) in bytes.into_iter().zip(at..) {
-            for place in self.tables.long(bytes) {
-                best = self.better(best, self.match_of_place(place, at));
-            }
-        }
+        let of_short = self.match_of_place(self.tables.short(bytes[0])[0], at);
+        let [first, second] = self.tables.long(bytes[0]).map(|place| self.match_of_place(place, at));
+        let [third, fourth] = self.tables.long(bytes[1]).map(|place| self.match_of_place(place, at + 1));
+        best = self.best_of(&[best, of_short, first, second, third, fourth]);
         let end = best.at + best.size;
         if end >= self.block.limit {
             return best;
         }
         let places = self.tables.long(self.block.eight(end));
-        let Candidate { at, size, .. } = best;
+        let skipped = self.manner.skipped();
+        let mut of = best;
         for place in places {
-            let before = self.block.index(place, 0, size);
+            let before = self.block.index(place, skipped, of.size);
             if before.is_none() {
                 break;
             }
-            best = self.better(best, self.match_at(before, at, Told::Distance));
+            best = self.better(best, self.match_at(before, of.at + usize::from(skipped), Told::Distance));
+            if self.manner == EarlierBest::FirstOfEqual {
+                of = best;
+            }
         }
         best
     }
 
-    /// Returns the first one if it costs less, and otherwise the second one.
+    /// Returns the best of candidates in the order in which the version compares them.
+    fn best_of<const NUMBER: usize>(&self, candidates: &[Candidate; NUMBER]) -> Candidate {
+        let better = |first, second: &Candidate| self.better(first, *second);
+        if self.manner == EarlierBest::LastOfEqual {
+            // Those of each half are compared first.
+            let (first, second) = candidates.split_at(NUMBER / 2);
+            let [first, second] = [first, second].map(|half| half[1..].iter().fold(half[0], better));
+            return self.better(first, second);
+        }
+        candidates[1..].iter().fold(candidates[0], better)
+    }
+
+    /// Returns the one of two candidates that costs less.
     fn better(&self, first: Candidate, second: Candidate) -> Candidate {
-        let of_first = first.cost + self.costs.of_literals_between(&second, &first);
-        let of_second = second.cost + self.costs.of_literals_between(&first, &second);
-        if of_first < of_second { first } else { second }
+        let is_first = match self.manner {
+            EarlierBest::TwiceTheLiterals => {
+                let of_first = first.cost + self.costs.of_literals_between(&second, &first);
+                let of_second = second.cost + self.costs.of_literals_between(&first, &second);
+                of_first < of_second
+            }
+            EarlierBest::LastOfEqual => self.costs.is_less(&first, &second),
+            EarlierBest::FirstOfEqual => first.cost < NO_GAIN && !self.costs.is_less(&second, &first),
+        };
+        if is_first { first } else { second }
     }
 
     fn match_of_place(&self, place: u32, at: usize) -> Candidate {

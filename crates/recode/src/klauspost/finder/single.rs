@@ -5,9 +5,8 @@ use super::{Block, Entry, Match, hash_of_six, lessen};
 
 /// Base-2 logarithm of the number of entries.
 const LOG: u32 = 15;
-/// The least step, and by how much it grows for the bytes since the last match, as a base-2 logarithm.
+/// The least step.
 const STEP: usize = 2;
-const SKIP_LOG: u32 = 5;
 
 pub(super) struct Tables {
     six: Box<[Entry]>,
@@ -24,8 +23,9 @@ impl Tables {
 }
 
 /// Searches one block. In a frame of one block the last distances are tried as soon as there are enough matches, and
-/// otherwise from the next match on that is found in the table.
-pub(super) fn search(tables: &mut Tables, block: &mut Block<'_>, is_alone: bool) {
+/// otherwise from the next match on that is found in the table. `skip_log` is the base-2 logarithm of the bytes since the
+/// last match by which a step grows by one.
+pub(super) fn search(tables: &mut Tables, block: &mut Block<'_>, is_alone: bool, skip_log: u8) {
     let table: &mut [Entry; 1 << LOG] =
         (&mut *tables.six).try_into().expect("it was made with as many entries");
     let mut distances = [0; 2];
@@ -53,7 +53,7 @@ pub(super) fn search(tables: &mut Tables, block: &mut Block<'_>, is_alone: bool)
             if let Some(before) = block.reached(behind, at + 1, next) {
                 break (at + 1, before);
             }
-            at += STEP + ((at - block.told) >> SKIP_LOG);
+            at += STEP + ((at - block.told) >> skip_log);
             if at >= block.limit {
                 return;
             }
