@@ -44,8 +44,9 @@ const FRAMES: [(&str, &[u8], usize); 4] = [
 ];
 
 /// Frames that versions of klauspost/compress made of the content whose encoders are not known.
-const FRAMES_OF_KLAUSPOST: [(&str, &[u8], usize); 2] = [
+const FRAMES_OF_KLAUSPOST: [(&str, &[u8], usize); 3] = [
     ("1.13.6", include_bytes!("../../../fixtures/encoders/klauspost-1.13.6-default.zst"), 60),
+    ("1.13.6, at once", include_bytes!("../../../fixtures/encoders/klauspost-1.13.6-whole.zst"), 60),
     ("1.11.3, better", include_bytes!("../../../fixtures/encoders/klauspost-1.11.3-better.zst"), 900),
 ];
 

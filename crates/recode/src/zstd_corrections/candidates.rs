@@ -1,9 +1,15 @@
-//! The levels and versions of klauspost/compress that may predict a frame.
+//! The encoders, levels and versions that may predict a frame.
 
 use super::MIN_WINDOW_LOG;
-use super::manner::{Klauspost, Manner};
+use super::manner::{Klauspost, Libzstd, Manner};
+use super::strategy::Strategy;
 use crate::klauspost::Settings;
 use crate::klauspost::prediction::MAX_WINDOW_LOG;
+use crate::zstd_frame;
+
+/// The least level of libzstd that takes long, and the least work for a byte of a search of klauspost/compress that does.
+const SLOW_LEVEL: u8 = 13;
+const SLOW_WORK: u64 = 64;
 
 /// The parts of the header of a frame that the encoder depends on.
 struct Header {
@@ -35,8 +41,40 @@ pub(super) fn of_settings(settings: &'static Settings, start: &[u8]) -> Option<M
     Some(Manner::Klauspost(Header::read(start)?.manner(settings)))
 }
 
-/// Returns a manner for each search, the likely and the fast ones first.
-pub(super) fn searches(start: &[u8]) -> Vec<Manner> {
+/// Tells whether a level of libzstd takes long.
+pub(super) const fn is_slow(plan: zstd_frame::Plan) -> bool {
+    plan.level() >= SLOW_LEVEL
+}
+
+/// Returns the manners of libzstd and one for each search of klauspost/compress, the likely and the fast ones first.
+pub(super) fn in_order(plans: Vec<zstd_frame::Plan>, start: &[u8], plain_size: u64) -> Vec<Manner> {
+    let has_size = plans.first().is_none_or(|plan| plan.has_size());
+    let searches = searches(start).into_iter().map(|klauspost| {
+        // libzstd is mostly told the size, and klauspost/compress is not.
+        let place = match (klauspost.settings.work().1 < SLOW_WORK, has_size) {
+            (true, true) => 1,
+            (true, false) => 0,
+            (false, true) => 4,
+            (false, false) => 3,
+        };
+        (place, Manner::Klauspost(klauspost))
+    });
+    let plans = plans.into_iter().enumerate().map(|(index, plan)| {
+        let place = match (index, has_size) {
+            (0, true) if !is_slow(plan) => 0,
+            (_, false) if is_slow(plan) => 4,
+            _ => 2,
+        };
+        let strategy = Strategy::of(plan, plain_size);
+        (place, Manner::Libzstd(Libzstd { plan, strategy, is_split: false }))
+    });
+    let mut manners: Vec<_> = searches.chain(plans).collect();
+    manners.sort_by_key(|(place, _)| *place);
+    manners.into_iter().map(|(_, manner)| manner).collect()
+}
+
+/// Returns a manner for each search, the fast ones first.
+fn searches(start: &[u8]) -> Vec<Klauspost> {
     let Some(header) = Header::read(start) else { return Vec::new() };
     let mut searches: Vec<&Settings> = Vec::new();
     for settings in Settings::ALL {
@@ -45,7 +83,7 @@ pub(super) fn searches(start: &[u8]) -> Vec<Manner> {
         }
     }
     searches.sort_by_key(|settings| settings.work().1);
-    searches.into_iter().map(|settings| Manner::Klauspost(header.manner(settings))).collect()
+    searches.into_iter().map(|settings| header.manner(settings)).collect()
 }
 
 /// Returns the other manners of the same level.

@@ -6,7 +6,6 @@ use super::Plan;
 use super::candidates;
 use super::manner::{Libzstd, Manner};
 use super::reader::Reader;
-use super::strategy::Strategy;
 use super::walk::Walk;
 use crate::charge::Charged;
 use crate::compare::{Plain, Source};
@@ -20,11 +19,9 @@ const SAMPLE_OF_BLOCKS: u64 = 384 << 10;
 /// The part of a frame that corrections may take, and bytes that they may take of any frame, up to half of it.
 const MAX_SHARE: u64 = 4;
 const FEW: u64 = 64;
-/// The part of a sample that few corrections take: no other level is looked for. The levels from 13 on do not come as
-/// near.
+/// The part of a sample that few corrections take: no other level is looked for. Slow levels do not come as near.
 const FEW_SHARE: u64 = 50;
 const FEW_SHARE_OF_SLOW: u64 = 10;
-const SLOW_LEVEL: u8 = 13;
 /// Corrections of a stretch that tell nothing.
 const FEW_OF_STRETCH: u64 = 256;
 
@@ -95,20 +92,9 @@ fn nearest(source: &mut dyn Source, budget: &Budget) -> Result<Manner, Refused> 
     let (start, _) = source.starts(32, 0).map_err(|_| Refused::Unreadable)?;
     let plain_size = source.plain_size();
     let plans = zstd_frame::plans(&start, plain_size)?;
-    let has_size = plans.first().is_some_and(|plan| plan.has_size());
-    let of_libzstd = plans.into_iter().map(|plan| {
-        let strategy = Strategy::of(plan, plain_size);
-        Manner::Libzstd(Libzstd { plan, strategy, is_split: false })
-    });
-    let of_klauspost = candidates::searches(&start);
-    // libzstd is mostly told the size, and klauspost/compress is not.
-    let (mut first, mut second): (Vec<_>, _) = (of_libzstd.collect(), of_klauspost);
-    if !has_size {
-        std::mem::swap(&mut first, &mut second);
-    }
     let mut best: Option<(u64, Manner)> = None;
     let mut refused = Refused::NoEncoder;
-    for manner in first.into_iter().chain(second) {
+    for manner in candidates::in_order(plans, &start, plain_size) {
         if manner.memory() > budget.memory() {
             refused = Refused::TooMuchMemory;
             continue;
@@ -124,7 +110,7 @@ fn nearest(source: &mut dyn Source, budget: &Budget) -> Result<Manner, Refused> 
             best = Some((seen.size, manner));
         }
         let share = match manner {
-            Manner::Libzstd(libzstd) if libzstd.plan.level() >= SLOW_LEVEL => FEW_SHARE_OF_SLOW,
+            Manner::Libzstd(libzstd) if candidates::is_slow(libzstd.plan) => FEW_SHARE_OF_SLOW,
             _ => FEW_SHARE,
         };
         if seen.size * share < seen.encoded {
