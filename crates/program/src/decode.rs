@@ -25,6 +25,9 @@ const SEGMENTS_A_UNIT: u64 = 3;
 const NEW_WORK: u64 = 8;
 /// Units of work for each byte that is held: records are read, and sorted.
 const HELD_WORK: u64 = 8;
+/// Units of work for each byte of tables of call sites, beside those for any byte: their records are followed byte by
+/// byte, and random ones take twice as long as code.
+const SITES_WORK: u64 = 8;
 /// Units of work for each block: to find what fields it has, and its place in the map.
 const BLOCK_WORK: u64 = 256;
 
@@ -96,6 +99,13 @@ impl<'a> Prepared<'a> {
         table.map_or(0, FrameTable::held_size)
     }
 
+    /// Bytes of the new file that are tables of call sites.
+    fn sites(&self) -> u64 {
+        let size = self.payload.size as u64;
+        let range = self.rules.as_ref().map_or(0..0, |(rules, _)| rules.call_sites.clone());
+        size.min(range.end.into()).saturating_sub(range.start.into())
+    }
+
     /// The time that it takes to make the new file, in units of about a nanosecond.
     pub fn work(&self) -> u64 {
         let segments =
@@ -105,6 +115,7 @@ impl<'a> Prepared<'a> {
         self.covered * (COVERED_WORK + of_segments)
             + self.held() as u64 * (HELD_WORK + of_segments)
             + self.payload.size as u64 * per_byte
+            + self.sites() * SITES_WORK
             + self.payload.blocks.len() as u64 * BLOCK_WORK
     }
 

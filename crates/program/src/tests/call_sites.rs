@@ -3,7 +3,7 @@
 use super::{compare_decoders, decode, rules};
 use crate::payload::Payload;
 use crate::varint::put;
-use crate::{Block, Rules, encode, reference};
+use crate::{Block, Prepared, Rules, encode, reference};
 
 /// Tables of call sites of so many functions, one with types in three, with padding.
 fn tables(random: &mut fastrand::Rng, functions: usize) -> Vec<u8> {
@@ -58,4 +58,19 @@ fn both_decoders_agree_about_new_rows_of_call_sites() {
     assert!(reference::decode(&good, &old).unwrap() == new);
     let made = compare_decoders(&good, &old, 200);
     assert!(made > 20, "{made} of 200 payloads make a file");
+}
+
+#[test]
+fn work_for_call_sites_is_told_for_those_within_the_file() {
+    let file = vec![0xff; 1000];
+    let blocks = [Block { source: 0, add: 600, literal: 400 }];
+    let work = |call_sites| {
+        let with = Rules { call_sites, ..rules(Vec::new()) };
+        let payload = encode(&file, &file, &blocks, Some(&with)).unwrap().payload;
+        Prepared::new(&payload, &file).unwrap().work()
+    };
+    let none = work(0..0);
+    assert_eq!(work(0..1000) - none, 8 * 1000);
+    assert_eq!(work(900..u32::MAX) - none, 8 * 100);
+    assert_eq!(work(1000..2000), none);
 }
