@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod call_sites;
+mod overlaps;
 
 use fixtures::programs::program;
 
