@@ -5,8 +5,8 @@
 //! blocks     a, x, b        b goes on near to the end of a, from which x led away
 //! ```
 //!
-//! A block that goes on near to one of two ends is written as the distance from it: the end of the block before, and the
-//! end that the last jump led away from. Any other is a jump. It is written as a position, since a distance
+//! A block that goes on near to one of two ends is written as the distance from it: the end of the block before, and
+//! the end that the last jump led away from. Any other is a jump. It is written as a position, since a distance
 //! between two far places tells no more, and blocks that read the same have the same bytes then.
 
 use crate::varint::{Reader, of_zigzag, put, zigzag};
