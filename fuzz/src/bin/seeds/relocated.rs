@@ -42,7 +42,8 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
 
 /// A payload whose new bytes are tables of call sites, with a row that differs and one that is cut between them.
 fn call_sites() -> Vec<u8> {
-    let record = |pad: u8| [0xff, 0x9b, 13, 1, 8, 0, 9, pad, 1, 11, 4, 0, 0, 1, 2, 3, 0xff, 0xff, 1, 4, 0, 7, pad, 0];
+    let record =
+        |pad: u8| [0xff, 0x9b, 13, 1, 8, 0, 9, pad, 1, 11, 4, 0, 0, 1, 2, 3, 0xff, 0xff, 1, 4, 0, 7, pad, 0];
     let old = [record(20), record(21)].concat();
     let new = [&record(20)[..8], &[record(30), record(31), record(32)].concat()[8..], &record(22)].concat();
     let blocks = [
