@@ -147,6 +147,18 @@ fn a_block_that_says_the_same_otherwise_is_carried() {
     assert_eq!(made(found.as_bytes(), b"abc").unwrap(), frame);
 }
 
+/// Real writers make no block that is larger than the window; corrections may tell any of both.
+#[test]
+fn blocks_that_are_larger_than_the_window_end_in_an_error_or_a_frame() {
+    let plain = content();
+    for (level, window_log) in [(1, 10), (2, 10), (2, 16), (3, 14), (4, 10), (4, 16)] {
+        let mut bytes = RECIPE_OF_KLAUSPOST;
+        (bytes[1], bytes[3]) = (level, window_log);
+        let made = made(&bytes, &plain);
+        assert!(made.map_or(true, |made| made.len() < plain.len()), "level {level}, window {window_log}");
+    }
+}
+
 /// Whatever the corrections say, an encoder comes to an end, within the work that it charges.
 #[test]
 fn broken_corrections_end_in_an_error_or_a_frame() {

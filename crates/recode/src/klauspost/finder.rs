@@ -88,8 +88,8 @@ impl Buffer {
         self.base -= less;
         let start = self.bytes.len();
         if self.bytes.capacity() < start + block.len() {
-            // No more than twice the window.
-            let capacity = (2 * self.bytes.capacity()).clamp(start + block.len(), 2 * window);
+            // No more than twice the window, unless the block is larger than it.
+            let capacity = (2 * self.bytes.capacity()).min(2 * window).max(start + block.len());
             self.bytes.reserve_exact(capacity - start);
         }
         self.bytes.extend_from_slice(block);
