@@ -226,7 +226,7 @@ impl Symbols {
     /// Writes tokens.
     pub(super) fn write(&self, tokens: &[Token], output: &mut BitWriter<'_>) -> crate::Result<()> {
         for chunk in tokens.chunks(WRITTEN) {
-            output.put_all(WRITTEN, chunk.iter().map(|token| self.word(*token)));
+            output.put_all(chunk.len(), chunk.iter().map(|token| self.word(*token)));
             output.hand_on()?;
         }
         Ok(())
