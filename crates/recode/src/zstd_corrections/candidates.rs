@@ -10,6 +10,9 @@ use crate::zstd_frame;
 /// The least level of libzstd that takes long, and the least work for a byte of a search of klauspost/compress that does.
 const SLOW_LEVEL: u8 = 13;
 const SLOW_WORK: u64 = 64;
+/// The plain bytes of a frame from which such searches are tried. Their tables of up to 32 MiB take as long to set up as to
+/// search this many bytes.
+const MIN_SLOW_SIZE: u64 = 1 << 17;
 
 /// The parts of the header of a frame that the encoder depends on.
 struct Header {
@@ -49,9 +52,11 @@ pub(super) const fn is_slow(plan: zstd_frame::Plan) -> bool {
 /// Returns the manners of libzstd and one for each search of klauspost/compress, the likely and the fast ones first.
 pub(super) fn in_order(plans: Vec<zstd_frame::Plan>, start: &[u8], plain_size: u64) -> Vec<Manner> {
     let has_size = plans.first().is_none_or(|plan| plan.has_size());
-    let searches = searches(start).into_iter().map(|klauspost| {
+    let is_fast = |klauspost: &Klauspost| klauspost.settings.work().1 < SLOW_WORK;
+    let searches = searches(start).into_iter().filter(|it| is_fast(it) || plain_size >= MIN_SLOW_SIZE);
+    let searches = searches.map(|klauspost| {
         // libzstd is mostly told the size, and klauspost/compress is not.
-        let place = match (klauspost.settings.work().1 < SLOW_WORK, has_size) {
+        let place = match (is_fast(&klauspost), has_size) {
             (true, true) => 1,
             (true, false) => 0,
             (false, true) => 4,
