@@ -23,6 +23,7 @@ pub(crate) mod range;
 mod reader;
 mod search;
 mod settings;
+mod symbols;
 mod token;
 mod trees;
 mod walk;

@@ -3,9 +3,10 @@
 use std::io::Read;
 
 use super::bits::BitReader;
+use super::symbols::codes;
 use super::token::{DISTANCE_BASE, DISTANCE_CODES, END_OF_BLOCK, LENGTH_BASE, MIN_MATCH, Token};
 use super::token::{distance_extra, length_extra};
-use super::trees::{Header, LENGTH_ORDER, LENGTH_SYMBOLS, MAX_BITS, codes, repeat_extra, static_lengths};
+use super::trees::{Header, LENGTH_ORDER, LENGTH_SYMBOLS, MAX_BITS, repeat_extra, static_lengths};
 use crate::{Codec, Error, Result};
 
 /// Most tokens of a block, which are held together: the blocks of encoders in use are under 2^19.
