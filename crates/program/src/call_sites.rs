@@ -12,7 +12,9 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::operands::is_within;
 use crate::varint::{Reader, of_zigzag, put, zigzag};
+use crate::wire;
 
 /// The first byte of a record: its landing pads count from the start of the function.
 const RECORD: u8 = 0xff;
@@ -76,8 +78,7 @@ impl CallSites {
 
     /// Returns true if a piece of a literal lies in the range: then its rows are carried by column.
     pub(crate) fn holds(&self, position: u32, size: usize) -> bool {
-        let end = u32::try_from(size).ok().and_then(|size| position.checked_add(size));
-        end.is_some_and(|end| self.range.start <= position && end <= self.range.end)
+        is_within(&self.range, position, size)
     }
 
     /// Takes in bytes of the new file, of which some may lie in the range.
@@ -288,12 +289,8 @@ fn moved(difference: u64, from: u32) -> Result<u32> {
     narrow(of_zigzag(difference, from.into()))
 }
 
-fn narrow(value: u64) -> Result<u32> {
-    u32::try_from(value).map_err(|_| Error::TooLarge {
-        what: "a number of a row",
-        value,
-        max: u32::MAX.into(),
-    })
+fn narrow(number: u64) -> Result<u32> {
+    wire::narrow("a number of a row", number)
 }
 
 #[cfg(test)]

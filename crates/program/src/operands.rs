@@ -47,6 +47,12 @@ pub(crate) enum Machine {
     Aarch64,
 }
 
+/// Returns true if a piece of a literal lies wholly in a range.
+pub(crate) fn is_within(range: &Range<u32>, position: u32, size: usize) -> bool {
+    let end = u32::try_from(size).ok().and_then(|size| position.checked_add(size));
+    end.is_some_and(|end| range.start <= position && end <= range.end)
+}
+
 /// The code that is new: its ranges in the new file, and the addresses of that file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Code<'c> {
@@ -58,9 +64,8 @@ pub(crate) struct Code<'c> {
 impl Code<'_> {
     /// The address of a piece of a literal that lies in one of the ranges: then it is taken apart.
     pub(crate) fn address(self, position: u32, size: usize) -> Option<u64> {
-        let end = u32::try_from(size).ok().and_then(|size| position.checked_add(size))?;
-        let holds = |range: &Range<u32>| range.start <= position && end <= range.end;
-        self.ranges.iter().any(holds).then(|| self.space.address(position))
+        let is_code = self.ranges.iter().any(|range| is_within(range, position, size));
+        is_code.then(|| self.space.address(position))
     }
 
     /// Returns true if an operand that means this address is one. Calls lead to code.
@@ -152,17 +157,14 @@ impl Taken {
             let address = code.address(position, piece.len());
             if address.is_none() && sites.holds(position, piece.len()) {
                 rows.put(sites, piece, &mut self.new);
-                position = position.wrapping_add(PIECE_SIZE);
-                continue;
+            } else {
+                match (address, code.machine) {
+                    (Some(address), Machine::X86_64) => self.x86_64(piece, address, code),
+                    (Some(address), Machine::Aarch64) => self.aarch64(piece, address, code),
+                    (None, _) => self.new.extend_from_slice(piece),
+                }
+                sites.pass(position, piece);
             }
-            match address {
-                Some(address) => match code.machine {
-                    Machine::X86_64 => self.x86_64(piece, address, code),
-                    Machine::Aarch64 => self.aarch64(piece, address, code),
-                },
-                None => self.new.extend_from_slice(piece),
-            }
-            sites.pass(position, piece);
             position = position.wrapping_add(PIECE_SIZE);
         }
     }

@@ -89,8 +89,7 @@ impl<'p> Payload<'p> {
             blocks: columns.iter().map(|column| column.len()).sum(),
             runs: runs.len(),
             differences: differences.len() + misses.iter().map(|part| part.len()).sum::<usize>(),
-            new: [new.new, calls, loads, conditions, stack].iter().map(|part| part.len()).sum::<usize>()
-                + rows.iter().map(|part| part.len()).sum::<usize>(),
+            new: [new.new, calls, loads, conditions, stack].iter().chain(&rows).map(|part| part.len()).sum(),
         };
         Ok(Self { size, blocks, rules, runs, differences, new, misses, rows, sizes })
     }

@@ -186,9 +186,9 @@ fn read_code(reader: &mut Reader<'_>) -> Result<Vec<Range<u32>>> {
     for _ in 0..count {
         let start = narrow("the start of new code", reader.difference(end)?)?;
         let size = narrow("the size of new code", reader.next()?)?;
-        let range_end = start.checked_add(size).ok_or(Error::Rule("new code ends after the last place"))?;
-        ranges.push(start..range_end);
-        end = range_end.into();
+        let range = places(start, size, "new code ends after the last place")?;
+        end = range.end.into();
+        ranges.push(range);
     }
     Ok(ranges)
 }
@@ -199,8 +199,8 @@ fn read_frame_table(reader: &mut Reader<'_>, expected: u32) -> Result<FrameTable
     let table = FrameTable { start, count, records: 0..0 };
     let first = narrow("the start of the records", reader.difference(table.range().end)?)?;
     let size = narrow("the size of the records", reader.next()?)?;
-    let end = first.checked_add(size).ok_or(Error::Rule("the records end after the last place"))?;
-    Ok(FrameTable { records: first..end, ..table })
+    let records = places(first, size, "the records end after the last place")?;
+    Ok(FrameTable { records, ..table })
 }
 
 /// Reads the range of call sites. As with new code, it does not matter where it lies.
@@ -210,7 +210,12 @@ fn read_call_sites(reader: &mut Reader<'_>) -> Result<Range<u32>> {
         return Ok(0..0);
     }
     let start = narrow("the start of the tables of call sites", reader.next()?)?;
-    let end = start.checked_add(size).ok_or(Error::Rule("call sites end after the last place"))?;
+    places(start, size, "call sites end after the last place")
+}
+
+/// Returns the `size` places from `start` on. `past` says what is wrong where there are not so many.
+fn places(start: u32, size: u32, past: &'static str) -> Result<Range<u32>> {
+    let end = start.checked_add(size).ok_or(Error::Rule(past))?;
     Ok(start..end)
 }
 
@@ -230,7 +235,8 @@ fn read_segments(reader: &mut Reader<'_>, like: &[Segment]) -> Result<Vec<Segmen
     Ok(segments)
 }
 
-fn narrow(what: &'static str, value: u64) -> Result<u32> {
+/// Returns an integer that has 32 bits.
+pub(crate) fn narrow(what: &'static str, value: u64) -> Result<u32> {
     u32::try_from(value).map_err(|_| Error::TooLarge { what, value, max: u32::MAX.into() })
 }
 

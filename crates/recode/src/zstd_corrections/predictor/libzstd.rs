@@ -125,10 +125,7 @@ impl Predictor {
         directive: ZSTD_EndDirective,
     ) -> Result<()> {
         let to = self.fed + size as u64;
-        if history.end() < to {
-            let missing = usize::try_from(to - history.end()).unwrap_or(size);
-            history.read(plain, missing)?;
-        }
+        history.read_to(plain, to)?;
         let to = to.min(history.end());
         let is_end = plain.left() == 0 && to == history.end();
         let from = self.fed;
