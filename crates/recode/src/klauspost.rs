@@ -188,10 +188,9 @@ struct Encoder {
 
 impl Encoder {
     fn new(settings: &'static Settings, is_whole: bool, plain_size: u64) -> Self {
-        let is_alone = is_whole && plain_size <= settings.block_size() as u64;
         Self {
             block_size: settings.block_size(),
-            finder: Finder::new(settings, settings.window(), is_alone, plain_size),
+            finder: Finder::new(settings, settings.window(), is_whole, plain_size),
             found: Found::default(),
             coder: Coder::new(settings),
             is_whole,
@@ -200,7 +199,7 @@ impl Encoder {
 
     /// Begins another frame.
     fn restart(&mut self, is_whole: bool, plain_size: u64) {
-        let settings = self.finder.restart(is_whole && plain_size <= self.block_size as u64);
+        let settings = self.finder.restart(is_whole, plain_size);
         self.coder = Coder::new(settings);
         self.is_whole = is_whole;
     }

@@ -286,22 +286,24 @@ pub(super) struct Finder {
 }
 
 impl Finder {
-    /// The search through a frame of so many plain bytes, in a window of so many.
-    pub(super) fn new(settings: &'static Settings, window: u32, is_alone: bool, plain_size: u64) -> Self {
+    /// The search through a frame of so many plain bytes, in a window of so many. `is_whole` is true if the plain bytes
+    /// come at once.
+    pub(super) fn new(settings: &'static Settings, window: u32, is_whole: bool, plain_size: u64) -> Self {
         let tables = match settings.search {
             Search::Single(_) => Tables::Single(single::Tables::new()),
             Search::Double => Tables::Double(double::Tables::new()),
             Search::Better { .. } => Tables::Better(better::Tables::new()),
             Search::Best(_) | Search::EarlierBest(_) => Tables::Best(best::Tables::new()),
         };
+        let is_alone = settings.is_alone(is_whole, plain_size);
         Self { settings, buffer: Buffer::new(window, plain_size), tables, is_alone }
     }
 
     /// Begins another frame, from which all places are out of reach. Returns the settings.
-    pub(super) fn restart(&mut self, is_alone: bool) -> &'static Settings {
+    pub(super) fn restart(&mut self, is_whole: bool, plain_size: u64) -> &'static Settings {
         self.buffer.base += small(self.buffer.bytes.len()) + self.buffer.window;
         self.buffer.bytes.clear();
-        self.is_alone = is_alone;
+        self.is_alone = self.settings.is_alone(is_whole, plain_size);
         self.settings
     }
 

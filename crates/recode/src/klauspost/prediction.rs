@@ -25,9 +25,8 @@ pub(crate) struct Matches {
 impl Matches {
     /// The search with the settings in another window. `is_whole` is true if the plain bytes come at once.
     pub(crate) fn new(settings: &'static Settings, window_log: u8, is_whole: bool, plain_size: u64) -> Self {
-        let is_alone = is_whole && plain_size <= settings.block_size() as u64;
         let window = 1 << window_log.min(MAX_WINDOW_LOG);
-        Self { finder: Finder::new(settings, window, is_alone, plain_size), found: Found::default() }
+        Self { finder: Finder::new(settings, window, is_whole, plain_size), found: Found::default() }
     }
 
     /// Finds the sequences of the next block.

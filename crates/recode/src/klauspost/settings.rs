@@ -188,6 +188,11 @@ impl Settings {
         if self.level == FASTEST { 64 << 10 } else { 128 << 10 }
     }
 
+    /// Tells whether a frame of so many plain bytes is one block that is alone. `is_whole` is true if they come at once.
+    pub(super) const fn is_alone(&self, is_whole: bool, plain_size: u64) -> bool {
+        is_whole && plain_size <= self.block_size() as u64
+    }
+
     /// Bytes that a match may go back.
     pub(super) const fn window(&self) -> u32 {
         1 << self.window_log
