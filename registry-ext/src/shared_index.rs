@@ -2,8 +2,9 @@
 //! referrers.
 //!
 //! No registry offers a compare-and-swap on a tag, so two publishers that read the same index can
-//! each overwrite what the other added. Each therefore reads again after it has written, once
-//! everybody who had read the index before that write has had time to write too, and merges again
+//! each overwrite what the other added. Each therefore looks right before it writes whether the index is
+//! still the one that it merged with, as a merge can take many requests. It reads again after it has
+//! written, once everybody who had looked before that write has had time to write too, and merges again
 //! until what it added is there. The pause is a multiple of the time that a read and a write take,
 //! with a random part.
 
@@ -19,7 +20,7 @@ use crate::oci::{
 use crate::repository::Repository;
 use crate::{Error, Result};
 
-/// Times that an index is written before a publisher gives up.
+/// Times that an index is merged with before a publisher gives up.
 const MAX_ROUNDS: usize = 20;
 /// The shortest pause before an index is read again.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
@@ -77,6 +78,11 @@ async fn update_as(
             None => index(Vec::new()),
         };
         let Some(changed) = merge(&current).await? else { return Ok(()) };
+        let is_shared = matches!(repository, Repository::Registry(_));
+        let digest_of_found = |found: &Option<Manifest>| found.as_ref().map(|manifest| manifest.digest);
+        if is_shared && digest_of_found(&repository.manifest(&name).await?) != digest_of_found(&found) {
+            continue;
+        }
         let is_gone = match &found {
             Some(old) if changed.manifests().is_empty() => repository.delete_tagged(tag, old.digest).await?,
             _ => false,
@@ -84,7 +90,7 @@ async fn update_as(
         if !is_gone {
             repository.put_unlisted(&Manifest::from(&changed), Some(tag)).await?;
         }
-        if matches!(repository, Repository::Registry(_)) {
+        if is_shared {
             let pause = (started.elapsed() * 4).max(MIN_PAUSE);
             tokio::time::sleep(pause + pause.mul_f64(fastrand::f64())).await;
         }
