@@ -110,25 +110,26 @@ impl HashTable {
             [&self.section, &self.symbols, &self.names].map(|range| part(bytes, start, range));
         let Some(shape) = Shape::of(section, symbols.len() / SYMBOL_SIZE) else { return Vec::new() };
         let hashes = hashes(symbols, names, shape.first);
-        let mut filter = vec![0u64; shape.words];
-        let mut buckets = vec![0u32; shape.buckets];
-        let mut chains = vec![0u32; hashes.len()];
+        let mut table = vec![0; section.len() - HEADER_SIZE as usize];
+        let (filter, entries) = table.split_at_mut(shape.words * WORD_SIZE);
+        let (buckets, chains) = entries.split_at_mut(shape.buckets * ENTRY_SIZE);
         let mut after = None;
         // From the last to the first, so that a bucket keeps the first of its symbols.
         for (index, hash) in hashes.iter().enumerate().rev() {
             if shape.words > 0 {
-                let second = hash.checked_shr(shape.shift).unwrap_or(0);
                 let word = (hash / WORD_BITS) as usize % shape.words;
-                filter[word] |= 1 << (hash % WORD_BITS) | 1 << (second % WORD_BITS);
+                let word = &mut filter[word * WORD_SIZE..][..WORD_SIZE];
+                let second = hash.checked_shr(shape.shift).unwrap_or(0);
+                for bit in [hash % WORD_BITS, second % WORD_BITS] {
+                    word[(bit / u8::BITS) as usize] |= 1 << (bit % u8::BITS);
+                }
             }
             let bucket = *hash as usize % shape.buckets;
-            buckets[bucket] = u32::try_from(shape.first + index).unwrap_or(u32::MAX);
-            let is_last = after != Some(bucket);
-            chains[index] = hash & !LAST | u32::from(is_last);
+            put(buckets, bucket, u32::try_from(shape.first + index).unwrap_or(u32::MAX));
+            put(chains, index, hash & !LAST | u32::from(after != Some(bucket)));
             after = Some(bucket);
         }
-        let words = filter.into_iter().flat_map(u64::to_le_bytes);
-        words.chain(buckets.into_iter().chain(chains).flat_map(u32::to_le_bytes)).collect()
+        table
     }
 
     /// Returns true if the table of a file and one of another differ by more bytes than it takes to say where they lie.
@@ -157,6 +158,11 @@ impl HashTable {
     }
 }
 
+/// Puts a number into a list of entries.
+fn put(entries: &mut [u8], index: usize, number: u32) {
+    entries[index * ENTRY_SIZE..][..ENTRY_SIZE].copy_from_slice(&number.to_le_bytes());
+}
+
 /// The bytes of a range of a file, of which `bytes` are those from `start` on.
 fn part<'b>(bytes: &'b [u8], start: u64, range: &Range<u32>) -> &'b [u8] {
     let index = |position: u32| {
@@ -176,8 +182,8 @@ fn part<'b>(bytes: &'b [u8], start: u64, range: &Range<u32>) -> &'b [u8] {
 /// itself, times the factor for all bytes that follow.
 fn hashes(symbols: &[u8], names: &[u8], first: usize) -> Vec<u32> {
     let symbols = symbols.chunks_exact(SYMBOL_SIZE).skip(first);
-    let mut order: Vec<(u32, usize)> =
-        symbols.enumerate().map(|(index, symbol)| (word32(symbol, 0), index)).collect();
+    let mut order: Vec<(u32, u32)> =
+        symbols.zip(0..).map(|(symbol, index)| (word32(symbol, 0), index)).collect();
     order.sort_unstable_by(|left, right| right.cmp(left));
     let mut hashes = vec![SEED; order.len()];
     let (mut power, mut sum) = (1u32, 0u32);
@@ -197,7 +203,7 @@ fn hashes(symbols: &[u8], names: &[u8], first: usize) -> Vec<u32> {
             }
         }
         end = name;
-        hashes[index] = SEED.wrapping_mul(power).wrapping_add(sum);
+        hashes[index as usize] = SEED.wrapping_mul(power).wrapping_add(sum);
     }
     hashes
 }
