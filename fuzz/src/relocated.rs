@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use program::{
-    Block, Decoder, FrameTable, GoFunctions, HashTable, Layouts, Payload, Prepared, Rule, Rules, Segment, Side, Strided,
-    encode,
+    Block, Decoder, FrameTable, GoFunctions, HashTable, Layouts, Payload, Prepared, Rule, Rules, Segment,
+    Side, Strided, encode,
 };
 
 use crate::Input;
