@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use program::{
-    Block, Decoder, FrameTable, GoFunctions, Layouts, Payload, Prepared, Rule, Rules, Segment, Side, Strided,
-    encode,
+    Block, Decoder, FrameTable, GoFunctions, HashTable, Layouts, Payload, Prepared, Rule, Rules, Segment,
+    Side, Strided, encode,
 };
 
 use crate::Input;
@@ -166,10 +166,15 @@ fn rules(input: &mut Input<'_>, old: &[u8]) -> Rules {
         });
     }
     let new_code = (0..input.within(0..=2)).map(|_| range(input, old)).collect();
-    let frame_table = (input.byte() & 1 > 0).then(|| {
+    let tables = input.byte();
+    let frame_table = (tables & 1 > 0).then(|| {
         let (table, records) = (range(input, old), range(input, old));
         FrameTable { start: table.start, count: (table.end - table.start) / 8, records }
     });
+    let hash_table = (tables & 2 > 0).then(|| {
+        let [section, symbols, names] = [(); 3].map(|()| range(input, old));
+        HashTable { section, symbols, names }
+    });
     let call_sites = range(input, old);
-    Rules { old: sides.0, new: sides.1, rules, new_code, frame_table, call_sites }
+    Rules { old: sides.0, new: sides.1, rules, new_code, frame_table, hash_table, call_sites }
 }

@@ -361,6 +361,7 @@ mod tests {
                 program::Rule::EhFrame(2..3),
                 program::Rule::X86_64(3..4),
             ],
+            frame_table: Some(program::FrameTable { start: 4, count: 0, records: 4..7 }),
             ..Default::default()
         };
         let made = program::encode(b"abcd", b"abxdnew", &[block], Some(&rules)).unwrap();
@@ -373,7 +374,8 @@ mod tests {
         let parts = summary.relocated_parts;
         assert!(parts.rules > 0);
         assert_eq!([parts.blocks, parts.runs, parts.differences, parts.new], [3, 2, 1, 3]);
-        assert_eq!(Vec::from_iter(parts.rule_kinds), [("eh_frame", 1), ("x86-64 code", 2)]);
+        let kinds = [("computed frames", 1), ("eh_frame", 1), ("x86-64 code", 2)];
+        assert_eq!(Vec::from_iter(parts.rule_kinds), kinds);
         assert_eq!((summary.sources[0].frames, summary.sources[0].payload), (1, stats.relocated_size));
     }
 }

@@ -10,7 +10,7 @@ use program::Payload;
 pub struct RelocatedParts {
     /// Rules: where programs hold addresses.
     pub rules: u64,
-    /// The number of rules of each kind.
+    /// The number of rules of each kind, and of computed tables.
     pub rule_kinds: BTreeMap<&'static str, u64>,
     /// The stretches of sources that the files consist of.
     pub blocks: u64,
@@ -31,8 +31,11 @@ impl RelocatedParts {
         self.differences += sizes.differences as u64;
         self.new += sizes.new as u64;
         // Broken ones are told when the delta is applied.
-        for rule in payload.rules().unwrap_or_default().rules {
-            *self.rule_kinds.entry(rule.kind_name()).or_default() += 1;
+        let rules = payload.rules().unwrap_or_default();
+        let frames = rules.frame_table.as_ref().map(|_| "computed frames");
+        let hashes = rules.hash_table.as_ref().map(|_| "computed hashes");
+        for kind in rules.rules.iter().map(program::Rule::kind_name).chain(frames).chain(hashes) {
+            *self.rule_kinds.entry(kind).or_default() += 1;
         }
     }
 }

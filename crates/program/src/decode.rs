@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use crate::call_sites::{CallSites, RowReader};
+use crate::computed::{self, Computed, Held};
 use crate::error::Result;
 use crate::form::Kind;
-use crate::frame_table::{FrameTable, Held};
 use crate::map::Map;
 use crate::misses::{Guess, Misses};
 use crate::neighbours::Neighbours;
@@ -35,7 +35,7 @@ const BLOCK_WORK: u64 = 256;
 ///
 /// Beside the old file and the payload it holds 12 bytes for each field and at most 24 for each place that one means:
 /// with the limit of [`crate::MIN_FIELD_BYTES`] at most seven bytes for each byte of the old file while it starts, and
-/// of programs in the field less than one. A table of frames is computed once its records are made: up to then at most
+/// of programs in the field less than one. A table is computed once what it is computed from is made: up to then at most
 /// [`crate::MAX_HELD`] bytes of the new file are held, too.
 #[derive(Debug)]
 pub struct Decoder<'a> {
@@ -51,7 +51,7 @@ pub struct Decoder<'a> {
     new: New<'a>,
     misses: Misses<'a>,
     machine: Machine,
-    held: Option<Held>,
+    held: Vec<Held>,
     code: Vec<Range<u32>>,
     sites: CallSites,
     rows: RowReader<'a>,
@@ -65,6 +65,7 @@ pub struct Prepared<'a> {
     old: &'a [u8],
     payload: Payload<'a>,
     rules: Option<(Rules, Reader<'a>)>,
+    computed: Vec<Computed>,
     covered: u64,
 }
 
@@ -75,14 +76,13 @@ impl<'a> Prepared<'a> {
     /// [`Error`](crate::Error).
     pub fn new(payload: &'a [u8], old: &'a [u8]) -> Result<Self> {
         let payload = Payload::parse(payload, Some(old.len()))?;
-        let mut prepared = Self { old, payload, rules: None, covered: 0 };
+        let mut prepared = Self { old, payload, rules: None, computed: Vec::new(), covered: 0 };
         if prepared.payload.has_rules() {
             let mut reader = Reader::new(prepared.payload.rules, "the rules");
             let rules = read_rules(&mut reader, old.len())?;
             prepared.covered = covered(old.len(), &rules.rules)?;
-            if let Some(table) = &rules.frame_table {
-                table.check(prepared.payload.size)?;
-            }
+            prepared.computed = rules.computed();
+            computed::check(&prepared.computed, prepared.payload.size)?;
             prepared.rules = Some((rules, reader));
         }
         Ok(prepared)
@@ -95,8 +95,7 @@ impl<'a> Prepared<'a> {
 
     /// Bytes of the new file that are held back at once.
     pub fn held(&self) -> usize {
-        let table = self.rules.as_ref().and_then(|(rules, _)| rules.frame_table.as_ref());
-        table.map_or(0, FrameTable::held_size)
+        usize::try_from(computed::held_size(&self.computed)).unwrap_or(usize::MAX)
     }
 
     /// Bytes of the new file that are tables of call sites.
@@ -124,15 +123,14 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// [`Error`](crate::Error).
     pub fn start(self) -> Result<Decoder<'a>> {
-        let Self { old, payload, rules, .. } = self;
-        let (mut code, mut machine, mut held) = (Vec::new(), Machine::X86_64, None);
+        let Self { old, payload, rules, computed, .. } = self;
+        let (mut code, mut machine) = (Vec::new(), Machine::X86_64);
         let mut sites = CallSites::new(0..0);
         let predictor = match rules {
             None => Predictor::none(old),
             Some((mut rules, mut reader)) => {
                 machine = rules.machine();
                 code = std::mem::take(&mut rules.new_code);
-                held = rules.frame_table.take().map(Held::new);
                 sites = CallSites::new(rules.call_sites.clone());
                 let map = Map::new(&payload.blocks);
                 let scanned = scan(old, &rules.old, &rules.rules)?;
@@ -148,7 +146,7 @@ impl<'a> Prepared<'a> {
             new: payload.new,
             misses: payload.misses(),
             machine,
-            held,
+            held: computed.into_iter().map(Held::new).collect(),
             code,
             sites,
             rows: RowReader::new(payload.rows),
@@ -185,7 +183,7 @@ impl<'a> Decoder<'a> {
         while let Some(block) = self.payload.blocks.get(self.block).copied() {
             self.make(block)?;
             let (end, space) = (self.position.into(), self.predictor.space());
-            if self.held.as_mut().is_none_or(|held| held.passes(&mut self.piece, end, space)) {
+            if self.held.iter_mut().all(|held| held.passes(&mut self.piece, end, space)) {
                 return Ok(Some(&self.piece));
             }
         }
@@ -206,11 +204,7 @@ impl<'a> Decoder<'a> {
             let end = if source + add - start <= PIECE_SIZE { source + add } else { end };
             self.along(start, end)?;
             self.advance(end - start, block);
-        } else if self
-            .held
-            .as_ref()
-            .is_some_and(|held| held.table().is_made_by(block, self.position - self.done))
-        {
+        } else if self.held.iter().any(|held| held.table().is_made_by(block, self.position - self.done)) {
             let size = (literal - self.done).min(PIECE_SIZE);
             self.piece.resize(size as usize, 0);
             self.differences.fill(&mut self.piece)?;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::call_sites::CallSites;
+use crate::computed;
 use crate::error::{Error, Result};
 use crate::form::{Kind, word};
 use crate::map::Map;
@@ -50,13 +51,15 @@ pub(crate) fn encode_scanned<'o>(
 ) -> Result<(Encoded, Predictor<'o>)> {
     check(old, new, blocks)?;
     let mut blocks = Cow::Borrowed(blocks);
-    let mut frame_table = None;
-    if let Some((rules, _)) = &scanned
-        && let Some(table) = &rules.frame_table
-    {
-        table.check(new.len())?;
-        blocks = Cow::Owned(table.cut(&blocks));
-        frame_table = Some((table, table.left(new, Space(&rules.new.segments))));
+    let mut computed = Vec::new();
+    if let Some((rules, _)) = &scanned {
+        let tables = rules.computed();
+        computed::check(&tables, new.len())?;
+        if !tables.is_empty() {
+            blocks = Cow::Owned(computed::cut(&tables, &blocks));
+        }
+        let space = Space(&rules.new.segments);
+        computed.extend(tables.into_iter().map(|table| (table.left(new, space), table)));
     }
     let blocks = &*blocks;
     let mut parts = Parts::default();
@@ -104,12 +107,12 @@ pub(crate) fn encode_scanned<'o>(
         parts.along(&predicted, bytes);
         sites.pass(own, bytes);
         position = end + block.literal as usize;
-        match &frame_table {
-            Some((table, left)) if table.is_made_by(*block, own) => {
+        match computed.iter().find(|(_, table)| table.is_made_by(*block, own)) {
+            Some((left, _)) => {
                 parts.along(&vec![0; left.len()], left);
                 sites.pass(own, left);
             }
-            _ => {
+            None => {
                 let (bytes, start) = (&new[end..position], own.wrapping_add(block.add));
                 parts.taken.literal(bytes, start, code, &mut sites, &mut parts.rows);
             }

@@ -7,16 +7,18 @@ mod tests;
 
 use std::ops::Range;
 
+use crate::computed::Computed;
 use crate::encode::{Encoded, encode_scanned};
 use crate::error::Result;
 use crate::frame_table::{ENTRY_SIZE, FrameTable};
+use crate::hash_table::HashTable;
 use crate::map::Map;
 use crate::normalise::{Overlay, normalise};
 use crate::predict::Predictor;
 use crate::rules::{Rule, Rules, Side};
 use crate::scan::{Scanned, scan};
 use crate::space::Space;
-use crate::{Block, MAX_CODE, MAX_SIZE};
+use crate::{Block, MAX_CODE, MAX_SIZE, computed};
 
 /// The layouts of an old and a new program.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ struct Described {
     loaded_names: Vec<Range<u32>>,
     /// The table of `.eh_frame_hdr`, to which rules belong as well.
     frame_table: Option<FrameTable>,
+    /// The hash table of dynamic symbols, to which a rule belongs as well.
+    hash_table: Option<HashTable>,
     /// The tables of call sites.
     call_sites: Range<u32>,
 }
@@ -76,12 +80,25 @@ impl Described {
         let space = Space(&self.side.segments);
         self.overlays.extend(table.codes(bytes, space));
         let table = table.range();
+        self.drop_tables(&table);
+        Some(u32::try_from(table.start).ok()?..u32::try_from(table.end).ok()?)
+    }
+
+    /// Drops the rule of a hash table, which is computed. What moved in it looks the same in the copies still.
+    fn without_hash_table(&mut self, bytes: &[u8]) {
+        if let Some(table) = self.hash_table.take() {
+            self.overlays.extend(table.firsts(bytes));
+            self.drop_tables(&table.range());
+        }
+    }
+
+    /// Drops the rules of tables that start in a range.
+    fn drop_tables(&mut self, range: &Range<u64>) {
         let is_other = |rule: &Rule| match rule {
-            Rule::Strided(strided) => !table.contains(&strided.start.into()),
+            Rule::Strided(strided) => !range.contains(&strided.start.into()),
             _ => true,
         };
         self.rules.retain(is_other);
-        Some(u32::try_from(table.start).ok()?..u32::try_from(table.end).ok()?)
     }
 }
 
@@ -93,10 +110,24 @@ impl Layouts {
         }
         let (mut before, mut after) = (elf::describe(old)?, elf::describe(new)?);
         let space = Space(&after.side.segments);
-        let frame_table = after.frame_table.clone().filter(|table| table.is_computable(new, space));
+        let frame_table = after.frame_table.clone();
+        let frame_table =
+            frame_table.filter(|table| Computed::Frames(table.clone()).is_computable(new, space));
+        let hash_table = after.hash_table.clone();
+        let hash_table = hash_table.filter(|table| {
+            let is_other =
+                before.hash_table.as_ref().is_none_or(|old_table| table.differs(new, old_table, old));
+            let both = [Some(Computed::Hash(table.clone())), frame_table.clone().map(Computed::Frames)];
+            let both: Vec<_> = both.into_iter().flatten().collect();
+            is_other && both[0].is_computable(new, space) && computed::check(&both, new.len()).is_ok()
+        });
         let (mut old_computed, mut new_computed) = (None, None);
         if frame_table.is_some() {
             (old_computed, new_computed) = (before.without_frame_table(old), after.without_frame_table(new));
+        }
+        if hash_table.is_some() {
+            before.without_hash_table(old);
+            after.without_hash_table(new);
         }
         let scanned = [(old, &before), (new, &after)]
             .map(|(bytes, described)| scan(bytes, &described.side, &described.rules).ok());
@@ -120,6 +151,7 @@ impl Layouts {
         let rules = Rules {
             new_code,
             frame_table,
+            hash_table,
             call_sites: after.call_sites,
             old: before.side,
             new: Side { segments: after.side.segments, bases },

@@ -23,11 +23,13 @@
 
 mod branch;
 mod call_sites;
+mod computed;
 mod decode;
 mod encode;
 mod error;
 mod form;
 mod frame_table;
+mod hash_table;
 #[cfg(feature = "writer")]
 mod layout;
 mod learned;
@@ -56,6 +58,7 @@ pub use encode::{Encoded, encode};
 pub use error::{Error, Result};
 pub use form::Kind;
 pub use frame_table::FrameTable;
+pub use hash_table::HashTable;
 #[cfg(feature = "writer")]
 pub use layout::{Draft, Layouts};
 pub use payload::{Block, Payload, Sizes};
@@ -71,7 +74,8 @@ pub const MAX_RULES: usize = 4096;
 pub const MAX_SEGMENTS: usize = 16;
 /// Most ranges of new code.
 pub const MAX_CODE: usize = 16;
-/// Most bytes of a new file that are held back until a [`FrameTable`] among them is computed.
+/// Most bytes of a new file that are held back, for all tables together, until a [`FrameTable`] and a [`HashTable`] among
+/// them are computed.
 pub const MAX_HELD: u64 = 1 << 25;
 /// Most bases that are given, and most that are read from a table of sections.
 pub const MAX_BASES: usize = 1 << 12;

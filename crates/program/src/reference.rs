@@ -4,6 +4,7 @@
 
 mod aarch64;
 mod call_sites;
+mod hash_table;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -84,7 +85,8 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     let mut fields: Vec<Field> = Vec::new();
     let (mut segments, mut bases, mut code) = (Vec::new(), Vec::new(), Vec::new());
     let mut is_aarch64 = false;
-    let mut frame_table = None;
+    let (mut frame_table, mut hash_table) = (None, None);
+    let mut computed = Vec::new();
     let mut sites = 0..0;
     if payload.has_rules() {
         let mut reader = Reader::new(payload.rules, "the rules");
@@ -99,6 +101,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
                 None => *base,
             });
         }
+        crate::computed::check(&rules.computed(), payload.size)?;
         correct(&mut reader, &mut bases)?;
         reader.end()?;
         fields = scanned.fields;
@@ -106,10 +109,13 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
         is_aarch64 = rules.rules.iter().any(|rule| matches!(rule, Rule::Aarch64(_)));
         code = rules.new_code;
         frame_table = rules.frame_table;
+        hash_table = rules.hash_table;
         sites = rules.call_sites;
-        if let Some(table) = &frame_table {
-            table.check(payload.size)?;
-        }
+        computed.extend(frame_table.iter().map(|table| (table.start, 8 * u64::from(table.count))));
+        computed.extend(hash_table.iter().map(|table| {
+            let size = table.section.end - table.section.start - 16;
+            (table.section.start + 16, u64::from(size))
+        }));
     }
     // Every byte that lies along the old file, as what it differs by.
     let mut runs = Reader::new(payload.runs, "the runs");
@@ -246,10 +252,9 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
         }
         made.extend(bytes.iter().zip(difference).map(|(byte, difference)| byte.wrapping_add(difference)));
         let end = made.len() + literal as usize;
-        let is_table = |table: &FrameTable| {
-            add == 0 && made.len() == table.start as usize && u64::from(literal) == 8 * u64::from(table.count)
-        };
-        if frame_table.as_ref().is_some_and(is_table) {
+        let is_table =
+            |table: &(u32, u64)| add == 0 && made.len() == table.0 as usize && u64::from(literal) == table.1;
+        if computed.iter().any(is_table) {
             made.extend(differences.by_ref().take(literal as usize));
         }
         while made.len() < end {
@@ -316,6 +321,9 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     }
     if let Some(table) = &frame_table {
         add_table(&mut made, table, Space(&segments));
+    }
+    if let Some(table) = &hash_table {
+        hash_table::add(&mut made, table);
     }
     Ok(made)
 }

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use crate::FrameTable;
+use crate::computed::Computed;
 use crate::operands::{Code, Machine};
 use crate::space::{Segment, Space};
+use crate::{FrameTable, HashTable};
 
 /// Fields of the old file, by where they lie. Positions and sizes are bytes of the old file, bases are indices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,8 +121,11 @@ pub struct Rules {
     /// Ranges of the new file that are code: at most [`MAX_CODE`](crate::MAX_CODE). It is for aarch64 if a rule is for
     /// that, and else for x86-64.
     pub new_code: Vec<Range<u32>>,
-    /// The table of the new file that is computed.
+    /// The table of frames of the new file that is computed.
     pub frame_table: Option<FrameTable>,
+    /// The hash table of the new file that is computed. What it is computed from has no byte in common with what the
+    /// table of frames is computed from, nor have the tables.
+    pub hash_table: Option<HashTable>,
     /// The range of the new file that has tables of call sites, `.gcc_except_table`. It may be empty.
     pub call_sites: Range<u32>,
 }
@@ -133,6 +137,12 @@ impl Rules {
     /// The new code.
     pub(crate) fn code(&self) -> Code<'_> {
         Code { machine: self.machine(), ranges: &self.new_code, space: Space(&self.new.segments) }
+    }
+
+    /// The tables of the new file that are computed.
+    pub(crate) fn computed(&self) -> Vec<Computed> {
+        let hash = self.hash_table.clone().map(Computed::Hash);
+        hash.into_iter().chain(self.frame_table.clone().map(Computed::Frames)).collect()
     }
 
     /// The processor that the new code is for.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod call_sites;
+mod hash_table;
 mod overlaps;
 
 use fixtures::programs::program;
@@ -318,7 +319,7 @@ fn table(start: u32, count: u32) -> Rule {
 
 fn rules(rules: Vec<Rule>) -> Rules {
     let side = Side { segments: vec![Segment { address: 0, size: 1 << 20, place: 0 }], bases: Vec::new() };
-    Rules { old: side.clone(), new: side, rules, new_code: Vec::new(), frame_table: None, call_sites: 0..0 }
+    Rules { old: side.clone(), new: side, rules, ..Rules::default() }
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! The encoding of rules.
 //!
 //! ```text
-//! rules    = segments segments bases count:uvarint (kind:uvarint start:signed fields){count} code frames
-//!            sites corrections
+//! rules    = segments segments bases count:uvarint (kind:uvarint start:signed fields){count} code
+//!            computed sites corrections
 //! segments = count:uvarint (address:signed size:signed place:signed){count}
 //! bases    = count:uvarint (address:signed){count}
 //! code     = count:uvarint (start:signed size:uvarint){count}
-//! frames   = 0 | 1 table:signed count:uvarint start:signed size:uvarint
+//! computed = flags:uvarint frames? hashes?                       frames if flags has 1, hashes if it has 2
+//! frames   = table:signed count:uvarint start:signed size:uvarint
+//! hashes   = (start:signed size:uvarint){3}
 //! sites    = 0 | size:uvarint start:uvarint
 //! ```
 //!
@@ -16,6 +18,7 @@
 use std::ops::Range;
 
 use crate::frame_table::FrameTable;
+use crate::hash_table::HashTable;
 use crate::rules::{GoFunctions, Rule, Rules, Side, Strided};
 use crate::space::Segment;
 use crate::varint::{self, Reader, put, put_difference};
@@ -37,6 +40,11 @@ const HAS_BASE: u64 = 2;
 const IS_COLUMN: u64 = 4;
 const ALL_FLAGS: u64 = 7;
 
+/// Tables that are computed.
+const HAS_FRAMES: u64 = 1;
+const HAS_HASHES: u64 = 2;
+const ALL_TABLES: u64 = 3;
+
 /// Appends the rules, but not where the new bases are.
 pub(crate) fn put_rules(out: &mut Vec<u8>, rules: &Rules) {
     put_segments(out, &rules.old.segments, &[]);
@@ -55,21 +63,30 @@ pub(crate) fn put_rules(out: &mut Vec<u8>, rules: &Rules) {
     put(out, rules.new_code.len() as u64);
     let mut end = 0;
     for range in &rules.new_code {
-        put_difference(out, range.start.into(), end);
-        put(out, u64::from(range.end).wrapping_sub(range.start.into()));
+        put_places(out, range, end);
         end = range.end.into();
     }
-    put(out, rules.frame_table.is_some().into());
+    let flag = |is_set, flag| if is_set { flag } else { 0 };
+    put(out, flag(rules.frame_table.is_some(), HAS_FRAMES) | flag(rules.hash_table.is_some(), HAS_HASHES));
     if let Some(table) = &rules.frame_table {
         put_difference(out, table.start.into(), end);
         put(out, table.count.into());
-        put_difference(out, table.records.start.into(), table.range().end);
-        put(out, u64::from(table.records.end).wrapping_sub(table.records.start.into()));
+        put_places(out, &table.records, table.range().end);
+    }
+    if let Some(table) = &rules.hash_table {
+        put_places(out, &table.section, 0);
+        put_places(out, &table.symbols, table.section.end.into());
+        put_places(out, &table.names, table.symbols.end.into());
     }
     put(out, rules.call_sites.len() as u64);
     if !rules.call_sites.is_empty() {
         put(out, rules.call_sites.start.into());
     }
+}
+
+fn put_places(out: &mut Vec<u8>, range: &Range<u32>, expected: u64) {
+    put_difference(out, range.start.into(), expected);
+    put(out, u64::from(range.end).wrapping_sub(range.start.into()));
 }
 
 fn put_segments(out: &mut Vec<u8>, segments: &[Segment], like: &[Segment]) {
@@ -168,14 +185,19 @@ pub(crate) fn read_rules(reader: &mut Reader<'_>, size: usize) -> Result<Rules> 
         end = next;
     }
     let new_code = read_code(reader)?;
-    let frame_table = match reader.at_most("the number of tables of frames", 1)? {
-        0 => None,
-        _ => Some(read_frame_table(reader, new_code.last().map_or(0, |range| range.end))?),
-    };
+    let tables = reader.next()?;
+    if tables > ALL_TABLES {
+        return Err(Error::Rule("unknown tables that are computed"));
+    }
+    let has_frames = tables & HAS_FRAMES != 0;
+    let end_of_code = new_code.last().map_or(0, |range| range.end);
+    let frame_table = has_frames.then(|| read_frame_table(reader, end_of_code)).transpose()?;
+    let has_hashes = tables & HAS_HASHES != 0;
+    let hash_table = has_hashes.then(|| read_hash_table(reader)).transpose()?;
     let call_sites = read_call_sites(reader)?;
     let mapped = vec![Rules::MAPPED; bases.len()];
     let (old, new) = (Side { segments, bases }, Side { segments: new, bases: mapped });
-    Ok(Rules { old, new, rules, new_code, frame_table, call_sites })
+    Ok(Rules { old, new, rules, new_code, frame_table, hash_table, call_sites })
 }
 
 /// Reads the ranges of new code. Where they lie in the new file does not matter: what none of them has is no code.
@@ -201,6 +223,18 @@ fn read_frame_table(reader: &mut Reader<'_>, expected: u32) -> Result<FrameTable
     let size = narrow("the size of the records", reader.next()?)?;
     let records = places(first, size, "the records end after the last place")?;
     Ok(FrameTable { records, ..table })
+}
+
+fn read_hash_table(reader: &mut Reader<'_>) -> Result<HashTable> {
+    let mut end = 0;
+    let mut next = || {
+        let start = narrow("the start of a part of a hash table", reader.difference(end)?)?;
+        let size = narrow("the size of a part of a hash table", reader.next()?)?;
+        let range = places(start, size, "a part of a hash table ends after the last place")?;
+        end = range.end.into();
+        Ok::<_, Error>(range)
+    };
+    Ok(HashTable { section: next()?, symbols: next()?, names: next()? })
 }
 
 /// Reads the range of call sites. As with new code, it does not matter where it lies.

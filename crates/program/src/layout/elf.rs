@@ -13,6 +13,7 @@ use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 use super::{Described, go};
 use crate::form::{word, word32, word64};
 use crate::frame_table::{FrameTable, HEADER_SIZE};
+use crate::hash_table::HashTable;
 use crate::normalise::Overlay;
 use crate::rules::{Rule, Strided};
 use crate::space::{Segment, Space};
@@ -368,6 +369,13 @@ fn describe_section(described: &mut Described, program: &Program<'_>, section: &
             described.loaded_names.extend(names.map(Section::range));
         }
         SHT_GNU_HASH if section.size > 16 => {
+            let symbols = all.get(section.link).filter(|symbols| symbols.kind == SHT_DYNSYM);
+            let names =
+                symbols.and_then(|symbols| all.get(symbols.link)).filter(|names| names.kind != SHT_NOBITS);
+            if let (Some(symbols), Some(names)) = (symbols, names) {
+                let (section, symbols, names) = (section.range(), symbols.range(), names.range());
+                described.hash_table = Some(HashTable { section, symbols, names });
+            }
             let start = index(section.start);
             let (count, words) = (word32(bytes, start), word32(bytes, start + 8));
             let offset = 16 + 8 * u64::from(words);

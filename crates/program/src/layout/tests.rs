@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::form::{Kind, word};
-use crate::{Block, Layouts};
+use crate::{Block, Layouts, Rule, Rules, encode};
 
 /// The address at which the first byte of the files is loaded: another one than its offset.
 const LOADED_AT: u64 = 0x40_0000;
-const SECTIONS: usize = 6;
+const SECTIONS: usize = 7;
 
 fn text(names: &[String]) -> (Vec<u8>, Vec<u32>) {
     let (mut bytes, mut offsets) = (vec![0], Vec::new());
@@ -18,8 +18,22 @@ fn text(names: &[String]) -> (Vec<u8>, Vec<u32>) {
     (bytes, offsets)
 }
 
+/// A hash table of one bucket, in which all names are, and of a filter of one word.
+fn hash_table(names: &[String]) -> Vec<u8> {
+    let hash = |name: &String| {
+        name.bytes().fold(5381u32, |hash, byte| hash.wrapping_mul(33).wrapping_add(byte.into()))
+    };
+    let mut chain: Vec<u32> = names.iter().map(|name| hash(name) & !1).collect();
+    *chain.last_mut().unwrap() |= 1;
+    let filter =
+        names.iter().map(hash).fold(0u64, |filter, hash| filter | 1 << (hash % 64) | 1 << (hash / 64 % 64));
+    let numbers =
+        |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>();
+    [numbers(&[1, 1, 1, 6]), filter.to_le_bytes().to_vec(), numbers(&[1]), numbers(&chain)].concat()
+}
+
 /// A program that has nothing but dynamic symbols, a relocation for each, and their names: once loaded, and once for
-/// debuggers.
+/// debuggers; and the hash table of the first.
 fn program(names: &[String]) -> Vec<u8> {
     let (of_names, offsets) = text(names);
     let mut symbols = vec![0; 24];
@@ -31,8 +45,9 @@ fn program(names: &[String]) -> Vec<u8> {
         relocations.extend([6u32, index].map(u32::to_le_bytes).concat());
         relocations.extend([0; 8]);
     }
-    let section_names = b"\0.dynsym\0.dynstr\0.rela.dyn\0.strtab\0.shstrtab\0.gcc_except_table\0";
-    let parts = [&symbols[..], &of_names, &relocations, &of_names, section_names];
+    let section_names = b"\0.dynsym\0.dynstr\0.rela.dyn\0.strtab\0.shstrtab\0.gcc_except_table\0.gnu.hash\0";
+    let hashes = hash_table(names);
+    let parts = [&symbols[..], &of_names, &relocations, &of_names, section_names, &hashes];
     // Kind, flags, link and size of a record of each; name by offset.
     let kinds = [
         (1u32, 11u32, 2u64, 2u32, 24u64),
@@ -40,6 +55,7 @@ fn program(names: &[String]) -> Vec<u8> {
         (17, 4, 2, 1, 24),
         (27, 3, 0, 0, 0),
         (35, 3, 0, 0, 0),
+        (63, 0x6fff_fff6, 2, 1, 0),
     ];
     let mut file = vec![0; 64 + 56];
     let mut headers = vec![0; 64];
@@ -131,4 +147,30 @@ fn the_section_of_call_sites_is_found_in_the_new_file() {
     let [start, size] = [24, 32].map(|field| u32::try_from(word(&new, header + field, 8)).unwrap());
     assert!(size > 0);
     assert_eq!(Layouts::of(&old, &new).unwrap().rules.call_sites, start..start + size);
+}
+
+#[test]
+fn the_hash_table_of_the_new_file_is_computed_if_it_is_another_one() {
+    let (old, new) = (program(&names(0)), program(&names(7)));
+    assert_eq!(Layouts::of(&old, &old).unwrap().rules.hash_table, None);
+    let layouts = Layouts::of(&old, &new).unwrap();
+    let table = layouts.rules.hash_table.clone().unwrap();
+    let section = &new[table.section.start as usize..table.section.end as usize];
+    assert_eq!(section, hash_table(&names(7)));
+    assert_eq!(table.symbols.len(), 24 * (1 + 393));
+    assert_eq!(&new[table.names.start as usize..table.names.end as usize], text(&names(7)).0);
+    let is_apart = |rule: &Rule| match rule {
+        Rule::Strided(strided) => !table.section.contains(&strided.start),
+        _ => true,
+    };
+    assert!(layouts.rules.rules.iter().all(is_apart));
+    let blocks = blocks(&old, &new, 7);
+    let carried = |rules: &Rules| encode(&old, &new, &blocks, Some(rules)).unwrap().carried;
+    let without = carried(&Rules { hash_table: None, ..layouts.rules.clone() });
+    let carried = carried(&layouts.rules);
+    assert!(carried + 700 < without, "{carried} of {without}");
+    // A table that is another one than of these names stays in the delta.
+    let mut other = new.clone();
+    other[table.section.start as usize + 28..table.section.end as usize].reverse();
+    assert_eq!(Layouts::of(&old, &other).unwrap().rules.hash_table, None);
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use fastrand::Rng;
 
 use super::{compare_decoders, decode};
-use crate::{Block, FrameTable, Rule, Rules, Segment, Side, encode, reference};
+use crate::{Block, FrameTable, HashTable, Rule, Rules, Segment, Side, encode, reference};
 
 /// Bytes that are like code, records of call sites, and records of frames.
 fn random_bytes(random: &mut Rng, size: usize) -> Vec<u8> {
@@ -72,6 +72,7 @@ fn both_decoders_agree_wherever_ranges_lie() {
         let mut places = [0; 3].map(|_| random.u32(..=size));
         places.sort_unstable();
         let [first, between, last] = places;
+        let frames = random.u8(..4);
         let table = |table: Range<u32>, records| FrameTable {
             start: table.start,
             count: (table.end - table.start) / 8,
@@ -82,11 +83,16 @@ fn both_decoders_agree_wherever_ranges_lie() {
             new: side(size),
             rules: vec![if round % 3 == 0 { Rule::Aarch64(0..old_size) } else { Rule::X86_64(0..old_size) }],
             new_code: (0..random.usize(..3)).map(|_| random_range(&mut random, size)).collect(),
-            frame_table: match random.u8(..4) {
+            frame_table: match frames {
                 0 => Some(table(first..between, between..last)),
                 1 => Some(table(between..last, first..between)),
                 _ => None,
             },
+            hash_table: (frames == 2 && between - first >= 16).then_some(HashTable {
+                section: first..between,
+                symbols: between..last,
+                names: last..size,
+            }),
             call_sites: random_range(&mut random, size),
         };
         let payload = encode(&old, &new, &blocks, Some(&rules)).unwrap().payload;

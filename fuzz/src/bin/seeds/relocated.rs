@@ -36,8 +36,31 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     // No rule and no code, and the table of frames where it lies in these programs, with its records.
     let frames = sides(pair(2)).byte(0).byte(0).byte(1).word(8540).word(168).word(8712).word(532);
     seeds.push(("frames", frames.finish()));
+    // The same, and a hash table whose symbols and names are any bytes.
+    let both = sides(pair(2)).byte(0).byte(0).byte(3).word(8540).word(168).word(8712).word(532);
+    seeds.push(("tables", both.word(0).word(128).word(128).word(480).word(608).word(400).finish()));
+    seeds.push(("hashes", hashes()));
     seeds.push(("call-sites", call_sites()));
     seeds
+}
+
+/// A payload of a file that is a hash table with a bucket for two symbols, one of which gets another name.
+fn hashes() -> Vec<u8> {
+    let file = |name: u8| {
+        let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
+        // One bucket, symbols from number 1 on, a word of the filter, which is not as it would be computed, and the hashes.
+        let hash = |name: u8| 5381 * 33 + u32::from(name);
+        let section = words(&[1, 1, 1, 6, 0, 0, 1, hash(b'a') & !1, hash(name) | 1]);
+        let symbols = words(&[[0; 6], [1, 0, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0]].concat());
+        [section, symbols, vec![0, b'a', 0, name, 0]].concat()
+    };
+    let (old, new) = (file(b'b'), file(b'c'));
+    let size = u32::try_from(new.len()).expect("a small file");
+    let hash_table = Some(program::HashTable { section: 0..36, symbols: 36..108, names: 108..size });
+    let rules = program::Rules { hash_table, ..program::Rules::default() };
+    let blocks = [program::Block { source: 0, add: size, literal: 0 }];
+    let encoded = program::encode(&old, &new, &blocks, Some(&rules)).expect("blocks that cover the file");
+    Fields::new().byte(0).sized(&old).rest(&encoded.payload).finish()
 }
 
 /// A payload whose new bytes are tables of call sites, with a row that differs and one that is cut between them.
