@@ -110,11 +110,17 @@ impl Plan {
         let tables = if self.level < 13 { 64 << 20 } else { (80 << 20) + window.max(own) * 5 };
         let held = match (self.is_threaded, self.long) {
             (false, _) => window,
-            // From level 17 on the tables take less than is said, which makes up for a part of the jobs.
-            (true, 0) => window + own * if self.level < 17 { 20 } else { 12 },
+            // From level 17 on one job at a time waits, and the tables take less than is said.
+            (true, 0) => window + own * if self.is_one_by_one() { 15 } else { 20 },
             (true, _) => window.max(self.job()) + self.job() * 7,
         };
         tables + held
+    }
+
+    /// Tells whether a job is made and taken before the next one begins, as jobs of 32 MiB and more are, so that memory is
+    /// held for what is made of one of them. The bytes are the same.
+    const fn is_one_by_one(self) -> bool {
+        self.is_threaded && self.level >= 17
     }
 
     /// Returns the cost of encoding, in units of about a nanosecond. The encoder clears its tables, which are
@@ -135,6 +141,10 @@ impl Plan {
 
     pub(crate) fn encode(self, plain: &mut Plain<'_>, output: &mut dyn Write) -> Result<()> {
         let mut encoder = self.encoder(plain.left()).map_err(failed)?;
+        self.encode_by(&mut encoder, plain, output)
+    }
+
+    fn encode_by(self, encoder: &mut CCtx<'_>, plain: &mut Plain<'_>, output: &mut dyn Write) -> Result<()> {
         let (mut input, mut encoded) = (vec![0; BUFFER_SIZE], vec![0; BUFFER_SIZE]);
         loop {
             let read = plain.read(&mut input)?;
@@ -145,9 +155,12 @@ impl Plan {
                 let mut buffer = OutBuffer::around(encoded.as_mut_slice());
                 let directive =
                     if is_end { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_continue };
+                let has_none = input.pos() == read;
                 let left = encoder.compress_stream2(&mut buffer, &mut input, directive).map_err(failed)?;
                 put(output, buffer.as_slice())?;
-                if if is_end { left == 0 } else { input.pos() == read } {
+                // Where it is given no plain bytes, the library waits for what a job makes, unless there is no job.
+                let is_idle = !self.is_one_by_one() || (has_none && buffer.pos() == 0);
+                if if is_end { left == 0 } else { input.pos() == read && is_idle } {
                     break;
                 }
             }
@@ -308,6 +321,7 @@ mod tests {
         for (level, long, job, measured) in [
             (12, 0, 16, 139),
             (15, 0, 16, 163),
+            (19, 0, 32, 242),
             (12, 10, 32, 243),
             (3, 27, 2, 150),
             (9, 27, 8, 197),
@@ -317,6 +331,21 @@ mod tests {
             assert_eq!(plan.job(), job << 20, "{plan:?}");
             let most = measured << 20;
             assert!((most..most * 3 / 2).contains(&plan.memory()), "{plan:?}: {}", plan.memory() >> 20);
+        }
+    }
+
+    /// The buffer of jobs and what is made of one of them are larger than the tables.
+    #[test]
+    fn threads_take_no_more_than_is_said_over_several_jobs() {
+        let plain_size = 104 << 20;
+        for level in [17, 19] {
+            let plan = Plan { level, has_size: false, has_checksum: false, is_threaded: true, long: 0 };
+            let mut encoder = plan.encoder(plain_size).expect("parameters of libzstd");
+            let mut zeros = std::io::repeat(0);
+            let mut plain = Plain::new(&mut zeros, plain_size);
+            plan.encode_by(&mut encoder, &mut plain, &mut std::io::sink()).expect("all is read");
+            let size = encoder.sizeof() as u64;
+            assert!(size <= plan.memory() && plan.memory() <= GRANTED, "{level}: {size}, {}", plan.memory());
         }
     }
 

@@ -31,7 +31,7 @@ const SIZES: [usize; 17] = [
 
 /// Tells whether a number is that of klauspost/pgzip.
 fn is_pgzip(number: u8) -> bool {
-    matches!(number, 64..96 | 112..160)
+    matches!(number, 64..96 | 112..160 | 240..)
 }
 
 /// Sizes that klauspost/pgzip is tried with: more than a part of 1 MiB, less, and just one.
@@ -51,7 +51,7 @@ const PIGZ_SIZES: [usize; 7] = [usize::MAX, 0, 1, 20, 131_072, 131_073, 400_000]
 /// version of Go, or by the library that is named, and the level. zlib-rs was given all plain bytes and 1 KiB for its
 /// output at a time, and told of the end when it had no more output; zlib-ng 2.2.5 and 2.3.3 make the same.
 /// klauspost/compress 1.11 has codes of its own, which corrections tell: 133 and 149 are what they are corrections to.
-const ENCODERS: [(u8, &str, &str); 83] = [
+const ENCODERS: [(u8, &str, &str); 89] = [
     (17, "go1.27.0, level 1", "c4b9389669ed9a9a"),
     (18, "go1.27.3, level 2", "c136533522f372e5"),
     (19, "go1.27.3, level 3", "688871c258354f33"),
@@ -135,6 +135,12 @@ const ENCODERS: [(u8, &str, &str); 83] = [
     (215, "pigz 2.6 on zlib 1.2.13, level 7", "21ed20b5076b2d46"),
     (216, "pigz 2.6 on zlib 1.2.13, level 8", "08d8df6877cc6c52"),
     (217, "pigz 2.6 on zlib 1.2.13, level 9", "14ef002034ff3b1d"),
+    (231, "klauspost/compress 1.15.12, level 7", "3d611568ae05d942"),
+    (232, "klauspost/compress 1.15.12, level 8", "58b4ccab3ba57287"),
+    (233, "klauspost/compress 1.15.12, level 9", "7290ba9903c81796"),
+    (247, "klauspost/pgzip 1.2.5 on 1.15.12, level 7", "dd1897673e8836c5"),
+    (248, "klauspost/pgzip 1.2.5 on 1.15.12, level 8", "bd9f3b9e68791473"),
+    (249, "klauspost/pgzip 1.2.5 on 1.15.12, level 9", "8bef7cd817d6fc27"),
 ];
 
 /// Source code, a log and zeros, noise that is stored, and letters for which Huffman codes are all that helps.
@@ -174,10 +180,10 @@ fn stream(number: u8, plain: &[u8]) -> Vec<u8> {
 
 fn sizes(number: u8) -> &'static [usize] {
     match number {
-        208.. => &PIGZ_SIZES,
-        192.. => &IGZIP_SIZES,
-        160.. => &LIBDEFLATE_SIZES,
         _ if is_pgzip(number) => &PGZIP_SIZES,
+        208..224 => &PIGZ_SIZES,
+        192..208 => &IGZIP_SIZES,
+        160..192 => &LIBDEFLATE_SIZES,
         _ => &SIZES,
     }
 }
@@ -204,8 +210,11 @@ fn the_recipe_of_a_stream_of_go_is_its_number_and_size() {
     // Of the versions of klauspost/compress that Go does not have, of pgzip, and of zlib-ng, some levels are enough.
     let is_tried = |number: u8| {
         number < 48
-            || [50, 55, 65, 69, 84, 87, 97, 102, 117, 161, 166, 168, 192, 193, 195, 196, 105, 209, 214, 217]
-                .contains(&number)
+            || [
+                50, 55, 65, 69, 84, 87, 97, 102, 117, 161, 166, 168, 192, 193, 195, 196, 105, 209, 214, 217,
+                231, 233, 248,
+            ]
+            .contains(&number)
     };
     for (number, name, _) in ENCODERS.into_iter().filter(|(number, ..)| is_tried(*number)) {
         let stream = stream(number, &contents);

@@ -5,6 +5,9 @@ use super::reader::{BlockReader, Start};
 use super::token::Token;
 use crate::Result;
 
+/// Tokens that are read at once.
+const READ_AHEAD: usize = 1 << 10;
+
 /// The stream.
 pub(super) struct Actual<'i> {
     reader: BlockReader<'i>,
@@ -114,15 +117,23 @@ impl<'i> Actual<'i> {
             // The walk is in the block before, of which nothing is left.
             return Ok((0, size == 0, true));
         }
-        self.fill(size + 1)?;
         let (mut count, mut made) = (0, 0);
-        for token in self.tokens() {
-            if made >= size {
+        while made < size {
+            // No more is read than is needed, but for some tokens: the start of a stream may end soon.
+            self.fill((count + READ_AHEAD).min(size + 1))?;
+            let before = count;
+            for token in &self.tokens()[before..] {
+                if made >= size {
+                    break;
+                }
+                made += token.size();
+                count += 1;
+            }
+            if count == before {
                 break;
             }
-            made += token.size();
-            count += 1;
         }
+        self.fill(count + 1)?;
         let ends = self.is_ended && count == self.tokens().len();
         Ok((count, made >= size, ends))
     }

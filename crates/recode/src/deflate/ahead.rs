@@ -26,8 +26,8 @@ use std::collections::VecDeque;
 
 pub(super) use self::double::{Double, Five};
 pub(super) use self::numbers::{
-    BLOCK_SIZES, NUMBERS, PIGZ, block_size, earlier_versions, is_known, most_of_block, of_parts, of_tiny,
-    other_version,
+    BLOCK_SIZES, NUMBERS, PIGZ, block_size, earlier_versions, goes_on, is_known, most_of_block, of_parts,
+    of_tiny, other_version,
 };
 pub(super) use self::parts::{PART_SIZE, SMALL_PART_SIZE};
 pub(super) use self::pigz::PART_SIZE as PIGZ_PART_SIZE;

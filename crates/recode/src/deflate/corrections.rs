@@ -64,18 +64,36 @@ pub(super) struct Estimate {
     pub(super) encoded: u64,
 }
 
-/// Returns the corrections by pieces of the first bytes of a stream.
-pub(super) fn estimate_pieces(level: u8, encoded: &[u8], plain: &mut Plain<'_>, pieces: usize) -> Estimate {
+/// Bytes of corrections at the start of the stream of an encoder that is known.
+pub(super) const FEW: u64 = 16;
+/// Plain bytes that tell how near an encoder comes that needs corrections.
+const ENOUGH: u64 = 256 << 10;
+
+/// Returns the corrections by pieces of the first bytes of a stream, or of fewer of them where they are already more
+/// than `best` has for as many bytes, or enough to tell.
+pub(super) fn estimate_pieces(
+    level: u8,
+    encoded: &[u8],
+    plain: &mut Plain<'_>,
+    pieces: usize,
+    best: Option<&Estimate>,
+) -> Estimate {
     let mut walk = Pieces::new(Encoder::new(), level);
     let mut encoded = encoded;
     let mut actual = Actual::new(BlockReader::new(&mut encoded));
     let all = plain.left();
+    let mut known = 0;
     for _ in 0..pieces {
-        if !matches!(walk.piece(plain, Some(&mut actual)), Ok(false)) {
+        let is_going_on = matches!(walk.piece(plain, Some(&mut actual)), Ok(false));
+        known = all - plain.left() - walk.lookahead() as u64;
+        let size = walk.coder().size() as u64;
+        let is_worse = |best: &Estimate| size > best.size && known <= best.known;
+        // More bytes tell one encoder from another only where neither needs corrections.
+        let is_enough = size > FEW && known >= ENOUGH;
+        if !is_going_on || is_enough || best.is_some_and(is_worse) {
             break;
         }
     }
-    let known = all - plain.left() - walk.lookahead() as u64;
     Estimate { size: walk.into_coder().finish().len() as u64, known, encoded: actual.size() }
 }
 

@@ -4,7 +4,7 @@ mod prefix;
 
 use self::prefix::{Prefix, Turn};
 use super::ahead::{self, CHUNK_SIZE, PART_SIZE, PIGZ, PIGZ_PART_SIZE, SMALL_PART_SIZE};
-use super::corrections::{self, Estimate, Manner};
+use super::corrections::{self, Estimate, FEW, Manner};
 use super::reader::{BlockReader, Kind};
 use super::settings::EFFORT_OF_PGZIP;
 use super::zlib::USUAL_MEMORY;
@@ -28,8 +28,6 @@ const START_SIZE: u64 = PREFIX_TOKENS as u64 * 258 + (256 << 10);
 /// Bytes of the stream, and pieces of an encoder that runs ahead, that tell which comes nearest.
 const START_ENCODED: u64 = 512 << 10;
 const START_PIECES: usize = 3;
-/// Bytes of corrections at the start of the stream of an encoder that is known.
-const FEW: u64 = 16;
 /// A stream of which the corrections are less than this share is likely of another version of the encoder.
 const NEAR_SHARE: u64 = 256;
 /// Work to read the tokens of a plain byte, in units of about a nanosecond.
@@ -115,44 +113,50 @@ impl Candidates {
     /// Returns which encoder comes nearest at the start of the stream.
     fn nearest_at_start(&self, budget: &Budget) -> (Manner, u8) {
         let charge = |units| budget.take(units);
-        let estimate = |number| {
+        let estimate = |number, best: Option<&Estimate>| {
             if !budget.charge(SETUP_WORK) {
                 return None;
             }
             let mut plain = Charged::new(&*self.start, CORRECT_WORK, &charge);
             let mut plain = Plain::new(&mut plain, self.start.len() as u64).charged(&charge);
-            Some(corrections::estimate_pieces(number, &self.encoded, &mut plain, START_PIECES))
+            Some(corrections::estimate_pieces(number, &self.encoded, &mut plain, START_PIECES, best))
         };
         let mut of_ahead: Option<(Estimate, u8)> = None;
-        // Encoders that fill the first block as it is come first. If none of them is near, the block may have ended
-        // there by chance, and the others are tried.
-        for turn in [Turn::First, Turn::Later, Turn::Last] {
-            let is_tried = |number: &u8| self.prefix.turn(*number) == turn;
-            for number in ahead::NUMBERS.into_iter().filter(is_tried) {
-                let Some(found) = estimate(number) else { break };
-                if found.is_few() {
-                    return (Manner::Pieces, number);
-                }
-                if found.known > 0
-                    && of_ahead.as_ref().is_none_or(|(best, _)| found.is_less(best.size, best.known))
-                {
+        let mut try_all = |numbers: &mut dyn Iterator<Item = u8>| {
+            for number in numbers {
+                let Some(found) = estimate(number, of_ahead.as_ref().map(|(best, _)| best)) else { break };
+                let is_few = found.is_few();
+                let is_less = of_ahead.as_ref().is_none_or(|(best, _)| found.is_less(best.size, best.known));
+                if is_few || found.known > 0 && is_less {
                     of_ahead = Some((found, number));
                 }
+                if is_few {
+                    break;
+                }
             }
-            if of_ahead.as_ref().is_some_and(|(best, _)| best.is_near()) {
-                break;
+            of_ahead.as_ref().map(|(best, number)| (*number, best.is_few(), best.is_near()))
+        };
+        // Encoders that fill the first block as it is come first, and then the other versions of the nearest one. If
+        // none of them is near, the block may have ended there by chance, and the others are tried.
+        let mut seen = None;
+        for turn in [Turn::First, Turn::Later, Turn::Last] {
+            let mut best =
+                try_all(&mut ahead::NUMBERS.into_iter().filter(|number| self.prefix.turn(*number) == turn));
+            if let Some((number, false, _)) = best
+                && seen != Some(number)
+            {
+                let others = ahead::other_version(number).into_iter().chain(ahead::earlier_versions(number));
+                best = try_all(&mut others.into_iter());
+                seen = best.map(|(number, ..)| number);
+            }
+            match best {
+                Some((number, true, _)) => return (Manner::Pieces, number),
+                Some((.., true)) => break,
+                _ => {}
             }
         }
-        let number = of_ahead.as_ref().map_or(0, |(_, number)| *number);
-        let others = ahead::other_version(number).into_iter().chain(ahead::earlier_versions(number));
-        for number in others.chain(ahead::of_tiny(self.start.len())) {
-            let Some(found) = estimate(number) else { break };
-            if found.is_few() {
-                return (Manner::Pieces, number);
-            }
-            if of_ahead.as_ref().is_some_and(|(best, _)| found.is_less(best.size, best.known)) {
-                of_ahead = Some((found, number));
-            }
+        if let Some((number, true, _)) = try_all(&mut ahead::of_tiny(self.start.len())) {
+            return (Manner::Pieces, number);
         }
         if let Some((_, number)) = of_ahead.as_ref().filter(|(best, _)| best.is_near()) {
             return (Manner::Pieces, *number);

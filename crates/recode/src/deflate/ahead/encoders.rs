@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use super::double::Double;
 use super::groups::Outline;
 use super::igzip::Igzip;
-use super::lazy::Lazy;
+use super::lazy::{Lazy, Version};
 use super::libdeflate::Libdeflate;
 use super::long::{Compared, Long};
 use super::ng::Ng;
 use super::numbers::{
-    GO_1_26, IGZIP, KLAUSPOST_1_17, LIBDEFLATE, LIBDEFLATE_1_18, LITERALS, PGZIP_1_11, PGZIP_1_15,
-    PGZIP_1_17, PGZIP_1_18, PIGZ, UMOCI, ZLIB_NG, family, is_known, level,
+    GO_1_26, IGZIP, KLAUSPOST_1_15, KLAUSPOST_1_17, LIBDEFLATE, LIBDEFLATE_1_18, LITERALS, PGZIP_1_11,
+    PGZIP_1_15, PGZIP_1_17, PGZIP_1_18, PGZIP_ON_1_15, PIGZ, UMOCI, ZLIB_NG, family, is_known, level,
 };
 use super::parts::{PART_SIZE, Parts, SMALL_PART_SIZE};
 use super::pigz::Pigz;
@@ -47,7 +47,7 @@ impl Ahead {
             _ => Self::of_go(family, level),
         };
         let part_size = match family {
-            PGZIP_1_18 | PGZIP_1_17 | PGZIP_1_15 | PGZIP_1_11 => Some(PART_SIZE),
+            PGZIP_1_18 | PGZIP_1_17 | PGZIP_ON_1_15 | PGZIP_1_15 | PGZIP_1_11 => Some(PART_SIZE),
             UMOCI => Some(SMALL_PART_SIZE),
             _ => None,
         };
@@ -70,7 +70,13 @@ impl Ahead {
     /// The parts of an encoder of Go, klauspost/compress or klauspost/pgzip.
     fn of_go(family: u8, level: u8) -> (Finder, Manner) {
         let is_new = family != GO_1_26;
-        let is_earlier = matches!(family, KLAUSPOST_1_17 | PGZIP_1_17 | PGZIP_1_15 | PGZIP_1_11 | UMOCI);
+        let version = match family {
+            GO_1_26 => Version::Go,
+            KLAUSPOST_1_15 | PGZIP_ON_1_15 => Version::Klauspost,
+            _ => Version::New,
+        };
+        let is_earlier = version == Version::Klauspost
+            || matches!(family, KLAUSPOST_1_17 | PGZIP_1_17 | PGZIP_1_15 | PGZIP_1_11 | UMOCI);
         let finder = match (is_new, level) {
             _ if family == PGZIP_1_15 => Finder::EarlierFive(Double::new()),
             _ if matches!(family, PGZIP_1_11 | UMOCI) => Finder::EarliestFive(Double::new()),
@@ -84,7 +90,7 @@ impl Ahead {
             (true, 5) => Finder::Five(Double::new()),
             (true, 6) => Finder::Six(Double::new()),
             (false, 1) => Finder::Go(Single::new()),
-            (_, level) => Finder::Lazy(Box::new(Lazy::new(level, is_new))),
+            (_, level) => Finder::Lazy(Box::new(Lazy::new(level, version))),
         };
         let manner = match (is_new, level) {
             (true, LITERALS) => Manner::GoingOn { penalty: 10, is_earlier },

@@ -1,6 +1,7 @@
 //! The tokens of the levels of Go that search chains, in blocks of a fixed number of tokens. Those up to 1.26
 //! are greedy at 2 and 3 and lazy from 4 on. From 1.27 on, levels 7 to 9 search chains. They are lazy, try to
-//! better a match from its end, and skip strings where nothing is found for long.
+//! better a match from its end, and skip strings where nothing is found for long. So are those of klauspost/compress
+//! 1.15.12, which better a match in another way and count other bits.
 //!
 //! The window is that of the encoder, since what it forgets, and when, shows in the stream.
 
@@ -22,6 +23,17 @@ const SAMPLE_SIZE: usize = 1 << 15;
 /// The offset of places in the tables over which they are moved back.
 const MAX_OFFSET: usize = 1 << 30;
 
+/// The encoders that search so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    /// Go up to 1.26.
+    Go,
+    /// klauspost/compress 1.15.12.
+    Klauspost,
+    /// klauspost/compress 1.18.0 and later, and Go from 1.27 on.
+    New,
+}
+
 /// The effort of a level.
 #[derive(Debug, Clone, Copy)]
 struct Effort {
@@ -33,12 +45,12 @@ struct Effort {
     chain: usize,
     /// Strings of no longer matches are entered, where the level is greedy.
     entered: usize,
-    /// Go from 1.27 on.
-    is_new: bool,
+    version: Version,
 }
 
 impl Effort {
-    const fn of(level: u8, is_new: bool) -> Self {
+    const fn of(level: u8, version: Version) -> Self {
+        let is_new = !matches!(version, Version::Go);
         let (lazy, nice, chain, entered) = match level {
             7 if is_new => (12, 16, 24, 0),
             8 if is_new => (30, 40, 64, 0),
@@ -52,7 +64,17 @@ impl Effort {
             8 => (128, 258, 1024, 0),
             _ => (258, 258, 4096, 0),
         };
-        Self { lazy, nice, chain, entered, is_new }
+        Self { lazy, nice, chain, entered, version }
+    }
+
+    /// Tells whether matches are bettered from their ends, and strings skipped.
+    const fn is_new(&self) -> bool {
+        !matches!(self.version, Version::Go)
+    }
+
+    /// Tells whether matches are taken by the bits that they save.
+    const fn is_by_gain(&self) -> bool {
+        self.is_new() && self.chain > 100
     }
 }
 
@@ -87,11 +109,12 @@ pub(super) struct Lazy {
 }
 
 impl Lazy {
-    pub(super) fn new(level: u8, is_new: bool) -> Self {
+    pub(super) fn new(level: u8, version: Version) -> Self {
+        let effort = Effort::of(level, version);
         Self {
-            effort: Effort::of(level, is_new),
+            effort,
             window: Window::new(),
-            blocks: Self::blocks(is_new, Some(0)),
+            blocks: Self::blocks(effort, Some(0)),
             head: vec![0; 1 << HASH_BITS],
             previous: vec![0; WINDOW_SIZE],
             offset: 1,
@@ -104,15 +127,15 @@ impl Lazy {
         }
     }
 
-    const fn blocks(is_new: bool, start: Option<usize>) -> Blocks {
-        Blocks::new(if is_new { 1 << 15 } else { 1 << 14 }, start)
+    const fn blocks(effort: Effort, start: Option<usize>) -> Blocks {
+        Blocks::new(if effort.is_new() { 1 << 15 } else { 1 << 14 }, start)
     }
 
     /// Begins anew, with the bytes before in the chains.
     pub(super) fn restart(&mut self, dictionary: &[u8]) {
         self.window.restart(dictionary);
         // The window has other bytes than those of the first block.
-        self.blocks = Self::blocks(self.effort.is_new, None);
+        self.blocks = Self::blocks(self.effort, None);
         self.head.fill(0);
         (self.offset, self.found, self.last) = (1, 0, Match::default());
         (self.is_waiting, self.unmatched, self.code_lengths) = (false, 0, [0; 256]);
@@ -162,7 +185,7 @@ impl Lazy {
 
     /// Finds tokens as far as enough bytes are ahead, or to the end.
     fn parse(&mut self) {
-        if self.effort.is_new && self.effort.chain > 100 && self.window.ahead() > 0 {
+        if self.effort.is_by_gain() && self.window.ahead() > 0 {
             self.sample();
         }
         loop {
@@ -190,7 +213,11 @@ impl Lazy {
             if self.is_greedy() {
                 self.greedy(found);
             } else if last.size >= STRING_SIZE && found.size <= last.size {
-                let last = if self.effort.is_new { self.better(last, ahead) } else { last };
+                let last = match self.effort.version {
+                    Version::Go => last,
+                    Version::Klauspost => self.longer(last, ahead),
+                    Version::New => self.better(last, ahead),
+                };
                 let end = self.window.index + last.size - 1;
                 self.enter_until(end);
                 self.window.index = end;
@@ -230,7 +257,7 @@ impl Lazy {
     /// Passes more bytes the longer there is no match, in Go from 1.27 on.
     fn skip(&mut self) {
         let Some(over) = usize::from(self.unmatched).checked_sub(self.effort.chain + 1) else { return };
-        if !self.effort.is_new {
+        if !self.effort.is_new() {
             return;
         }
         for _ in 0..1 + ((over + 1) >> 6) {
@@ -281,12 +308,34 @@ impl Lazy {
         Match { size, distance: start - source }
     }
 
+    /// Takes what the end of the match at the byte before leads to, if it is a longer match of all its bytes.
+    fn longer(&self, last: Match, ahead: usize) -> Match {
+        let start = self.window.index - 1;
+        let end = start + last.size;
+        if end + STRING_SIZE + 1 >= self.window.end {
+            return last;
+        }
+        let hash = self.hash(end - STRING_SIZE / 2);
+        let place = (self.head[hash] as usize).checked_sub(self.offset + last.size - STRING_SIZE / 2);
+        let least = self.window.index.saturating_sub(WINDOW_SIZE);
+        let Some(source) = place.filter(|place| *place > least && *place < start) else { return last };
+        let size = common(&self.window.bytes, source, start, ahead.min(MAX_MATCH));
+        if size > last.size { Match { size, distance: start - source } } else { last }
+    }
+
     /// Finds how long codes of the bytes ahead would be.
     fn sample(&mut self) {
-        let mut counts = [0; 256];
+        let mut counts = [0_u32; 256];
         let ahead = &self.window.bytes[self.window.index..self.window.end];
-        ahead.iter().take(SAMPLE_SIZE).for_each(|byte| counts[usize::from(*byte)] += 1);
-        self.code_lengths = lengths(&counts, MAX_BITS);
+        let is_new = self.effort.version == Version::New;
+        let size = if is_new { SAMPLE_SIZE } else { ahead.len() };
+        ahead.iter().take(size).for_each(|byte| counts[usize::from(*byte)] += 1);
+        if !is_new {
+            // The encoder counts in 16 bits, and its window may hold one byte more often.
+            counts.iter_mut().for_each(|count| *count &= 0xffff);
+        }
+        let least = u8::from(is_new);
+        self.code_lengths = lengths(&counts, MAX_BITS).map(|length| length.max(least));
     }
 
     /// Takes what was found at once.

@@ -26,6 +26,12 @@ const LIBDEFLATE_1_18_MAX: u8 = LIBDEFLATE_1_18 + 9;
 pub(super) const IGZIP: u8 = 192;
 /// pigz, at the levels 1 to 3 with several threads.
 pub(in super::super) const PIGZ: u8 = 208;
+/// klauspost/compress 1.15.12 at the levels 7 to 9, whose search later versions do not have, and klauspost/pgzip
+/// with it.
+pub(super) const KLAUSPOST_1_15: u8 = 224;
+pub(super) const PGZIP_ON_1_15: u8 = 240;
+/// The least of the levels that search chains.
+const LEAST_OF_CHAINS: u8 = 7;
 /// The default level.
 const DEFAULT: u8 = 5;
 pub(super) const LITERALS: u8 = 10;
@@ -54,10 +60,17 @@ pub(in super::super) const fn other_version(number: u8) -> Option<u8> {
     }
 }
 
-/// Returns the numbers of the same level with earlier versions of klauspost/compress, which klauspost/pgzip uses.
+/// Returns the numbers of earlier versions of klauspost/compress, of the same level or of those that search as it does:
+/// where all take other matches, another level may come nearer.
 pub(in super::super) fn earlier_versions(number: u8) -> impl Iterator<Item = u8> {
-    let is_default = matches!(family(number), GO_1_27 | KLAUSPOST_1_17) && level(number) == DEFAULT;
-    [PGZIP_1_15, PGZIP_1_11].into_iter().filter(move |_| is_default).map(|family| family + DEFAULT)
+    const OF_DEFAULT: &[u8] = &[PGZIP_1_15 + DEFAULT, PGZIP_1_11 + DEFAULT];
+    const OF_CHAINS: &[u8] = &[KLAUSPOST_1_15 + 9, KLAUSPOST_1_15 + 7, KLAUSPOST_1_15 + 8];
+    let numbers = match (family(number), level(number)) {
+        (GO_1_27 | KLAUSPOST_1_17, DEFAULT) => OF_DEFAULT,
+        (GO_1_27 | KLAUSPOST_1_17, LEAST_OF_CHAINS..LITERALS) => OF_CHAINS,
+        _ => &[],
+    };
+    numbers.iter().copied()
 }
 
 /// Returns the numbers of libdeflate before 1.19 for a stream of so few bytes that its later versions choose the shortest
@@ -81,6 +94,7 @@ const fn of_pgzip(number: u8) -> Option<u8> {
     match number {
         GO_1_27..GO_1_26 if number != GO_1_27 + LITERALS => Some(number - GO_1_27 + PGZIP_1_18),
         KLAUSPOST_1_17..PGZIP_1_18 => Some(number - KLAUSPOST_1_17 + PGZIP_1_17),
+        KLAUSPOST_1_15..PGZIP_ON_1_15 => Some(number - KLAUSPOST_1_15 + PGZIP_ON_1_15),
         _ => None,
     }
 }
@@ -93,6 +107,7 @@ pub(in super::super) fn is_known(number: u8) -> bool {
         PGZIP_1_15..=UMOCI => level == DEFAULT,
         LIBDEFLATE..=LIBDEFLATE_1_18 | PIGZ => (1..=9).contains(&level),
         IGZIP => level <= 4,
+        KLAUSPOST_1_15..=PGZIP_ON_1_15 => (LEAST_OF_CHAINS..=9).contains(&level),
         _ => NUMBERS.contains(&number),
     }
 }
@@ -105,10 +120,19 @@ pub(in super::super) const fn block_size(number: u8) -> Option<usize> {
     let [of_zlib, of_go_1_26, of_klauspost] = BLOCK_SIZES;
     match (family(number), level(number)) {
         (GO_1_26, 2..LITERALS) => Some(of_go_1_26),
-        (GO_1_27 | KLAUSPOST_1_17..=PGZIP_1_17, 7..LITERALS) => Some(of_klauspost),
+        (
+            GO_1_27 | KLAUSPOST_1_17..=PGZIP_1_17 | KLAUSPOST_1_15..=PGZIP_ON_1_15,
+            LEAST_OF_CHAINS..LITERALS,
+        ) => Some(of_klauspost),
         (ZLIB_NG, 2..) | (PIGZ, _) => Some(of_zlib),
         _ => None,
     }
+}
+
+/// Tells whether blocks of the encoder of a number may go on with what would fill the next one.
+pub(in super::super) const fn goes_on(number: u8) -> bool {
+    let [.., of_klauspost] = BLOCK_SIZES;
+    matches!(block_size(number), Some(size) if size == of_klauspost)
 }
 
 /// Most plain bytes of a block of libdeflate (`SOFT_MAX_BLOCK_LENGTH` and `MIN_BLOCK_LENGTH` together).

@@ -73,7 +73,7 @@ impl Prefix {
         }
         let count = first.tokens.len();
         match ahead::block_size(number) {
-            Some(size) => count == size,
+            Some(size) => count == size || (ahead::goes_on(number) && count.is_multiple_of(size)),
             None => !ahead::BLOCK_SIZES.contains(&count),
         }
     }

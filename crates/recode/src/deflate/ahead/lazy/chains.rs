@@ -3,14 +3,15 @@
 use super::super::super::token::{MAX_MATCH, Token, distance_extra};
 use super::super::blocks::WINDOW_SIZE;
 use super::super::history::{common, four};
-use super::{HASH_BITS, Lazy, Match, STRING_SIZE};
+use super::{HASH_BITS, Lazy, Match, STRING_SIZE, Version};
 
 const MASK: usize = WINDOW_SIZE - 1;
 /// A reference of the least size over a longer distance costs more than its literals.
 const TOO_FAR: usize = 4096;
-/// Bits that a match must save, and what a reference costs.
+/// Bits that a match must save, and what a reference costs; in klauspost/compress 1.15.12, that alone counts.
 const MIN_GAIN: usize = 4;
 const REFERENCE_COST: usize = 3;
+const EARLIER_REFERENCE_COST: usize = 6;
 /// Work to look at a string of a chain, and to compare it, in units of about a nanosecond.
 const STRING_WORK: u64 = 3;
 const COMPARE_WORK: u64 = 12;
@@ -18,7 +19,7 @@ const COMPARE_WORK: u64 = 12;
 impl Lazy {
     pub(super) fn hash(&self, at: usize) -> usize {
         let bytes = self.window.bytes[at..].first_chunk::<4>().copied().unwrap_or_default();
-        let product = if self.effort.is_new {
+        let product = if self.effort.is_new() {
             u32::from_le_bytes(bytes).wrapping_mul(2_654_435_761)
         } else {
             u32::from_be_bytes(bytes).wrapping_mul(0x1e35_a7bd)
@@ -57,7 +58,11 @@ impl Lazy {
         let last_four = |end: usize| four(bytes, end + 1 - STRING_SIZE);
         let mut wanted = last_four(at + found.size);
         let mut source = place(self.found);
-        let (mut work, mut gain, mut saved) = (0, MIN_GAIN, Saved::default());
+        let (least_gain, cost) = match self.effort.version {
+            Version::Klauspost => (0, EARLIER_REFERENCE_COST),
+            _ => (MIN_GAIN, REFERENCE_COST),
+        };
+        let (mut work, mut gain, mut saved) = (0, least_gain, Saved::default());
         for _ in 0..self.effort.chain {
             // An entry that is none wraps around, to a place behind all others.
             if source < least || source >= at {
@@ -69,12 +74,12 @@ impl Lazy {
                 let size = common(bytes, source, at, max);
                 if size > found.size {
                     let longer = Match { size, distance: at - source };
-                    let pays = if !self.effort.is_new {
+                    let pays = if !self.effort.is_new() {
                         size > STRING_SIZE || longer.distance <= TOO_FAR
-                    } else if self.effort.chain > 100 {
+                    } else if self.effort.is_by_gain() {
                         work += size as u64;
                         saved.extend(&bytes[at..at + size], &self.code_lengths);
-                        let (before, now) = (gain, saved.gain(longer));
+                        let (before, now) = (gain, saved.gain(longer, cost));
                         gain = before.max(now);
                         now > before
                     } else {
@@ -89,7 +94,7 @@ impl Lazy {
                     }
                 }
             }
-            if source + WINDOW_SIZE == at || (self.effort.is_new && source == 0) {
+            if source + WINDOW_SIZE == at || (self.effort.is_new() && source == 0) {
                 // What was before it is overwritten.
                 break;
             }
@@ -114,19 +119,19 @@ impl Saved {
         if bytes.len() < self.size {
             *self = Self::default();
         }
-        let more = bytes[self.size..].iter().map(|byte| usize::from(code_lengths[usize::from(*byte)].max(1)));
+        let more = bytes[self.size..].iter().map(|byte| usize::from(code_lengths[usize::from(*byte)]));
         self.bits += more.sum::<usize>();
         self.size = bytes.len();
     }
 
-    /// Returns the bits that a match is thought to save.
-    fn gain(&self, found: Match) -> usize {
+    /// Returns the bits that a match is thought to save if a reference costs so many.
+    fn gain(&self, found: Match, cost: usize) -> usize {
         let size_extra = Token::reference(found.size, 1).symbol().2;
         // The encoder counts the bits behind the distance that is longer by one, and of the longest those of another.
         let distance_extra = match found.distance {
             WINDOW_SIZE => distance_extra(14),
             distance => Token::reference(found.size, distance + 1).distance_symbol().2,
         };
-        self.bits.saturating_sub(size_extra as usize + distance_extra as usize + REFERENCE_COST)
+        self.bits.saturating_sub(size_extra as usize + distance_extra as usize + cost)
     }
 }
