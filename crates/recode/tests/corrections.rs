@@ -16,23 +16,22 @@ struct Model {
 }
 
 /// The decoder; each model has a name.
-struct Decoder {
-    bytes: std::vec::IntoIter<u8>,
+struct Decoder<'b> {
+    bytes: std::slice::Iter<'b, u8>,
     range: u32,
     code: u32,
     models: BTreeMap<String, Model>,
 }
 
-impl Decoder {
-    fn new(bytes: &[u8]) -> Self {
-        let mut decoder =
-            Self { bytes: bytes.to_vec().into_iter(), range: u32::MAX, code: 0, models: BTreeMap::new() };
+impl<'b> Decoder<'b> {
+    fn new(bytes: &'b [u8]) -> Self {
+        let mut decoder = Self { bytes: bytes.iter(), range: u32::MAX, code: 0, models: BTreeMap::new() };
         (0..5).for_each(|_| decoder.read());
         decoder
     }
 
     fn read(&mut self) {
-        self.code = self.code << 8 | u32::from(self.bytes.next().unwrap_or(0));
+        self.code = self.code << 8 | u32::from(self.bytes.next().copied().unwrap_or(0));
     }
 
     fn bit(&mut self, name: &str) -> bool {
