@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use crate::form::index;
 use crate::frame_table::FrameTable;
 use crate::hash_table::HashTable;
 use crate::payload::Block;
@@ -94,10 +95,6 @@ impl Computed {
             && u64::from(start) == table.start
             && u64::from(start) + u64::from(block.literal) == table.end
     }
-}
-
-fn index(position: u64) -> usize {
-    usize::try_from(position).unwrap_or(usize::MAX)
 }
 
 /// Returns the number of bytes that are held for tables.

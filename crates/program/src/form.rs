@@ -304,6 +304,11 @@ pub(crate) fn word(bytes: &[u8], position: usize, width: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
+/// Returns a position as an index; one that no file has if it is too large for one.
+pub(crate) fn index(position: u64) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
+}
+
 /// The 32 bits at `position`.
 pub(crate) fn word32(bytes: &[u8], position: usize) -> u32 {
     position

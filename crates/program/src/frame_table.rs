@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::form::{sign_extend, word32};
+use crate::form::{self, sign_extend, word32};
 #[cfg(feature = "writer")]
 use crate::normalise::Overlay;
 use crate::scan::for_each_record;
@@ -76,7 +76,7 @@ impl FrameTable {
     #[expect(clippy::cast_possible_truncation, reason = "both numbers have 32 bits")]
     fn entries(&self, bytes: &[u8], start: u64, space: Space<'_>) -> Vec<(i32, u32)> {
         let header = space.address(self.start.wrapping_sub(HEADER_SIZE));
-        let index = |position: u32| usize::try_from(u64::from(position) - start).unwrap_or(usize::MAX);
+        let index = |position: u32| form::index(u64::from(position) - start);
         let relative = |index: usize| space.address((index as u64 + start) as u32).wrapping_sub(header);
         let mut entries = Vec::new();
         for_each_record(bytes, index(self.records.start)..index(self.records.end), |record| {

@@ -13,7 +13,7 @@
 
 use std::ops::Range;
 
-use crate::form::word32;
+use crate::form::{self, word32};
 #[cfg(feature = "writer")]
 use crate::normalise::Overlay;
 use crate::{Error, Result};
@@ -165,12 +165,7 @@ fn put(entries: &mut [u8], index: usize, number: u32) {
 
 /// The bytes of a range of a file, of which `bytes` are those from `start` on.
 fn part<'b>(bytes: &'b [u8], start: u64, range: &Range<u32>) -> &'b [u8] {
-    let index = |position: u32| {
-        u64::from(position)
-            .checked_sub(start)
-            .and_then(|index| usize::try_from(index).ok())
-            .unwrap_or(usize::MAX)
-    };
+    let index = |position: u32| u64::from(position).checked_sub(start).map_or(usize::MAX, form::index);
     bytes.get(index(range.start)..index(range.end)).unwrap_or_default()
 }
 

@@ -91,18 +91,22 @@ fn what_is_normalised_is_more_alike() {
     assert!(again * 4 < first * 3, "{again} of {first}");
 }
 
+/// The blocks of a new file, which is no smaller: nothing of it is in the old one, all of that is at its start, and those
+/// that are found.
+fn ways_of_blocks(old: &[u8], new: &[u8]) -> [Vec<Block>; 3] {
+    let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
+    [
+        vec![Block { source: 0, add: 0, literal: size(new) }],
+        vec![Block { source: 0, add: size(old), literal: size(new) - size(old) }],
+        blocks(old, new),
+    ]
+}
+
 #[test]
 fn the_table_of_frames_is_computed_whatever_blocks_say_about_it() {
     let (old, new) = pair();
     let layouts = Layouts::of(&old, &new).unwrap();
-    let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
-    // Nothing of the new file is in the old one, and all of it is.
-    let cases = [
-        vec![Block { source: 0, add: 0, literal: size(&new) }],
-        vec![Block { source: 0, add: size(&old), literal: size(&new) - size(&old) }],
-        blocks(&old, &new),
-    ];
-    for blocks in cases {
+    for blocks in ways_of_blocks(&old, &new) {
         let payload = layouts.encode(&old, &new, &blocks).unwrap().encoded.payload;
         assert_eq!(decode(&payload, &old).unwrap(), new);
         assert_eq!(reference::decode(&payload, &old).unwrap(), new);

@@ -172,9 +172,8 @@ impl Recipe {
             Some(160..192) => "corrections to libdeflate 1.25",
             Some(208..224) => "corrections to pigz",
             Some(224..240) => "corrections to klauspost/compress 1.15.12",
-            Some(240..) => "corrections to an earlier klauspost/pgzip",
             Some(192..208) => "corrections to igzip 2.30",
-            Some(112..160) => "corrections to an earlier klauspost/pgzip",
+            Some(112..160 | 240..) => "corrections to an earlier klauspost/pgzip",
             _ => "corrections 2",
         }
     }

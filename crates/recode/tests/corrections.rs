@@ -1,5 +1,5 @@
-//! What CORRECTIONS.md says about the coder and the first blocks is enough to read corrections without this library:
-//! the corrections of the example in RECIPES.md are read here by the text alone.
+//! A reader of corrections that was written from CORRECTIONS.md alone, without this library: it reads those of the
+//! example in RECIPES.md.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -11,7 +11,7 @@ use object::elf::{
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 
 use super::{Described, go};
-use crate::form::{word, word32, word64};
+use crate::form::{index, word, word32, word64};
 use crate::frame_table::{FrameTable, HEADER_SIZE};
 use crate::hash_table::HashTable;
 use crate::normalise::Overlay;
@@ -87,11 +87,6 @@ pub(super) struct Program<'p> {
 /// All positions lie in files of less than 2^28 bytes.
 pub(super) fn narrow(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
-}
-
-/// The same as an index.
-pub(super) fn index(value: u64) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 /// Describes a file; `None` if it is no ELF64 file of a machine that is known.

@@ -1,6 +1,6 @@
 //! The hash table of dynamic symbols, as both decoders compute it.
 
-use super::{blocks, compare_decoders, decode, rules};
+use super::{compare_decoders, decode, rules, ways_of_blocks};
 use crate::payload::Payload;
 use crate::{Block, Error, HashTable, Prepared, Rules, encode, reference};
 
@@ -65,13 +65,7 @@ fn with(table: HashTable) -> Rules {
 #[test]
 fn a_hash_table_is_computed_whatever_blocks_say_about_it() {
     let ((old, _), (new, table)) = (file(300, 300), file(320, 100));
-    let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
-    let cases = [
-        vec![Block { source: 0, add: 0, literal: size(&new) }],
-        vec![Block { source: 0, add: size(&old), literal: size(&new) - size(&old) }],
-        blocks(&old, &new),
-    ];
-    for blocks in cases {
+    for blocks in ways_of_blocks(&old, &new) {
         let payload = encode(&old, &new, &blocks, Some(&with(table.clone()))).unwrap().payload;
         assert!(decode(&payload, &old).unwrap() == new);
         assert!(reference::decode(&payload, &old).unwrap() == new);
@@ -84,7 +78,7 @@ fn a_hash_table_is_computed_whatever_blocks_say_about_it() {
         assert!(compare_decoders(&payload, &old, 300) > 20);
     }
     // All of the table is as it is computed: but for the first word of it, which differs here, nothing is carried.
-    let all = [Block { source: 0, add: size(&new), literal: 0 }];
+    let all = [Block { source: 0, add: u32::try_from(new.len()).unwrap(), literal: 0 }];
     let mut other = new.clone();
     other[table.section.start as usize + 16] ^= 1;
     let encoded = encode(&new, &other, &all, Some(&with(table))).unwrap();

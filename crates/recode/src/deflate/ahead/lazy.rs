@@ -34,6 +34,13 @@ pub(super) enum Version {
     New,
 }
 
+impl Version {
+    /// Tells whether matches are bettered from their ends, and strings skipped.
+    const fn is_new(self) -> bool {
+        !matches!(self, Self::Go)
+    }
+}
+
 /// The effort of a level.
 #[derive(Debug, Clone, Copy)]
 struct Effort {
@@ -50,7 +57,7 @@ struct Effort {
 
 impl Effort {
     const fn of(level: u8, version: Version) -> Self {
-        let is_new = !matches!(version, Version::Go);
+        let is_new = version.is_new();
         let (lazy, nice, chain, entered) = match level {
             7 if is_new => (12, 16, 24, 0),
             8 if is_new => (30, 40, 64, 0),
@@ -67,14 +74,9 @@ impl Effort {
         Self { lazy, nice, chain, entered, version }
     }
 
-    /// Tells whether matches are bettered from their ends, and strings skipped.
-    const fn is_new(&self) -> bool {
-        !matches!(self.version, Version::Go)
-    }
-
     /// Tells whether matches are taken by the bits that they save.
     const fn is_by_gain(&self) -> bool {
-        self.is_new() && self.chain > 100
+        self.version.is_new() && self.chain > 100
     }
 }
 
@@ -128,7 +130,7 @@ impl Lazy {
     }
 
     const fn blocks(effort: Effort, start: Option<usize>) -> Blocks {
-        Blocks::new(if effort.is_new() { 1 << 15 } else { 1 << 14 }, start)
+        Blocks::new(if effort.version.is_new() { 1 << 15 } else { 1 << 14 }, start)
     }
 
     /// Begins anew, with the bytes before in the chains.
@@ -254,10 +256,10 @@ impl Lazy {
         self.blocks.push(Token::literal(self.window.bytes[self.window.index - 1]), self.window.index);
     }
 
-    /// Passes more bytes the longer there is no match, in Go from 1.27 on.
+    /// Passes more bytes the longer there is no match, in all encoders but Go up to 1.26.
     fn skip(&mut self) {
         let Some(over) = usize::from(self.unmatched).checked_sub(self.effort.chain + 1) else { return };
-        if !self.effort.is_new() {
+        if !self.effort.version.is_new() {
             return;
         }
         for _ in 0..1 + ((over + 1) >> 6) {

@@ -19,7 +19,7 @@ const COMPARE_WORK: u64 = 12;
 impl Lazy {
     pub(super) fn hash(&self, at: usize) -> usize {
         let bytes = self.window.bytes[at..].first_chunk::<4>().copied().unwrap_or_default();
-        let product = if self.effort.is_new() {
+        let product = if self.effort.version.is_new() {
             u32::from_le_bytes(bytes).wrapping_mul(2_654_435_761)
         } else {
             u32::from_be_bytes(bytes).wrapping_mul(0x1e35_a7bd)
@@ -74,7 +74,7 @@ impl Lazy {
                 let size = common(bytes, source, at, max);
                 if size > found.size {
                     let longer = Match { size, distance: at - source };
-                    let pays = if !self.effort.is_new() {
+                    let pays = if !self.effort.version.is_new() {
                         size > STRING_SIZE || longer.distance <= TOO_FAR
                     } else if self.effort.is_by_gain() {
                         work += size as u64;
@@ -94,7 +94,7 @@ impl Lazy {
                     }
                 }
             }
-            if source + WINDOW_SIZE == at || (self.effort.is_new() && source == 0) {
+            if source + WINDOW_SIZE == at || (self.effort.version.is_new() && source == 0) {
                 // What was before it is overwritten.
                 break;
             }
