@@ -1,11 +1,10 @@
 //! The search for the recipe of a stream, and its proof: the stream is made and compared.
 
+mod zstd;
+
 use crate::compare::{Compare, Files, Slices, Source};
 use crate::recipe::{Encoder, Recipe};
-use crate::{
-    Budget, Codec, EncodingWork, Part, Refused, bzip2_stream, chunked, deflate, encode_charged, klauspost,
-    xz, zstd_corrections, zstd_frame,
-};
+use crate::{Budget, Codec, Part, Refused, bzip2_stream, chunked, deflate, encode_charged, xz};
 
 /// Finds how `encoded` is made of `plain`, and proves it: the stream was made and compared.
 ///
@@ -81,9 +80,6 @@ fn find(codec: Codec, source: &mut dyn Source, budget: &Budget) -> Result<Measur
     )
 }
 
-/// An encoder of klauspost/compress that makes a frame, and how many bytes of it are carried.
-type Near = Option<(Encoder, u64)>;
-
 /// A search for what makes a stream.
 struct Search<'s> {
     source: &'s mut dyn Source,
@@ -118,78 +114,6 @@ impl Search<'_> {
                 Some(encoder).filter(|encoder| self.makes(encoder)).ok_or(Refused::NoEncoder)?
             }
         })
-    }
-
-    /// `start` is the first bytes of the frame. The encoder of klauspost/compress is tried first at its default level,
-    /// since it is fast and usual, and then at the level that makes the first block, if one does. Where it comes near,
-    /// but not near enough, libzstd may make the frame without anything that is carried, or it may at another level.
-    fn zstd(&mut self, start: &[u8]) -> Result<Encoder, Refused> {
-        let few = klauspost::FEW_CARRIED + self.source.encoded_size() / 1024;
-        let is_few = |near: &Near| near.as_ref().is_some_and(|(_, carried)| *carried <= few);
-        let nearer =
-            |near: Near, other: Near| near.into_iter().chain(other).min_by_key(|(_, carried)| *carried);
-        let mut near = self.klauspost(klauspost::Levels::Default);
-        let is_other = !is_few(&near) && klauspost::makes_start(self.source, self.budget);
-        if is_other {
-            near = nearer(near, self.klauspost(klauspost::Levels::Others));
-        }
-        if let Some((encoder, _)) = near.as_ref().filter(|_| is_few(&near)) {
-            return Ok(encoder.clone());
-        }
-        let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
-        // Corrections take as much as what is tried in vain before them.
-        let reserve = self.budget.work() / 2;
-        let matches = |plan| {
-            if self.budget.work() < reserve { 0 } else { self.matched(&Encoder::Zstd(plan)) }
-        };
-        let found = zstd_frame::find(start, encoded_size, plain_size, matches).map(Encoder::Zstd);
-        found.or_else(|refused| {
-            if !is_other {
-                near = nearer(near, self.klauspost(klauspost::Levels::Others));
-            }
-            match near {
-                Some((encoder, carried)) => {
-                    Ok(self.corrected_klauspost(&encoder, carried).unwrap_or(encoder))
-                }
-                None => self.corrected_zstd(refused),
-            }
-        })
-    }
-
-    /// Returns the corrections of a frame of which an encoder of klauspost/compress carries so many bytes, if they are
-    /// fewer.
-    fn corrected_klauspost(&mut self, encoder: &Encoder, carried: u64) -> Option<Encoder> {
-        let Encoder::Klauspost(plan) = encoder else { return None };
-        let found = zstd_corrections::find_of_klauspost(self.source, self.budget, plan.settings(), carried);
-        let encoder = found.ok().filter(|plan| (plan.corrections_size() as u64) < carried)?;
-        let encoder = Encoder::ZstdCorrections(encoder);
-        self.makes(&encoder).then_some(encoder)
-    }
-
-    /// Returns the corrections of a frame that no encoder makes, for the reason that is given.
-    fn corrected_zstd(&mut self, refused: Refused) -> Result<Encoder, Refused> {
-        let found = zstd_corrections::find(self.source, self.budget);
-        self.lacked_memory |= matches!(found, Err(Refused::TooMuchMemory));
-        let encoder = Encoder::ZstdCorrections(match found {
-            Err(Refused::TooMuchMemory) => return Err(refused),
-            found => found?,
-        });
-        if self.makes(&encoder) { Ok(encoder) } else { Err(Refused::NotTheStream) }
-    }
-
-    /// Returns the encoder of klauspost/compress if it makes the frame. Where nothing is carried, the search has made
-    /// and compared all blocks, which is the proof.
-    fn klauspost(&mut self, levels: klauspost::Levels) -> Near {
-        let found = klauspost::find(self.source, self.budget, levels);
-        self.lacked_memory |= matches!(found, Err(Refused::TooMuchMemory));
-        let (plan, carried) = found.ok()?;
-        let EncodingWork { setup, byte } = plan.encoding_work();
-        let encoder = Encoder::Klauspost(plan);
-        if carried == 0 {
-            self.work = setup + byte * (self.source.plain_size() + self.source.encoded_size());
-            return Some((encoder, 0));
-        }
-        self.makes(&encoder).then_some((encoder, carried))
     }
 
     fn deflate(&mut self) -> Result<Encoder, Refused> {

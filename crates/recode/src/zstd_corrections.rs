@@ -125,7 +125,15 @@ impl Plan {
     }
 
     pub(crate) const fn is_of_klauspost(&self) -> bool {
-        matches!(self.manner, Manner::Klauspost(_))
+        self.libzstd().is_none()
+    }
+
+    /// Returns the parameters of libzstd whose matches are the prediction, if it is not klauspost/compress that predicts.
+    pub(crate) const fn libzstd(&self) -> Option<zstd_frame::Plan> {
+        match self.manner {
+            Manner::Libzstd(Libzstd { plan, .. }) => Some(plan),
+            Manner::Klauspost(_) => None,
+        }
     }
 
     /// Returns the number of bytes that say how the frame differs.

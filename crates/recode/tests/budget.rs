@@ -186,6 +186,26 @@ fn a_stream_of_a_slow_encoder_is_made_once_while_its_recipe_is_found() {
     }
 }
 
+/// Modules of a kernel are many such frames. The tables of the slow levels of klauspost/compress would take longer than
+/// everything else.
+#[test]
+fn a_small_frame_that_needs_corrections_is_searched_without_large_tables() {
+    let plain = fixtures::contents::source_code(&mut fixtures::Rng::new(31), 12_000);
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.set_pledged_src_size(Some(plain.len() as u64)).unwrap();
+    // No encoder is known that ends a block here.
+    let (first, second) = plain.split_at(5000);
+    encoder.write_all(first).unwrap();
+    encoder.flush().unwrap();
+    encoder.write_all(second).unwrap();
+    let frame = encoder.finish().unwrap();
+    let budget = Budget::new(u64::MAX, MEMORY);
+    let found = recipe_within(Codec::Zstd, &frame, &plain, &budget).unwrap();
+    assert_eq!(found.encoder_name(), "corrections to libzstd 1.5.7");
+    let spent = u64::MAX - budget.work();
+    assert!(spent < 60_000_000, "{spent}");
+}
+
 fn recipe_of_size(start: &[u8], size: usize) -> Recipe {
     let mut bytes = start.to_vec();
     let mut left = size;

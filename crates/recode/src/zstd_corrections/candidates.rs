@@ -7,8 +7,7 @@ use crate::klauspost::Settings;
 use crate::klauspost::prediction::MAX_WINDOW_LOG;
 use crate::zstd_frame;
 
-/// The least level of libzstd that takes long, and the least work for a byte of a search of klauspost/compress that does.
-const SLOW_LEVEL: u8 = 13;
+/// The least work for a byte of a search of klauspost/compress that takes long.
 const SLOW_WORK: u64 = 64;
 /// The plain bytes of a frame from which such searches are tried. Their tables of up to 32 MiB take as long to set up as to
 /// search this many bytes.
@@ -44,11 +43,6 @@ pub(super) fn of_settings(settings: &'static Settings, start: &[u8]) -> Option<M
     Some(Manner::Klauspost(Header::read(start)?.manner(settings)))
 }
 
-/// Tells whether a level of libzstd takes long.
-pub(super) const fn is_slow(plan: zstd_frame::Plan) -> bool {
-    plan.level() >= SLOW_LEVEL
-}
-
 /// Returns the manners of libzstd and one for each search of klauspost/compress, the likely and the fast ones first.
 pub(super) fn in_order(plans: Vec<zstd_frame::Plan>, start: &[u8], plain_size: u64) -> Vec<Manner> {
     let has_size = plans.first().is_none_or(|plan| plan.has_size());
@@ -66,8 +60,8 @@ pub(super) fn in_order(plans: Vec<zstd_frame::Plan>, start: &[u8], plain_size: u
     });
     let plans = plans.into_iter().enumerate().map(|(index, plan)| {
         let place = match (index, has_size) {
-            (0, true) if !is_slow(plan) => 0,
-            (_, false) if is_slow(plan) => 4,
+            (0, true) if !plan.is_slow() => 0,
+            (_, false) if plan.is_slow() => 4,
             _ => 2,
         };
         let strategy = Strategy::of(plan, plain_size);

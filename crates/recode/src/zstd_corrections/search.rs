@@ -110,7 +110,7 @@ fn nearest(source: &mut dyn Source, budget: &Budget) -> Result<Manner, Refused> 
             best = Some((seen.size, manner));
         }
         let share = match manner {
-            Manner::Libzstd(libzstd) if candidates::is_slow(libzstd.plan) => FEW_SHARE_OF_SLOW,
+            Manner::Libzstd(libzstd) if libzstd.plan.is_slow() => FEW_SHARE_OF_SLOW,
             _ => FEW_SHARE,
         };
         if seen.size * share < seen.encoded {
