@@ -31,7 +31,7 @@ mod walk;
 
 use std::io::Write;
 
-pub(crate) use self::search::{find, find_of_klauspost};
+pub(crate) use self::search::{Nearest, find, find_of_klauspost, nearest};
 
 use self::manner::{Klauspost, Libzstd, Manner};
 use self::strategy::Strategy;
@@ -125,15 +125,7 @@ impl Plan {
     }
 
     pub(crate) const fn is_of_klauspost(&self) -> bool {
-        self.libzstd().is_none()
-    }
-
-    /// Returns the parameters of libzstd whose matches are the prediction, if it is not klauspost/compress that predicts.
-    pub(crate) const fn libzstd(&self) -> Option<zstd_frame::Plan> {
-        match self.manner {
-            Manner::Libzstd(Libzstd { plan, .. }) => Some(plan),
-            Manner::Klauspost(_) => None,
-        }
+        self.manner.libzstd().is_none()
     }
 
     /// Returns the number of bytes that say how the frame differs.

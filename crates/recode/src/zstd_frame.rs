@@ -266,11 +266,6 @@ impl Header {
     }
 }
 
-/// Tells whether the header of a frame says how many plain bytes it has.
-pub(crate) fn has_size(start: &[u8]) -> bool {
-    Header::read(start).is_ok_and(|header| header.has_size)
-}
-
 /// Returns the plans that may have made a frame of which `start` is the first bytes, the likely first.
 pub(crate) fn plans(start: &[u8], plain_size: u64) -> Result<Vec<Plan>, Refused> {
     let Header { has_size, has_checksum, window } = Header::read(start)?;
@@ -287,29 +282,31 @@ pub(crate) fn plans(start: &[u8], plain_size: u64) -> Result<Vec<Plan>, Refused>
 }
 
 /// Finds the plan that makes a frame, of which `start` is the first bytes. `matches` says how many
-/// bytes of it a plan makes right.
+/// bytes of it a plan makes right, and `best` is the most that one made before.
+///
+/// # Errors
+/// [`Refused`] if libzstd makes no such header.
 pub(crate) fn find(
     start: &[u8],
     encoded_size: u64,
     plain_size: u64,
+    best: &mut u64,
     mut matches: impl FnMut(Plan) -> u64,
-) -> Result<Plan, Refused> {
-    let plans = plans(start, plain_size)?;
-    let mut best = 0;
-    for plan in plans {
+) -> Result<Option<Plan>, Refused> {
+    for plan in plans(start, plain_size)? {
         let matched = matches(plan);
         if matched == encoded_size {
-            return Ok(plan);
+            return Ok(Some(plan));
         }
         // A job differs from one stream at its end, so it is tried behind what matched best. Its
         // bytes come when it is done, which takes long.
-        if plain_size > MAX_SINGLE_SIZE && matched > best {
+        if plain_size > MAX_SINGLE_SIZE && matched > *best {
             let plan = Plan { is_threaded: true, ..plan };
             if matches(plan) == encoded_size {
-                return Ok(plan);
+                return Ok(Some(plan));
             }
         }
-        best = best.max(matched);
+        *best = matched.max(*best);
     }
-    Err(Refused::NoEncoder)
+    Ok(None)
 }

@@ -2,12 +2,12 @@
 
 use super::Search;
 use crate::recipe::Encoder;
-use crate::zstd_blocks::MAX_BLOCK;
+use crate::zstd_corrections::Nearest;
 use crate::{EncodingWork, Refused, klauspost, zstd_corrections, zstd_frame};
 
 /// The slow level of libzstd that is used most.
 const USUAL_SLOW_LEVEL: u8 = 19;
-/// The part of a small frame that few corrections take, so that no slow encoder is tried.
+/// The part of a frame that few corrections take, so that no slow encoder is tried.
 const FEW_SHARE: u64 = 50;
 
 /// An encoder of klauspost/compress that makes a frame, and how many bytes of it are carried.
@@ -16,6 +16,11 @@ type Near = Option<(Encoder, u64)>;
 /// Returns the one of which fewer bytes are carried.
 fn nearer(near: Near, other: Near) -> Near {
     near.into_iter().chain(other).min_by_key(|(_, carried)| *carried)
+}
+
+/// Tells whether an encoder of libzstd is tried behind the corrections, unless these say that it comes nearest.
+const fn is_late(plan: zstd_frame::Plan) -> bool {
+    plan.is_slow() && plan.level() != USUAL_SLOW_LEVEL
 }
 
 impl Search<'_> {
@@ -33,64 +38,73 @@ impl Search<'_> {
         if let Some((encoder, _)) = near.as_ref().filter(|_| is_few(&near)) {
             return Ok(encoder.clone());
         }
-        let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
-        if near.is_none() && plain_size <= MAX_BLOCK as u64 && zstd_frame::has_size(start) {
-            return self.small_zstd(start);
-        }
         // Corrections take as much as what is tried in vain before them.
         let reserve = self.budget.work() / 2;
-        let matches = |plan| {
-            if self.budget.work() < reserve { 0 } else { self.matched(&Encoder::Zstd(plan)) }
-        };
-        let found = zstd_frame::find(start, encoded_size, plain_size, matches).map(Encoder::Zstd);
-        found.or_else(|refused| {
-            if !is_other {
-                near = nearer(near, self.klauspost(klauspost::Levels::Others));
-            }
-            match near {
-                Some(near) => Ok(self.corrected_klauspost(near)),
-                None => self.corrected_zstd(refused),
-            }
-        })
-    }
-
-    /// Finds how a frame of one block is made whose header says how many plain bytes it has, as libzstd writes most small
-    /// frames, if it is not made at the default level of klauspost/compress.
-    ///
-    /// Nothing tells before its end that an encoder makes other bytes, and the slow encoders take long for each of many
-    /// such frames. All but one are tried behind the corrections to libzstd, and only if these are not few.
-    fn small_zstd(&mut self, start: &[u8]) -> Result<Encoder, Refused> {
-        let plans = zstd_frame::plans(start, self.source.plain_size())?;
-        let is_late = |plan: &zstd_frame::Plan| plan.is_slow() && plan.level() != USUAL_SLOW_LEVEL;
-        let (late, early): (Vec<_>, Vec<_>) = plans.into_iter().partition(is_late);
-        if let Some(encoder) = self.libzstd(early) {
+        let mut best = 0;
+        if let Some(encoder) = self.libzstd(start, reserve, &mut best, |plan| !is_late(plan))? {
             return Ok(encoder);
         }
-        let corrected = self.corrected_zstd(Refused::NoEncoder);
-        let work = self.work;
-        if let Ok(Encoder::ZstdCorrections(plan)) = &corrected
-            && plan.corrections_size() as u64 * FEW_SHARE < self.source.encoded_size()
+        // A level of klauspost/compress that comes near is looked for before any corrections.
+        let nearest = (near.is_none() && !is_other).then(|| self.nearest_zstd());
+        if let Some(Ok(nearest)) = &nearest
+            && let Some(encoder) = self.near_libzstd(start, nearest)?
         {
-            // The version at hand may make the frame at a slow level.
-            if let Some(encoder) = self.libzstd(plan.libzstd().filter(is_late)) {
-                return Ok(encoder);
-            }
-            self.work = work;
-            return corrected;
-        }
-        if let Some(encoder) = self.libzstd(late) {
             return Ok(encoder);
         }
-        if let Some(near) = self.klauspost(klauspost::Levels::Others) {
-            return Ok(self.corrected_klauspost(near));
+        if let Some(encoder) = self.libzstd(start, reserve, &mut best, is_late)? {
+            return Ok(encoder);
         }
-        self.work = work;
-        corrected
+        if !is_other {
+            near = nearer(near, self.klauspost(klauspost::Levels::Others));
+        }
+        match near {
+            Some(near) => Ok(self.corrected_klauspost(near)),
+            None => {
+                let nearest = nearest.unwrap_or_else(|| self.nearest_zstd())?;
+                self.corrected_zstd(&nearest)
+            }
+        }
     }
 
-    /// Returns the first of the encoders of libzstd that makes the frame.
-    fn libzstd(&mut self, plans: impl IntoIterator<Item = zstd_frame::Plan>) -> Option<Encoder> {
-        plans.into_iter().map(Encoder::Zstd).find(|encoder| self.makes(encoder))
+    /// Finds how a frame is made by the level of libzstd that comes nearest, if it comes so near that no other encoder is
+    /// looked for: the version at hand at a slow level, or another version by corrections.
+    ///
+    /// Slow levels take long to show that they make other bytes, and so do those of klauspost/compress with their large
+    /// tables. That is much for one of many small frames, as modules of a kernel are.
+    fn near_libzstd(&mut self, start: &[u8], nearest: &Nearest) -> Result<Option<Encoder>, Refused> {
+        let Some(near) = nearest.libzstd() else { return Ok(None) };
+        if is_late(near)
+            && let Some(encoder) =
+                self.libzstd(start, 0, &mut 0, |plan| plan.threaded() == near.threaded())?
+        {
+            return Ok(Some(encoder));
+        }
+        if !nearest.is_few() {
+            return Ok(None);
+        }
+        let found = self.corrected_zstd(nearest);
+        Ok(found.ok().filter(|encoder| {
+            let Encoder::ZstdCorrections(plan) = encoder else { return false };
+            plan.corrections_size() as u64 * FEW_SHARE < self.source.encoded_size()
+        }))
+    }
+
+    /// Returns the first encoder of libzstd that makes the frame, of those that are to be tried. None is tried while the
+    /// budget has less than `reserve`. `best` is the most bytes of the frame that an encoder made, here and before.
+    fn libzstd(
+        &mut self,
+        start: &[u8],
+        reserve: u64,
+        best: &mut u64,
+        is_tried: impl Fn(zstd_frame::Plan) -> bool,
+    ) -> Result<Option<Encoder>, Refused> {
+        let (encoded_size, plain_size) = (self.source.encoded_size(), self.source.plain_size());
+        let matches = |plan| {
+            let is_tried = is_tried(plan) && self.budget.work() >= reserve;
+            if is_tried { self.matched(&Encoder::Zstd(plan)) } else { 0 }
+        };
+        let found = zstd_frame::find(start, encoded_size, plain_size, best, matches)?;
+        Ok(found.map(Encoder::Zstd))
     }
 
     /// Returns the corrections of a frame that an encoder of klauspost/compress makes, but for what is carried, if they are
@@ -109,14 +123,19 @@ impl Search<'_> {
         encoder
     }
 
-    /// Returns the corrections of a frame that no encoder makes, for the reason that is given.
-    fn corrected_zstd(&mut self, refused: Refused) -> Result<Encoder, Refused> {
-        let found = zstd_corrections::find(self.source, self.budget);
-        self.lacked_memory |= matches!(found, Err(Refused::TooMuchMemory));
-        let encoder = Encoder::ZstdCorrections(match found {
-            Err(Refused::TooMuchMemory) => return Err(refused),
-            found => found?,
-        });
+    fn nearest_zstd(&mut self) -> Result<Nearest, Refused> {
+        let found = zstd_corrections::nearest(self.source, self.budget);
+        if matches!(found, Err(Refused::TooMuchMemory)) {
+            self.lacked_memory = true;
+            return Err(Refused::NoEncoder);
+        }
+        found
+    }
+
+    /// Returns the corrections of a frame to the encoder that comes nearest.
+    fn corrected_zstd(&mut self, nearest: &Nearest) -> Result<Encoder, Refused> {
+        let plan = zstd_corrections::find(self.source, self.budget, nearest)?;
+        let encoder = Encoder::ZstdCorrections(plan);
         if self.makes(&encoder) { Ok(encoder) } else { Err(Refused::NotTheStream) }
     }
 

@@ -41,6 +41,14 @@ impl Manner {
         }
     }
 
+    /// Returns the parameters of libzstd, if the encoder is that.
+    pub(super) const fn libzstd(self) -> Option<zstd_frame::Plan> {
+        match self {
+            Self::Libzstd(Libzstd { plan, .. }) => Some(plan),
+            Self::Klauspost(_) => None,
+        }
+    }
+
     /// Most memory that the encoder takes, in bytes.
     pub(super) fn memory(self) -> u64 {
         OWN_MEMORY

@@ -25,14 +25,35 @@ const FEW_SHARE_OF_SLOW: u64 = 10;
 /// Corrections of a stretch that tell nothing.
 const FEW_OF_STRETCH: u64 = 256;
 
-/// Finds the plan of a frame.
+/// The encoder by which the start of a frame has the fewest corrections.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Nearest {
+    manner: Manner,
+    seen: Seen,
+}
+
+impl Nearest {
+    /// Returns the parameters of libzstd; `None` if the encoder is one of klauspost/compress.
+    pub(crate) const fn libzstd(&self) -> Option<zstd_frame::Plan> {
+        self.manner.libzstd()
+    }
+
+    /// Tells whether the corrections are so few that no other encoder of the same speed comes nearer.
+    pub(crate) const fn is_few(&self) -> bool {
+        let is_slow = matches!(self.manner.libzstd(), Some(plan) if plan.is_slow());
+        let share = if is_slow { FEW_SHARE_OF_SLOW } else { FEW_SHARE };
+        self.seen.size * share < self.seen.encoded
+    }
+}
+
+/// Finds the plan of a frame by the corrections to the encoder that comes nearest.
 ///
 /// # Errors
 /// [`Refused`] if the corrections are too large, if the budget is spent, or if the encoder takes too much memory.
-pub(crate) fn find(source: &mut dyn Source, budget: &Budget) -> Result<Plan, Refused> {
+pub(crate) fn find(source: &mut dyn Source, budget: &Budget, nearest: &Nearest) -> Result<Plan, Refused> {
     let (encoded_size, plain_size) = (source.encoded_size(), source.plain_size());
     let max = (encoded_size / MAX_SHARE).max(FEW.min(encoded_size / 2));
-    let libzstd = match nearest(source, budget)? {
+    let libzstd = match nearest.manner {
         Manner::Libzstd(manner) => manner,
         manner @ Manner::Klauspost(_) => return all(manner, source, budget, max),
     };
@@ -87,55 +108,57 @@ fn all(manner: Manner, source: &mut dyn Source, budget: &Budget, max: u64) -> Re
     made.ok_or(Refused::NoEncoder)
 }
 
-/// Returns the manner by which the start of a frame has the fewest corrections.
-fn nearest(source: &mut dyn Source, budget: &Budget) -> Result<Manner, Refused> {
+/// Finds the encoder by which the start of a frame has the fewest corrections.
+///
+/// # Errors
+/// [`Refused`] if there is none, if the budget is spent, or if each takes too much memory.
+pub(crate) fn nearest(source: &mut dyn Source, budget: &Budget) -> Result<Nearest, Refused> {
     let (start, _) = source.starts(32, 0).map_err(|_| Refused::Unreadable)?;
     let plain_size = source.plain_size();
     let plans = zstd_frame::plans(&start, plain_size)?;
-    let mut best: Option<(u64, Manner)> = None;
+    let mut best: Option<Nearest> = None;
     let mut refused = Refused::NoEncoder;
     for manner in candidates::in_order(plans, &start, plain_size) {
         if manner.memory() > budget.memory() {
             refused = Refused::TooMuchMemory;
             continue;
         }
-        let most = best.map_or(u64::MAX, |(size, _)| size);
-        if let Some((_, best)) = best
-            && budget.work() < cost(manner, source, SAMPLE) + cost_of_all(best, source)
+        let most = best.map_or(u64::MAX, |best| best.seen.size);
+        if let Some(best) = best
+            && budget.work() < cost(manner, source, SAMPLE) + cost_of_all(best.manner, source)
         {
             break;
         }
-        let seen = sample(manner, source, budget, SAMPLE, most)?;
-        if seen.size < most {
-            best = Some((seen.size, manner));
+        let next = Nearest { manner, seen: sample(manner, source, budget, SAMPLE, most)? };
+        if next.seen.size < most {
+            best = Some(next);
         }
-        let share = match manner {
-            Manner::Libzstd(libzstd) if libzstd.plan.is_slow() => FEW_SHARE_OF_SLOW,
-            _ => FEW_SHARE,
-        };
-        if seen.size * share < seen.encoded {
+        if next.is_few() {
             break;
         }
     }
-    let (_, manner) = best.ok_or(refused)?;
+    let nearest = best.ok_or(refused)?;
+    let manner = nearest.manner;
     let others = match manner {
+        // The sample was the whole frame, and a block that is shorter than others is not split.
+        Manner::Libzstd(_) if plain_size < SAMPLE => return Ok(nearest),
         Manner::Libzstd(libzstd) => vec![Manner::Libzstd(Libzstd { is_split: true, ..libzstd })],
         Manner::Klauspost(klauspost) => candidates::of_level(klauspost, &start),
     };
     if budget.work() < 2 * cost(manner, source, SAMPLE_OF_BLOCKS) + cost_of_all(manner, source) {
-        return Ok(manner);
+        return Ok(nearest);
     }
-    let mut best = (sample(manner, source, budget, SAMPLE_OF_BLOCKS, u64::MAX)?.size, manner);
+    let mut best = Nearest { manner, seen: sample(manner, source, budget, SAMPLE_OF_BLOCKS, u64::MAX)? };
     for manner in others {
-        if budget.work() < cost(manner, source, SAMPLE_OF_BLOCKS) + cost_of_all(best.1, source) {
+        if budget.work() < cost(manner, source, SAMPLE_OF_BLOCKS) + cost_of_all(best.manner, source) {
             break;
         }
-        let size = sample(manner, source, budget, SAMPLE_OF_BLOCKS, best.0)?.size;
-        if size < best.0 {
-            best = (size, manner);
+        let seen = sample(manner, source, budget, SAMPLE_OF_BLOCKS, best.seen.size)?;
+        if seen.size < best.seen.size {
+            best = Nearest { manner, seen };
         }
     }
-    Ok(best.1)
+    Ok(best)
 }
 
 /// Returns about what the corrections of so many plain bytes cost.
