@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::call_sites::{CallSites, RowReader};
 use crate::computed::{self, Computed, Held};
 use crate::error::Result;
-use crate::form::Kind;
+use crate::kind::Kind;
 use crate::map::Map;
 use crate::misses::{Guess, Misses};
 use crate::neighbours::Neighbours;

@@ -4,6 +4,7 @@
 
 mod call_sites;
 mod hash_table;
+mod icu;
 mod overlaps;
 
 use fixtures::programs::program;
