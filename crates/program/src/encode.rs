@@ -119,7 +119,7 @@ pub(crate) fn encode_scanned<'o>(
             }
         }
     }
-    let carried = parts.differences.len() + parts.taken.size() + parts.missed.size() + parts.rows.size();
+    let carried = parts.differing() + parts.taken.size() + parts.missed.size() + parts.rows.size();
     let outcomes = predictor.outcomes();
     Ok((Encoded { payload: parts.finish(new.len()), carried, outcomes }, predictor))
 }

@@ -46,6 +46,7 @@ mod predict;
 #[cfg(all(test, feature = "writer"))]
 mod reference;
 mod rules;
+mod runs;
 mod scan;
 mod seeks;
 mod sorted;

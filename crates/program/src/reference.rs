@@ -121,14 +121,21 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
         }));
     }
     // Every byte that lies along the old file, as what it differs by.
-    let mut runs = Reader::new(payload.runs, "the runs");
+    let mut rests = Reader::new(payload.runs[1], "the rests of runs");
     let mut differences = Vec::new();
     let mut rest = payload.differences.iter();
-    while !runs.is_empty() {
-        let (zeros, others) = (runs.next()?, runs.next()?);
+    for run in payload.runs[0] {
+        let (mut zeros, mut others) = (u64::from(run % 64), u64::from(run / 64) + 1);
+        if zeros == 63 {
+            zeros = zeros.saturating_add(rests.next()?);
+        }
+        if others == 4 {
+            others = others.saturating_add(rests.next()?);
+        }
         differences.extend((0..zeros.min(1 << 20)).map(|_| 0));
         differences.extend(rest.by_ref().take(usize::try_from(others).unwrap_or(usize::MAX)));
     }
+    rests.end()?;
     let mut differences = differences.into_iter().chain(std::iter::repeat(0));
     let mut learned: HashMap<u32, (u32, u8)> = HashMap::new();
     let mut ever: Vec<u32> = Vec::new();
