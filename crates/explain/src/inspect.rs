@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(summary.relocated.payload, stats.relocated_size);
         let parts = summary.relocated_parts;
         assert!(parts.rules > 0);
-        assert_eq!([parts.blocks, parts.runs, parts.differences, parts.new], [3, 2, 1, 3]);
+        assert_eq!([parts.blocks, parts.runs, parts.differences, parts.new], [3, 1, 1, 3]);
         let kinds = [("computed frames", 1), ("eh_frame", 1), ("x86-64 code", 2)];
         assert_eq!(Vec::from_iter(parts.rule_kinds), kinds);
         assert_eq!((summary.sources[0].frames, summary.sources[0].payload), (1, stats.relocated_size));

@@ -5,14 +5,15 @@ use std::ops::Range;
 use crate::call_sites::{CallSites, RowReader};
 use crate::computed::{self, Computed, Held};
 use crate::error::Result;
-use crate::form::Kind;
+use crate::kind::Kind;
 use crate::map::Map;
 use crate::misses::{Guess, Misses};
 use crate::neighbours::Neighbours;
 use crate::operands::{Code, Machine, New, PIECE_SIZE};
-use crate::payload::{Block, Differences, Payload};
+use crate::payload::{Block, Payload};
 use crate::predict::{Outcome, Predictor};
 use crate::rules::Rules;
+use crate::runs::Differences;
 use crate::scan::{covered, scan};
 use crate::varint::Reader;
 use crate::wire::{correct, read_rules};
@@ -142,7 +143,7 @@ impl<'a> Prepared<'a> {
         };
         Ok(Decoder {
             old,
-            differences: Differences::new(&payload),
+            differences: Differences::new(payload.runs, payload.differences),
             new: payload.new,
             misses: payload.misses(),
             machine,

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use crate::call_sites::CallSites;
 use crate::computed;
 use crate::error::{Error, Result};
-use crate::form::{Kind, word};
+use crate::form::word;
+use crate::kind::Kind;
 use crate::map::Map;
 use crate::misses::Guess;
 use crate::neighbours::Neighbours;
@@ -118,7 +119,7 @@ pub(crate) fn encode_scanned<'o>(
             }
         }
     }
-    let carried = parts.differences.len() + parts.taken.size() + parts.missed.size() + parts.rows.size();
+    let carried = parts.differing() + parts.taken.size() + parts.missed.size() + parts.rows.size();
     let outcomes = predictor.outcomes();
     Ok((Encoded { payload: parts.finish(new.len()), carried, outcomes }, predictor))
 }

@@ -1,6 +1,8 @@
-//! The ways in which an address is written in a field.
+//! A field and the address that is written in it.
 
 use crate::branch::{branch_immediate, is_unconditional};
+use crate::bundle::Bundle;
+use crate::kind::Kind;
 use crate::space::Space;
 
 /// A field of the old file that holds an address.
@@ -13,73 +15,21 @@ pub(crate) struct Field {
     pub(crate) form: Form,
 }
 
-/// The ways to write an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Kind {
-    /// 32 bits, relative to the address of the field and a constant.
-    Relative,
-    /// The address itself.
-    Absolute,
-    /// The distance from a base, in units of a scale.
-    Based,
-    /// 32 bits, relative to the start of the table that the field is in.
-    InTable,
-    /// 32 bits, the distance back from the field.
-    Back,
-    /// The immediate of an aarch64 instruction that branches: B, BL, B.cond, CBZ, CBNZ, TBZ, TBNZ.
-    Branch,
-    /// The immediate of an aarch64 ADRP.
-    Page,
-    /// The immediate of an aarch64 instruction that adds the low 12 bits.
-    Low,
-}
-
-impl Kind {
-    const ALL: [Self; 8] = [
-        Self::Relative,
-        Self::Absolute,
-        Self::Based,
-        Self::InTable,
-        Self::Back,
-        Self::Branch,
-        Self::Page,
-        Self::Low,
-    ];
-
-    /// All kinds, in the order of their numbers.
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter()
-    }
-
-    /// The name that explanations have for it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Relative => "relative",
-            Self::Absolute => "absolute",
-            Self::Based => "based",
-            Self::InTable => "in table",
-            Self::Back => "back",
-            Self::Branch => "branch",
-            Self::Page => "page",
-            Self::Low => "low",
-        }
-    }
-}
-
 /// A [`Kind`] with its parameters, in 32 bits.
 ///
 /// ```text
-/// bits 0-2 kind, 3 wide, 4 of a table, 5 of a sorted column, 6 the start of code, 8-15 scale or constant, 16-31 base
-/// InTable: bits 0-2 kind, 4 of a table, 6-31 start of the table in units of 4 bytes
+/// bits 0-3 kind, 4 wide, 5 of a table, 6 of a sorted column, 7 the start of code, 8-15 scale, constant or index,
+/// 16-31 base or bundle
+/// InTable: bits 0-3 kind, 5 of a table, 6-31 start of the table in units of 4 bytes
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Form(u32);
 
-const WIDE: u32 = 1 << 3;
-const OF_TABLE: u32 = 1 << 4;
-const COLUMN: u32 = 1 << 5;
-const START: u32 = 1 << 6;
+const KIND: u32 = 15;
+const WIDE: u32 = 1 << 4;
+const OF_TABLE: u32 = 1 << 5;
+const COLUMN: u32 = 1 << 6;
+const START: u32 = 1 << 7;
 
 impl Form {
     const fn of(kind: Kind) -> Self {
@@ -127,6 +77,39 @@ impl Form {
         Self::of(Kind::Low)
     }
 
+    const fn of_bundle(kind: Kind, bundle: u16, index: u8) -> Self {
+        Self(kind as u32 | OF_TABLE | (index as u32) << 8 | (bundle as u32) << 16)
+    }
+
+    pub(crate) const fn key(bundle: u16) -> Self {
+        Self::of_bundle(Kind::Key, bundle, 0)
+    }
+
+    pub(crate) const fn string(bundle: u16) -> Self {
+        Self::of_bundle(Kind::String, bundle, 0)
+    }
+
+    pub(crate) const fn resource(bundle: u16) -> Self {
+        Self::of_bundle(Kind::Resource, bundle, 0)
+    }
+
+    pub(crate) const fn index(bundle: u16, index: u8) -> Self {
+        Self::of_bundle(Kind::Index, bundle, index)
+    }
+
+    /// Returns the number of the bundle that the field is in, if it is in one.
+    pub(crate) const fn bundle(self) -> Option<usize> {
+        match self.kind() {
+            Kind::Key | Kind::String | Kind::Resource | Kind::Index => Some(self.base() as usize),
+            _ => None,
+        }
+    }
+
+    /// Returns which index of a bundle the field is, if it is one.
+    pub(crate) const fn bundle_index(self) -> Option<u8> {
+        if matches!(self.kind(), Kind::Index) { Some(self.scale()) } else { None }
+    }
+
     /// Returns true if the target may lie in the function that the field is in.
     pub(crate) const fn is_near(self) -> bool {
         matches!(self.kind(), Kind::Relative | Kind::Branch) && !self.is_of_table()
@@ -150,11 +133,16 @@ impl Form {
     }
 
     pub(crate) const fn kind(self) -> Kind {
-        Kind::ALL[(self.0 & 7) as usize]
+        Kind::ALL[(self.0 & KIND) as usize]
     }
 
     pub(crate) const fn width(self) -> usize {
-        if !matches!(self.kind(), Kind::InTable) && self.0 & WIDE != 0 { 8 } else { 4 }
+        match self.kind() {
+            Kind::Key | Kind::String => 2,
+            Kind::InTable => 4,
+            _ if self.0 & WIDE != 0 => 8,
+            _ => 4,
+        }
     }
 
     pub(crate) const fn is_of_table(self) -> bool {
@@ -189,12 +177,12 @@ impl Form {
 
     /// A number that the predictions of this form and context share.
     pub(crate) const fn context(self, byte: u8) -> usize {
-        (self.0 & 7) as usize * 256 + byte as usize
+        (self.0 & KIND) as usize * 256 + byte as usize
     }
 }
 
 /// Numbers of [`Form::context`].
-pub(crate) const CONTEXTS: usize = 8 * 256;
+pub(crate) const CONTEXTS: usize = Kind::COUNT * 256;
 
 /// One side of a field: the file that it is in, and where in it.
 #[derive(Debug, Clone, Copy)]
@@ -205,10 +193,12 @@ pub(crate) struct At<'s> {
     pub(crate) position: u32,
     /// Its position in this file less its position in the old file, modulo 2^32.
     pub(crate) moved: u32,
+    /// The bundle that it is in.
+    pub(crate) bundle: Bundle,
 }
 
 impl At<'_> {
-    fn own_address(&self) -> u64 {
+    pub(crate) fn own_address(&self) -> u64 {
         self.space.address(self.position)
     }
 
@@ -253,6 +243,10 @@ impl At<'_> {
                 let low = (address & 0xfff) as u32 >> low_scale(word);
                 u64::from(word & !(0xfff << 10) | low << 10)
             }
+            Kind::Key => self.bundle.key_offset(address),
+            Kind::String => self.bundle.string_offset_16(address),
+            Kind::Resource => self.bundle.resource_of(address, word).into(),
+            Kind::Index => old,
         }
     }
 
@@ -274,7 +268,10 @@ impl At<'_> {
                 let word = value as u32;
                 self.own_address().wrapping_add(branch_immediate(word)?.distance(word))
             }
-            Kind::Page | Kind::Low => return None,
+            Kind::Key => self.bundle.key(value),
+            Kind::String => self.bundle.string_16(value),
+            Kind::Resource => return self.bundle.resource(value as u32),
+            Kind::Page | Kind::Low | Kind::Index => return None,
         })
     }
 }

@@ -1,7 +1,9 @@
-//! Finds out how ELF files are laid out, for the writer.
+//! Finds out how ELF files and the data of ICU are laid out, for the writer.
 
 mod elf;
 mod go;
+mod icu;
+mod section;
 #[cfg(test)]
 mod tests;
 
@@ -108,7 +110,8 @@ impl Layouts {
         if old.len().max(new.len()) > MAX_SIZE {
             return None;
         }
-        let (mut before, mut after) = (elf::describe(old)?, elf::describe(new)?);
+        let describe = |bytes| elf::describe(bytes).or_else(|| icu::describe(bytes));
+        let (mut before, mut after) = (describe(old)?, describe(new)?);
         let space = Space(&after.side.segments);
         let frame_table = after.frame_table.clone();
         let frame_table =

@@ -22,6 +22,7 @@
 //!   copies of them in which moved code looks the same, so that better blocks are found.
 
 mod branch;
+mod bundle;
 mod call_sites;
 mod computed;
 mod decode;
@@ -30,6 +31,7 @@ mod error;
 mod form;
 mod frame_table;
 mod hash_table;
+mod kind;
 #[cfg(feature = "writer")]
 mod layout;
 mod learned;
@@ -44,6 +46,7 @@ mod predict;
 #[cfg(all(test, feature = "writer"))]
 mod reference;
 mod rules;
+mod runs;
 mod scan;
 mod seeks;
 mod sorted;
@@ -56,9 +59,9 @@ mod wire;
 pub use decode::{Decoder, Prepared};
 pub use encode::{Encoded, encode};
 pub use error::{Error, Result};
-pub use form::Kind;
 pub use frame_table::FrameTable;
 pub use hash_table::HashTable;
+pub use kind::Kind;
 #[cfg(feature = "writer")]
 pub use layout::{Draft, Layouts};
 pub use payload::{Block, Payload, Sizes};

@@ -5,13 +5,14 @@
 
 use crate::branch::is_call;
 use crate::error::{Error, Result};
-use crate::form::{At, Form, Kind};
+use crate::form::{At, Form};
+use crate::kind::Kind;
 use crate::operands::{New, Operand, Taken};
 use crate::scan::JUMP;
 use crate::varint::{Reader, put, put_difference};
 
 /// Places in [`Lasts`].
-const LASTS: usize = 16;
+const LASTS: usize = 2 * Kind::COUNT;
 
 /// A field whose value is predicted, in the new file.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use crate::branch::UNCONDITIONAL;
-use crate::form::{Field, Kind, low_scale, word32};
+use crate::bundle::OFFSET;
+use crate::form::{Field, low_scale, word32};
+use crate::kind::Kind;
 use crate::space::Space;
 
 /// A pointer that the loader puts into a file, which is no field.
@@ -58,6 +60,10 @@ pub(crate) fn normalise(
                 u64::from(word & 0x9f00_001f | (pages & 3) << 29 | (pages >> 2) << 5)
             }
             Kind::Low => u64::from(word & !(0xfff << 10) | (low & 0xfff) >> low_scale(word) << 10),
+            #[expect(clippy::cast_possible_truncation, reason = "a mark of 28 bits is enough")]
+            Kind::Resource => u64::from(word & !OFFSET | mark(address) as u32 & OFFSET),
+            // It tells nothing about which bundles are alike.
+            Kind::Index => 0,
             _ => mark(address),
         };
         put(&mut normal, position, field.form.width(), value);

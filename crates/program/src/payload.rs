@@ -1,15 +1,16 @@
 //! The parts of a payload.
 //!
 //! ```text
-//! payload  = size:uvarint part{8} part{11}?     size of the new file
+//! payload  = size:uvarint part{9} part{11}?     size of the new file
 //! part     = size:uvarint bytes
-//! parts    = places rules adds literals seeks runs differences new
+//! parts    = places rules adds literals seeks runs rests differences new
 //!            calls loads conditions stack misses tables jumps starts lengths pads actions   only with rules
 //! places   = bytes{4}*                         of blocks that are far from the end of another, where they read
 //! adds     = uvarint*                          of each block, the bytes along the old file
 //! literals = uvarint*                          of each block, the new bytes after those
 //! seeks    = uvarint*                          of each block, how far from the end of another it reads, or 0
-//! runs     = (zeros:uvarint others:uvarint)*   over the bytes along the old file
+//! runs     = byte*                             over the bytes along the old file, as `runs.rs` has them
+//! rests    = uvarint*                          of long runs
 //! ```
 //!
 //! Numbers and bytes of one meaning stand together, over all blocks of the file, since a compressor finds
@@ -19,6 +20,7 @@ use crate::call_sites::{COLUMNS, Rows};
 use crate::misses::{Missed, Misses};
 use crate::operands::{New, Taken};
 use crate::rules::Rules;
+use crate::runs::Runs;
 use crate::seeks::{SeekReader, Seeks};
 use crate::varint::{Reader, put};
 use crate::wire::read_rules;
@@ -41,7 +43,7 @@ pub struct Payload<'p> {
     pub(crate) size: usize,
     pub(crate) blocks: Vec<Block>,
     pub(crate) rules: &'p [u8],
-    pub(crate) runs: &'p [u8],
+    pub(crate) runs: [&'p [u8]; 2],
     pub(crate) differences: &'p [u8],
     pub(crate) new: New<'p>,
     pub(crate) misses: [&'p [u8]; 3],
@@ -75,7 +77,7 @@ impl<'p> Payload<'p> {
         let size = reader.at_most("the size of the new file", MAX_SIZE)?;
         let (places, rules) = (reader.part()?, reader.part()?);
         let columns = [reader.part()?, reader.part()?, reader.part()?, places];
-        let (runs, differences) = (reader.part()?, reader.part()?);
+        let (runs, differences) = ([reader.part()?, reader.part()?], reader.part()?);
         let new = reader.part()?;
         let mut of_rules = || if rules.is_empty() { Ok(&[][..]) } else { reader.part() };
         let (calls, loads, conditions, stack) = (of_rules()?, of_rules()?, of_rules()?, of_rules()?);
@@ -87,7 +89,7 @@ impl<'p> Payload<'p> {
         let sizes = Sizes {
             rules: rules.len(),
             blocks: columns.iter().map(|column| column.len()).sum(),
-            runs: runs.len(),
+            runs: runs.iter().map(|part| part.len()).sum(),
             differences: differences.len() + misses.iter().map(|part| part.len()).sum::<usize>(),
             new: [new.new, calls, loads, conditions, stack].iter().chain(&rows).map(|part| part.len()).sum(),
         };
@@ -170,13 +172,10 @@ pub(crate) struct Parts {
     adds: Vec<u8>,
     literals: Vec<u8>,
     seeks: Seeks,
-    runs: Vec<u8>,
-    pub(crate) differences: Vec<u8>,
+    runs: Runs,
     pub(crate) taken: Taken,
     pub(crate) missed: Missed,
     pub(crate) rows: Rows,
-    zeros: u64,
-    others: u64,
 }
 
 impl Parts {
@@ -188,38 +187,20 @@ impl Parts {
 
     /// Adds the next bytes along the old file: what they differ by.
     pub(crate) fn along(&mut self, predicted: &[u8], bytes: &[u8]) {
-        let mut start = 0;
-        while start < bytes.len() {
-            let (rest, expected) = (&bytes[start..], &predicted[start..]);
-            let equal = rest.iter().zip(expected).take_while(|(byte, expected)| byte == expected).count();
-            if equal > 0 {
-                self.end_others();
-                self.zeros += equal as u64;
-            }
-            let (rest, expected) = (&rest[equal..], &expected[equal..]);
-            let other = rest.iter().zip(expected).take_while(|(byte, expected)| byte != expected).count();
-            let pairs = rest.iter().zip(expected).take(other);
-            self.differences.extend(pairs.map(|(byte, expected)| byte.wrapping_sub(*expected)));
-            self.others += other as u64;
-            start += equal + other;
-        }
+        self.runs.along(predicted, bytes);
     }
 
-    /// Writes the run that ends.
-    fn end_others(&mut self) {
-        if self.others > 0 {
-            put(&mut self.runs, self.zeros);
-            put(&mut self.runs, self.others);
-            (self.zeros, self.others) = (0, 0);
-        }
+    /// Bytes of differences.
+    pub(crate) fn differing(&self) -> usize {
+        self.runs.differing()
     }
 
     /// The payload of a new file of `size` bytes.
-    pub(crate) fn finish(mut self, size: usize) -> Vec<u8> {
-        self.end_others();
+    pub(crate) fn finish(self, size: usize) -> Vec<u8> {
         let mut payload = Vec::new();
         put(&mut payload, size as u64);
-        let Self { rules, adds, literals, seeks, runs, differences, taken, missed, rows, .. } = self;
+        let Self { rules, adds, literals, seeks, runs, taken, missed, rows } = self;
+        let [runs, rests, differences] = runs.into_parts();
         let Taken { new, calls, loads, conditions, stack } = taken;
         let [gaps, tables, jumps] = missed.into_parts();
         let has_rules = !rules.is_empty();
@@ -227,70 +208,11 @@ impl Parts {
             [calls, loads, conditions, stack, gaps, tables, jumps].into_iter().chain(rows.into_parts());
         let of_rules = of_rules.filter(|_| has_rules);
         let [seeks, places] = seeks.into_parts();
-        let parts = [places, rules, adds, literals, seeks, runs, differences, new];
+        let parts = [places, rules, adds, literals, seeks, runs, rests, differences, new];
         for part in parts.into_iter().chain(of_rules) {
             put(&mut payload, part.len() as u64);
             payload.extend(part);
         }
         payload
-    }
-}
-
-/// Reads runs and differences.
-#[derive(Debug)]
-pub(crate) struct Differences<'p> {
-    runs: Reader<'p>,
-    bytes: &'p [u8],
-    zeros: u64,
-    others: u64,
-}
-
-impl<'p> Differences<'p> {
-    pub(crate) const fn new(payload: &Payload<'p>) -> Self {
-        let runs = Reader::new(payload.runs, "the runs");
-        Self { runs, bytes: payload.differences, zeros: 0, others: 0 }
-    }
-
-    /// Fills `out` with the next differences.
-    pub(crate) fn fill(&mut self, out: &mut [u8]) -> Result<()> {
-        let mut start = 0;
-        let fits = |count: u64, room: usize| usize::try_from(count).map_or(room, |count| count.min(room));
-        while start < out.len() {
-            let room = out.len() - start;
-            if self.zeros > 0 {
-                let size = fits(self.zeros, room);
-                out[start..start + size].fill(0);
-                self.zeros -= size as u64;
-                start += size;
-            } else if self.others > 0 {
-                let size = fits(self.others, room);
-                let (bytes, rest) =
-                    self.bytes.split_at_checked(size).ok_or(Error::Truncated("the differences"))?;
-                out[start..start + size].copy_from_slice(bytes);
-                self.bytes = rest;
-                self.others -= size as u64;
-                start += size;
-            } else if self.runs.is_empty() {
-                // What follows the last run is as predicted.
-                self.zeros = u64::MAX;
-            } else {
-                self.zeros = self.runs.next()?;
-                self.others = self.runs.next()?;
-                // So that a run takes as long as it has bytes.
-                if self.others == 0 {
-                    return Err(Error::Left("a run without bytes"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Fails if something is left.
-    pub(crate) const fn end(&self) -> Result<()> {
-        if self.bytes.is_empty() && self.others == 0 {
-            self.runs.end()
-        } else {
-            Err(Error::Left("the last run"))
-        }
     }
 }

@@ -1,8 +1,10 @@
 //! Predicts the bytes that the fields of a block have in the new file.
 
 use crate::Rules;
+use crate::bundle::{Bundle, Pool};
 use crate::error::Result;
-use crate::form::{At, CONTEXTS, Field, Kind, word};
+use crate::form::{At, CONTEXTS, Field, Form, word};
+use crate::kind::Kind;
 use crate::learned::Targets;
 use crate::map::Map;
 use crate::misses::{Guess, Lasts};
@@ -54,11 +56,15 @@ pub(crate) struct Predictor<'o> {
     targets: Targets,
     segments: Vec<Segment>,
     bases: Vec<u64>,
+    /// The bundles of the old file, each where it is expected in the new one.
+    bundles: Vec<Bundle>,
+    /// The bundle of the new file whose indexes were found last.
+    bundle: Bundle,
     /// By [`Form::context`](crate::form::Form::context): above zero where predictions are better than what
     /// the field holds.
     contexts: Vec<i8>,
     lasts: Lasts,
-    outcomes: [Outcome; 8],
+    outcomes: [Outcome; Kind::COUNT],
 }
 
 impl<'o> Predictor<'o> {
@@ -70,7 +76,7 @@ impl<'o> Predictor<'o> {
         map: &Map,
         correct: impl FnOnce(&mut [u64]) -> Result<()>,
     ) -> Result<Self> {
-        let Scanned { mut fields, bases } = scanned;
+        let Scanned { mut fields, bases, mut bundles } = scanned;
         let end = u32::try_from(old.len()).unwrap_or(u32::MAX);
         let (of_old, of_new) = (Space(&rules.old.segments), Space(&rules.new.segments));
         let moved = |address: &u64| match of_old.place(*address) {
@@ -80,6 +86,10 @@ impl<'o> Predictor<'o> {
         };
         let mut bases: Vec<u64> = bases.iter().map(moved).collect();
         correct(&mut bases)?;
+        for bundle in &mut bundles {
+            bundle.root = moved(&bundle.root);
+            bundle.pool = bundle.pool.map(|pool| Pool::new(pool.base, &bases));
+        }
         let mut places: Vec<u32> = fields.iter().map(|field| field.target).collect();
         places.sort_unstable();
         places.dedup();
@@ -95,9 +105,11 @@ impl<'o> Predictor<'o> {
             targets,
             segments,
             bases,
+            bundles,
+            bundle: Bundle::default(),
             contexts: vec![AT_FIRST; CONTEXTS],
             lasts: Lasts::default(),
-            outcomes: [Outcome::default(); 8],
+            outcomes: [Outcome::default(); Kind::COUNT],
         })
     }
 
@@ -109,9 +121,11 @@ impl<'o> Predictor<'o> {
             targets: Targets::new(Vec::new(), &Map::default(), 0),
             segments: Vec::new(),
             bases: Vec::new(),
+            bundles: Vec::new(),
+            bundle: Bundle::default(),
             contexts: Vec::new(),
             lasts: Lasts::default(),
-            outcomes: [Outcome::default(); 8],
+            outcomes: [Outcome::default(); Kind::COUNT],
         }
     }
 
@@ -120,7 +134,7 @@ impl<'o> Predictor<'o> {
     pub(crate) fn cut(&self, start: u32, end: u32) -> u32 {
         let index = self.fields.partition_point(|field| field.position < end);
         match index.checked_sub(1).map(|index| self.fields[index]) {
-            #[expect(clippy::cast_possible_truncation, reason = "4 or 8")]
+            #[expect(clippy::cast_possible_truncation, reason = "2, 4 or 8")]
             Some(field) if field.position > start && field.position + field.form.width() as u32 > end => {
                 field.position
             }
@@ -155,6 +169,7 @@ impl<'o> Predictor<'o> {
                 bases: &self.bases,
                 position: own,
                 moved: own.wrapping_sub(field.position),
+                bundle: self.bundle_of(field.form, own),
             };
             let mask = field.form.mask();
             let old = word(self.old, field.position as usize, width);
@@ -204,12 +219,27 @@ impl<'o> Predictor<'o> {
                     false => address,
                 };
             }
+            if let Some(index) = field.form.bundle_index() {
+                #[expect(clippy::cast_possible_truncation, reason = "an index has 4 bytes")]
+                self.bundle.take(index, at.own_address(), found as u32);
+            }
             if let Some(place) = at.place(field.form, found) {
                 let weight = if field.form.is_of_table() { TABLE_WEIGHT } else { CODE_WEIGHT };
                 self.targets.learn(target, place, weight);
             }
         }
         Ok(())
+    }
+
+    /// Returns the bundle of the new file that a field is in, with the pool of the one that it was in.
+    fn bundle_of(&self, form: Form, position: u32) -> Bundle {
+        let Some(bundle) = form.bundle().and_then(|number| self.bundles.get(number)) else {
+            return Bundle::default();
+        };
+        match self.bundle.holds(self.space().address(position)) {
+            true => Bundle { pool: bundle.pool, ..self.bundle },
+            false => *bundle,
+        }
     }
 
     /// The addresses of the new file.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod aarch64;
+mod bundles;
 mod call_sites;
 mod hash_table;
 
@@ -15,6 +16,7 @@ use crate::space::Space;
 use crate::varint::Reader;
 use crate::wire::{correct, read_rules};
 use crate::{Block, Error, FrameTable, Result, Rule};
+use bundles::Bundles;
 
 /// Returns the new position of a place, and whether it is exact. It looks at every block, so that it is slow
 /// and simple.
@@ -84,6 +86,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     let payload = Payload::parse(payload, Some(old.len()))?;
     let mut fields: Vec<Field> = Vec::new();
     let (mut segments, mut bases, mut code) = (Vec::new(), Vec::new(), Vec::new());
+    let mut bundles = Bundles::default();
     let mut is_aarch64 = false;
     let (mut frame_table, mut hash_table) = (None, None);
     let mut computed = Vec::new();
@@ -92,18 +95,18 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
         let mut reader = Reader::new(payload.rules, "the rules");
         let rules = read_rules(&mut reader, old.len())?;
         let scanned = scan(old, &rules.old, &rules.rules)?;
-        for base in &scanned.bases {
-            bases.push(match Space(&rules.old.segments).place(*base) {
-                Some(place) if (place as usize) < old.len() => {
-                    Space(&rules.new.segments).address(mapped(&payload.blocks, place).0)
-                }
-                Some(place) => Space(&rules.new.segments).address(place),
-                None => *base,
-            });
-        }
+        let moved = |address: &u64| match Space(&rules.old.segments).place(*address) {
+            Some(place) if (place as usize) < old.len() => {
+                Space(&rules.new.segments).address(mapped(&payload.blocks, place).0)
+            }
+            Some(place) => Space(&rules.new.segments).address(place),
+            None => *address,
+        };
+        bases.extend(scanned.bases.iter().map(moved));
         crate::computed::check(&rules.computed(), payload.size)?;
         correct(&mut reader, &mut bases)?;
         reader.end()?;
+        bundles = Bundles::new(scanned.bundles, &bases, moved);
         fields = scanned.fields;
         segments = rules.new.segments;
         is_aarch64 = rules.rules.iter().any(|rule| matches!(rule, Rule::Aarch64(_)));
@@ -118,14 +121,21 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
         }));
     }
     // Every byte that lies along the old file, as what it differs by.
-    let mut runs = Reader::new(payload.runs, "the runs");
+    let mut rests = Reader::new(payload.runs[1], "the rests of runs");
     let mut differences = Vec::new();
     let mut rest = payload.differences.iter();
-    while !runs.is_empty() {
-        let (zeros, others) = (runs.next()?, runs.next()?);
+    for run in payload.runs[0] {
+        let (mut zeros, mut others) = (u64::from(run % 64), u64::from(run / 64) + 1);
+        if zeros == 63 {
+            zeros = zeros.saturating_add(rests.next()?);
+        }
+        if others == 4 {
+            others = others.saturating_add(rests.next()?);
+        }
         differences.extend((0..zeros.min(1 << 20)).map(|_| 0));
         differences.extend(rest.by_ref().take(usize::try_from(others).unwrap_or(usize::MAX)));
     }
+    rests.end()?;
     let mut differences = differences.into_iter().chain(std::iter::repeat(0));
     let mut learned: HashMap<u32, (u32, u8)> = HashMap::new();
     let mut ever: Vec<u32> = Vec::new();
@@ -153,7 +163,9 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
             let width = field.form.width();
             let position = u32::try_from(made.len() + offset).unwrap();
             let moved = position.wrapping_sub(field.position);
-            let at = At { space: Space(&segments), bases: &bases, position, moved };
+            let address = Space(&segments).address(position);
+            let bundle = bundles.of(field.form, address);
+            let at = At { space: Space(&segments), bases: &bases, position, moved, bundle };
             let read = |bytes: &[u8]| bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
             let old_value = read(&bytes[offset..offset + width]);
             let is_byte = (field.target as usize) < old.len();
@@ -235,6 +247,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
                 }
                 lasts.insert(sort, address);
             }
+            bundles.found(field.form, address, found);
             if let Some(place) = at.place(field.form, found) {
                 let weight = if field.form.is_of_table() { 1 } else { 2 };
                 let entry = learned.entry(field.target).or_insert((place, 0));

@@ -46,6 +46,14 @@ pub enum Rule {
         /// The base of offsets of types and names; that of methods comes after it.
         types: u16,
     },
+    /// The resource bundles of ICU's data.
+    Icu {
+        /// From the header of the data to its end.
+        range: Range<u32>,
+        /// The base of offsets in the table of items. After it come two for each pool of keys and strings, in their
+        /// order.
+        bases: u16,
+    },
 }
 
 impl Rule {
@@ -61,6 +69,7 @@ impl Rule {
             Self::Btf { .. } => "btf",
             Self::GoFunctions(_) => "go functions",
             Self::GoTypes { .. } => "go types",
+            Self::Icu { .. } => "icu",
         }
     }
 }

@@ -6,6 +6,7 @@
 mod aarch64;
 mod btf;
 mod go;
+pub(crate) mod icu;
 mod sections;
 mod tables;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub(crate) use x86_64::{CALL, JUMP, TWO_BYTES, immediate};
 
 use std::ops::Range;
 
+use crate::bundle::Bundle;
 use crate::form::{At, Field, Form, word};
 use crate::rules::{Rule, Side};
 use crate::space::Space;
@@ -29,6 +31,8 @@ use crate::{Error, MAX_COVERED, MAX_FIELDS, MIN_FIELD_BYTES, MIN_FIELDS, Result}
 pub(crate) struct Scanned {
     pub(crate) fields: Vec<Field>,
     pub(crate) bases: Vec<u64>,
+    /// The bundles that fields are in.
+    pub(crate) bundles: Vec<Bundle>,
 }
 
 /// Fields that are found.
@@ -37,6 +41,7 @@ struct Found<'f> {
     space: Space<'f>,
     bases: Vec<u64>,
     fields: Vec<Field>,
+    bundles: Vec<Bundle>,
     /// Most fields.
     max: usize,
     /// The addresses of code, from the first to the end of the last.
@@ -60,6 +65,7 @@ pub(crate) fn scan(bytes: &[u8], side: &Side, rules: &[Rule]) -> Result<Scanned>
         space,
         bases: side.bases.clone(),
         fields: Vec::new(),
+        bundles: Vec::new(),
         max,
         code: code(space, rules),
         loaded: Vec::new(),
@@ -76,25 +82,26 @@ pub(crate) fn scan(bytes: &[u8], side: &Side, rules: &[Rule]) -> Result<Scanned>
             Rule::Btf { range, ids, names } => btf::scan(&mut found, range, *ids, *names),
             Rule::GoFunctions(table) => go::scan_functions(&mut found, table),
             Rule::GoTypes { range, types } => go::scan_types(&mut found, range, *types),
+            Rule::Icu { range, bases } => icu::scan(&mut found, range, *bases),
         }
         if found.fields.len() > max {
             return Err(Error::TooManyFields { max });
         }
     }
-    let Found { mut fields, bases, .. } = found;
+    let Found { mut fields, bases, bundles, .. } = found;
     // The order of the rules is kept, and most of them find fields in order.
     fields.sort_by_key(|field| field.position);
     let mut end = 0;
     fields.retain(|field| {
         let is_first = field.position >= end;
         if is_first {
-            #[expect(clippy::cast_possible_truncation, reason = "4 or 8")]
+            #[expect(clippy::cast_possible_truncation, reason = "2, 4 or 8")]
             let width = field.form.width() as u32;
             end = field.position + width;
         }
         is_first
     });
-    Ok(Scanned { fields, bases })
+    Ok(Scanned { fields, bases, bundles })
 }
 
 /// Bytes of a file of `size` that the rules go over, all together.
@@ -134,7 +141,8 @@ impl Rule {
             | Self::JumpTables(range)
             | Self::EhFrame(range)
             | Self::Btf { range, .. }
-            | Self::GoTypes { range, .. } => size(range),
+            | Self::GoTypes { range, .. }
+            | Self::Icu { range, .. } => size(range),
             // Each field is one step.
             Self::Strided(table) => 4 * u64::from(table.count),
             // They lead to anything in the file, and to no byte twice.
@@ -178,7 +186,8 @@ impl<'f> Found<'f> {
     /// Does what [`read`](Self::read) does, whatever the field holds.
     fn read_any(&mut self, position: usize, form: Form, value: u64) -> Option<u32> {
         let own = u32::try_from(position).ok()?;
-        let at = At { space: self.space, bases: &self.bases, position: own, moved: 0 };
+        let bundle = form.bundle().and_then(|number| self.bundles.get(number)).copied().unwrap_or_default();
+        let at = At { space: self.space, bases: &self.bases, position: own, moved: 0, bundle };
         let target = at.place(form, value)?;
         self.put(position, form, target);
         Some(target)

@@ -8,9 +8,10 @@ use object::elf::{
     SHF_WRITE, SHT_DYNAMIC, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GNU_HASH, SHT_INIT_ARRAY, SHT_NOBITS,
     SHT_PROGBITS, SHT_RELA, SHT_SYMTAB,
 };
-use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
+use object::read::elf::{FileHeader, ProgramHeader};
 
-use super::{Described, go};
+use super::section::{Section, UNLOADED, narrow, read_sections};
+use super::{Described, go, icu};
 use crate::form::{index, word, word32, word64};
 use crate::frame_table::{FrameTable, HEADER_SIZE};
 use crate::hash_table::HashTable;
@@ -23,57 +24,14 @@ use crate::space::{Segment, Space};
 const PLACE_OF_ZEROS: u32 = 1 << 30;
 const PLACE_OF_IDS: u32 = 1 << 28;
 const PLACE_OF_NAMES: u32 = 1 << 29;
-/// The addresses of ids and names, of which there are at most so many, and those of what the loader does not load.
+/// The addresses of ids and names, of which there are at most so many.
 const IDS: u64 = 1 << 45;
 const NAMES: u64 = 1 << 46;
 const MAX_NAMES: u32 = 1 << 28;
-const UNLOADED: u64 = 1 << 44;
 /// Bytes of a relocation and of a symbol.
 const RECORD_SIZE: u64 = 24;
 /// Relocations of both machines that put an address of the program into it.
 const RELATIVE: [u32; 2] = [8, 1027];
-
-/// A section, with numbers that were checked against the file.
-#[derive(Debug, Clone)]
-pub(super) struct Section {
-    pub(super) name: String,
-    pub(super) kind: u32,
-    pub(super) flags: u64,
-    pub(super) address: u64,
-    pub(super) start: u64,
-    pub(super) size: u64,
-    pub(super) link: usize,
-    pub(super) info: usize,
-}
-
-impl Section {
-    fn is(&self, kind: u32, flags: u32, without: u32) -> bool {
-        let (flags, without) = (u64::from(flags), u64::from(without));
-        self.kind == kind && self.flags & flags == flags && self.flags & without == 0
-    }
-
-    /// The address that stands for its first byte: of what is not loaded, one that nothing else has.
-    fn base(&self) -> u64 {
-        if self.flags & u64::from(SHF_ALLOC) != 0 { self.address } else { UNLOADED + self.start }
-    }
-
-    fn range(&self) -> std::ops::Range<u32> {
-        narrow(self.start)..narrow(self.start + self.size)
-    }
-
-    /// A table of one field of each record, from `offset` in the first on.
-    pub(super) fn table(&self, offset: u64, stride: u64, is_wide: bool) -> Strided {
-        Strided {
-            start: narrow(self.start + offset),
-            count: narrow(self.size / stride),
-            stride: narrow(stride),
-            is_wide,
-            base: None,
-            scale: 1,
-            is_column: false,
-        }
-    }
-}
 
 /// A file, taken apart.
 pub(super) struct Program<'p> {
@@ -82,11 +40,6 @@ pub(super) struct Program<'p> {
     pub(super) is_fixed: bool,
     /// The addresses that relocations write: each by the address that it is written to.
     pub(super) relocated: HashMap<u64, u64>,
-}
-
-/// All positions lie in files of less than 2^28 bytes.
-pub(super) fn narrow(value: u64) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 /// Describes a file; `None` if it is no ELF64 file of a machine that is known.
@@ -143,28 +96,6 @@ pub(super) fn describe(bytes: &[u8]) -> Option<Described> {
         }
         _ => None,
     }
-}
-
-fn read_sections(header: &FileHeader64<LittleEndian>, endian: LittleEndian, bytes: &[u8]) -> Vec<Section> {
-    let Ok(table) = header.sections(endian, bytes) else { return Vec::new() };
-    let of = |section: &object::elf::SectionHeader64<LittleEndian>| {
-        let name = table.section_name(endian, section).unwrap_or(b"");
-        let kind = section.sh_type(endian);
-        let (start, size) = (section.sh_offset(endian), section.sh_size(endian));
-        let lies_within = start.checked_add(size).is_some_and(|end| end <= bytes.len() as u64);
-        let (start, size) = if lies_within || kind == SHT_NOBITS { (start, size) } else { (0, 0) };
-        Section {
-            name: String::from_utf8_lossy(name).into_owned(),
-            kind,
-            flags: section.sh_flags(endian),
-            address: section.sh_addr(endian),
-            start,
-            size,
-            link: index(section.sh_link(endian).into()),
-            info: index(section.sh_info(endian).into()),
-        }
-    };
-    table.iter().map(of).collect()
 }
 
 /// Describes an object file, as modules of the kernel are.
@@ -251,6 +182,7 @@ fn describe_program(
     described.rules.push(Rule::Strided(entry));
     program.sections = sections;
     go::describe(described, program);
+    icu::describe_within(described, program.bytes);
 }
 
 /// Each entry of the procedure table pushes the number of its relocation.

@@ -3,7 +3,8 @@
 use object::elf::{SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS};
 
 use super::Described;
-use super::elf::{Program, narrow};
+use super::elf::Program;
+use super::section::narrow;
 use crate::form::{word32, word64};
 use crate::rules::{GoFunctions, Rule, Strided};
 use crate::space::Space;

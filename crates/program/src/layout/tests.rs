@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use crate::form::{Kind, word};
+use crate::form::word;
+use crate::kind::Kind;
 use crate::{Block, Layouts, Rule, Rules, encode};
 
 /// The address at which the first byte of the files is loaded: another one than its offset.

@@ -152,3 +152,44 @@ fn functions_of_go() {
     assert!(record.iter().all(|field| fields.contains(field)), "{fields:?}");
     assert!(fields.contains(&(408, 315)), "{fields:?}");
 }
+
+#[test]
+fn bundles_of_icu() {
+    let file = [vec![0xcc; 32], fixtures::icu::package(&(0..30).collect::<Vec<_>>(), 4)].concat();
+    let address = 0x4000u64;
+    let size = u32::try_from(file.len()).unwrap();
+    let range = 32..file.len();
+    let at = |place: usize| address + u64::try_from(place).unwrap();
+    let (_, [keys, strings]) = icu::pools(&file, range.clone()).next().unwrap();
+    let side = Side {
+        segments: vec![Segment { address, size, place: 0 }],
+        bases: vec![at(64), at(keys), at(strings)],
+    };
+    let scanned = scan(&file, &side, &[Rule::Icu { range: 32..size, bases: 0 }]).unwrap();
+    assert_eq!((icu::items(&file, range).count(), scanned.bundles.len()), (5, 5));
+    let text = |place: usize| {
+        let units = file[place..].chunks(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
+        let units: Vec<u16> = units.take_while(|unit| *unit != 0).collect();
+        String::from_utf16(&units).unwrap()
+    };
+    let mut counts = [0; 4];
+    for field in &scanned.fields {
+        let target = field.target as usize;
+        match field.form.kind() {
+            crate::Kind::Key => {
+                let is_key = [&b"key"[..], b"own\0"].iter().any(|start| file[target..].starts_with(start));
+                assert!(is_key, "{field:?}");
+                counts[0] += 1;
+            }
+            crate::Kind::String => {
+                assert!(text(target).ends_with(" of all") || text(target).contains(" has "), "{field:?}");
+                counts[1] += 1;
+            }
+            crate::Kind::Resource => counts[2] += 1,
+            crate::Kind::Index => counts[3] += 1,
+            kind => assert_eq!(kind, crate::Kind::Based),
+        }
+    }
+    // Of each locale: two tables; a table and an array; an array, five of the six in the table, and the root.
+    assert_eq!(counts, [4 * (30 + 6), 4 * 60, 4 * (30 + 5 + 1), 5 * 4]);
+}

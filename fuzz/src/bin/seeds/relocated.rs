@@ -41,6 +41,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     seeds.push(("tables", both.word(0).word(128).word(128).word(480).word(608).word(400).finish()));
     seeds.push(("hashes", hashes()));
     seeds.push(("call-sites", call_sites()));
+    seeds.extend(icu());
     seeds
 }
 
@@ -77,4 +78,19 @@ fn call_sites() -> Vec<u8> {
     let rules = program::Rules { call_sites, ..program::Rules::default() };
     let encoded = program::encode(&old, &new, &blocks, Some(&rules)).expect("blocks that cover the file");
     Fields::new().byte(0).sized(&old).rest(&encoded.payload).finish()
+}
+
+/// Two versions of data of ICU: one byte after the other in a payload, and as files that are taken for such data.
+fn icu() -> [(&'static str, Vec<u8>); 2] {
+    let (old, new) =
+        (fixtures::icu::package(&[0, 1, 2, 3, 4], 7), fixtures::icu::package(&[0, 1, 20, 3, 4], 7));
+    let size = |bytes: &[u8]| u32::try_from(bytes.len()).expect("small data");
+    let layouts = program::Layouts::of(&old, &new).expect("data of ICU");
+    let add = size(&old).min(size(&new));
+    let block = program::Block { source: 0, add, literal: size(&new) - add };
+    let payload = layouts.encode(&old, &new, &[block]).expect("blocks that cover the file").encoded.payload;
+    // Files of any bytes, and a block of all.
+    let layouts =
+        Fields::new().byte(3).byte(0).sized(&old).byte(0).sized(&new).word(0).word(u16::MAX).byte(255);
+    [("icu", Fields::new().byte(0).sized(&old).rest(&payload).finish()), ("icu-layouts", layouts.finish())]
 }
