@@ -81,6 +81,8 @@ async fn update_as(
         let is_shared = matches!(repository, Repository::Registry(_));
         let digest_of_found = |found: &Option<Manifest>| found.as_ref().map(|manifest| manifest.digest);
         if is_shared && digest_of_found(&repository.manifest(&name).await?) != digest_of_found(&found) {
+            // The others finish meanwhile, or are passed.
+            tokio::time::sleep(started.elapsed().max(MIN_PAUSE).mul_f64(fastrand::f64())).await;
             continue;
         }
         let is_gone = match &found {

@@ -3,7 +3,7 @@
 use super::Described;
 use crate::form::{index, word, word32};
 use crate::rules::Rule;
-use crate::scan::icu::{items, pools};
+use crate::scan::icu::{MAX_POOLS, items, pools};
 use crate::space::{Segment, Space};
 
 /// The data starts at a multiple of this.
@@ -15,6 +15,8 @@ const FORMAT: &[u8] = b"CmnD";
 const LITTLE: &[u8] = &[0, 0, 2];
 /// Fewest items, below which the rule costs more than it saves.
 const MIN_ITEMS: usize = 8;
+/// Bytes of an item's name that are looked at.
+const MAX_NAME: usize = 256;
 
 /// Describes a file that is data of ICU and nothing else.
 pub(super) fn describe(bytes: &[u8]) -> Option<Described> {
@@ -54,7 +56,7 @@ fn describe_at(described: &mut Described, bytes: &[u8], start: usize) {
     let segments = described.side.segments.clone();
     let address = |place: usize| Space(&segments).address(u32::try_from(place).unwrap_or(u32::MAX));
     let bases = described.base("icu", address(table));
-    for (item, [keys, strings]) in pools(bytes, start..end) {
+    for (item, [keys, strings]) in pools(bytes, start..end).take(MAX_POOLS.into()) {
         let name = directory(bytes, table, item);
         described.base(&format!("icu keys {name}"), address(keys));
         described.base(&format!("icu strings {name}"), address(strings));
@@ -69,6 +71,7 @@ fn directory(bytes: &[u8], table: usize, item: usize) -> String {
         .find(|entry| table + word32(bytes, entry + 4) as usize == item);
     let name =
         entry.map_or(&[][..], |entry| bytes.get(table + word32(bytes, entry) as usize..).unwrap_or_default());
+    let name = &name[..name.len().min(MAX_NAME)];
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
     let name = name.split(|byte| *byte == b'/').skip(1).collect::<Vec<_>>().concat();
     String::from_utf8_lossy(&name).into_owned()

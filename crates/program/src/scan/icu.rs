@@ -17,7 +17,7 @@ const INDEXES: usize = 8;
 const IS_POOL: u32 = 2;
 const HAS_POOL: u32 = 4;
 /// Most pools of one rule.
-const MAX_POOLS: u16 = 64;
+pub(crate) const MAX_POOLS: u16 = 64;
 /// Most bundles of a file.
 const MAX_BUNDLES: usize = 1 << 16;
 /// The offsets of an entry's name and item in the table.
