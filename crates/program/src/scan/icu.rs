@@ -83,6 +83,7 @@ fn entries(bytes: &[u8], range: &Range<usize>) -> usize {
 }
 
 /// Positions of the keys and the strings of each pool.
+#[cfg(feature = "writer")]
 pub(crate) fn pools(bytes: &[u8], range: Range<usize>) -> impl Iterator<Item = (usize, [usize; 2])> + '_ {
     let pools = items(bytes, range).filter_map(|item| Some((item.start, Indexes::read(bytes, item)?)));
     let places = |Indexes { root, words, .. }: &Indexes| {
