@@ -53,3 +53,11 @@ impl Group {
         Self { outline, tokens: block.tokens }
     }
 }
+
+/// Tells whether static codes may take as many bytes as storing `size` of them, for so many literals and references.
+/// Most blocks are far from it.
+pub(super) const fn may_be_stored(literals: usize, references: usize, size: usize) -> bool {
+    const LITERAL_BITS: usize = 9;
+    const REFERENCE_BITS: usize = 8 + 5 + 5 + 13;
+    LITERAL_BITS * literals + REFERENCE_BITS * references + 10 >= 8 * size
+}

@@ -17,7 +17,7 @@ use super::super::igzip_codes::kind;
 use super::super::reader::Kind;
 use super::super::token::{MAX_MATCH, MAX_STORED, Token};
 use super::super::trees::Frequencies;
-use super::groups::{Group, Outline};
+use super::groups::{Group, Outline, may_be_stored};
 use super::history::{common, four};
 use super::writer::Contents;
 
@@ -247,6 +247,11 @@ impl Igzip {
         self.push(size, distance);
     }
 
+    fn may_be_stored(&self, tokens: &[Token], start: usize) -> bool {
+        let literals = tokens.iter().filter(|token| token.is_literal()).count();
+        may_be_stored(literals, tokens.len() - literals, self.at - start)
+    }
+
     fn end_block(&mut self, is_last: bool, groups: &mut Vec<Group>) {
         let next = Vec::with_capacity(self.tokens.len());
         let tokens = std::mem::replace(&mut self.tokens, next);
@@ -256,8 +261,7 @@ impl Igzip {
             return;
         }
         let is_large = |start: &usize| (MAX_STORED..MAX_STORED_BLOCK).contains(&(self.at - start));
-        if let Some(start) = start.filter(|start| is_large(start) && may_be_stored(&tokens, self.at - start))
-        {
+        if let Some(start) = start.filter(|start| is_large(start) && self.may_be_stored(&tokens, *start)) {
             let frequencies = Frequencies::of(&tokens);
             if let Kind::Stored { .. } = kind(&frequencies, Some(self.at - start)) {
                 groups.extend(Group::stored(&self.bytes[start..self.at], is_last));
@@ -266,14 +270,6 @@ impl Igzip {
         }
         groups.push(Group { outline: Outline { is_last, ..Outline::of(Contents::Tokens, is_last) }, tokens });
     }
-}
-
-/// Tells whether static codes may take as many bytes as storing `size` of them. Most blocks are far from it.
-fn may_be_stored(tokens: &[Token], size: usize) -> bool {
-    const LITERAL_BITS: usize = 9;
-    const REFERENCE_BITS: usize = 8 + 5 + 5 + 13;
-    let literals = tokens.iter().filter(|token| token.is_literal()).count();
-    LITERAL_BITS * literals + REFERENCE_BITS * (tokens.len() - literals) + 10 >= 8 * size
 }
 
 /// A place as the table has it.

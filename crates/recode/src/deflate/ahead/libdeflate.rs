@@ -15,12 +15,13 @@ pub(super) use self::split::TINY;
 
 use self::split::Split;
 use self::table::Table;
+use self::window::Bytes;
 use super::super::libdeflate_codes::kind;
 use super::super::reader::Kind;
 use super::super::token::{MAX_MATCH, MAX_STORED, Token};
 use super::super::trees::Frequencies;
-use super::groups::{Group, Outline};
-use super::history::{WINDOW_SIZE, four};
+use super::groups::{Group, Outline, may_be_stored};
+use super::history::WINDOW_SIZE;
 use super::writer::Contents;
 
 /// Fewest plain bytes of a block that is not the last.
@@ -96,7 +97,7 @@ pub(super) struct Libdeflate {
     /// A plain stream of no more bytes is stored.
     max_stored: usize,
     is_earlier: bool,
-    bytes: Vec<u8>,
+    bytes: Bytes,
     /// The start of the next block.
     at: usize,
     /// A block was made.
@@ -120,22 +121,23 @@ impl Libdeflate {
             Strings::Chains(Box::new(Chains::new()))
         };
         let max_stored = 55 - 4 * usize::from(level);
-        Self { effort, max_stored, is_earlier, bytes: Vec::new(), at: 0, has_begun: false, strings }
+        let bytes = Bytes::new();
+        Self { effort, max_stored, is_earlier, at: bytes.end(), bytes, has_begun: false, strings }
     }
 
     /// Takes plain bytes in; gives the blocks that are whole.
     pub(super) fn take(&mut self, bytes: &[u8], is_end: bool) -> Vec<Group> {
         self.forget();
-        self.bytes.extend_from_slice(bytes);
+        self.bytes.extend(bytes);
         let mut groups = Vec::new();
         loop {
-            let ahead = self.bytes.len() - self.at;
+            let ahead = self.bytes.end() - self.at;
             if ahead == 0 || (!is_end && ahead < self.effort.max_block() + MIN_BLOCK) {
                 return groups;
             }
             if is_end && !self.has_begun && ahead <= self.max_stored {
-                groups.extend(Group::stored(&self.bytes, true));
-                self.at = self.bytes.len();
+                groups.extend(Group::stored(&self.bytes.padded()[self.at..self.bytes.end()], true));
+                self.at = self.bytes.end();
             } else {
                 self.block(is_end, &mut groups);
             }
@@ -153,11 +155,12 @@ impl Libdeflate {
 
     /// Leaves out bytes that no reference can be to.
     fn forget(&mut self) {
-        if self.at <= MAX_PAST + WINDOW_SIZE {
+        if self.at <= MAX_PAST + 2 * WINDOW_SIZE {
             return;
         }
-        let gone = (self.at - WINDOW_SIZE) / WINDOW_SIZE * WINDOW_SIZE;
-        self.bytes.drain(..gone);
+        // The base is less than a window before the place, and has a window before it.
+        let gone = (self.at - 2 * WINDOW_SIZE) / WINDOW_SIZE * WINDOW_SIZE;
+        self.bytes.forget(gone);
         self.at -= gone;
         match &mut self.strings {
             Strings::Table(table) => table.shift(gone),
@@ -167,7 +170,7 @@ impl Libdeflate {
 
     /// Finds the tokens of the next block.
     fn block(&mut self, is_end: bool, groups: &mut Vec<Group>) {
-        let (start, end) = (self.at, self.bytes.len());
+        let (start, end) = (self.at, self.bytes.end());
         let max = self.effort.max_block();
         let max_end = if end - start < max + MIN_BLOCK { end } else { start + max };
         let mut block = Choices::new(&self.bytes, start, max_end);
@@ -178,15 +181,16 @@ impl Libdeflate {
             }
             (Strings::Chains(chains), _) => block.greedy(chains, self.effort, self.is_earlier),
         }
-        let (tokens, block_end) = (block.tokens, block.at);
+        let (tokens, matches, block_end) = (block.tokens, block.matches, block.at);
         let is_last = is_end && block_end == end;
         // A large block is stored as several. The bit at which it begins is not known here: it is taken to be the
         // first of a byte. Where both kinds take nearly as much, the other one may be right, and corrections tell so.
-        if block_end - start > MAX_STORED {
+        let is_large = block_end - start > MAX_STORED;
+        if is_large && may_be_stored(tokens.len() - matches, matches, block_end - start) {
             let frequencies = Frequencies::of(&tokens);
             if let (Kind::Stored { .. }, _) = kind(&frequencies, Some(block_end - start), 0, self.is_earlier)
             {
-                groups.extend(Group::stored(&self.bytes[start..block_end], is_last));
+                groups.extend(Group::stored(&self.bytes.padded()[start..block_end], is_last));
                 self.at = block_end;
                 return;
             }
@@ -198,7 +202,9 @@ impl Libdeflate {
 
 /// The tokens of a block, as they are chosen.
 struct Choices<'b> {
+    /// The plain bytes and what is behind them, and their end.
     bytes: &'b [u8],
+    end: usize,
     start: usize,
     /// The place of the next token.
     at: usize,
@@ -206,38 +212,50 @@ struct Choices<'b> {
     max_end: usize,
     tokens: Vec<Token>,
     matches: usize,
+    /// The number of each literal.
+    literals: [u32; 256],
     split: Split,
 }
 
 impl<'b> Choices<'b> {
-    fn new(bytes: &'b [u8], start: usize, max_end: usize) -> Self {
+    fn new(bytes: &'b Bytes, start: usize, max_end: usize) -> Self {
         let tokens = Vec::with_capacity((max_end - start) / 4);
-        Self { bytes, start, at: start, max_end, tokens, matches: 0, split: Split::default() }
+        let (bytes, end) = (bytes.padded(), bytes.end());
+        let split = Split::default();
+        Self { bytes, end, start, at: start, max_end, tokens, matches: 0, literals: [0; 256], split }
     }
 
     /// Most bytes of a match that begins so many bytes behind the next, and the number of them that is enough.
+    #[inline]
     fn limits(&self, nice: usize, offset: usize) -> (usize, usize) {
-        let max = (self.bytes.len() - self.at - offset).min(MAX_MATCH);
+        let max = (self.end - self.at - offset).min(MAX_MATCH);
         (max, nice.min(max))
     }
 
     /// Takes the next byte as a literal.
+    #[inline]
     fn literal(&mut self) {
-        self.push_literal();
-        self.split.literal(self.bytes[self.at - 1]);
+        let byte = self.push_literal();
+        self.literals[usize::from(byte)] += 1;
+        self.split.literal(byte);
     }
 
-    fn push_literal(&mut self) {
-        self.tokens.push(Token::literal(self.bytes[self.at]));
+    #[inline]
+    fn push_literal(&mut self) -> u8 {
+        let byte = self.bytes[self.at];
+        self.tokens.push(Token::literal(byte));
         self.at += 1;
+        byte
     }
 
     /// Takes a match at the next byte.
+    #[inline]
     fn reference(&mut self, size: usize, source: usize) {
         self.push_reference(size, source);
         self.split.reference(size);
     }
 
+    #[inline]
     fn push_reference(&mut self, size: usize, source: usize) {
         self.tokens.push(Token::reference(size, self.at - source));
         self.matches += 1;
@@ -245,11 +263,12 @@ impl<'b> Choices<'b> {
     }
 
     /// Tells whether the block ends here.
+    #[inline]
     fn ends(&mut self) -> bool {
         self.at >= self.max_end
             || self.matches >= MAX_MATCHES
             || (self.at - self.start >= MIN_BLOCK
-                && self.bytes.len() - self.at >= MIN_BLOCK
+                && self.end - self.at >= MIN_BLOCK
                 && self.split.ends(self.at - self.start))
     }
 
@@ -257,7 +276,7 @@ impl<'b> Choices<'b> {
         while self.at < self.max_end && self.matches < FAST_MAX_MATCHES {
             let (max, nice) = self.limits(nice, 0);
             if max < MIN_AHEAD {
-                while self.at < self.bytes.len() {
+                while self.at < self.end {
                     self.push_literal();
                 }
                 return;
@@ -266,7 +285,7 @@ impl<'b> Choices<'b> {
             if size == 0 {
                 self.push_literal();
             } else {
-                table.enter(self.bytes, self.at + 1, size - 1);
+                table.enter(self.bytes, self.at + 1, size - 1, self.end);
                 self.push_reference(size, source);
             }
         }
@@ -278,7 +297,7 @@ impl<'b> Choices<'b> {
             let (max, nice) = self.limits(effort.nice, 0);
             let (size, source) = chains.longest(self.bytes, self.at, min - 1, (max, nice), effort.depth);
             if size >= min && !is_far(size, self.at - source, GREEDY_MAX_DISTANCE) {
-                chains.enter(self.bytes, self.at + 1, size - 1);
+                chains.enter(self.bytes, self.at + 1, size - 1, self.end);
                 self.reference(size, source);
             } else {
                 self.literal();

@@ -142,10 +142,13 @@ impl Igzip {
         let hash = self.map_hash(last);
         self.head[hash] = entry(last.wrapping_sub(of_last));
         // A match is left for a longer one at the next place.
-        let is_taken = |pair: &[Place]| pair[0].size() >= MIN_SIZE && pair[1].size <= pair[0].size;
+        let taken = found.iter().zip(found.get(1..).unwrap_or_default()).map(|(place, next)| {
+            // A branch would cost more: places are taken as they come.
+            let is_taken = u16::from(place.size() >= MIN_SIZE) & u16::from(next.size <= place.size);
+            Place { size: place.size * is_taken, distance: place.distance * is_taken }
+        });
         map.places.clear();
-        map.places
-            .extend(found.windows(2).map(|pair| if is_taken(pair) { pair[0] } else { Place::default() }));
+        map.places.extend(taken);
         self.extend(map, start + input);
     }
 
@@ -196,8 +199,12 @@ impl Igzip {
             let (first, current) = (at, next);
             at += lanes;
             next = load(&map.places, at);
-            let is_long = |lane: &usize| current[*lane].size() >= LONG_SIZE && first + lane < count;
-            let mut lanes_of_long = (0..lanes).filter(is_long);
+            let mut long_lanes = long_lanes(&current, lanes.min(count - first));
+            let mut lanes_of_long = std::iter::from_fn(|| {
+                let lane = (long_lanes != 0).then(|| long_lanes.trailing_zeros() as usize);
+                long_lanes &= long_lanes.wrapping_sub(1);
+                lane
+            });
             let long = if lanes == MAX_LANES {
                 self.lengthen(map, first, &current, lanes_of_long)
             } else {
@@ -231,6 +238,12 @@ impl Igzip {
         }
         long
     }
+}
+
+/// The lanes of a vector that have a long match, of the first `count`, as a bit each.
+fn long_lanes(vector: &[Place; MAX_LANES], count: usize) -> u32 {
+    let bit = |(lane, place): (u32, &Place)| u32::from(place.size() >= LONG_SIZE) << lane;
+    (0..).zip(vector).map(bit).fold(0, |bits, bit| bits | bit) & ((1 << count) - 1)
 }
 
 /// Writes a match to the places that it covers and that have none as long, up to a vector of which one has; with AVX2,

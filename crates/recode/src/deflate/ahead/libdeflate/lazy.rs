@@ -31,11 +31,11 @@ impl Match {
 impl Choices<'_> {
     pub(super) fn lazy(&mut self, chains: &mut Chains, effort: Effort, is_by_two: bool, is_earlier: bool) {
         let mut min = split::min_size(&self.bytes[self.start..self.max_end], effort.depth, is_earlier);
-        let mut next_min = self.start + (self.bytes.len() - self.start).min(FIRST_SIZE);
+        let mut next_min = self.start + (self.end - self.start).min(FIRST_SIZE);
         loop {
             if self.at >= next_min {
                 min = self.min_size(effort.depth);
-                next_min += (self.bytes.len() - next_min).min(self.at - self.start);
+                next_min += (self.end - next_min).min(self.at - self.start);
             }
             match self.search(chains, effort, min - 1, 0, 0) {
                 Some(found) if found.size >= min && !is_far(found.size, found.distance, MAX_DISTANCE) => {
@@ -74,7 +74,7 @@ impl Choices<'_> {
                 3
             };
             if found.size > looked_at {
-                chains.enter(self.bytes, self.at + looked_at, found.size - looked_at);
+                chains.enter(self.bytes, self.at + looked_at, found.size - looked_at, self.end);
             }
             self.reference(found.size, found.source);
             return;
@@ -99,11 +99,7 @@ impl Choices<'_> {
 
     /// Returns the size of the shortest match, by the literals of the block so far but for those that are rare.
     fn min_size(&self, depth: usize) -> usize {
-        let mut counts = [0_u32; 256];
-        for token in self.tokens.iter().filter(|token| token.is_literal()) {
-            counts[token.symbol().0] += 1;
-        }
-        let rare = counts.iter().sum::<u32>() >> RARE;
-        split::min_size_of(counts.iter().filter(|count| **count > rare).count(), depth)
+        let rare = self.literals.iter().sum::<u32>() >> RARE;
+        split::min_size_of(self.literals.iter().filter(|count| **count > rare).count(), depth)
     }
 }

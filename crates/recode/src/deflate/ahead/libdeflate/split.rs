@@ -25,11 +25,13 @@ pub(super) struct Split {
 }
 
 impl Split {
+    #[inline]
     pub(super) fn literal(&mut self, byte: u8) {
         self.last[usize::from(byte >> 5 & 6 | byte & 1)] += 1;
         self.count_last += 1;
     }
 
+    #[inline]
     pub(super) fn reference(&mut self, size: usize) {
         self.last[LITERALS + usize::from(size >= LONG)] += 1;
         self.count_last += 1;
