@@ -12,7 +12,7 @@ use crate::neighbours::Neighbours;
 use crate::operands::{Code, Machine, New, PIECE_SIZE};
 use crate::payload::{Block, Payload};
 use crate::predict::{Outcome, Predictor};
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::runs::Differences;
 use crate::scan::{covered, scan};
 use crate::varint::Reader;
@@ -24,6 +24,9 @@ const SEGMENTS_A_UNIT: u64 = 3;
 /// Units of work for each byte of the new file, of which some are fields. A compressed kernel module has up
 /// to eight bytes for each one of the layer, whose work has to suffice for all of them.
 const NEW_WORK: u64 = 8;
+/// The same for each byte along data of ICU, beside those for any byte: their fields have two bytes, and each is looked
+/// up in its bundle.
+const ICU_WORK: u64 = 16;
 /// Units of work for each byte that is held: records are read, and sorted.
 const HELD_WORK: u64 = 8;
 /// Units of work for each byte of tables of call sites, beside those for any byte: their records are followed byte by
@@ -36,8 +39,9 @@ const BLOCK_WORK: u64 = 256;
 ///
 /// Beside the old file and the payload it holds 12 bytes for each field and at most 24 for each place that one means:
 /// with the limit of [`crate::MIN_FIELD_BYTES`] at most seven bytes for each byte of the old file while it starts, and
-/// of programs in the field less than one. A table is computed once what it is computed from is made: up to then at most
-/// [`crate::MAX_HELD`] bytes of the new file are held, too.
+/// of programs in the field less than one. Each bundle of ICU takes 64 bytes more, at most 4 MiB together. A table is
+/// computed once what it is computed from is made: up to then at most [`crate::MAX_HELD`] bytes of the new file are
+/// held, too.
 #[derive(Debug)]
 pub struct Decoder<'a> {
     old: &'a [u8],
@@ -106,6 +110,28 @@ impl<'a> Prepared<'a> {
         size.min(range.end.into()).saturating_sub(range.start.into())
     }
 
+    /// Bytes of the new file that lie along data of ICU.
+    fn icu(&self) -> u64 {
+        let ranges = self.rules.iter().flat_map(|(rules, _)| &rules.rules).filter_map(|rule| match rule {
+            Rule::Icu { range, .. } => Some(range),
+            _ => None,
+        });
+        // Most rules are of other kinds, and a file has one of this.
+        let along = |range: &Range<u32>| {
+            let of_block = |block: &Block| {
+                let end = range.end.min(block.source.saturating_add(block.add));
+                u64::from(end.saturating_sub(block.source.max(range.start)))
+            };
+            self.payload.blocks.iter().map(of_block).sum::<u64>()
+        };
+        let mut ranges = ranges.take(2);
+        match (ranges.next(), ranges.next()) {
+            (None, _) => 0,
+            (Some(range), None) => along(range),
+            (Some(_), Some(_)) => self.payload.size as u64,
+        }
+    }
+
     /// The time that it takes to make the new file, in units of about a nanosecond.
     pub fn work(&self) -> u64 {
         let segments =
@@ -116,6 +142,7 @@ impl<'a> Prepared<'a> {
             + self.held() as u64 * (HELD_WORK + of_segments)
             + self.payload.size as u64 * per_byte
             + self.sites() * SITES_WORK
+            + self.icu() * ICU_WORK
             + self.payload.blocks.len() as u64 * BLOCK_WORK
     }
 

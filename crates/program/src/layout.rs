@@ -94,6 +94,32 @@ impl Described {
         }
     }
 
+    /// The range of the data of ICU.
+    fn icu(&self) -> Option<Range<usize>> {
+        self.rules.iter().find_map(|rule| match rule {
+            Rule::Icu { range, .. } => Some(range.start as usize..range.end as usize),
+            _ => None,
+        })
+    }
+
+    /// Drops the rule of the data of ICU and its bases, which are the last. Returns true if there was one.
+    fn without_icu(&mut self) -> bool {
+        let before = self.rules.len();
+        let mut bases = None;
+        self.rules.retain(|rule| match rule {
+            Rule::Icu { bases: first, .. } => {
+                bases = Some(usize::from(*first));
+                false
+            }
+            _ => true,
+        });
+        if let Some(first) = bases {
+            self.names.truncate(first);
+            self.side.bases.truncate(first);
+        }
+        self.rules.len() < before
+    }
+
     /// Drops the rules of tables that start in a range.
     fn drop_tables(&mut self, range: &Range<u64>) {
         let is_other = |rule: &Rule| match rule {
@@ -132,9 +158,19 @@ impl Layouts {
             before.without_hash_table(old);
             after.without_hash_table(new);
         }
-        let scanned = [(old, &before), (new, &after)]
-            .map(|(bytes, described)| scan(bytes, &described.side, &described.rules).ok());
-        let [Some(old), Some(new)] = scanned else { return None };
+        if same_icu(old, &before, new, &after) {
+            before.without_icu();
+            after.without_icu();
+        }
+        let both = |before: &Described, after: &Described| {
+            let scan = |bytes, described: &Described| scan(bytes, &described.side, &described.rules).ok();
+            Some((scan(old, before)?, scan(new, after)?))
+        };
+        // Dense data have more fields than an applier takes: the rest of the program is predicted without them.
+        let (old, new) = both(&before, &after).or_else(|| {
+            let had_icu = [before.without_icu(), after.without_icu()];
+            had_icu.contains(&true).then(|| both(&before, &after)).flatten()
+        })?;
         if old.fields.is_empty() {
             return None;
         }
@@ -205,6 +241,12 @@ impl Layouts {
         clear(&mut normal, self.new_computed.as_ref());
         normal
     }
+}
+
+/// Returns true if both files have the same data of ICU, in which nothing moved.
+fn same_icu(old: &[u8], before: &Described, new: &[u8], after: &Described) -> bool {
+    let (Some(of_old), Some(of_new)) = (before.icu(), after.icu()) else { return false };
+    old.get(of_old) == new.get(of_new)
 }
 
 /// Clears the positions of records in a table of frames: they ascend, and tell nothing about which entries are alike.

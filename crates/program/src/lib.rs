@@ -77,8 +77,8 @@ pub const MAX_RULES: usize = 4096;
 pub const MAX_SEGMENTS: usize = 16;
 /// Most ranges of new code.
 pub const MAX_CODE: usize = 16;
-/// Most bytes of a new file that are held back, for all tables together, until a [`FrameTable`] and a [`HashTable`] among
-/// them are computed.
+/// Most bytes of a new file that are held back, for all tables together, until a [`FrameTable`] and a [`HashTable`]
+/// among them are computed.
 pub const MAX_HELD: u64 = 1 << 25;
 /// Most bases that are given, and most that are read from a table of sections.
 pub const MAX_BASES: usize = 1 << 12;

@@ -1,7 +1,7 @@
 //! Predicts the bytes that the fields of a block have in the new file.
 
 use crate::Rules;
-use crate::bundle::{Bundle, Pool};
+use crate::bundle::{Bundle, LIMIT, Pool};
 use crate::error::Result;
 use crate::form::{At, CONTEXTS, Field, Form, word};
 use crate::kind::Kind;
@@ -59,7 +59,7 @@ pub(crate) struct Predictor<'o> {
     /// The bundles of the old file, each where it is expected in the new one.
     bundles: Vec<Bundle>,
     /// The bundle of the new file whose indexes were found last.
-    bundle: Bundle,
+    bundle: Option<Bundle>,
     /// By [`Form::context`](crate::form::Form::context): above zero where predictions are better than what
     /// the field holds.
     contexts: Vec<i8>,
@@ -106,7 +106,7 @@ impl<'o> Predictor<'o> {
             segments,
             bases,
             bundles,
-            bundle: Bundle::default(),
+            bundle: None,
             contexts: vec![AT_FIRST; CONTEXTS],
             lasts: Lasts::default(),
             outcomes: [Outcome::default(); Kind::COUNT],
@@ -122,7 +122,7 @@ impl<'o> Predictor<'o> {
             segments: Vec::new(),
             bases: Vec::new(),
             bundles: Vec::new(),
-            bundle: Bundle::default(),
+            bundle: None,
             contexts: Vec::new(),
             lasts: Lasts::default(),
             outcomes: [Outcome::default(); Kind::COUNT],
@@ -221,7 +221,13 @@ impl<'o> Predictor<'o> {
             }
             if let Some(index) = field.form.bundle_index() {
                 #[expect(clippy::cast_possible_truncation, reason = "an index has 4 bytes")]
-                self.bundle.take(index, at.own_address(), found as u32);
+                match &mut self.bundle {
+                    Some(bundle) => bundle.take(index, at.own_address(), found as u32),
+                    None if index == LIMIT => {
+                        self.bundle.insert(Bundle::default()).take(index, at.own_address(), found as u32);
+                    }
+                    None => {}
+                }
             }
             if let Some(place) = at.place(field.form, found) {
                 let weight = if field.form.is_of_table() { TABLE_WEIGHT } else { CODE_WEIGHT };
@@ -231,14 +237,15 @@ impl<'o> Predictor<'o> {
         Ok(())
     }
 
-    /// Returns the bundle of the new file that a field is in, with the pool of the one that it was in.
+    /// Returns the bundle of the new file that a field is in. Its pool is that of the bundle of the old file.
     fn bundle_of(&self, form: Form, position: u32) -> Bundle {
         let Some(bundle) = form.bundle().and_then(|number| self.bundles.get(number)) else {
             return Bundle::default();
         };
-        match self.bundle.holds(self.space().address(position)) {
-            true => Bundle { pool: bundle.pool, ..self.bundle },
-            false => *bundle,
+        let address = self.space().address(position);
+        match self.bundle.filter(|found| found.holds(address)) {
+            Some(found) => Bundle { pool: bundle.pool, ..found },
+            None => *bundle,
         }
     }
 

@@ -1,12 +1,12 @@
 //! Which of the bytes along the old file are not as predicted, and what they differ by.
 //!
 //! ```text
-//! run  = byte      bits 0-5 bytes that are as predicted, at most 63; bits 6-7 those after them that are not, less 1, at most 3
+//! run  = byte      bits 0-5: bytes that are as predicted, at most 63; bits 6-7: those after them that are not, less 1
 //! rest = uvarint   if bits 0-5 are 63, how many more there are; then the same if bits 6-7 are 3
 //! ```
 //!
-//! Half of the runs are of less than 16 bytes with one that differs. With both numbers in one byte, and what is long apart, a
-//! compressor needs a tenth less for them than for two numbers.
+//! Half of the runs are of less than 16 bytes with one that differs. With both numbers in one byte, and what is long
+//! apart, a compressor needs a tenth less for them than for two numbers.
 
 use crate::varint::{Reader, put};
 use crate::{Error, Result};

@@ -5,6 +5,7 @@
 mod call_sites;
 mod hash_table;
 mod icu;
+mod icu_edges;
 mod overlaps;
 
 use fixtures::programs::program;
@@ -92,8 +93,8 @@ fn what_is_normalised_is_more_alike() {
     assert!(again * 4 < first * 3, "{again} of {first}");
 }
 
-/// The blocks of a new file, which is no smaller: nothing of it is in the old one, all of that is at its start, and those
-/// that are found.
+/// The blocks of a new file, which is no smaller: nothing of it is in the old one, all of that is at its start, and
+/// those that are found.
 fn ways_of_blocks(old: &[u8], new: &[u8]) -> [Vec<Block>; 3] {
     let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
     [

@@ -127,8 +127,8 @@ impl Plan {
         tables + held
     }
 
-    /// Tells whether a job is made and taken before the next one begins, as jobs of 32 MiB and more are, so that memory is
-    /// held for what is made of one of them. The bytes are the same.
+    /// Tells whether a job is made and taken before the next one begins, as jobs of 32 MiB and more are, so that memory
+    /// is held for what is made of one of them. The bytes are the same.
     const fn is_one_by_one(self) -> bool {
         self.is_threaded && self.level >= 17
     }

@@ -50,16 +50,22 @@ fn describe_at(described: &mut Described, bytes: &[u8], start: usize) {
     let Some(last) = items(bytes, all).last() else { return };
     // The last item is a bundle, or the small rest of the file.
     let root = last.start + index(word(bytes, last.start, 2));
-    let end = root.saturating_add(4 * word32(bytes, root + 16) as usize).min(last.end);
+    let end = root.saturating_add((word32(bytes, root + 16) as usize).saturating_mul(4)).min(last.end);
     let (Ok(from), Ok(to)) = (u32::try_from(start), u32::try_from(end)) else { return };
     let table = start + index(word(bytes, start, 2));
     let segments = described.side.segments.clone();
     let address = |place: usize| Space(&segments).address(u32::try_from(place).unwrap_or(u32::MAX));
     let bases = described.base("icu", address(table));
+    let mut names: Vec<String> = Vec::new();
     for (item, [keys, strings]) in pools(bytes, start..end).take(MAX_POOLS.into()) {
-        let name = directory(bytes, table, item);
+        let mut name = directory(bytes, table, item);
+        // The bases of the pools follow each other, also where two have one name.
+        while names.contains(&name) {
+            name.push('/');
+        }
         described.base(&format!("icu keys {name}"), address(keys));
         described.base(&format!("icu strings {name}"), address(strings));
+        names.push(name);
     }
     described.rules.push(Rule::Icu { range: from..to, bases });
 }
@@ -68,9 +74,10 @@ fn describe_at(described: &mut Described, bytes: &[u8], start: usize) {
 fn directory(bytes: &[u8], table: usize, item: usize) -> String {
     let entry = (0..word32(bytes, table) as usize)
         .map(|entry| table + 4 + 8 * entry)
-        .find(|entry| table + word32(bytes, entry + 4) as usize == item);
-    let name =
-        entry.map_or(&[][..], |entry| bytes.get(table + word32(bytes, entry) as usize..).unwrap_or_default());
+        .find(|entry| table.saturating_add(word32(bytes, entry + 4) as usize) == item);
+    let name = entry.map_or(&[][..], |entry| {
+        bytes.get(table.saturating_add(word32(bytes, entry) as usize)..).unwrap_or_default()
+    });
     let name = &name[..name.len().min(MAX_NAME)];
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
     let name = name.split(|byte| *byte == b'/').skip(1).collect::<Vec<_>>().concat();

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use super::Found;
 use crate::bundle::{self, Bundle, OFFSET, Pool};
-use crate::form::{Form, word, word32};
+use crate::form::{Form, index, word, word32};
 
 /// Bytes of a header, which the first two of it count.
 const MIN_HEADER: usize = 24;
-/// The format in a header: that of a bundle, and where it says so.
+/// The format of a bundle, and where a header has the format.
 const BUNDLE: &[u8] = b"ResB";
 const FORMAT_AT: usize = 12;
-/// The number of indexes that are read, of at least one fewer.
+/// The number of indexes that are read. A bundle may lack the last of them.
 const INDEXES: usize = 8;
 /// Flags of a bundle: it is a pool, or has one.
 const IS_POOL: u32 = 2;
@@ -37,7 +37,7 @@ impl Indexes {
         if bytes.get(item.start + FORMAT_AT..)?.get(..BUNDLE.len())? != BUNDLE {
             return None;
         }
-        let root = item.start + low(word(bytes, item.start, 2));
+        let root = item.start + index(word(bytes, item.start, 2));
         let count = usize::from(*bytes.get(root + 4)?);
         if count + 1 < INDEXES || root + 4 * (count + 1) > item.end {
             return None;
@@ -57,12 +57,14 @@ impl Indexes {
 
 /// The items of a package.
 pub(crate) fn items(bytes: &[u8], range: Range<usize>) -> impl Iterator<Item = Range<usize>> + '_ {
-    let table = range.start + low(word(bytes, range.start, 2));
+    let table = range.start + index(word(bytes, range.start, 2));
     let count = entries(bytes, &range);
     let mut end = range.start;
-    let start = move |index: usize| match index < count {
-        true => table.saturating_add(word32(bytes, table + 8 + ENTRY_SIZE * index) as usize),
-        false => range.end,
+    let start = move |entry: usize| {
+        if entry == count {
+            return range.end;
+        }
+        table.saturating_add(word32(bytes, table + 8 + ENTRY_SIZE * entry) as usize)
     };
     (0..count).filter_map(move |index| {
         let item = start(index)..start(index + 1).min(start(count));
@@ -77,7 +79,7 @@ pub(crate) fn items(bytes: &[u8], range: Range<usize>) -> impl Iterator<Item = R
 
 /// The number of entries in the table of a package.
 fn entries(bytes: &[u8], range: &Range<usize>) -> usize {
-    let table = range.start + low(word(bytes, range.start, 2));
+    let table = range.start + index(word(bytes, range.start, 2));
     let most = range.end.saturating_sub(table + 4) / ENTRY_SIZE;
     most.min(word32(bytes, table) as usize)
 }
@@ -87,13 +89,12 @@ fn entries(bytes: &[u8], range: &Range<usize>) -> usize {
 pub(crate) fn pools(bytes: &[u8], range: Range<usize>) -> impl Iterator<Item = (usize, [usize; 2])> + '_ {
     let pools = items(bytes, range).filter_map(|item| Some((item.start, Indexes::read(bytes, item)?)));
     let places = |Indexes { root, words, .. }: &Indexes| {
-        [root + 4 + 4 * (words[0] as usize & 0xff), root + 4 * words[1] as usize]
+        [
+            root + 4 + 4 * (words[0] as usize & 0xff),
+            root.saturating_add((words[1] as usize).saturating_mul(4)),
+        ]
     };
     pools.filter(|(_, indexes)| indexes.is_pool()).map(move |(item, indexes)| (item, places(&indexes)))
-}
-
-fn low(value: u64) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 pub(super) fn scan(found: &mut Found<'_>, range: &Range<u32>, bases: u16) {
@@ -102,7 +103,7 @@ pub(super) fn scan(found: &mut Found<'_>, range: &Range<u32>, bases: u16) {
     if range.len() < MIN_HEADER {
         return;
     }
-    let table = range.start + low(word(bytes, range.start, 2));
+    let table = range.start + index(word(bytes, range.start, 2));
     let entry = Form::based(bases, 1, false);
     for index in 0..2 * entries(bytes, &range) {
         found.read(table + 4 + 4 * index, entry);
@@ -142,7 +143,7 @@ fn scan_bundle(found: &mut Found<'_>, indexes: &Indexes, pool: Option<Pool>) {
     if indexes.is_pool() {
         return;
     }
-    let strings = root.saturating_add(4 * indexes.words[1] as usize);
+    let strings = root.saturating_add((indexes.words[1] as usize).saturating_mul(4));
     // A bit for each unit of two bytes at which a resource starts.
     let mut seen = vec![0u64; (end - root) / 128 + 1];
     // Each byte is in one resource, so that all together have no more than the bundle.
@@ -160,15 +161,22 @@ fn scan_bundle(found: &mut Found<'_>, indexes: &Indexes, pool: Option<Pool>) {
         }
         *bits |= bit;
         let width = if matches!(kind, bundle::TABLE_32 | bundle::ARRAY) { 4 } else { 2 };
-        let count = low(word(resources.found.bytes, at, width));
+        let count = index(word(resources.found.bytes, at, width));
         let size = match kind {
             bundle::TABLE_16 | bundle::TABLE => count.saturating_mul(if is_16 { 4 } else { 6 }),
             bundle::TABLE_32 => count.saturating_mul(8),
             bundle::ARRAY => count.saturating_mul(4),
             _ => count.saturating_mul(2),
         };
+        // The resources of a table start at a multiple of 4.
+        let padding = if kind == bundle::TABLE {
+            (at + width - root).saturating_add(count.saturating_mul(2)) % 4
+        } else {
+            0
+        };
+        let last = [width, size, padding].into_iter().fold(at, usize::saturating_add);
         match left.checked_sub(size) {
-            Some(rest) if at.saturating_add(width).saturating_add(size) <= end => left = rest,
+            Some(rest) if last <= end => left = rest,
             _ => continue,
         }
         let first = at + width;
@@ -181,7 +189,7 @@ fn scan_bundle(found: &mut Found<'_>, indexes: &Indexes, pool: Option<Pool>) {
             bundle::TABLE => {
                 resources.keys(first, count);
                 let first = first + 2 * count;
-                resources.resources(first + (first - root) % 4, count);
+                resources.resources(first + padding, count);
             }
             // Keys of 32 bits are of large tables, of which no bundle has one that moves.
             bundle::TABLE_32 => resources.resources(first + 4 * count, count),

@@ -1,4 +1,4 @@
-//! The data of ICU, and what nobody would write as such.
+//! The data of ICU, and damaged data.
 
 use fixtures::icu::package;
 

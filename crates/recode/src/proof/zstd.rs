@@ -66,8 +66,8 @@ impl Search<'_> {
         }
     }
 
-    /// Finds how a frame is made by the level of libzstd that comes nearest, if it comes so near that no other encoder is
-    /// looked for: the version at hand at a slow level, or another version by corrections.
+    /// Finds how a frame is made by the level of libzstd that comes nearest, if it comes so near that no other encoder
+    /// is looked for: the version at hand at a slow level, or another version by corrections.
     ///
     /// Slow levels take long to show that they make other bytes, and so do those of klauspost/compress with their large
     /// tables. That is much for one of many small frames, as modules of a kernel are.
@@ -89,8 +89,8 @@ impl Search<'_> {
         }))
     }
 
-    /// Returns the first encoder of libzstd that makes the frame, of those that are to be tried. None is tried while the
-    /// budget has less than `reserve`. `best` is the most bytes of the frame that an encoder made, here and before.
+    /// Returns the first encoder of libzstd that makes the frame, of those that are to be tried. None is tried while
+    /// the budget has less than `reserve`. `best` is the most bytes of the frame that an encoder made, here and before.
     fn libzstd(
         &mut self,
         start: &[u8],
@@ -107,8 +107,8 @@ impl Search<'_> {
         Ok(found.map(Encoder::Zstd))
     }
 
-    /// Returns the corrections of a frame that an encoder of klauspost/compress makes, but for what is carried, if they are
-    /// fewer bytes, and else that encoder.
+    /// Returns the corrections of a frame that an encoder of klauspost/compress makes, but for what is carried, if they
+    /// are fewer bytes, and else that encoder.
     fn corrected_klauspost(&mut self, (encoder, carried): (Encoder, u64)) -> Encoder {
         let Encoder::Klauspost(plan) = &encoder else { return encoder };
         let work = self.work;
