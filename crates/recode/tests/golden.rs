@@ -148,3 +148,33 @@ fn the_name_of_the_encoders_is_that_of_what_they_make() {
     }
     assert_eq!(hexadecimal(&hash.finalize()), ENCODERS);
 }
+
+/// A longer match is looked for behind the first byte of one whose size does not fit a byte. The digests are of streams
+/// of libdeflate 1.14.
+#[test]
+fn matches_of_over_255_bytes_have_longer_ones_behind_them() {
+    let mut state = 7_u64;
+    let mut noise = |size: usize| -> Vec<u8> {
+        let next = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state.to_be_bytes()[0]
+        };
+        (0..size).map(next).collect()
+    };
+    noise(300);
+    let other = noise(2000);
+    let mut plain = Vec::new();
+    for size in [256, 257] {
+        let block = noise(600);
+        plain.extend_from_slice(&block);
+        plain.extend(noise(1));
+        plain.extend_from_slice(&block[100..100 + size]);
+        plain.extend(noise(50));
+    }
+    plain.extend(other);
+    let recipes: [(&[u8], &str); 2] =
+        [(&[6, 168, 154, 26], "3ceb2cb67c1fd3ea"), (&[6, 169, 154, 26], "3ceb2cb67c1fd3ea")];
+    for (recipe, expected) in recipes {
+        assert_eq!(digest(recipe, &plain), expected, "{recipe:?}");
+    }
+}

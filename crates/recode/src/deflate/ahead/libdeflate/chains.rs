@@ -107,7 +107,7 @@ impl Chains {
             return none;
         }
         // The last bytes of a longer match. One of three bytes is no reason to look at more than the first.
-        let mut offset = usize::from(best.0.max(3).to_le_bytes()[0]) - 3;
+        let mut offset = best.0.max(3) - 3;
         let mut wanted = view.four(here + offset);
         let (mut left, mut compared) = (depth, 0);
         while next > too_far && left > 0 {
