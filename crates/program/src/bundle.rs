@@ -31,7 +31,7 @@ pub(crate) const FLAGS: u8 = 5;
 /// The bits of a limit that its own index has.
 const LOW_LIMIT: u32 = (1 << 24) - 1;
 
-/// Where the parts of a bundle are, and those of its pool.
+/// The places of the parts of a bundle, and of those of its pool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Bundle {
     /// The address that offsets count from.

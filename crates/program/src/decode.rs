@@ -110,26 +110,20 @@ impl<'a> Prepared<'a> {
         size.min(range.end.into()).saturating_sub(range.start.into())
     }
 
-    /// Bytes of the new file that lie along data of ICU.
+    /// Bytes of the new file that lie along data of ICU, from the start of the first rule for them to the end of the
+    /// last.
     fn icu(&self) -> u64 {
         let ranges = self.rules.iter().flat_map(|(rules, _)| &rules.rules).filter_map(|rule| match rule {
-            Rule::Icu { range, .. } => Some(range),
+            Rule::Icu { range, .. } => Some(range.clone()),
             _ => None,
         });
-        // Most rules are of other kinds, and a file has one of this.
-        let along = |range: &Range<u32>| {
-            let of_block = |block: &Block| {
-                let end = range.end.min(block.source.saturating_add(block.add));
-                u64::from(end.saturating_sub(block.source.max(range.start)))
-            };
-            self.payload.blocks.iter().map(of_block).sum::<u64>()
+        let all = ranges.reduce(|all, range| all.start.min(range.start)..all.end.max(range.end));
+        let Some(Range { start, end }) = all else { return 0 };
+        let along = |block: &Block| {
+            let block_end = block.source.saturating_add(block.add);
+            u64::from(end.min(block_end).saturating_sub(block.source.max(start)))
         };
-        let mut ranges = ranges.take(2);
-        match (ranges.next(), ranges.next()) {
-            (None, _) => 0,
-            (Some(range), None) => along(range),
-            (Some(_), Some(_)) => self.payload.size as u64,
-        }
+        self.payload.blocks.iter().map(along).sum()
     }
 
     /// The time that it takes to make the new file, in units of about a nanosecond.

@@ -104,20 +104,11 @@ impl Described {
 
     /// Drops the rule of the data of ICU and its bases, which are the last. Returns true if there was one.
     fn without_icu(&mut self) -> bool {
-        let before = self.rules.len();
-        let mut bases = None;
-        self.rules.retain(|rule| match rule {
-            Rule::Icu { bases: first, .. } => {
-                bases = Some(usize::from(*first));
-                false
-            }
-            _ => true,
-        });
-        if let Some(first) = bases {
-            self.names.truncate(first);
-            self.side.bases.truncate(first);
-        }
-        self.rules.len() < before
+        let rule = self.rules.extract_if(.., |rule| matches!(rule, Rule::Icu { .. })).last();
+        let Some(Rule::Icu { bases, .. }) = rule else { return false };
+        self.names.truncate(bases.into());
+        self.side.bases.truncate(bases.into());
+        true
     }
 
     /// Drops the rules of tables that start in a range.

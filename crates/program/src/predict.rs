@@ -220,13 +220,13 @@ impl<'o> Predictor<'o> {
                 };
             }
             if let Some(index) = field.form.bundle_index() {
+                let address = at.own_address();
+                if index == LIMIT {
+                    self.bundle = Some(Bundle::default());
+                }
                 #[expect(clippy::cast_possible_truncation, reason = "an index has 4 bytes")]
-                match &mut self.bundle {
-                    Some(bundle) => bundle.take(index, at.own_address(), found as u32),
-                    None if index == LIMIT => {
-                        self.bundle.insert(Bundle::default()).take(index, at.own_address(), found as u32);
-                    }
-                    None => {}
+                if let Some(bundle) = &mut self.bundle {
+                    bundle.take(index, address, found as u32);
                 }
             }
             if let Some(place) = at.place(field.form, found) {

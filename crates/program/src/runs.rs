@@ -1,4 +1,4 @@
-//! Which of the bytes along the old file are not as predicted, and what they differ by.
+//! The bytes along the old file that are not as predicted, and their differences.
 //!
 //! ```text
 //! run  = byte      bits 0-5: bytes that are as predicted, at most 63; bits 6-7: those after them that are not, less 1

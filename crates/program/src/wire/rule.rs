@@ -36,6 +36,11 @@ pub(super) fn put_rule(out: &mut Vec<u8>, rule: &Rule, expected: u64) -> u64 {
         put(out, u64::from(range.end).wrapping_sub(range.start.into()));
         u64::from(range.end)
     };
+    let put_based = |out: &mut Vec<u8>, kind: u64, range: &Range<u32>, base: u16| {
+        let end = put_range(out, kind, range);
+        put(out, base.into());
+        end
+    };
     match rule {
         Rule::X86_64(range) => put_range(out, X86_64, range),
         Rule::Aarch64(range) => put_range(out, AARCH64, range),
@@ -80,12 +85,8 @@ pub(super) fn put_rule(out: &mut Vec<u8>, rule: &Rule, expected: u64) -> u64 {
             put(out, table.bases.into());
             u64::from(table.end)
         }
-        Rule::GoTypes { range, types: base } | Rule::Icu { range, bases: base } => {
-            let kind = if matches!(rule, Rule::Icu { .. }) { ICU } else { GO_TYPES };
-            let end = put_range(out, kind, range);
-            put(out, (*base).into());
-            end
-        }
+        Rule::GoTypes { range, types } => put_based(out, GO_TYPES, range, *types),
+        Rule::Icu { range, bases } => put_based(out, ICU, range, *bases),
     }
 }
 

@@ -46,10 +46,26 @@ impl Search<'_> {
         }
         // A level of klauspost/compress that comes near is looked for before any corrections.
         let nearest = (near.is_none() && !is_other).then(|| self.nearest_zstd());
+        let mut corrected = None;
         if let Some(Ok(nearest)) = &nearest
-            && let Some(encoder) = self.near_libzstd(start, nearest)?
+            && let Some(near) = nearest.libzstd()
         {
-            return Ok(encoder);
+            // Slow levels take long to show that they make other bytes, and so do those of klauspost/compress with
+            // their large tables. That is much for one of many small frames, as modules of a kernel are: where the
+            // level that comes nearest comes near enough, no other is tried.
+            if is_late(near)
+                && let Some(encoder) =
+                    self.libzstd(start, 0, &mut 0, |plan| plan.threaded() == near.threaded())?
+            {
+                return Ok(encoder);
+            }
+            if nearest.is_few() {
+                let found = self.corrected_zstd(nearest);
+                if self.has_few_corrections(&found) {
+                    return found;
+                }
+                corrected = Some((found, self.work));
+            }
         }
         if let Some(encoder) = self.libzstd(start, reserve, &mut best, is_late)? {
             return Ok(encoder);
@@ -57,36 +73,23 @@ impl Search<'_> {
         if !is_other {
             near = nearer(near, self.klauspost(klauspost::Levels::Others));
         }
-        match near {
-            Some(near) => Ok(self.corrected_klauspost(near)),
-            None => {
+        match (near, corrected) {
+            (Some(near), _) => Ok(self.corrected_klauspost(near)),
+            (None, Some((found, work))) => {
+                self.work = work;
+                found
+            }
+            (None, None) => {
                 let nearest = nearest.unwrap_or_else(|| self.nearest_zstd())?;
                 self.corrected_zstd(&nearest)
             }
         }
     }
 
-    /// Finds how a frame is made by the level of libzstd that comes nearest, if it comes so near that no other encoder
-    /// is looked for: the version at hand at a slow level, or another version by corrections.
-    ///
-    /// Slow levels take long to show that they make other bytes, and so do those of klauspost/compress with their large
-    /// tables. That is much for one of many small frames, as modules of a kernel are.
-    fn near_libzstd(&mut self, start: &[u8], nearest: &Nearest) -> Result<Option<Encoder>, Refused> {
-        let Some(near) = nearest.libzstd() else { return Ok(None) };
-        if is_late(near)
-            && let Some(encoder) =
-                self.libzstd(start, 0, &mut 0, |plan| plan.threaded() == near.threaded())?
-        {
-            return Ok(Some(encoder));
-        }
-        if !nearest.is_few() {
-            return Ok(None);
-        }
-        let found = self.corrected_zstd(nearest);
-        Ok(found.ok().filter(|encoder| {
-            let Encoder::ZstdCorrections(plan) = encoder else { return false };
-            plan.corrections_size() as u64 * FEW_SHARE < self.source.encoded_size()
-        }))
+    /// Tells whether corrections to libzstd are so few that no other encoder is looked for.
+    fn has_few_corrections(&self, found: &Result<Encoder, Refused>) -> bool {
+        let Ok(Encoder::ZstdCorrections(plan)) = found else { return false };
+        plan.corrections_size() as u64 * FEW_SHARE < self.source.encoded_size()
     }
 
     /// Returns the first encoder of libzstd that makes the frame, of those that are to be tried. None is tried while
