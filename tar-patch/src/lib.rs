@@ -12,7 +12,8 @@
 //!   tardf3 it decodes and encodes at most 64 times the bytes of the output, and holds 64 MiB of them
 //!   in memory for each thread that encodes; an encoder takes at most 256 MiB, all at once 1 GiB. A
 //!   relocated op holds its source and its payload (at most 256 MiB each), and what it knows of
-//!   addresses in the source: most often less than the source again.
+//!   addresses in the source: most often less than the source again. The source and the payload of the next one are
+//!   read before it is made if it holds at most 64 MiB.
 //! - **The source tree.** [`DirSource`] resolves every path as if the tree were the root of the
 //!   file system, so that no symlink leads out of it, and opens regular files only.
 //!   [`LayerSource`] reads the tarballs of the old layers and touches no tree at all.

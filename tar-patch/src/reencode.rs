@@ -1,29 +1,33 @@
 //! Encodes stretches of the target, and makes relocated files of it, on several threads, and writes them in their order
 //! (tardf3).
 
+mod stretch;
+
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::Scope;
 
-use delta_format::wire::MAX_ENCODER_MEMORY;
-use delta_format::{Budget, Error, Exhausted, Reencoding, Relocation, Result, Sink, StreamWork};
-use recode::{Codec, Recipe};
+use delta_format::{Budget, Error, Reencoding, Relocation, Result, Sink, StreamWork};
+
+use stretch::Stretch;
 
 /// Bytes that wait to be encoded or written, at most, beside the stretch that comes next.
 const MAX_WAITING: usize = 32 << 20;
 /// Most memory of the encoders of all stretches that wait, in bytes.
 const MAX_ENCODERS_MEMORY: u64 = 1 << 30;
-/// Bytes that an encoded stretch may have over twice its plain bytes: what encoders write that find
-/// nothing to compress, with room for their framing. The stretches in a stretch may have so many over
-/// the bytes that ops emit for it, all together.
-const MAX_GROWTH: u64 = 1 << 20;
-
-/// Most bytes of a relocated file, of its source and of its payload together that a worker makes: what comes
-/// after a larger one would wait for it anyway, and its memory is better not held twice.
-const MAX_RELOCATED: usize = MAX_WAITING / 2;
+/// Most bytes of a relocated file, of its source and of its payload together for which it is made as a whole. A larger
+/// one is handed on in pieces.
+const MAX_WHOLE: usize = MAX_WAITING / 2;
+/// Pieces of a file that wait to be written, at most.
+const MAX_PIECES: usize = 16;
+/// Most bytes of the source of a relocated file and of its payload with which the next op is read before it is made: the
+/// next may be as large.
+const MAX_AHEAD: usize = 64 << 20;
+/// The waiting bytes that such a file counts for, so that there is one at a time.
+const LARGE: usize = MAX_WAITING / 4 * 3;
 
 /// A [`Sink`] that encodes.
 ///
@@ -58,15 +62,35 @@ enum Piece {
         memory: u64,
         made: Receiver<Result<Made>>,
     },
+    /// A file that a worker hands on in pieces, which end with it.
+    Streamed(Receiver<Result<Vec<u8>>>),
 }
 
-/// A piece of work for a worker.
-struct Job<'e> {
-    task: Task<'e>,
-    made: Sender<Result<Made>>,
+/// A piece of work for a worker, and where its result goes.
+enum Job<'e> {
+    Whole { task: Task<'e>, made: Sender<Result<Made>> },
+    Streamed { relocation: Relocation, pieces: SyncSender<Result<Vec<u8>>> },
 }
 
-/// The bytes that a worker makes.
+impl Job<'_> {
+    /// Nobody waits for the result if the delta turned out to be broken.
+    fn run(self, max_output: u64) {
+        match self {
+            Self::Whole { task, made } => {
+                let _ = made.send(task.run(max_output));
+            }
+            Self::Streamed { relocation, pieces } => {
+                let gone = |_| Error::Output(io::ErrorKind::BrokenPipe.into());
+                let result = relocation.make(|piece| pieces.send(Ok(piece.to_vec())).map_err(gone));
+                if let Err(error) = result {
+                    let _ = pieces.send(Err(error));
+                }
+            }
+        }
+    }
+}
+
+/// The bytes that a worker makes as a whole.
 enum Task<'e> {
     /// A stream of these plain bytes.
     Encode { stretch: Stretch, work: StreamWork<'e>, plain: Vec<u8> },
@@ -98,14 +122,6 @@ struct Made {
     bytes: Vec<u8>,
     encoded: u64,
     overdraft: u64,
-}
-
-/// A [`Reencoding`] whose recipes were read.
-struct Stretch {
-    size: u64,
-    gap: u64,
-    recipe: Recipe,
-    inner: Vec<Self>,
 }
 
 impl<'s, 'e, 'o> Reencoder<'s, 'e, 'o> {
@@ -143,9 +159,8 @@ impl<'s, 'e, 'o> Reencoder<'s, 'e, 'o> {
         self.scope.spawn(move || {
             // The lock is held while waiting for a job, not while one is done.
             let next = || queue.lock().ok()?.recv().ok();
-            while let Some(Job { task, made }) = next() {
-                // Nobody waits for it if the delta turned out to be broken.
-                let _ = made.send(task.run(max_output));
+            while let Some(job) = next() {
+                job.run(max_output);
             }
         });
     }
@@ -155,13 +170,28 @@ impl<'s, 'e, 'o> Reencoder<'s, 'e, 'o> {
         // First, so that what waits and this one together are bounded.
         let max_memory = MAX_ENCODERS_MEMORY.saturating_sub(memory);
         self.drain(MAX_WAITING.saturating_sub(held).max(1), max_memory)?;
-        self.start_worker();
         let (made, result) = channel();
-        self.jobs.send(Job { task, made }).expect("the queue lives as long as this sink");
+        self.send(Job::Whole { task, made });
         self.waiting.push_back(Piece::Ordered { held, memory, made: result });
         self.waiting_size += held;
         self.waiting_memory += memory;
         Ok(())
+    }
+
+    /// Gives a large file to the workers.
+    fn stream(&mut self, relocation: Relocation) -> Result<()> {
+        self.drain(MAX_WAITING - LARGE, u64::MAX)?;
+        let is_awaited = relocation.held() > MAX_AHEAD;
+        let (pieces, result) = sync_channel(MAX_PIECES);
+        self.send(Job::Streamed { relocation, pieces });
+        self.waiting.push_back(Piece::Streamed(result));
+        self.waiting_size += LARGE;
+        if is_awaited { self.drain(0, 0) } else { Ok(()) }
+    }
+
+    fn send(&mut self, job: Job<'e>) {
+        self.start_worker();
+        self.jobs.send(job).expect("the queue lives as long as this sink");
     }
 
     fn write_out(&mut self, bytes: &[u8]) -> Result<()> {
@@ -193,6 +223,12 @@ impl<'s, 'e, 'o> Reencoder<'s, 'e, 'o> {
                     self.encoded += encoded;
                     self.write_out(&bytes)?;
                 }
+                Some(Piece::Streamed(pieces)) => {
+                    self.waiting_size -= LARGE;
+                    for piece in pieces {
+                        self.write_out(&piece?)?;
+                    }
+                }
             }
         }
         Ok(())
@@ -221,8 +257,8 @@ impl Sink for Reencoder<'_, '_, '_> {
 
     fn relocate(&mut self, relocation: Relocation) -> Result<()> {
         let held = relocation.held() + relocation.size();
-        if held > MAX_RELOCATED {
-            return relocation.make(|piece| self.write(piece));
+        if held > MAX_WHOLE {
+            return self.stream(relocation);
         }
         self.order(Task::Relocate(relocation), held, 0)
     }
@@ -230,120 +266,5 @@ impl Sink for Reencoder<'_, '_, '_> {
     fn finish(&mut self) -> Result<u64> {
         self.drain(0, 0)?;
         Ok(self.encoded)
-    }
-}
-
-impl Stretch {
-    /// Reads all recipes: an encoder that is not known is told before anything is encoded. Charges what
-    /// it takes to set the encoders up, of each before the next recipe is read: a recipe is larger in
-    /// memory than on the wire.
-    fn new(stretch: Reencoding, work: &StreamWork<'_>) -> Result<Self> {
-        let recipe = Recipe::parse(&stretch.recipe).map_err(failed)?;
-        drop(stretch.recipe);
-        let (what, size, max) = ("the memory of an encoder", recipe.memory(), MAX_ENCODER_MEMORY);
-        if size > max {
-            return Err(Error::TooLarge { what, size, max });
-        }
-        work.charge(recipe.encoding_work(stretch.size).setup)?;
-        let inner = stretch.inner.into_iter().map(|inner| Self::new(inner, work)).collect::<Result<_>>()?;
-        Ok(Self { size: stretch.size, gap: stretch.gap, recipe, inner })
-    }
-
-    /// Memory that encoding takes, in bytes: one encoder after the other.
-    fn memory(&self) -> u64 {
-        self.inner.iter().map(Self::memory).fold(encoder_memory(&self.recipe), u64::max)
-    }
-
-    /// Encodes what ops emitted, inner stretches first.
-    fn encode(&self, emitted: Vec<u8>, max_output: u64, work: &StreamWork<'_>) -> Result<Vec<u8>> {
-        let plain = if self.inner.is_empty() { emitted } else { self.encode_inner(&emitted, work)? };
-        self.encode_plain(&plain, max_output, work, true)
-    }
-
-    /// Encodes plain bytes to at most `max` bytes. Only those that lie in no other stretch are bytes of the
-    /// target, for which work is granted.
-    fn encode_plain(
-        &self,
-        plain: &[u8],
-        max: u64,
-        work: &StreamWork<'_>,
-        is_outermost: bool,
-    ) -> Result<Vec<u8>> {
-        let plain_size = plain.len() as u64;
-        let max = max.min(2 * plain_size + MAX_GROWTH);
-        let mut encoded = Bounded { bytes: Vec::new(), max, work: is_outermost.then_some(work) };
-        let charge = |units| Ok(work.charge(units)?);
-        recode::encode_charged(&self.recipe, &mut &*plain, plain_size, &mut encoded, &charge)
-            .map_err(failed)?;
-        Ok(encoded.bytes)
-    }
-
-    /// Encodes the stretches in this one. What they come to is bounded while it grows: many stretches of
-    /// no bytes can each make some.
-    fn encode_inner(&self, emitted: &[u8], work: &StreamWork<'_>) -> Result<Vec<u8>> {
-        // The reader has checked that inner stretches lie in the outer one.
-        let part = |position: usize, size: u64| {
-            let end = position + usize::try_from(size).expect("within the outer stretch");
-            (&emitted[position..end], end)
-        };
-        let (mut plain, mut position) = (Vec::new(), 0);
-        let mut room = emitted.len() as u64 + MAX_GROWTH;
-        for inner in &self.inner {
-            let (gap, start) = part(position, inner.gap);
-            let (emitted, end) = part(start, inner.size);
-            plain.extend_from_slice(gap);
-            room = room.saturating_sub(gap.len() as u64);
-            let within;
-            let inner_plain = if inner.inner.is_empty() {
-                emitted
-            } else {
-                within = inner.encode_inner(emitted, work)?;
-                &within
-            };
-            let encoded = inner.encode_plain(inner_plain, room, work, false)?;
-            room = room.saturating_sub(encoded.len() as u64);
-            plain.extend(encoded);
-            position = end;
-        }
-        plain.extend_from_slice(&emitted[position..]);
-        Ok(plain)
-    }
-}
-
-/// Memory of an encoder in bytes. What deflate takes beside its tables grows with the plain bytes.
-fn encoder_memory(recipe: &Recipe) -> u64 {
-    if recipe.codec() == Codec::Deflate { 1 << 20 } else { recipe.memory() }
-}
-
-fn failed(error: recode::Error) -> Error {
-    let exhausted = match &error {
-        recode::Error::Io { source, .. } => Exhausted::of(source),
-        _ => None,
-    };
-    exhausted.map_or_else(|| Error::Reencode(Box::new(error)), Error::from)
-}
-
-/// A vector that refuses to grow past a bound.
-struct Bounded<'w, 'b> {
-    bytes: Vec<u8>,
-    max: u64,
-    /// The work that the bytes are granted, if they are bytes of the target.
-    work: Option<&'w StreamWork<'b>>,
-}
-
-impl Write for Bounded<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if (self.bytes.len() + bytes.len()) as u64 > self.max {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the stream grows past all measure"));
-        }
-        self.bytes.extend_from_slice(bytes);
-        if let Some(work) = self.work {
-            work.make(bytes.len() as u64);
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

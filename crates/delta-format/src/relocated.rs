@@ -8,6 +8,9 @@ use crate::target::Target;
 use crate::wire::MAX_RELOCATED_SIZE;
 use crate::{CorruptKind, Error, OpReader, Result};
 
+/// Bytes of a file that are made before they are handed on.
+const PIECE_SIZE: usize = 256 << 10;
+
 /// A file that is to be made of a whole source. Its work is charged already.
 #[derive(Debug)]
 pub struct Relocation {
@@ -30,17 +33,27 @@ impl Relocation {
         self.old.len() + self.payload.len() + self.held_back
     }
 
-    /// Makes the file piece by piece.
+    /// Makes the file in pieces of about [`PIECE_SIZE`] bytes.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if the payload is broken, and those of `write`.
     pub fn make(&self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let broken = |error| broken(self.op_index, error);
         let mut decoder = Prepared::new(&self.payload, &self.old).map_err(broken)?.start().map_err(broken)?;
+        // Most blocks have a few bytes, far fewer than are worth a call of the system.
+        let mut gathered = Vec::with_capacity(PIECE_SIZE.min(self.size));
         while let Some(piece) = decoder.next_piece().map_err(broken)? {
-            write(piece)?;
+            if gathered.len() + piece.len() > PIECE_SIZE {
+                write(&gathered)?;
+                gathered.clear();
+            }
+            if piece.len() < PIECE_SIZE {
+                gathered.extend_from_slice(piece);
+            } else {
+                write(piece)?;
+            }
         }
-        Ok(())
+        write(&gathered)
     }
 }
 

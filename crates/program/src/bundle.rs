@@ -64,6 +64,9 @@ impl Pool {
 }
 
 impl Bundle {
+    /// That of a field in no bundle.
+    pub(crate) const NONE: Self = Self { root: 0, size: 0, keys: 0, limit: 0, limit_16: 0, pool: None };
+
     /// Takes in an index that lies at an address.
     pub(crate) fn take(&mut self, index: u8, address: u64, word: u32) {
         let root = address.wrapping_sub(4 + 4 * u64::from(index));

@@ -194,7 +194,7 @@ pub(crate) struct At<'s> {
     /// Its position in this file less its position in the old file, modulo 2^32.
     pub(crate) moved: u32,
     /// The bundle that it is in.
-    pub(crate) bundle: Bundle,
+    pub(crate) bundle: &'s Bundle,
 }
 
 impl At<'_> {

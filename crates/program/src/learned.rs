@@ -2,7 +2,7 @@
 //! earlier fields of the same file gave.
 
 use crate::map::Map;
-use crate::sorted::Sorted;
+use crate::places::Places;
 
 /// The trust from which on the position that fields gave counts more than an exact one of the map.
 const TRUSTED: u8 = 2;
@@ -14,7 +14,7 @@ const LOG: u32 = 6;
 /// The places that fields refer to, each with its new position.
 #[derive(Debug)]
 pub(crate) struct Targets {
-    places: Sorted,
+    places: Places,
     known: Vec<Known>,
     /// Of the places outside the file those that were learned.
     marks: Marks,
@@ -24,6 +24,7 @@ pub(crate) struct Targets {
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
+    place: u32,
     /// The new position that the map gives.
     mapped: u32,
     is_exact: bool,
@@ -34,14 +35,16 @@ struct Known {
 }
 
 impl Targets {
-    /// Places are sorted, each once; those from `end` on have no bytes and are not in the map.
-    pub(crate) fn new(places: Vec<u32>, map: &Map, end: u32) -> Self {
-        let of = |place: &u32| {
-            let (mapped, is_exact) = if *place < end { map.get(*place) } else { (*place, false) };
-            Known { mapped, is_exact, learned: 0, trust: 0 }
+    /// Places are in any order; those from `end` on have no bytes and are not in the map.
+    pub(crate) fn new(places: impl Iterator<Item = u32>, map: &Map, end: u32) -> Self {
+        let places = Places::new(places, end);
+        let of = |place: u32| {
+            let (mapped, is_exact) = if place < end { map.get(place) } else { (place, false) };
+            Known { place, mapped, is_exact, learned: 0, trust: 0 }
         };
-        let known: Vec<Known> = places.iter().map(of).collect();
-        Self { marks: Marks::new(known.len()), places: Sorted::new(places), known, end }
+        let mut known = Vec::with_capacity(places.len());
+        known.extend(places.iter().map(of));
+        Self { marks: Marks::new(known.len()), places, known, end }
     }
 
     /// The index of a place.
@@ -51,7 +54,7 @@ impl Targets {
 
     /// The place with an index.
     pub(crate) fn place(&self, index: usize) -> u32 {
-        self.places.keys()[index]
+        self.known[index].place
     }
 
     /// Returns the expected position of a place in the new file. The place is given by its index.
@@ -60,13 +63,13 @@ impl Targets {
         if known.trust >= TRUSTED || known.trust > 0 && !known.is_exact {
             return known.learned;
         }
-        let place = self.places.keys()[index];
+        let place = known.place;
         if place < self.end {
             return known.mapped;
         }
         // Places outside the file move together.
         match self.marks.last(index) {
-            Some(near) => place.wrapping_add(self.known[near].learned).wrapping_sub(self.places.keys()[near]),
+            Some(near) => place.wrapping_add(self.known[near].learned).wrapping_sub(self.known[near].place),
             None => place,
         }
     }
@@ -83,7 +86,7 @@ impl Targets {
         } else {
             (known.learned, known.trust) = (place, weight);
         }
-        if self.places.keys()[index] >= self.end {
+        if self.known[index].place >= self.end {
             self.marks.set(index);
         }
     }
@@ -162,7 +165,7 @@ mod tests {
     #[test]
     fn an_exact_map_is_overruled_by_what_is_seen_twice() {
         let map = Map::new(&[crate::Block { source: 0, add: 100, literal: 0 }]);
-        let mut targets = Targets::new(vec![10, 200, 1000, 1010], &map, 500);
+        let mut targets = Targets::new([1000, 10, 1010, 200, 10].into_iter(), &map, 500);
         let expected = |targets: &Targets| [0, 1, 2, 3].map(|index| targets.expected(index));
         assert_eq!(expected(&targets), [10, 200, 1000, 1010]);
         targets.learn(0, 20, 1);

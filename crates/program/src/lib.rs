@@ -42,6 +42,7 @@ mod neighbours;
 mod normalise;
 mod operands;
 mod payload;
+mod places;
 mod predict;
 #[cfg(all(test, feature = "writer"))]
 mod reference;

@@ -3,7 +3,7 @@
 use crate::Rules;
 use crate::bundle::{Bundle, LIMIT, Pool};
 use crate::error::Result;
-use crate::form::{At, CONTEXTS, Field, Form, word};
+use crate::form::{At, CONTEXTS, Field, word};
 use crate::kind::Kind;
 use crate::learned::Targets;
 use crate::map::Map;
@@ -48,11 +48,31 @@ const fn opcode(word: u64) -> u8 {
     word.to_le_bytes()[3]
 }
 
+/// Bytes of a stretch of the old file whose fields are found at once.
+const STRETCH: u32 = 128;
+
+/// Returns the index of the first of the sorted fields in each stretch of a file of `size` bytes or after it, and the
+/// number of fields.
+#[expect(clippy::cast_possible_truncation, reason = "there are fewer than 2^28 fields")]
+fn firsts(fields: &[Field], size: usize) -> Vec<u32> {
+    let mut first = Vec::with_capacity(size / STRETCH as usize + 2);
+    for (index, field) in fields.iter().enumerate() {
+        let stretch = (field.position / STRETCH) as usize;
+        if first.len() <= stretch {
+            first.resize(stretch + 1, index as u32);
+        }
+    }
+    first.push(fields.len() as u32);
+    first
+}
+
 /// Predicts field after field, and learns from what they hold.
 #[derive(Debug)]
 pub(crate) struct Predictor<'o> {
     old: &'o [u8],
     fields: Vec<Field>,
+    /// The index of the first field in each [`STRETCH`] of the old file or after it; one more at the end.
+    first: Vec<u32>,
     targets: Targets,
     segments: Vec<Segment>,
     bases: Vec<u64>,
@@ -90,10 +110,7 @@ impl<'o> Predictor<'o> {
             bundle.root = moved(&bundle.root);
             bundle.pool = bundle.pool.map(|pool| Pool::new(pool.base, &bases));
         }
-        let mut places: Vec<u32> = fields.iter().map(|field| field.target).collect();
-        places.sort_unstable();
-        places.dedup();
-        let targets = Targets::new(places, map, end);
+        let targets = Targets::new(fields.iter().map(|field| field.target), map, end);
         for field in &mut fields {
             let index = targets.index(field.target).and_then(|index| u32::try_from(index).ok());
             field.target = index.expect("every target was collected, and there are fewer than 2^28");
@@ -101,6 +118,7 @@ impl<'o> Predictor<'o> {
         let segments = rules.new.segments.clone();
         Ok(Self {
             old,
+            first: firsts(&fields, old.len()),
             fields,
             targets,
             segments,
@@ -118,7 +136,8 @@ impl<'o> Predictor<'o> {
         Self {
             old,
             fields: Vec::new(),
-            targets: Targets::new(Vec::new(), &Map::default(), 0),
+            first: Vec::new(),
+            targets: Targets::new(std::iter::empty(), &Map::default(), 0),
             segments: Vec::new(),
             bases: Vec::new(),
             bundles: Vec::new(),
@@ -132,7 +151,7 @@ impl<'o> Predictor<'o> {
     /// Returns the position, `end` or before it, at which a stretch of the old file that begins at `start` can be cut
     /// without cutting a field.
     pub(crate) fn cut(&self, start: u32, end: u32) -> u32 {
-        let index = self.fields.partition_point(|field| field.position < end);
+        let index = self.first_from(end);
         match index.checked_sub(1).map(|index| self.fields[index]) {
             #[expect(clippy::cast_possible_truncation, reason = "2, 4 or 8")]
             Some(field) if field.position > start && field.position + field.form.width() as u32 > end => {
@@ -155,8 +174,7 @@ impl<'o> Predictor<'o> {
         correct: &mut dyn FnMut(usize, &Guess<'_>) -> Result<Option<u64>>,
         mut actual: impl FnMut(usize, &[u8]) -> u64,
     ) -> Result<()> {
-        let first = self.fields.partition_point(|field| field.position < source);
-        for index in first..self.fields.len() {
+        for index in self.first_from(source)..self.fields.len() {
             let field = self.fields[index];
             let offset = (field.position - source) as usize;
             let width = field.form.width();
@@ -164,12 +182,20 @@ impl<'o> Predictor<'o> {
                 break;
             };
             let own = position.wrapping_add(field.position - source);
+            let found_bundle;
+            let bundle = match field.form.bundle() {
+                None => &Bundle::NONE,
+                Some(number) => {
+                    found_bundle = self.bundle_of(number, own);
+                    &found_bundle
+                }
+            };
             let at = At {
                 space: Space(&self.segments),
                 bases: &self.bases,
                 position: own,
                 moved: own.wrapping_sub(field.position),
-                bundle: self.bundle_of(field.form, own),
+                bundle,
             };
             let mask = field.form.mask();
             let old = word(self.old, field.position as usize, width);
@@ -237,10 +263,22 @@ impl<'o> Predictor<'o> {
         Ok(())
     }
 
-    /// Returns the bundle of the new file that a field is in. Its pool is that of the bundle of the old file.
-    fn bundle_of(&self, form: Form, position: u32) -> Bundle {
-        let Some(bundle) = form.bundle().and_then(|number| self.bundles.get(number)) else {
-            return Bundle::default();
+    /// Returns the index of the first field that does not lie before `position`.
+    fn first_from(&self, position: u32) -> usize {
+        let stretch = (position / STRETCH) as usize;
+        let Some([from, to]) = self.first.get(stretch..).and_then(|firsts| firsts.first_chunk()).copied()
+        else {
+            return self.fields.len();
+        };
+        let fields = &self.fields[from as usize..to as usize];
+        from as usize + fields.partition_point(|field| field.position < position)
+    }
+
+    /// Returns the bundle of the new file that a field is in. Its pool is that of the bundle of the old file, which has
+    /// a number.
+    fn bundle_of(&self, number: usize, position: u32) -> Bundle {
+        let Some(bundle) = self.bundles.get(number) else {
+            return Bundle::NONE;
         };
         let address = self.space().address(position);
         match self.bundle.filter(|found| found.holds(address)) {

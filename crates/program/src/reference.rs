@@ -165,7 +165,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
             let moved = position.wrapping_sub(field.position);
             let address = Space(&segments).address(position);
             let bundle = bundles.of(field.form, address);
-            let at = At { space: Space(&segments), bases: &bases, position, moved, bundle };
+            let at = At { space: Space(&segments), bases: &bases, position, moved, bundle: &bundle };
             let read = |bytes: &[u8]| bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
             let old_value = read(&bytes[offset..offset + width]);
             let is_byte = (field.target as usize) < old.len();

@@ -186,7 +186,7 @@ impl<'f> Found<'f> {
     /// Does what [`read`](Self::read) does, whatever the field holds.
     fn read_any(&mut self, position: usize, form: Form, value: u64) -> Option<u32> {
         let own = u32::try_from(position).ok()?;
-        let bundle = form.bundle().and_then(|number| self.bundles.get(number)).copied().unwrap_or_default();
+        let bundle = form.bundle().and_then(|number| self.bundles.get(number)).unwrap_or(&Bundle::NONE);
         let at = At { space: self.space, bases: &self.bases, position: own, moved: 0, bundle };
         let target = at.place(form, value)?;
         self.put(position, form, target);

@@ -46,12 +46,6 @@ impl Sorted {
         let (from, to) = (from as usize, to as usize);
         from + self.keys[from..to].partition_point(|other| *other <= key)
     }
-
-    /// The index of `key`, if it is one of the numbers.
-    pub(crate) fn index(&self, key: u32) -> Option<usize> {
-        let index = self.rank(key).checked_sub(1)?;
-        (self.keys[index] == key).then_some(index)
-    }
 }
 
 #[cfg(test)]
@@ -70,7 +64,6 @@ mod tests {
                 let asked = (0..2000).map(|_| random.u32(..)).chain(keys.clone()).chain([0, u32::MAX]);
                 for key in asked {
                     assert_eq!(sorted.rank(key), keys.partition_point(|other| *other <= key));
-                    assert_eq!(sorted.index(key), keys.binary_search(&key).ok());
                 }
             }
         }

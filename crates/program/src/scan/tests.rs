@@ -153,6 +153,7 @@ fn functions_of_go() {
     assert!(fields.contains(&(408, 315)), "{fields:?}");
 }
 
+#[cfg(feature = "writer")]
 #[test]
 fn bundles_of_icu() {
     let file = [vec![0xcc; 32], fixtures::icu::package(&(0..30).collect::<Vec<_>>(), 4)].concat();

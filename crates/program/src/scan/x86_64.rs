@@ -20,7 +20,11 @@ pub(super) fn scan(found: &mut Found<'_>, range: &Range<u32>) {
     let range = found.range(range);
     let code = &found.bytes[..range.end];
     let mut position = range.start;
-    while position + LOOK_AHEAD <= range.end && !found.is_full() {
+    loop {
+        position = next_operand(code, position);
+        if position + LOOK_AHEAD > range.end || found.is_full() {
+            break;
+        }
         let (first, second) = (code[position], code[position + 1]);
         let (operand, constant, is_jump) = if first == CALL || first == JUMP {
             (position + 1, 4, true)
@@ -50,6 +54,31 @@ pub(super) fn scan(found: &mut Found<'_>, range: &Range<u32>) {
             None => position += 1,
         }
     }
+}
+
+/// Eight bytes of one.
+const ONES: u64 = u64::MAX / 0xff;
+
+/// Returns a position at which an instruction with an operand may begin: the next one or one before it, or one near the
+/// end.
+fn next_operand(code: &[u8], mut position: usize) -> usize {
+    let word = |position: usize| code.get(position..)?.first_chunk().copied().map(u64::from_le_bytes);
+    // Eight bytes that are masked and compared with one value. The highest bit of each that is equal is set, and that of
+    // some after such a byte.
+    let equal = |bytes: u64, mask: u8, value: u8| {
+        let difference = (bytes & (ONES * u64::from(mask))) ^ (ONES * u64::from(value));
+        difference.wrapping_sub(ONES) & !difference & (ONES << 7)
+    };
+    while let (Some(first), Some(second)) = (word(position), word(position + 1)) {
+        let is_jump = equal(first, 0xfe, CALL);
+        let is_conditional = equal(first, 0xff, TWO_BYTES) & equal(second, 0xf0, 0x80);
+        let found = is_jump | is_conditional | equal(second, 0xc7, 5);
+        if found != 0 {
+            return position + found.trailing_zeros() as usize / 8;
+        }
+        position += 8;
+    }
+    position
 }
 
 /// Bytes of the immediate after the displacement of the instruction whose opcode is at `position`, if its
