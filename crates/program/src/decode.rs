@@ -9,7 +9,7 @@ use crate::kind::Kind;
 use crate::map::Map;
 use crate::misses::{Guess, Misses};
 use crate::neighbours::Neighbours;
-use crate::operands::{Code, Machine, New, PIECE_SIZE};
+use crate::operands::{Before, Code, Machine, New, PIECE_SIZE};
 use crate::payload::{Block, Payload};
 use crate::predict::{Outcome, Predictor};
 use crate::rules::{Rule, Rules};
@@ -54,6 +54,7 @@ pub struct Decoder<'a> {
     /// Bytes that are made.
     position: u32,
     new: New<'a>,
+    before: Before,
     misses: Misses<'a>,
     machine: Machine,
     held: Vec<Held>,
@@ -166,6 +167,7 @@ impl<'a> Prepared<'a> {
             old,
             differences: Differences::new(payload.runs, payload.differences),
             new: payload.new,
+            before: Before::default(),
             misses: payload.misses(),
             machine,
             held: computed.into_iter().map(Held::new).collect(),
@@ -240,11 +242,12 @@ impl<'a> Decoder<'a> {
             if address.is_none() && self.sites.holds(self.position, size as usize) {
                 self.rows.read(&mut self.sites, &mut self.piece, size as usize, &mut self.new.new)?;
             } else {
-                self.new.read(&mut self.piece, size as usize, address, self.machine)?;
+                self.new.read(&mut self.piece, size as usize, address, self.machine, &mut self.before)?;
                 self.sites.pass(self.position, &self.piece);
             }
             self.advance(size, block);
         }
+        self.before.pass(&self.piece);
         Ok(())
     }
 

@@ -107,11 +107,13 @@ pub(crate) fn encode_scanned<'o>(
         )?;
         parts.along(&predicted, bytes);
         sites.pass(own, bytes);
+        parts.taken.pass(bytes);
         position = end + block.literal as usize;
         match computed.iter().find(|(_, table)| table.is_made_by(*block, own)) {
             Some((left, _)) => {
                 parts.along(&vec![0; left.len()], left);
                 sites.pass(own, left);
+                parts.taken.pass(left);
             }
             None => {
                 let (bytes, start) = (&new[end..position], own.wrapping_add(block.add));

@@ -11,20 +11,23 @@
 //! loads                            address
 //! ```
 //!
-//! The distances of jumps on a condition stand apart as well, and so do those of variables from the stack pointer, both
-//! with the high byte first. They mean no address, but they are like each other, and the code around them is alike even
-//! where they differ.
+//! The distances of jumps stand apart as well, and so do those of variables from the stack pointer, both with the high
+//! byte first. They mean no address, but they are like each other, and the code around them is alike even where they
+//! differ. A jump that leads to the target of one shortly before has the number of that target in place of a distance.
 
 mod aarch64;
+mod instruction;
 #[cfg(test)]
 mod tests;
+mod x86_64;
+
+pub(crate) use x86_64::Before;
 
 use std::ops::Range;
 
 use crate::call_sites::{CallSites, Rows};
 use crate::error::{Error, Result};
-use crate::form::{sign_extend, word32};
-use crate::scan::{CALL, JUMP, TWO_BYTES, immediate};
+use crate::scan::{CALL, JUMP};
 use crate::space::Space;
 
 /// Most bytes of a literal that are taken apart at once.
@@ -32,11 +35,6 @@ pub(crate) const PIECE_SIZE: u32 = 64 << 10;
 /// The byte in the place of an address that says that the operand stands where it was. Hardly an address of a program
 /// begins with it.
 const KEPT: u8 = 0xff;
-/// The SIB byte of an operand that counts from the stack pointer alone.
-const STACK_POINTER: u8 = 0x24;
-/// The bits of a ModRM byte beside those of a register, and their value before a SIB byte and a distance of 32 bits.
-const MODE: u8 = 0xc7;
-const FAR_WITH_SIB: u8 = 0x84;
 /// Bytes of an operand.
 const SIZE: usize = 4;
 
@@ -87,44 +85,8 @@ pub(crate) enum Operand {
 impl Operand {
     /// The kind of an operand of x86-64 that follows a byte.
     pub(crate) const fn after(before: u8) -> Self {
-        if is_call(before) { Self::Call } else { Self::Load }
+        if matches!(before, CALL | JUMP) { Self::Call } else { Self::Load }
     }
-}
-
-/// The four bytes that follow code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Follows {
-    /// The distance of a jump on a condition: it stays in the function, so that it is the same wherever that lies.
-    Condition,
-    /// The distance of a variable from the stack pointer.
-    Stack,
-    /// An operand relative to an address so many bytes after it.
-    Operand(Operand, u8),
-}
-
-/// Returns the kind of the four bytes after `code`; `None` if they are like any others. The last operand ends at
-/// `floor`, and no opcode begins before that.
-fn follows(code: &[u8], floor: usize) -> Option<Follows> {
-    let last = *code.last()?;
-    if is_call(last) {
-        return Some(Follows::Operand(Operand::Call, 4));
-    }
-    let opcode = code.len().checked_sub(2).filter(|opcode| *opcode >= floor)?;
-    if code[opcode] == TWO_BYTES && last & 0xf0 == 0x80 {
-        return Some(Follows::Condition);
-    }
-    if last == STACK_POINTER && code[opcode] & MODE == FAR_WITH_SIB {
-        return Some(Follows::Stack);
-    }
-    if last & MODE == 5 {
-        let immediate = immediate(code, 0, opcode)?;
-        return Some(Follows::Operand(Operand::Load, 4 + immediate));
-    }
-    None
-}
-
-const fn is_call(opcode: u8) -> bool {
-    matches!(opcode, CALL | JUMP)
 }
 
 /// The parts of new bytes.
@@ -133,14 +95,15 @@ pub(crate) struct Taken {
     pub(crate) new: Vec<u8>,
     pub(crate) calls: Vec<u8>,
     pub(crate) loads: Vec<u8>,
-    pub(crate) conditions: Vec<u8>,
+    pub(crate) branches: Vec<u8>,
     pub(crate) stack: Vec<u8>,
+    before: Before,
 }
 
 impl Taken {
     /// Bytes that are carried.
     pub(crate) fn size(&self) -> usize {
-        self.new.len() + self.calls.len() + self.loads.len() + self.conditions.len() + self.stack.len()
+        self.new.len() + self.calls.len() + self.loads.len() + self.branches.len() + self.stack.len()
     }
 
     /// Adds a literal at a position of the new file.
@@ -165,8 +128,14 @@ impl Taken {
                 }
                 sites.pass(position, piece);
             }
+            self.pass(piece);
             position = position.wrapping_add(PIECE_SIZE);
         }
+    }
+
+    /// Takes in bytes of the new file that come from elsewhere.
+    pub(crate) fn pass(&mut self, bytes: &[u8]) {
+        self.before.pass(bytes);
     }
 
     /// Adds the address that an operand means.
@@ -198,29 +167,6 @@ impl Taken {
             Operand::Load => &mut self.loads,
         }
     }
-
-    fn x86_64(&mut self, bytes: &[u8], address: u64, code: Code<'_>) {
-        let (mut position, mut floor) = (0, 0);
-        while let Some(byte) = bytes.get(position) {
-            self.new.push(*byte);
-            position += 1;
-            let Some(operand) = bytes.get(position..position + SIZE) else { continue };
-            match follows(&bytes[..position], floor) {
-                None => continue,
-                Some(Follows::Condition) => self.conditions.extend(operand.iter().rev()),
-                Some(Follows::Stack) => self.stack.extend(operand.iter().rev()),
-                Some(Follows::Operand(kind, constant)) => {
-                    let next = address.wrapping_add(position as u64 + u64::from(constant));
-                    let meant = next.wrapping_add(sign_extend(word32(bytes, position)));
-                    if !self.operand(meant, kind, code) {
-                        continue;
-                    }
-                }
-            }
-            position += SIZE;
-            floor = position;
-        }
-    }
 }
 
 /// New bytes that are read from their start on.
@@ -229,7 +175,7 @@ pub(crate) struct New<'n> {
     pub(crate) new: &'n [u8],
     pub(crate) calls: &'n [u8],
     pub(crate) loads: &'n [u8],
-    pub(crate) conditions: &'n [u8],
+    pub(crate) branches: &'n [u8],
     pub(crate) stack: &'n [u8],
 }
 
@@ -272,10 +218,11 @@ impl<'n> New<'n> {
         size: usize,
         address: Option<u64>,
         machine: Machine,
+        before: &mut Before,
     ) -> Result<()> {
         match address {
             Some(address) => match machine {
-                Machine::X86_64 => self.x86_64(out, size, address),
+                Machine::X86_64 => self.x86_64(out, size, address, before),
                 Machine::Aarch64 => self.aarch64(out, size, address),
             },
             None => {
@@ -285,35 +232,10 @@ impl<'n> New<'n> {
         }
     }
 
-    fn x86_64(&mut self, out: &mut Vec<u8>, size: usize, address: u64) -> Result<()> {
-        let start = out.len();
-        let mut floor = 0;
-        while out.len() - start < size {
-            out.extend_from_slice(take(&mut self.new, 1)?);
-            let made = &out[start..];
-            let position = made.len();
-            if size - position < SIZE {
-                continue;
-            }
-            match follows(made, floor) {
-                None => continue,
-                Some(Follows::Condition) => out.extend(take(&mut self.conditions, SIZE)?.iter().rev()),
-                Some(Follows::Stack) => out.extend(take(&mut self.stack, SIZE)?.iter().rev()),
-                Some(Follows::Operand(kind, constant)) => {
-                    let Some(meant) = self.operand(kind)? else { continue };
-                    let next = address.wrapping_add(position as u64 + u64::from(constant));
-                    out.extend_from_slice(&low(meant.wrapping_sub(next)).to_le_bytes());
-                }
-            }
-            floor = out.len() - start;
-        }
-        Ok(())
-    }
-
     /// Fails if something is left.
     pub(crate) const fn end(&self) -> Result<()> {
         match self {
-            Self { new: [], calls: [], loads: [], conditions: [], stack: [] } => Ok(()),
+            Self { new: [], calls: [], loads: [], branches: [], stack: [] } => Ok(()),
             _ => Err(Error::Left("the new bytes")),
         }
     }

@@ -4,7 +4,7 @@
 //! payload  = size:uvarint part{9} part{11}?     size of the new file
 //! part     = size:uvarint bytes
 //! parts    = places rules adds literals seeks runs rests differences new
-//!            calls loads conditions stack misses tables jumps starts lengths pads actions   only with rules
+//!            calls loads branches stack misses tables jumps starts lengths pads actions   only with rules
 //! places   = bytes{4}*                         of blocks that are far from the end of another, where they read
 //! adds     = uvarint*                          of each block, the bytes along the old file
 //! literals = uvarint*                          of each block, the new bytes after those
@@ -80,8 +80,8 @@ impl<'p> Payload<'p> {
         let (runs, differences) = ([reader.part()?, reader.part()?], reader.part()?);
         let new = reader.part()?;
         let mut of_rules = || if rules.is_empty() { Ok(&[][..]) } else { reader.part() };
-        let (calls, loads, conditions, stack) = (of_rules()?, of_rules()?, of_rules()?, of_rules()?);
-        let new = New { new, calls, loads, conditions, stack };
+        let (calls, loads, branches, stack) = (of_rules()?, of_rules()?, of_rules()?, of_rules()?);
+        let new = New { new, calls, loads, branches, stack };
         let misses = [of_rules()?, of_rules()?, of_rules()?];
         let rows = [of_rules()?, of_rules()?, of_rules()?, of_rules()?];
         reader.end()?;
@@ -91,7 +91,7 @@ impl<'p> Payload<'p> {
             blocks: columns.iter().map(|column| column.len()).sum(),
             runs: runs.iter().map(|part| part.len()).sum(),
             differences: differences.len() + misses.iter().map(|part| part.len()).sum::<usize>(),
-            new: [new.new, calls, loads, conditions, stack].iter().chain(&rows).map(|part| part.len()).sum(),
+            new: [new.new, calls, loads, branches, stack].iter().chain(&rows).map(|part| part.len()).sum(),
         };
         Ok(Self { size, blocks, rules, runs, differences, new, misses, rows, sizes })
     }
@@ -201,11 +201,11 @@ impl Parts {
         put(&mut payload, size as u64);
         let Self { rules, adds, literals, seeks, runs, taken, missed, rows } = self;
         let [runs, rests, differences] = runs.into_parts();
-        let Taken { new, calls, loads, conditions, stack } = taken;
+        let Taken { new, calls, loads, branches, stack, .. } = taken;
         let [gaps, tables, jumps] = missed.into_parts();
         let has_rules = !rules.is_empty();
         let of_rules =
-            [calls, loads, conditions, stack, gaps, tables, jumps].into_iter().chain(rows.into_parts());
+            [calls, loads, branches, stack, gaps, tables, jumps].into_iter().chain(rows.into_parts());
         let of_rules = of_rules.filter(|_| has_rules);
         let [seeks, places] = seeks.into_parts();
         let parts = [places, rules, adds, literals, seeks, runs, rests, differences, new];

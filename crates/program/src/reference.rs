@@ -6,12 +6,13 @@ mod aarch64;
 mod bundles;
 mod call_sites;
 mod hash_table;
+mod x86_64;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::form::{At, Field};
 use crate::payload::Payload;
-use crate::scan::{for_each_record, immediate, scan};
+use crate::scan::{for_each_record, scan};
 use crate::space::Space;
 use crate::varint::Reader;
 use crate::wire::{correct, read_rules};
@@ -81,6 +82,13 @@ fn add_table(made: &mut [u8], table: &FrameTable, space: Space<'_>) {
     }
 }
 
+/// Takes bytes from the start of others.
+fn take_bytes(from: &mut &[u8], size: usize) -> Result<Vec<u8>> {
+    let (bytes, rest) = from.split_at_checked(size).ok_or(Error::Truncated("the new bytes"))?;
+    *from = rest;
+    Ok(bytes.to_vec())
+}
+
 /// Makes the new file of a payload and the old file.
 pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     let payload = Payload::parse(payload, Some(old.len()))?;
@@ -145,11 +153,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     let mut left = None;
     let mut lasts: HashMap<(crate::Kind, bool), u64> = HashMap::new();
     let (mut made, mut new) = (Vec::new(), payload.new);
-    let take = |from: &mut &[u8], size: usize| {
-        let (bytes, rest) = from.split_at_checked(size).ok_or(Error::Truncated("the new bytes"))?;
-        *from = rest;
-        Ok::<_, Error>(bytes.to_vec())
-    };
+    let mut targets = VecDeque::from([0; 32]);
     for (index, block) in payload.blocks.iter().enumerate() {
         let Block { source, add, literal } = *block;
         let mut bytes = old[source as usize..(source + add) as usize].to_vec();
@@ -222,7 +226,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
                         jumps.difference(at.address(field.form, expected).unwrap())?
                     } else {
                         let part = if before == 0xe8 || is_branch { &mut new.calls } else { &mut new.loads };
-                        take(part, 4)?.iter().fold(0, |address, byte| address << 8 | u64::from(*byte))
+                        take_bytes(part, 4)?.iter().fold(0, |address, byte| address << 8 | u64::from(*byte))
                     };
                     guess = at.written(field.form, meant, old_value) & mask;
                 }
@@ -283,43 +287,12 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
             while !is_code && sites.start <= places.start && places.end <= sites.end && made.len() < to {
                 call_sites::read(&mut made, &mut new.new, &mut rows, [sites.start as usize, to])?;
             }
-            let mut floor = start;
-            while made.len() < to {
-                made.extend(take(&mut new.new, 1)?);
-                let position = made.len();
-                if !is_code || position + 4 > to {
-                    continue;
-                }
-                let (opcode, last) = (position.wrapping_sub(2), made[position - 1]);
-                let has_opcode = position >= floor + 2;
-                let (addresses, constant) = if last == 0xe8 || last == 0xe9 {
-                    (&mut new.calls, 4)
-                } else if has_opcode && made[opcode] == 0x0f && last & 0xf0 == 0x80 {
-                    made.extend(take(&mut new.conditions, 4)?.iter().rev());
-                    floor = made.len();
-                    continue;
-                } else if has_opcode && last == 0x24 && made[opcode] & 0xc7 == 0x84 {
-                    made.extend(take(&mut new.stack, 4)?.iter().rev());
-                    floor = made.len();
-                    continue;
-                } else if has_opcode
-                    && last & 0xc7 == 5
-                    && let Some(immediate) = immediate(&made, start, opcode)
-                {
-                    (&mut new.loads, 4 + u64::from(immediate))
-                } else {
-                    continue;
-                };
-                if addresses.first() == Some(&0xff) {
-                    take(addresses, 1)?;
-                    continue;
-                }
-                let address = take(addresses, 4)?.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
-                let base = Space(&segments).address(places.start);
-                let next = base.wrapping_add((position - start) as u64).wrapping_add(constant);
-                made.extend(&address.wrapping_sub(next).to_le_bytes()[..4]);
-                floor = made.len();
+            if is_code && !is_aarch64 {
+                let address = Space(&segments).address(places.start);
+                x86_64::read(&mut made, &mut new, &mut targets, (to - start, address))?;
             }
+            let size = to - made.len();
+            made.extend(take_bytes(&mut new.new, size)?);
         }
     }
     if left.is_some() {
@@ -329,7 +302,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     tables.end()?;
     jumps.end()?;
     rows.iter().try_for_each(Reader::end)?;
-    if new.new.len() + new.calls.len() + new.loads.len() + new.conditions.len() + new.stack.len() > 0 {
+    if new.new.len() + new.calls.len() + new.loads.len() + new.branches.len() + new.stack.len() > 0 {
         return Err(Error::Left("the new bytes"));
     }
     if let Some(table) = &frame_table {

@@ -16,7 +16,7 @@ mod x86_64;
 
 pub(crate) use aarch64::{LOOK_AHEAD, adds_low, page};
 pub(crate) use unwind::for_each_record;
-pub(crate) use x86_64::{CALL, JUMP, TWO_BYTES, immediate};
+pub(crate) use x86_64::{CALL, JUMP};
 
 use std::ops::Range;
 

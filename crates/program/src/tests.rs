@@ -6,6 +6,7 @@ mod call_sites;
 mod hash_table;
 mod icu;
 mod icu_edges;
+mod new_code;
 mod overlaps;
 
 use fixtures::programs::program;

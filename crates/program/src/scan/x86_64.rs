@@ -10,7 +10,7 @@ use crate::form::{Form, sign_extend, word32};
 
 pub(crate) const CALL: u8 = 0xe8;
 pub(crate) const JUMP: u8 = 0xe9;
-pub(crate) const TWO_BYTES: u8 = 0x0f;
+const TWO_BYTES: u8 = 0x0f;
 const LOAD_ADDRESS: u8 = 0x8d;
 /// Bytes of the longest form that is looked at.
 const LOOK_AHEAD: usize = 6;
@@ -83,7 +83,7 @@ fn next_operand(code: &[u8], mut position: usize) -> usize {
 
 /// Bytes of the immediate after the displacement of the instruction whose opcode is at `position`, if its
 /// operand may be relative to the next one.
-pub(crate) fn immediate(code: &[u8], start: usize, position: usize) -> Option<u8> {
+fn immediate(code: &[u8], start: usize, position: usize) -> Option<u8> {
     let opcode = code[position];
     let register = code[position + 1] >> 3 & 7;
     let before = |back: usize| position.checked_sub(back).filter(|at| *at >= start).map(|at| code[at]);

@@ -41,6 +41,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     seeds.push(("tables", both.word(0).word(128).word(128).word(480).word(608).word(400).finish()));
     seeds.push(("hashes", hashes()));
     seeds.push(("call-sites", call_sites()));
+    seeds.push(("instructions", instructions()));
     seeds.extend(icu());
     seeds
 }
@@ -76,6 +77,27 @@ fn call_sites() -> Vec<u8> {
     ];
     let call_sites = 0..u32::try_from(new.len()).expect("four records");
     let rules = program::Rules { call_sites, ..program::Rules::default() };
+    let encoded = program::encode(&old, &new, &blocks, Some(&rules)).expect("blocks that cover the file");
+    Fields::new().byte(0).sized(&old).rest(&encoded.payload).finish()
+}
+
+/// A payload of new code that begins within a call, with each sort of operands: apart, as the number of a target, and kept.
+fn instructions() -> Vec<u8> {
+    let old = [0x90, 0x90, 0x90, 0xe8];
+    let code = [
+        &[16, 0, 0, 0, 0x0f, 0x84, 21, 0, 0, 0, 0xe9, 16, 0, 0, 0, 0xe9, 0, 0, 0, 0x41][..],
+        &[0x48, 0x8d, 0x05, 1, 0, 0, 0, 0x66, 0x81, 0x3d, 1, 0, 0, 0, 5, 6, 0xe8, 0, 0, 0, 0x70],
+        &[0x48, 0x8b, 0x84, 0x24, 0, 1, 0, 0, 0x48, 0xb8, 1, 2, 3, 4, 5, 6, 7, 8, 0xf6, 0xc1, 1],
+        &[0xc5, 0xf8, 0x77, 0x62, 0xf1, 0x7c, 0x48, 0x10, 0x44, 0x24, 1, 0xe8, 1, 2],
+    ]
+    .concat();
+    let literal = u32::try_from(code.len()).expect("some instructions");
+    let new = [&old[..], &code].concat();
+    let segment = program::Segment { address: 0, size: 4 + literal, place: 0 };
+    let side = program::Side { segments: vec![segment], bases: Vec::new() };
+    let new_code = std::iter::once(0..4 + literal).collect();
+    let rules = program::Rules { old: side.clone(), new: side, new_code, ..program::Rules::default() };
+    let blocks = [program::Block { source: 0, add: 4, literal }];
     let encoded = program::encode(&old, &new, &blocks, Some(&rules)).expect("blocks that cover the file");
     Fields::new().byte(0).sized(&old).rest(&encoded.payload).finish()
 }
