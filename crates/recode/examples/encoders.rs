@@ -73,7 +73,7 @@ fn file_rows(name: &str, file: &[u8], repeat: u32, real: Option<f64>) -> io::Res
         let unit = Recipe::parse(&GZIP).map_err(io::Error::other)?;
         let unit = encoding_time(&unit, &plain, None, repeat)?;
         let (recipe, finding) = timed(|| recode::recipe(codec, encoded, &plain))?;
-        let times = |time: f64| format!("{:.2}x", time / unit);
+        let times = |time: f64| format_measurable(time / unit, |times| format!("{times:.2}x"));
         match recipe {
             Ok(recipe) => {
                 let size = recipe.as_bytes().len();
@@ -81,18 +81,25 @@ fn file_rows(name: &str, file: &[u8], repeat: u32, real: Option<f64>) -> io::Res
                 let (share, mega) = (size as f64 / encoded.len() as f64 * 100.0, plain.len() as f64 / 1e6);
                 let encoding = encoding_time(&recipe, &plain, Some(encoded), repeat)?;
                 println!(
-                    "| {name} | {} | {size} | {share:.3}% | {} | {} | {:.0} | {} |",
+                    "| {name} | {} | {size} | {share:.3}% | {} | {} | {} | {} |",
                     recipe.encoder_name(),
                     times(finding),
                     times(encoding),
-                    mega / encoding,
-                    real.map_or_else(String::new, |real| format!("{:.2}x", real / encoding)),
+                    format_measurable(mega / encoding, |speed| format!("{speed:.0}")),
+                    real.map_or_else(String::new, |real| {
+                        format_measurable(real / encoding, |share| format!("{share:.2}x"))
+                    }),
                 );
             }
             Err(refused) => println!("| {name} | {refused} | | | {} | | | |", times(finding)),
         }
     }
     Ok(())
+}
+
+/// Formats a quotient of times; "-" if a stream is so small that the time was not measured by which it was divided.
+fn format_measurable(quotient: f64, format: impl Fn(f64) -> String) -> String {
+    if quotient.is_finite() { format(quotient) } else { "-".to_owned() }
 }
 
 /// Returns the least seconds of several times that encoding takes, and compares what is made.

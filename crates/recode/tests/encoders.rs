@@ -233,3 +233,14 @@ fn tiny_streams_of_earlier_libdeflate_have_recipes_of_a_few_bytes() {
         assert!(found.as_bytes().len() <= size, "{number}: {:?}", found.as_bytes());
     }
 }
+
+/// The start of the stream is so few bytes that other levels need hardly any corrections of it.
+#[test]
+fn the_level_of_a_stream_that_begins_with_many_zeros_is_found() {
+    let plain = [&vec![0; 4 << 20][..], &contents()].concat();
+    for number in [161, 166] {
+        let stream = stream(number, &plain);
+        let found = recipe(Codec::Deflate, &stream, &plain).unwrap();
+        assert_eq!(found.as_bytes(), of_number(number, stream.len()));
+    }
+}

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use fixtures::Rng;
-use recode::{Codec, Recipe, encode, recipe};
+use recode::{Budget, Codec, Recipe, encode, measured_recipe_within, recipe};
 use sha2::{Digest, Sha256};
 
 /// Sizes of plain bytes: all of them, those around whole blocks, and frames of one block.
@@ -251,6 +251,20 @@ fn each_version_and_manner_is_found() {
                 assert_eq!(zstd::decode_all(&frame[..]).unwrap(), content, "{name}");
             }
         }
+    }
+}
+
+/// Versions that make most blocks alike are told apart by the first block that differs.
+#[test]
+fn versions_that_do_not_make_a_frame_are_soon_left() {
+    let mut rng = Rng::new(25);
+    let plain = fixtures::contents::source_code(&mut rng, 3_000_000);
+    for (level, version, ..) in LEVELS {
+        let frame = made(&[9, level, version, 0], &plain);
+        let budget = Budget::new(u64::MAX, u64::MAX);
+        let measured = measured_recipe_within(Codec::Zstd, &frame, &plain, &budget).unwrap();
+        let spent = u64::MAX - budget.work();
+        assert!(spent < 6 * measured.work, "{level} {version}: {spent} of {}", measured.work);
     }
 }
 

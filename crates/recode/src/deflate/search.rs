@@ -30,6 +30,8 @@ const START_ENCODED: u64 = 512 << 10;
 const START_PIECES: usize = 3;
 /// A stream of which the corrections are less than this share is likely of another version of the encoder.
 const NEAR_SHARE: u64 = 256;
+/// Few corrections are less than this share of the start of a stream.
+const FEW_SHARE: u64 = 64;
 /// Work to read the tokens of a plain byte, in units of about a nanosecond.
 const READ_WORK: u64 = 10;
 /// Most blocks of the first megabyte of a stream by pgzip. It makes some twenty.
@@ -239,9 +241,11 @@ impl Nearest {
 }
 
 impl Estimate {
-    /// Tells whether the encoder is known by it.
+    /// Tells whether the encoder is known by it. A long run of one byte is so few bytes of a stream that a few corrections
+    /// are many.
     const fn is_few(&self) -> bool {
-        self.known >= CHUNK_SIZE as u64 && self.size <= FEW
+        let is_share = self.size == 0 || self.size < self.encoded / FEW_SHARE;
+        self.known >= CHUNK_SIZE as u64 && self.size <= FEW && is_share
     }
 
     /// Tells whether the encoder is of the same kind by it.

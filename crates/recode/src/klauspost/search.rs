@@ -36,32 +36,50 @@ pub(crate) enum Levels {
 /// [`Refused`] if each leaves too much, if the header is that of another encoder, if the budget is spent, or
 /// if one takes too much memory.
 pub(crate) fn find(source: &mut dyn Source, budget: &Budget, levels: Levels) -> Result<(Plan, u64), Refused> {
+    let size = source.encoded_size();
+    // Versions are alike in most blocks. One of them likely makes all, and the others are left at the first block that
+    // they make otherwise. Where each makes a block otherwise, they are compared by what is to be carried.
+    if let Some(exact) = least_carried(source, budget, levels, 0)? {
+        return Ok(exact);
+    }
+    let max = (size / MAX_SHARE).max(FEW_CARRIED.min(size / 2));
+    least_carried(source, budget, levels, max)?.ok_or(Refused::NoEncoder)
+}
+
+/// Finds the plan that carries least, and at most `max` bytes; `None` if each carries more.
+///
+/// # Errors
+/// [`Refused`] as [`find`], but for those that leave too much.
+fn least_carried(
+    source: &mut dyn Source,
+    budget: &Budget,
+    levels: Levels,
+    mut max: u64,
+) -> Result<Option<(Plan, u64)>, Refused> {
     let (start, _) = source.starts(MAX_FRAME_HEADER, 0).map_err(|_| Refused::Unreadable)?;
     let plain_size = source.plain_size();
-    let size = source.encoded_size();
-    let mut max = (size / MAX_SHARE).max(FEW_CARRIED.min(size / 2));
-    let mut best = Err(Refused::NoEncoder);
+    let (mut best, mut lacked_memory) = (None, false);
     let is_tried = |settings: &&Settings| settings.is_default() == (levels == Levels::Default);
     for settings in Settings::ALL.iter().filter(is_tried) {
         let Some(manner) = Manner::of(settings, &start, plain_size) else { continue };
         if settings.memory() > budget.memory() {
-            best = best.or(Err(Refused::TooMuchMemory));
+            lacked_memory = true;
             continue;
         }
         if !budget.charge(settings.work().0) {
             return Err(Refused::OverBudget);
         }
         match plan(settings, manner, source, budget, max) {
-            Ok((plan, 0)) => return Ok((plan, 0)),
+            Ok((plan, 0)) => return Ok(Some((plan, 0))),
             Ok((plan, size)) => {
                 max = size - 1;
-                best = Ok((plan, size));
+                best = Some((plan, size));
             }
             Err(Refused::NoEncoder) => {}
             Err(refused) => return Err(refused),
         }
     }
-    best
+    if best.is_none() && lacked_memory && max > 0 { Err(Refused::TooMuchMemory) } else { Ok(best) }
 }
 
 /// The parts of a plan that the header of a frame says.
@@ -84,16 +102,24 @@ impl Manner {
     }
 }
 
-/// Tells whether the last version of the library makes the first compressed block of a frame, at a level other than the
-/// default, and all before it. Stored blocks and blocks of one byte tell nothing, since each encoder makes them, and so
-/// does a frame of one block.
+/// Tells whether the library makes the first compressed block of a frame, at a level other than the default, and all
+/// before it. Stored blocks and blocks of one byte tell nothing, since each encoder makes them, and so does a frame of
+/// one block. The last version of a level stands for the others, but for those that search otherwise in the window that
+/// the frame has.
 pub(crate) fn makes_start(source: &mut dyn Source, budget: &Budget) -> bool {
     if source.plain_size() <= MAX_BLOCK_SIZE as u64 {
         return false;
     }
     let Ok((start, _)) = source.starts(MAX_FRAME_HEADER, 0) else { return false };
-    Settings::ALL.iter().filter(|settings| settings.version == 0 && !settings.is_default()).any(|settings| {
-        let Some(manner) = Manner::of(settings, &start, source.plain_size()) else { return false };
+    let mut tried: Vec<&Settings> = Vec::new();
+    for settings in Settings::ALL.iter().filter(|settings| !settings.is_default()) {
+        let Some(manner) = Manner::of(settings, &start, source.plain_size()) else { continue };
+        // A frame whose plain bytes came at once may have no window.
+        let is_told = manner.is_whole || tried.iter().any(|tried| tried.searches_as(settings));
+        if settings.version > 0 && is_told {
+            continue;
+        }
+        tried.push(settings);
         let (mut is_made, mut left) = (false, MAX_START_BLOCKS);
         if settings.memory() <= budget.memory() && budget.charge(settings.work().0) {
             let _ = walk(settings, manner, source, budget, &mut |block| {
@@ -104,8 +130,11 @@ pub(crate) fn makes_start(source: &mut dyn Source, budget: &Budget) -> bool {
                 if is_telling || !block.is_made || left == 0 { Err(Refused::NoEncoder) } else { Ok(()) }
             });
         }
-        is_made
-    })
+        if is_made {
+            return true;
+        }
+    }
+    false
 }
 
 /// Makes the plan for a version that carries at most `max` bytes, and returns how many they are.
