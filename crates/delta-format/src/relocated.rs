@@ -33,7 +33,7 @@ impl Relocation {
         self.old.len() + self.payload.len() + self.held_back
     }
 
-    /// Makes the file in pieces of about [`PIECE_SIZE`] bytes.
+    /// Makes the file in pieces of at most 256 KiB, or as large as what was held back.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if the payload is broken, and those of `write`.
