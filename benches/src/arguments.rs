@@ -167,7 +167,7 @@ pub(crate) struct Measure {
     /// Kill a command after this many seconds; 0 is never
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     pub(crate) timeout: u64,
-    /// Run each command this often and take the best
+    /// Run each command this often and take the best; deltas are applied at least three times
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) repeat: u32,
     /// The tool that the means are ratios to [default: the new layer as gzip]

@@ -82,8 +82,16 @@ impl Launcher<'_> {
     /// # Errors
     /// If it cannot even be tried.
     pub fn run(&self, step: &Step) -> Result<std::result::Result<Usage, String>> {
+        self.run_at_least(1, step)
+    }
+
+    /// Does what [`run`](Self::run) does, at least so many times.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_at_least(&self, times: u32, step: &Step) -> Result<std::result::Result<Usage, String>> {
         let mut best: Option<Usage> = None;
-        for _ in 0..self.repeat.max(1) {
+        for _ in 0..self.repeat.max(times) {
             match self.run_once(step)? {
                 Ok(usage) => best = Some(best.map_or(usage, |best| best.better(usage))),
                 Err(reason) => return Ok(Err(reason)),
