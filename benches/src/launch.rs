@@ -85,7 +85,7 @@ impl Launcher<'_> {
         self.run_at_least(1, step)
     }
 
-    /// Does what [`run`](Self::run) does, at least so many times.
+    /// Does what [`run`](Self::run) does, at least `times` times.
     ///
     /// # Errors
     /// As [`run`](Self::run).

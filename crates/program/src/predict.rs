@@ -274,8 +274,8 @@ impl<'o> Predictor<'o> {
         from as usize + fields.partition_point(|field| field.position < position)
     }
 
-    /// Returns the bundle of the new file that a field is in. Its pool is that of the bundle of the old file, which has
-    /// a number.
+    /// Returns the bundle of the new file that a field at `position` is in. The bundle of the old file with this number
+    /// has its pool.
     fn bundle_of(&self, number: usize, position: u32) -> Bundle {
         let Some(bundle) = self.bundles.get(number) else {
             return Bundle::NONE;
