@@ -32,7 +32,7 @@ pub(crate) const FLAGS: u8 = 5;
 const LOW_LIMIT: u32 = (1 << 24) - 1;
 
 /// The places of the parts of a bundle, and of those of its pool.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bundle {
     /// The address that offsets count from.
     pub(crate) root: u64,
@@ -71,7 +71,7 @@ impl Bundle {
     pub(crate) fn take(&mut self, index: u8, address: u64, word: u32) {
         let root = address.wrapping_sub(4 + 4 * u64::from(index));
         if index == LIMIT {
-            *self = Self { root, limit: word >> 8, ..Self::default() };
+            *self = Self { root, limit: word >> 8, ..Self::NONE };
         }
         if self.root != root {
             return;
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn indexes_say_where_a_bundle_is() {
-        let mut bundle = Bundle { root: 5, size: 9, ..Bundle::default() };
+        let mut bundle = Bundle { root: 5, size: 9, ..Bundle::NONE };
         bundle.take(KEYS_END, 2008, 15);
         assert_eq!(bundle.keys, 0);
         bundle.take(LIMIT, 2004, 0x1234_5608);

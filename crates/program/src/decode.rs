@@ -39,9 +39,9 @@ const BLOCK_WORK: u64 = 256;
 ///
 /// Beside the old file and the payload it holds 12 bytes for each field and 16 for each place that one means, a sixth of
 /// the old file to find them, and the map: with the limit of [`crate::MIN_FIELD_BYTES`] at most seven bytes for each
-/// byte of the old file while it starts, and of programs in the field less than one. Each bundle of ICU takes 64 bytes more, at most 4 MiB together. A table is
-/// computed once what it is computed from is made: up to then at most [`crate::MAX_HELD`] bytes of the new file are
-/// held, too.
+/// byte of the old file while it starts, and of programs in the field less than one. Each bundle of ICU takes 64 bytes
+/// more, at most 4 MiB together. A table is computed once what it is computed from is made: up to then at most
+/// [`crate::MAX_HELD`] bytes of the new file are held, too.
 #[derive(Debug)]
 pub struct Decoder<'a> {
     old: &'a [u8],

@@ -18,8 +18,6 @@ pub(crate) struct Targets {
     known: Vec<Known>,
     /// Of the places outside the file those that were learned.
     marks: Marks,
-    /// The first place outside the file.
-    end: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,12 +37,12 @@ impl Targets {
     pub(crate) fn new(places: impl Iterator<Item = u32>, map: &Map, end: u32) -> Self {
         let places = Places::new(places, end);
         let of = |place: u32| {
-            let (mapped, is_exact) = if place < end { map.get(place) } else { (place, false) };
+            let (mapped, is_exact) = if places.is_beyond(place) { (place, false) } else { map.get(place) };
             Known { place, mapped, is_exact, learned: 0, trust: 0 }
         };
         let mut known = Vec::with_capacity(places.len());
         known.extend(places.iter().map(of));
-        Self { marks: Marks::new(known.len()), places, known, end }
+        Self { marks: Marks::new(known.len()), places, known }
     }
 
     /// The index of a place.
@@ -64,7 +62,7 @@ impl Targets {
             return known.learned;
         }
         let place = known.place;
-        if place < self.end {
+        if !self.places.is_beyond(place) {
             return known.mapped;
         }
         // Places outside the file move together.
@@ -86,7 +84,7 @@ impl Targets {
         } else {
             (known.learned, known.trust) = (place, weight);
         }
-        if self.known[index].place >= self.end {
+        if self.places.is_beyond(self.known[index].place) {
             self.marks.set(index);
         }
     }

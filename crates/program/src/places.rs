@@ -5,7 +5,7 @@
 const WORDS: usize = 8;
 
 /// Places, numbered in their order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Places {
     /// A bit for each place in the file.
     words: Vec<u64>,
@@ -55,9 +55,14 @@ impl Places {
         self.count + self.beyond.len()
     }
 
+    /// Returns true for a place outside the file, which has no bytes.
+    pub(crate) const fn is_beyond(&self, place: u32) -> bool {
+        place >= self.end
+    }
+
     /// The number of a place, if it is one of these.
     pub(crate) fn index(&self, place: u32) -> Option<usize> {
-        if place >= self.end {
+        if self.is_beyond(place) {
             return self.beyond.binary_search(&place).ok().map(|index| self.count + index);
         }
         let (word, bit) = (place as usize / 64, place % 64);

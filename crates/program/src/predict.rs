@@ -248,7 +248,7 @@ impl<'o> Predictor<'o> {
             if let Some(index) = field.form.bundle_index() {
                 let address = at.own_address();
                 if index == LIMIT {
-                    self.bundle = Some(Bundle::default());
+                    self.bundle = Some(Bundle::NONE);
                 }
                 #[expect(clippy::cast_possible_truncation, reason = "an index has 4 bytes")]
                 if let Some(bundle) = &mut self.bundle {

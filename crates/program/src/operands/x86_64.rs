@@ -5,7 +5,7 @@
 //! new       e8           48 8d 05           0f 84            c3
 //! calls        address
 //! loads                            address
-//! jumps                                           distance
+//! branches                                        distance
 //! ```
 //!
 //! A literal begins anywhere in an instruction, mostly where the old code had another operand. Some bytes before it tell

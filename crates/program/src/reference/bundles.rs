@@ -29,7 +29,7 @@ impl Bundles {
     /// Returns the bundle of a field at an address.
     pub(super) fn of(&self, form: Form, address: u64) -> Bundle {
         let Some(expected) = form.bundle().and_then(|number| self.expected.get(number)) else {
-            return Bundle::default();
+            return Bundle::NONE;
         };
         // The indexes from the last that begins a bundle on.
         let Some(first) = self.indexes.iter().rposition(|(_, index, _)| *index == 0) else {

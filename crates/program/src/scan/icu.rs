@@ -131,7 +131,7 @@ pub(super) fn scan(found: &mut Found<'_>, range: &Range<u32>, bases: u16) {
 fn scan_bundle(found: &mut Found<'_>, indexes: &Indexes, pool: Option<Pool>) {
     let (root, end) = (indexes.root, indexes.end);
     let (Ok(place), Ok(number)) = (u32::try_from(root), u16::try_from(found.bundles.len())) else { return };
-    let mut bundle = Bundle::default();
+    let mut bundle = Bundle::NONE;
     for index in [bundle::LIMIT, bundle::KEYS_END, bundle::BUNDLE_END, bundle::FLAGS] {
         let position = root + 4 + 4 * usize::from(index);
         let address = found.space.address(place).wrapping_add(4 + 4 * u64::from(index));
