@@ -72,8 +72,13 @@ impl Daemon {
             "for dir in /etc/docker /opt /run; do mount -t tmpfs none $dir || exit; done; exec \"$@\"";
         let unshare = ["--mount", "--propagation", "private", "sh", "-c", script, "sh"];
         let log = File::create(dir.path().join("log")).unwrap();
+        // Where the machine is slow, docker holds its containerd for dead and makes it write its stacks to the
+        // temp directory before it starts another one.
+        let temp_dir = dir.path().join("tmp");
+        fs::create_dir(&temp_dir).unwrap();
         let process = Command::new("unshare")
             .args([&unshare[..], args].concat())
+            .env("TMPDIR", temp_dir)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
