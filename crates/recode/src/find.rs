@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::codec::{Container, HEAD_SIZE, kernel_payload};
 use crate::read_at::{ReadAt, peek};
-use crate::{Budget, Codec, decode_charged, successive, zip};
+use crate::{Budget, Codec, SharedMembers, decode_charged, successive, zip};
 
 /// Longest name or comment in the header of a gzip member, in bytes: longer ones are no names of files, and
 /// a file may hold a header at every few bytes.
@@ -46,7 +46,13 @@ pub fn find(file: &[u8], max_plain: usize) -> Vec<Found> {
 /// Finds the streams of a file as [`find`] does, and charges each byte that it looks at to `budget`, also
 /// where it finds nothing. Streams for which the budget is too small are left out.
 pub fn find_within(file: &[u8], max_plain: usize, budget: &Budget) -> Vec<Found> {
-    let mut finder = Finder { file, left: max_plain, budget, found: Vec::new() };
+    find_unshared(file, &SharedMembers::default(), max_plain, budget)
+}
+
+/// Finds the streams of a file as [`find_within`] does, but for those of zip members that are shared. The bound
+/// and the budget are left to the others.
+pub fn find_unshared(file: &[u8], shared: &SharedMembers, max_plain: usize, budget: &Budget) -> Vec<Found> {
+    let mut finder = Finder { file, shared, left: max_plain, budget, found: Vec::new() };
     match Container::detect(file) {
         Some(Container::Zip) => finder.zip(),
         Some(Container::Kernel) => finder.kernel(),
@@ -58,6 +64,7 @@ pub fn find_within(file: &[u8], max_plain: usize, budget: &Budget) -> Vec<Found>
 
 struct Finder<'f> {
     file: &'f [u8],
+    shared: &'f SharedMembers,
     /// Plain bytes that may still be found.
     left: usize,
     budget: &'f Budget,
@@ -103,6 +110,9 @@ impl Finder<'_> {
                 continue;
             }
             end = member.encoded.end;
+            if self.shared.has(&member) {
+                continue;
+            }
             if member.plain_size <= self.left as u64 {
                 let max = usize::try_from(member.plain_size).unwrap_or(usize::MAX);
                 self.take(Codec::Deflate, member.encoded.start, Some(end), max);

@@ -51,6 +51,7 @@ mod klauspost;
 mod proof;
 mod read_at;
 mod recipe;
+mod shared_members;
 mod successive;
 mod wire;
 mod xz;
@@ -65,7 +66,10 @@ pub use codec::{Codec, HEAD_SIZE, is_compressed};
 pub use decode::{Decoded, decode, decode_charged};
 pub use encode::{encode, encode_charged};
 pub use error::{Error, Refused, Result};
-pub use find::{Found, Stream, find, find_frames, find_streams, find_within, gzip_header_size};
+pub use find::{
+    Found, Stream, find, find_frames, find_streams, find_unshared, find_within, gzip_header_size,
+};
 pub use proof::{MeasuredRecipe, measured_recipe_within, recipe, recipe_of_stream, recipe_within};
 pub use read_at::{Part, ReadAt};
 pub use recipe::{ENCODERS, MAX_RECIPE_SIZE, Recipe};
+pub use shared_members::SharedMembers;

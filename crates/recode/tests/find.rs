@@ -4,7 +4,7 @@
 
 mod support;
 
-use recode::{Codec, Error, Found, decode, find, is_compressed};
+use recode::{Budget, Codec, Error, Found, SharedMembers, decode, find, find_unshared, is_compressed};
 use support::{pipe, python};
 
 const MAX: usize = 64 << 20;
@@ -116,6 +116,35 @@ fn members_of_zips_are_found_by_the_directory() {
         let found = plains(&zip);
         assert_eq!(found, [&content[..], content, b""], "{mode} {wide}");
         assert!(plains(&zip[..zip.len() / 2]).is_empty(), "no directory");
+    }
+}
+
+/// Members of equal content whose streams differ, since another level made them, are not shared.
+#[test]
+fn members_that_two_zips_share_are_left_out() {
+    let program = r#"
+import sys, zipfile, io
+out = io.BytesIO()
+with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as zip:
+    for name, content, level in MEMBERS:
+        zip.writestr(name, content, compresslevel=level)
+sys.stdout.buffer.write(out.getvalue())
+"#;
+    let zip = |members: &str| python(&program.replace("MEMBERS", members), b"");
+    let old = zip(r#"[("a", b"alike" * 9, 9), ("b", b"old" * 9, 9), ("c", bytes(range(9)) * 99, 1)]"#);
+    let new = zip(r#"[("b", b"new" * 9, 9), ("renamed", b"alike" * 9, 9), ("c", bytes(range(9)) * 99, 9)]"#);
+    let budget = Budget::new(u64::MAX, u64::MAX);
+    let others = |file: &[u8], other: &[u8]| -> Vec<Vec<u8>> {
+        let shared = SharedMembers::of(file, other, &budget);
+        find_unshared(file, &shared, MAX, &budget).into_iter().map(|found| found.plain).collect()
+    };
+    let digits: Vec<u8> = (0..9).cycle().take(9 * 99).collect();
+    assert_eq!(others(&old, &new), [b"old".repeat(9), digits.clone()]);
+    assert_eq!(others(&new, &old), [b"new".repeat(9), digits]);
+    assert_eq!(others(&new, &new), Vec::<Vec<u8>>::new());
+    for other in [&b""[..], b"PK\x03\x04", &pipe("gzip", &["-c"], b"alike")] {
+        assert_eq!(others(&new, other), plains(&new));
+        assert_eq!(others(other, &new), plains(other));
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use delta_format::wire::{MAX_REENCODED_SIZE, MAX_VIEW_DEPTH, MAX_VIEW_PAYLOAD};
 use delta_format::{Reencoding, View, ViewStream, Work};
-use recode::{Budget, Codec};
+use recode::{Budget, Codec, SharedMembers};
 
 use super::{Limits, Refusals};
 
@@ -65,12 +65,14 @@ pub(super) fn expand(
     refusals: &mut Refusals,
 ) -> Option<Expanded> {
     let budget = &limits.search;
-    let of_target = streams(target, 1, max_plain, budget);
+    let shared = SharedMembers::of(source, target, budget);
+    let of_target = streams(target, 1, &shared, max_plain, budget);
     if of_target.is_empty() {
         return None;
     }
-    let of_source = streams(source, 1, max_plain, budget);
-    // What both sides have is copied as it is: it takes no time and no recipe.
+    let of_source = streams(source, 1, &shared, max_plain, budget);
+    // What both sides have is copied as it is: it takes no time and no recipe. Members of archives that both
+    // have are not even decoded.
     let mut closed = digests(&of_source);
     let in_target = digests(&of_target);
     closed.retain(|digest| in_target.contains(digest));
@@ -93,20 +95,26 @@ fn payload_size(stretches: &[Reencoding]) -> u64 {
     stretches.iter().map(|stretch| 31 + stretch.recipe.len() as u64 + payload_size(&stretch.inner)).sum()
 }
 
-/// The streams of a file, with those that lie in them.
-fn streams(file: &[u8], depth: usize, max_plain: usize, budget: &Budget) -> Vec<Stream> {
+/// The streams of a file, with those that lie in them; without those of shared members.
+fn streams(
+    file: &[u8],
+    depth: usize,
+    shared: &SharedMembers,
+    max_plain: usize,
+    budget: &Budget,
+) -> Vec<Stream> {
     let mut left = max_plain;
     let found = if is_tar(file) {
         find_in_tar(file, max_plain, budget)
     } else {
-        recode::find_within(file, max_plain, budget)
+        recode::find_unshared(file, shared, max_plain, budget)
     };
     let streams = found.into_iter().map(|found| {
         let recode::Found { codec, encoded, plain } = found;
         left = left.saturating_sub(plain.len());
         let mut inner = Vec::new();
         if depth < MAX_VIEW_DEPTH && (is_tar(&plain) || recode::is_compressed(&plain)) {
-            inner = self::streams(&plain, depth + 1, left, budget);
+            inner = self::streams(&plain, depth + 1, shared, left, budget);
             left = left.saturating_sub(inner.iter().map(|stream| stream.plain.len()).sum());
         }
         Stream { codec, digest: blake3::hash(&file[encoded.clone()]), encoded, plain, inner }
