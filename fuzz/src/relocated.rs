@@ -134,7 +134,7 @@ fn rules(input: &mut Input<'_>, old: &[u8]) -> Rules {
     let sides = (side(input), side(input));
     let mut rules = Vec::new();
     for _ in 0..input.within(0..=4) {
-        let kind = input.within(0..=9);
+        let kind = input.within(0..=12);
         let range = range(input, old);
         let (start, base) = (range.start, u16::from(input.within(0..=9)));
         rules.push(match kind {
@@ -150,6 +150,9 @@ fn rules(input: &mut Input<'_>, old: &[u8]) -> Rules {
             }
             7 => Rule::GoTypes { range, types: base },
             9 => Rule::Icu { range, bases: base },
+            10 => Rule::Thumb(range),
+            11 => Rule::Arm(range),
+            12 => Rule::ArmUnwinding(range),
             _ => {
                 let stride = 8 + u32::from(input.within(0..=40));
                 let count = (range.end - start) / stride;

@@ -1,6 +1,6 @@
 //! A field and the address that is written in it.
 
-use crate::branch::{branch_immediate, is_unconditional};
+use crate::branch::Set;
 use crate::bundle::Bundle;
 use crate::kind::Kind;
 use crate::space::Space;
@@ -65,8 +65,23 @@ impl Form {
         Self(Kind::Back as u32 | OF_TABLE)
     }
 
-    pub(crate) const fn branch() -> Self {
-        Self::of(Kind::Branch)
+    pub(crate) const fn branch(set: Set) -> Self {
+        Self(Kind::Branch as u32 | (set as u32) << 8)
+    }
+
+    /// The distance from an instruction that lies `distance` bytes after the field.
+    pub(crate) const fn pooled(distance: i16) -> Self {
+        Self(Kind::Pooled as u32 | OF_TABLE | (distance.cast_unsigned() as u32) << 16)
+    }
+
+    /// The distance from the field in 31 bits.
+    pub(crate) const fn short() -> Self {
+        Self(Kind::Short as u32 | OF_TABLE)
+    }
+
+    /// The instruction set of a branch.
+    pub(crate) const fn set(self) -> Set {
+        Set::of(self.scale())
     }
 
     pub(crate) const fn page() -> Self {
@@ -115,10 +130,10 @@ impl Form {
         matches!(self.kind(), Kind::Relative | Kind::Branch) && !self.is_of_table()
     }
 
-    /// Returns true for an aarch64 branch that depends on a condition. `old` is what the field holds in the old file.
+    /// Returns true for a branch that depends on a condition. `old` is what the field holds in the old file.
     #[expect(clippy::cast_possible_truncation, reason = "a branch has 4 bytes")]
     pub(crate) const fn is_conditional(self, old: u64) -> bool {
-        matches!(self.kind(), Kind::Branch) && !is_unconditional(old as u32)
+        matches!(self.kind(), Kind::Branch) && self.set().is_conditional(old as u32)
     }
 
     /// The same, in a table.
@@ -181,6 +196,9 @@ impl Form {
     }
 }
 
+/// The bit of a [`Kind::Short`] that is none of its distance.
+const HIGHEST: u64 = 1 << 31;
+
 /// Numbers of [`Form::context`].
 pub(crate) const CONTEXTS: usize = Kind::COUNT * 256;
 
@@ -205,6 +223,9 @@ impl At<'_> {
     fn base(&self, form: Form) -> u64 {
         match form.kind() {
             Kind::Relative => self.own_address().wrapping_add(form.scale().into()),
+            Kind::Pooled => {
+                self.own_address().wrapping_add(i64::from(form.base().cast_signed()).cast_unsigned())
+            }
             Kind::Based => self.bases.get(usize::from(form.base())).copied().unwrap_or(0),
             Kind::InTable => self.space.address(form.table().wrapping_add(self.moved)),
             _ => 0,
@@ -222,7 +243,7 @@ impl At<'_> {
         let word = old as u32;
         match form.kind() {
             Kind::Absolute => address,
-            Kind::Relative | Kind::InTable => address.wrapping_sub(self.base(form)),
+            Kind::Relative | Kind::InTable | Kind::Pooled => address.wrapping_sub(self.base(form)),
             Kind::Based => {
                 let distance = address.wrapping_sub(self.base(form));
                 match form.scale() {
@@ -231,10 +252,8 @@ impl At<'_> {
                 }
             }
             Kind::Back => self.own_address().wrapping_sub(address),
-            Kind::Branch => {
-                let distance = address.wrapping_sub(self.own_address()) >> 2;
-                branch_immediate(word).map_or(old, |immediate| immediate.put(word, distance as u32).into())
-            }
+            Kind::Branch => form.set().put(word, self.own_address(), address).map_or(old, u64::from),
+            Kind::Short => old & HIGHEST | address.wrapping_sub(self.own_address()) & (HIGHEST - 1),
             Kind::Page => {
                 let pages = (address >> 12).wrapping_sub(self.own_address() >> 12) as u32;
                 u64::from(word & 0x9f00_001f | (pages & 3) << 29 | (pages >> 2 & 0x7_ffff) << 5)
@@ -261,12 +280,13 @@ impl At<'_> {
         let signed = if form.width() == 8 { value } else { sign_extend(value as u32) };
         Some(match form.kind() {
             Kind::Absolute => value,
-            Kind::Relative | Kind::InTable => self.base(form).wrapping_add(signed),
+            Kind::Relative | Kind::InTable | Kind::Pooled => self.base(form).wrapping_add(signed),
             Kind::Based => self.base(form).wrapping_add(signed.wrapping_mul(form.scale().max(1).into())),
             Kind::Back => self.own_address().wrapping_sub(signed),
-            Kind::Branch => {
-                let word = value as u32;
-                self.own_address().wrapping_add(branch_immediate(word)?.distance(word))
+            Kind::Branch => form.set().target(value as u32, self.own_address())?,
+            Kind::Short => {
+                let distance = (value as u32).wrapping_shl(1).cast_signed() >> 1;
+                self.own_address().wrapping_add(sign_extend(distance.cast_unsigned()))
             }
             Kind::Key => self.bundle.key(value),
             Kind::String => self.bundle.string_16(value),

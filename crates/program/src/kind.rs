@@ -14,7 +14,7 @@ pub enum Kind {
     InTable,
     /// 32 bits, the distance back from the field.
     Back,
-    /// The immediate of an aarch64 instruction that branches: B, BL, B.cond, CBZ, CBNZ, TBZ, TBNZ.
+    /// The immediate of an instruction of aarch64 or 32-bit ARM that branches.
     Branch,
     /// The immediate of an aarch64 ADRP.
     Page,
@@ -28,11 +28,15 @@ pub enum Kind {
     Resource,
     /// 32 bits that say how a bundle is laid out, and mean no place.
     Index,
+    /// 32 bits among the code of 32-bit ARM, relative to the address of an instruction near the field.
+    Pooled,
+    /// 31 bits, relative to the address of the field.
+    Short,
 }
 
 impl Kind {
     /// The number of kinds.
-    pub(crate) const COUNT: usize = 12;
+    pub(crate) const COUNT: usize = 14;
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::Relative,
         Self::Absolute,
@@ -46,6 +50,8 @@ impl Kind {
         Self::String,
         Self::Resource,
         Self::Index,
+        Self::Pooled,
+        Self::Short,
     ];
 
     /// All kinds, in the order of their numbers.
@@ -68,6 +74,8 @@ impl Kind {
             Self::String => "string",
             Self::Resource => "resource",
             Self::Index => "index",
+            Self::Pooled => "pooled",
+            Self::Short => "short",
         }
     }
 }

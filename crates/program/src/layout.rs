@@ -1,11 +1,13 @@
 //! Finds out how ELF files and the data of ICU are laid out, for the writer.
 
 mod elf;
+mod elf32;
 mod go;
 mod icu;
 mod section;
 #[cfg(test)]
 mod tests;
+mod unwinding;
 
 use std::ops::Range;
 
@@ -127,7 +129,8 @@ impl Layouts {
         if old.len().max(new.len()) > MAX_SIZE {
             return None;
         }
-        let describe = |bytes| elf::describe(bytes).or_else(|| icu::describe(bytes));
+        let describe =
+            |bytes| elf::describe(bytes).or_else(|| elf32::describe(bytes)).or_else(|| icu::describe(bytes));
         let (mut before, mut after) = (describe(old)?, describe(new)?);
         let space = Space(&after.side.segments);
         let frame_table = after.frame_table.clone();

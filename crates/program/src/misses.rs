@@ -3,7 +3,6 @@
 //! The bytes of such a field differ from the predicted ones in a way of their own at each place. Its address is
 //! one that other code means too, or in a table one that lies near to that of the field before.
 
-use crate::branch::is_call;
 use crate::error::{Error, Result};
 use crate::form::{At, Form};
 use crate::kind::Kind;
@@ -34,7 +33,7 @@ impl Guess<'_> {
     #[expect(clippy::cast_possible_truncation, reason = "a branch has 4 bytes")]
     const fn is_jump(&self) -> bool {
         match self.form.kind() {
-            Kind::Branch => !is_call(self.old as u32),
+            Kind::Branch => !self.form.set().is_call(self.old as u32),
             _ => self.before == JUMP || self.before & 0xf0 == 0x80,
         }
     }
@@ -70,7 +69,10 @@ impl Lasts {
 impl Form {
     /// Returns true for fields whose misses stand apart.
     pub(crate) fn is_counted(self) -> bool {
-        matches!(self.kind(), Kind::Relative | Kind::Absolute | Kind::Based | Kind::InTable | Kind::Branch)
+        !matches!(
+            self.kind(),
+            Kind::Back | Kind::Page | Kind::Low | Kind::Key | Kind::String | Kind::Resource | Kind::Index
+        )
     }
 }
 

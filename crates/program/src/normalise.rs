@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use crate::branch::UNCONDITIONAL;
 use crate::bundle::OFFSET;
 use crate::form::{Field, low_scale, word32};
 use crate::kind::Kind;
@@ -54,7 +53,8 @@ pub(crate) fn normalise(
             _ if field.form.is_column() => 0,
             // It leads to a place in the same function, so that it is the same wherever that went.
             Kind::Branch if field.form.is_conditional(word.into()) => continue,
-            Kind::Branch => u64::from(UNCONDITIONAL.put(word, low >> 2)),
+            Kind::Branch => field.form.set().put(word, 0, address).unwrap_or(word).into(),
+            Kind::Short => u64::from(word) & 1 << 31 | mark(address) & 0x7fff_ffff,
             Kind::Page => {
                 let pages = low >> 12;
                 u64::from(word & 0x9f00_001f | (pages & 3) << 29 | (pages >> 2) << 5)

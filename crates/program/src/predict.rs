@@ -43,11 +43,6 @@ const fn after_code(address: u64, size: u64) -> u64 {
     end & !(CODE_ALIGNMENT - 1)
 }
 
-/// The byte of an aarch64 instruction that has most of its opcode.
-const fn opcode(word: u64) -> u8 {
-    word.to_le_bytes()[3]
-}
-
 /// Bytes of a stretch of the old file whose fields are found at once.
 const STRETCH: u32 = 128;
 
@@ -214,7 +209,8 @@ impl<'o> Predictor<'o> {
             };
             let value = at.value(field.form, expected, old) & mask;
             let before = match field.position.checked_sub(1) {
-                _ if is_conditional => opcode(old),
+                #[expect(clippy::cast_possible_truncation, reason = "a branch has 4 bytes")]
+                _ if is_conditional => field.form.set().opcode(old as u32),
                 Some(before) if !field.form.is_of_table() => self.old[before as usize],
                 _ => (field.position & 7) as u8,
             };

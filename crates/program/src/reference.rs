@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod aarch64;
+mod arm;
 mod bundles;
 mod call_sites;
 mod hash_table;
@@ -187,13 +188,13 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
                 && field.target.abs_diff(field.position) <= 1 << 16;
             let near = is_near.then(|| near(&payload.blocks, index, field.target)).flatten();
             let mask = u64::MAX >> (64 - 8 * width);
-            let opcode = u8::try_from(old_value >> 24 & 0xff).unwrap();
-            let is_conditional = field.form.kind() == crate::Kind::Branch
-                && matches!(opcode, 0x34..=0x37 | 0xb4..=0xb7 | 0x54);
+            let is_branch = field.form.kind() == crate::Kind::Branch;
+            let branch = arm::Branch::of(field.form.set(), old_value);
+            let is_conditional = is_branch && branch.is_conditional;
             let else_expected = if is_conditional { field.target.wrapping_add(moved) } else { expected };
             let value = at.value(field.form, near.unwrap_or(else_expected), old_value) & mask;
             let before = match field.position.checked_sub(1) {
-                _ if is_conditional => opcode,
+                _ if is_conditional => branch.opcode,
                 Some(before) if !field.form.is_of_table() => old[before as usize],
                 _ => u8::try_from(field.position & 7).unwrap(),
             };
@@ -209,10 +210,11 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
                     | crate::Kind::Based
                     | crate::Kind::InTable
                     | crate::Kind::Branch
+                    | crate::Kind::Pooled
+                    | crate::Kind::Short
             ) {
-                let is_branch = field.form.kind() == crate::Kind::Branch;
                 let is_jump = match is_branch {
-                    true => !(0x94..=0x97).contains(&opcode),
+                    true => !branch.is_call,
                     false => before == 0xe9 || before & 0xf0 == 0x80,
                 };
                 if left.is_none() && !gaps.is_empty() {

@@ -14,6 +14,12 @@ pub enum Rule {
     X86_64(Range<u32>),
     /// Code: branches, conditional ones too, and ADRP with the instruction that adds the low bits.
     Aarch64(Range<u32>),
+    /// Code of 32-bit ARM in Thumb: branches, and constants relative to the instructions that use them.
+    Thumb(Range<u32>),
+    /// Code of 32-bit ARM in words: branches.
+    Arm(Range<u32>),
+    /// The records of `.ARM.exidx`.
+    ArmUnwinding(Range<u32>),
     /// Tables of 32-bit distances to code, where code of the rules before loads the address of.
     JumpTables(Range<u32>),
     /// One field of each record of a table.
@@ -62,6 +68,9 @@ impl Rule {
         match self {
             Self::X86_64(_) => "x86-64 code",
             Self::Aarch64(_) => "aarch64 code",
+            Self::Thumb(_) => "thumb code",
+            Self::Arm(_) => "arm code",
+            Self::ArmUnwinding(_) => "exidx",
             Self::JumpTables(_) => "jump tables",
             Self::Strided(_) => "tables",
             Self::EhFrame(_) => "eh_frame",

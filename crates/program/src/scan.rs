@@ -4,6 +4,7 @@
 //! time is bounded by what the rules cover.
 
 mod aarch64;
+mod arm;
 mod btf;
 mod go;
 pub(crate) mod icu;
@@ -75,6 +76,9 @@ pub(crate) fn scan(bytes: &[u8], side: &Side, rules: &[Rule]) -> Result<Scanned>
         match rule {
             Rule::X86_64(range) => x86_64::scan(&mut found, range),
             Rule::Aarch64(range) => aarch64::scan(&mut found, range),
+            Rule::Thumb(range) => arm::scan_thumb(&mut found, range),
+            Rule::Arm(range) => arm::scan_words(&mut found, range),
+            Rule::ArmUnwinding(range) => arm::scan_unwinding(&mut found, range),
             Rule::JumpTables(range) => tables::scan_jump_tables(&mut found, range),
             Rule::Strided(table) => tables::scan(&mut found, table),
             Rule::EhFrame(range) => unwind::scan(&mut found, range),
@@ -121,7 +125,9 @@ pub(crate) fn covered(size: usize, rules: &[Rule]) -> Result<u64> {
 /// The addresses from the first to the last code.
 fn code(space: Space<'_>, rules: &[Rule]) -> Range<u64> {
     let ranges = rules.iter().filter_map(|rule| match rule {
-        Rule::X86_64(range) | Rule::Aarch64(range) if !range.is_empty() => {
+        Rule::X86_64(range) | Rule::Aarch64(range) | Rule::Thumb(range) | Rule::Arm(range)
+            if !range.is_empty() =>
+        {
             let start = space.address(range.start);
             Some(start..start.wrapping_add((range.end - range.start).into()))
         }
@@ -138,6 +144,9 @@ impl Rule {
         match self {
             Self::X86_64(range)
             | Self::Aarch64(range)
+            | Self::Thumb(range)
+            | Self::Arm(range)
+            | Self::ArmUnwinding(range)
             | Self::JumpTables(range)
             | Self::EhFrame(range)
             | Self::Btf { range, .. }

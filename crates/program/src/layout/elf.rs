@@ -1,6 +1,7 @@
 //! Describes an ELF64 file.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use object::LittleEndian;
 use object::elf::{
@@ -11,9 +12,8 @@ use object::elf::{
 use object::read::elf::{FileHeader, ProgramHeader};
 
 use super::section::{Section, UNLOADED, narrow, read_sections};
-use super::{Described, go, icu};
+use super::{Described, go, icu, unwinding};
 use crate::form::{index, word, word32, word64};
-use crate::frame_table::{FrameTable, HEADER_SIZE};
 use crate::hash_table::HashTable;
 use crate::normalise::Overlay;
 use crate::rules::{Rule, Strided};
@@ -57,38 +57,7 @@ pub(super) fn describe(bytes: &[u8]) -> Option<Described> {
             Some(described)
         }
         ET_DYN | ET_EXEC if machine == EM_X86_64 || machine == EM_AARCH64 => {
-            let headers = header.program_headers(endian, bytes).ok()?;
-            let mut code = Vec::new();
-            let mut zeros = PLACE_OF_ZEROS;
-            for header in headers.iter().filter(|header| header.p_type(endian) == PT_LOAD) {
-                let (start, in_file) = header.file_range(endian);
-                if start.checked_add(in_file)? > bytes.len() as u64 {
-                    return None;
-                }
-                let address = header.p_vaddr(endian);
-                let segments = &mut described.side.segments;
-                segments.push(Segment { address, size: narrow(in_file), place: narrow(start) });
-                let more = header.p_memsz(endian).saturating_sub(in_file).min(1 << 30);
-                if more > 0 && zeros < PLACE_OF_ZEROS + (1 << 31) {
-                    let address = address.wrapping_add(in_file);
-                    segments.push(Segment { address, size: narrow(more), place: zeros });
-                    zeros += 1 << 30;
-                }
-                if header.p_flags(endian) & PF_X != 0 {
-                    code.push(narrow(start)..narrow(start + in_file));
-                }
-            }
-            described.side.segments.push(Segment {
-                address: UNLOADED,
-                size: narrow(bytes.len() as u64),
-                place: 0,
-            });
-            let of_sections: Vec<_> = sections
-                .iter()
-                .filter(|section| section.is(SHT_PROGBITS, SHF_EXECINSTR, 0) && section.size > 0)
-                .map(Section::range)
-                .collect();
-            let code = if of_sections.is_empty() { code } else { of_sections };
+            let code = describe_segments(&mut described, header, bytes, &sections)?;
             let mut program =
                 Program { bytes, sections, is_fixed: kind == ET_EXEC, relocated: HashMap::new() };
             describe_program(&mut described, &mut program, machine == EM_X86_64, code);
@@ -96,6 +65,44 @@ pub(super) fn describe(bytes: &[u8]) -> Option<Described> {
         }
         _ => None,
     }
+}
+
+/// Describes where the addresses of a program lie, and returns its code. `None` if a segment does not lie in the file.
+pub(super) fn describe_segments<H: FileHeader<Endian = LittleEndian>>(
+    described: &mut Described,
+    header: &H,
+    bytes: &[u8],
+    sections: &[Section],
+) -> Option<Vec<Range<u32>>> {
+    let endian = header.endian().ok()?;
+    let headers = header.program_headers(endian, bytes).ok()?;
+    let mut code = Vec::new();
+    let mut zeros = PLACE_OF_ZEROS;
+    let segments = &mut described.side.segments;
+    for header in headers.iter().filter(|header| header.p_type(endian) == PT_LOAD) {
+        let (start, in_file) = header.file_range(endian);
+        if start.checked_add(in_file)? > bytes.len() as u64 {
+            return None;
+        }
+        let address: u64 = header.p_vaddr(endian).into();
+        segments.push(Segment { address, size: narrow(in_file), place: narrow(start) });
+        let more = header.p_memsz(endian).into().saturating_sub(in_file).min(1 << 30);
+        if more > 0 && zeros < PLACE_OF_ZEROS + (1 << 31) {
+            let address = address.wrapping_add(in_file);
+            segments.push(Segment { address, size: narrow(more), place: zeros });
+            zeros += 1 << 30;
+        }
+        if header.p_flags(endian) & PF_X != 0 {
+            code.push(narrow(start)..narrow(start + in_file));
+        }
+    }
+    segments.push(Segment { address: UNLOADED, size: narrow(bytes.len() as u64), place: 0 });
+    let of_sections: Vec<_> = sections
+        .iter()
+        .filter(|section| section.is(SHT_PROGBITS, SHF_EXECINSTR, 0) && section.size > 0)
+        .map(Section::range)
+        .collect();
+    Some(if of_sections.is_empty() { code } else { of_sections })
 }
 
 /// Describes an object file, as modules of the kernel are.
@@ -150,7 +157,7 @@ fn describe_program(
     described: &mut Described,
     program: &mut Program<'_>,
     is_x86: bool,
-    code: Vec<std::ops::Range<u32>>,
+    code: Vec<Range<u32>>,
 ) {
     let sections = std::mem::take(&mut program.sections);
     for range in code {
@@ -244,34 +251,9 @@ fn describe_section(described: &mut Described, program: &Program<'_>, section: &
     let linked = all.get(section.link).map_or(UNLOADED, Section::base);
     let holds_pointers = matches!(section.kind, SHT_PROGBITS | SHT_INIT_ARRAY | SHT_FINI_ARRAY | SHT_DYNAMIC)
         && section.flags & u64::from(SHF_ALLOC | SHF_EXECINSTR) == u64::from(SHF_ALLOC);
+    unwinding::describe(described, bytes, section, all);
     match section.name.as_str() {
-        ".eh_frame_hdr" => {
-            let start = index(section.start);
-            if bytes.get(start..start + 4) != Some(&[1, 0x1b, 3, 0x3b]) || section.size < 20 {
-                return;
-            }
-            let base = Some(described.base("unwind header", section.address));
-            let count = narrow((section.size - 12) / 8).min(word32(bytes, start + 8));
-            for (offset, is_column) in [(12, false), (16, true)] {
-                let table = section.table(offset, 8, false);
-                described.rules.push(Rule::Strided(Strided { count, base, is_column, ..table }));
-            }
-            let records = all.iter().find(|other| other.name == ".eh_frame" && other.kind != SHT_NOBITS);
-            described.frame_table = records.map(|records| FrameTable {
-                start: narrow(section.start + u64::from(HEADER_SIZE)),
-                count,
-                records: records.range(),
-            });
-            // Where the records start, relative to the field.
-            let base = Some(described.base("unwind records", section.address + 4));
-            let table = section.table(4, 8, false);
-            described.rules.push(Rule::Strided(Strided { count: 1, base, ..table }));
-        }
-        ".eh_frame" if section.size > 0 && section.kind != SHT_NOBITS => {
-            described.rules.push(Rule::EhFrame(section.range()));
-        }
-        ".gcc_except_table" if section.kind != SHT_NOBITS => described.call_sites = section.range(),
-        ".gopclntab" => {}
+        ".eh_frame_hdr" | ".eh_frame" | ".gcc_except_table" | ".gopclntab" => {}
         _ if holds_pointers => {
             let is_constant = section.flags & u64::from(SHF_WRITE) == 0;
             // Of a program that can be loaded anywhere, constants hold no addresses.

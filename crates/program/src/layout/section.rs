@@ -1,7 +1,7 @@
-//! The sections of an ELF64 file.
+//! The sections of an ELF file.
 
 use object::LittleEndian;
-use object::elf::{FileHeader64, SHF_ALLOC, SHT_NOBITS};
+use object::elf::{SHF_ALLOC, SHT_NOBITS};
 use object::read::elf::{FileHeader, SectionHeader};
 
 use crate::form::index;
@@ -58,23 +58,23 @@ impl Section {
 }
 
 /// Reads the headers of the sections. Those of which bytes would lie outside the file have none.
-pub(super) fn read_sections(
-    header: &FileHeader64<LittleEndian>,
+pub(super) fn read_sections<H: FileHeader<Endian = LittleEndian>>(
+    header: &H,
     endian: LittleEndian,
     bytes: &[u8],
 ) -> Vec<Section> {
     let Ok(table) = header.sections(endian, bytes) else { return Vec::new() };
-    let of = |section: &object::elf::SectionHeader64<LittleEndian>| {
+    let of = |section: &H::SectionHeader| {
         let name = table.section_name(endian, section).unwrap_or(b"");
         let kind = section.sh_type(endian);
-        let (start, size) = (section.sh_offset(endian), section.sh_size(endian));
+        let (start, size): (u64, u64) = (section.sh_offset(endian).into(), section.sh_size(endian).into());
         let lies_within = start.checked_add(size).is_some_and(|end| end <= bytes.len() as u64);
         let (start, size) = if lies_within || kind == SHT_NOBITS { (start, size) } else { (0, 0) };
         Section {
             name: String::from_utf8_lossy(name).into_owned(),
             kind,
-            flags: section.sh_flags(endian),
-            address: section.sh_addr(endian),
+            flags: section.sh_flags(endian).into(),
+            address: section.sh_addr(endian).into(),
             start,
             size,
             link: index(section.sh_link(endian).into()),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod elf32;
+
 use crate::form::word;
 use crate::kind::Kind;
 use crate::{Block, Layouts, Rule, Rules, encode};

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Found;
-use crate::branch::branch_immediate;
+use crate::branch::Set;
 use crate::form::{Form, low_scale, word32};
 
 /// Instructions after an ADRP among which the one is looked for that adds the low bits.
@@ -17,9 +17,9 @@ pub(super) fn scan(found: &mut Found<'_>, range: &Range<u32>) {
     while position + 4 <= range.end && !found.is_full() {
         let word = word32(code, position);
         let own = base.wrapping_add(position as u64);
-        if let Some(immediate) = branch_immediate(word) {
-            if let Some(place) = found.space.place(own.wrapping_add(immediate.distance(word))) {
-                found.put(position, Form::branch(), place);
+        if let Some(target) = Set::Aarch64.target(word, own) {
+            if let Some(place) = found.space.place(target) {
+                found.put(position, Form::branch(Set::Aarch64), place);
             }
         } else if word & 0x9f00_0000 == 0x9000_0000
             && let Some((second, low)) = low_part(code, position, word & 31)

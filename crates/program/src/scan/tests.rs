@@ -194,3 +194,33 @@ fn bundles_of_icu() {
     // Of each locale: two tables; a table and an array; an array, five of the six in the table, and the root.
     assert_eq!(counts, [4 * (30 + 6), 4 * 60, 4 * (30 + 5 + 1), 5 * 4]);
 }
+
+#[test]
+fn code_for_32_bit_arm() {
+    let mut code = vec![0; 64];
+    let halves = |halves: &[u16]| halves.iter().flat_map(|half| half.to_le_bytes()).collect::<Vec<_>>();
+    // ldr r1, [pc, #40]; nop; add r1, pc; bl 48; ldr.w r9, [pc, #36]; add r9, pc; beq.w 0; ldr r2, [pc, #32]; nop.
+    let instructions = halves(&[
+        0x490a, 0xbf00, 0x4479, 0xf000, 0xf813, 0xf8df, 0x9024, 0x44f9, 0xf43f, 0xaff6, 0x4a08, 0xbf00,
+        0xbf00,
+    ]);
+    code[..instructions.len()].copy_from_slice(&instructions);
+    // What the first two load means 56 and 4; nothing is added to the third.
+    put(&mut code, 44, &[48, 0u32.wrapping_sub(14), 56]);
+    let fields = found(&code, 0x1_0000, &[], &[Rule::Thumb(0..64)]);
+    assert_eq!(fields, [(6, 48), (16, 0), (44, 56), (48, 4)]);
+    // bl 40; an add; bne 0; blx 6.
+    let words = words(&[0xeb00_0008, 0xe080_1001, 0x1aff_fffc, 0xfbff_fffb, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(found(&words, 0x1_0000, &[], &[Rule::Arm(0..44)]), [(0, 40), (8, 0), (12, 2 + 12 + 8 - 20)]);
+}
+
+#[test]
+fn records_of_exidx() {
+    // Code at 32 and its data at 40, code at 36 that says itself how it is unwound, and code that cannot be.
+    let short = |distance: i32| distance.cast_unsigned() & 0x7fff_ffff;
+    let mut bytes =
+        words(&[0, 0, short(32 - 8), short(40 - 12), short(36 - 16), 0x80b0_b0b0, short(4 - 24), 1]);
+    bytes.resize(48, 0);
+    let fields = found(&bytes, 0x1_0000, &[], &[Rule::ArmUnwinding(8..32)]);
+    assert_eq!(fields, [(8, 32), (12, 40), (16, 36), (24, 4)]);
+}

@@ -81,7 +81,11 @@ fn both_decoders_agree_wherever_ranges_lie() {
         let rules = Rules {
             old: side(old_size),
             new: side(size),
-            rules: vec![if round % 3 == 0 { Rule::Aarch64(0..old_size) } else { Rule::X86_64(0..old_size) }],
+            rules: vec![match round % 6 {
+                0 | 3 => Rule::Aarch64(0..old_size),
+                1 => Rule::Thumb(0..old_size),
+                _ => Rule::X86_64(0..old_size),
+            }],
             new_code: (0..random.usize(..3)).map(|_| random_range(&mut random, size)).collect(),
             frame_table: match frames {
                 0 => Some(table(first..between, between..last)),

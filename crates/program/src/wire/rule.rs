@@ -21,6 +21,9 @@ const BTF: u64 = 7;
 const GO_FUNCTIONS: u64 = 8;
 const GO_TYPES: u64 = 9;
 const ICU: u64 = 10;
+const THUMB: u64 = 11;
+const ARM: u64 = 12;
+const ARM_UNWINDING: u64 = 13;
 
 /// Flags of a strided rule.
 const WIDE: u64 = 1;
@@ -44,6 +47,9 @@ pub(super) fn put_rule(out: &mut Vec<u8>, rule: &Rule, expected: u64) -> u64 {
     match rule {
         Rule::X86_64(range) => put_range(out, X86_64, range),
         Rule::Aarch64(range) => put_range(out, AARCH64, range),
+        Rule::Thumb(range) => put_range(out, THUMB, range),
+        Rule::Arm(range) => put_range(out, ARM, range),
+        Rule::ArmUnwinding(range) => put_range(out, ARM_UNWINDING, range),
         Rule::JumpTables(range) => put_range(out, JUMP_TABLES, range),
         Rule::EhFrame(range) => put_range(out, EH_FRAME, range),
         Rule::Strided(table) => {
@@ -112,6 +118,9 @@ pub(super) fn read_rule(reader: &mut Reader<'_>, expected: u64, size: usize) -> 
     Ok(match kind {
         X86_64 => range(reader).map(|(range, end)| (Rule::X86_64(range), end))?,
         AARCH64 => range(reader).map(|(range, end)| (Rule::Aarch64(range), end))?,
+        THUMB => range(reader).map(|(range, end)| (Rule::Thumb(range), end))?,
+        ARM => range(reader).map(|(range, end)| (Rule::Arm(range), end))?,
+        ARM_UNWINDING => range(reader).map(|(range, end)| (Rule::ArmUnwinding(range), end))?,
         JUMP_TABLES => range(reader).map(|(range, end)| (Rule::JumpTables(range), end))?,
         EH_FRAME => range(reader).map(|(range, end)| (Rule::EhFrame(range), end))?,
         STRIDED => {

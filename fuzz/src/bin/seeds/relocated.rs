@@ -29,7 +29,8 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("layouts", pair(3).finish()),
     ];
     let names = ["x86-64", "aarch64", "jumps", "unwind", "sections", "btf", "go", "go-types", "table"];
-    for (kind, name) in (0..).zip(names) {
+    let of_arm = [(10, "thumb"), (11, "arm"), (12, "exidx")];
+    for (kind, name) in (0..).zip(names).chain(of_arm) {
         let rule = sides(pair(2)).byte(1).byte(kind).word(4096).word(3000).byte(1).byte(16).byte(3).byte(1);
         seeds.push((name, rule.byte(2).word(300).byte(1).byte(9).finish()));
     }
@@ -42,6 +43,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     seeds.push(("hashes", hashes()));
     seeds.push(("call-sites", call_sites()));
     seeds.push(("instructions", instructions()));
+    seeds.push(("branches", branches()));
     seeds.extend(icu());
     seeds
 }
@@ -98,6 +100,31 @@ fn instructions() -> Vec<u8> {
     let new_code = std::iter::once(0..4 + literal).collect();
     let rules = program::Rules { old: side.clone(), new: side, new_code, ..program::Rules::default() };
     let blocks = [program::Block { source: 0, add: 4, literal }];
+    let encoded = program::encode(&old, &new, &blocks, Some(&rules)).expect("blocks that cover the file");
+    Fields::new().byte(0).sized(&old).rest(&encoded.payload).finish()
+}
+
+/// A payload of code for 32-bit ARM, in which calls, branches and a constant moved, and one leads elsewhere.
+fn branches() -> Vec<u8> {
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
+    let thumb = [0x4479_4904, 0xf81e_f000, 0xe81c_f000, 0x801a_f040, 0xbffc_f7ff, 30, 0xbf00_bf00];
+    let arm = [0xeb00_0003, 0x0aff_fffe, 0xfbff_fff9, 0xe12f_ff1e, 0x7fff_ffc0, 0x7fff_ffe4];
+    let old = words(&[&thumb[..], &arm].concat());
+    let mut new = [&old[..4], &words(&[0xbf00_bf00]), &old[4..]].concat();
+    new[10] ^= 2;
+    let size = u32::try_from(old.len()).expect("some instructions");
+    let side = |size| {
+        let segment = program::Segment { address: 0x1_0000, size, place: 0 };
+        program::Side { segments: vec![segment], bases: Vec::new() }
+    };
+    let list =
+        vec![program::Rule::Thumb(0..28), program::Rule::Arm(28..44), program::Rule::ArmUnwinding(44..52)];
+    let rules =
+        program::Rules { old: side(size), new: side(size + 4), rules: list, ..program::Rules::default() };
+    let blocks = [
+        program::Block { source: 0, add: 4, literal: 4 },
+        program::Block { source: 4, add: size - 4, literal: 0 },
+    ];
     let encoded = program::encode(&old, &new, &blocks, Some(&rules)).expect("blocks that cover the file");
     Fields::new().byte(0).sized(&old).rest(&encoded.payload).finish()
 }
