@@ -8,6 +8,7 @@ mod icu;
 mod icu_edges;
 mod new_code;
 mod overlaps;
+mod packed;
 
 use fixtures::programs::program;
 
