@@ -11,7 +11,7 @@ use crate::varint::{Reader, put};
 use crate::wire::{put_rules, read_rules};
 
 /// Fewer new bytes are not packed: they are better among those of other files.
-const MIN_NEW: usize = 16 << 10;
+const MIN_NEW: usize = 4 << 10;
 /// Thousandths of its size without a dictionary that what is packed is below in a quick search, as files have something in
 /// common. A thorough search gains more than twice as much: 4% of ruff, of which the quick one gains 1.2%.
 const MAX_THOUSANDTHS: usize = 992;

@@ -64,7 +64,7 @@ fn few_new_bytes_and_new_bytes_like_no_old_ones_are_not_packed() {
         pack(&encode(&old, new, blocks, Some(&rules)).unwrap().payload, &old)
     };
     assert!(of(&new[..30_000], &blocks[..30]).is_some());
-    assert_eq!(of(&new[..10_000], &blocks[..10]), None);
+    assert_eq!(of(&new[..5000], &blocks[..5]), None);
     let mut random = fastrand::Rng::with_seed(1);
     let unlike: Vec<u8> = (0..30_000).map(|_| random.u8(..)).collect();
     assert_eq!(of(&unlike, &[block(0, 0, 30_000)]), None);

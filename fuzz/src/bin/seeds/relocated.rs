@@ -110,7 +110,7 @@ fn packed() -> Vec<u8> {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         state.to_be_bytes()[0]
     };
-    let mut old: Vec<u8> = (0..20_000).map(|_| byte()).collect();
+    let mut old: Vec<u8> = (0..6000).map(|_| byte()).collect();
     old.chunks_exact_mut(40).for_each(|bytes| bytes[..5].copy_from_slice(&[0xe8, 1, 2, 0, 0]));
     let new: Vec<u8> = old.iter().enumerate().map(|(place, byte)| byte ^ u8::from(place % 50 == 0)).collect();
     let size = u32::try_from(new.len()).expect("a small file");
