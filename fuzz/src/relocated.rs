@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use program::{
     Block, Decoder, FrameTable, GoFunctions, HashTable, Layouts, Payload, Prepared, Rule, Rules, Segment,
-    Side, Strided, encode,
+    Side, Strided, encode, pack,
 };
 
 use crate::Input;
@@ -33,6 +33,9 @@ pub fn relocated(data: &[u8]) {
             let rules = rules(&mut input, &old);
             if let Ok(encoded) = encode(&old, &new, &blocks, Some(&rules)) {
                 assert_eq!(check(&encoded.payload, &old).as_deref(), Some(new.as_slice()));
+                if let Some(packed) = pack(&encoded.payload, &old) {
+                    assert_eq!(check(&packed, &old).as_deref(), Some(new.as_slice()));
+                }
                 let mut payload = encoded.payload;
                 patch(&mut input, &mut payload);
                 check(&payload, &old);
@@ -180,5 +183,5 @@ fn rules(input: &mut Input<'_>, old: &[u8]) -> Rules {
         HashTable { section, symbols, names }
     });
     let call_sites = range(input, old);
-    Rules { old: sides.0, new: sides.1, rules, new_code, frame_table, hash_table, call_sites }
+    Rules { old: sides.0, new: sides.1, rules, new_code, frame_table, hash_table, call_sites, packed: None }
 }

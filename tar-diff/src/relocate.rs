@@ -52,8 +52,11 @@ pub(crate) fn payload(
     encoded_size: u64,
 ) -> Option<Relocated> {
     let (payload, realigned) = smallest(source, target, steps, effort, jobs)?;
-    let work = Prepared::new(&payload, source).ok()?.work();
-    Some(Relocated { payload: (work <= Work::relocating(encoded_size)).then_some(payload), realigned })
+    let is_cheap = |payload: &Vec<u8>| {
+        Prepared::new(payload, source).is_ok_and(|it| it.work() <= Work::relocating(encoded_size))
+    };
+    let packed = program::pack(&payload, source).filter(is_cheap);
+    Some(Relocated { payload: packed.or_else(|| Some(payload).filter(is_cheap)), realigned })
 }
 
 /// The smallest payload of all rounds, and the steps of the first.

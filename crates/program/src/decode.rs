@@ -1,15 +1,17 @@
 //! Makes the new file of a payload and the old file.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::call_sites::{CallSites, RowReader};
 use crate::computed::{self, Computed, Held};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kind::Kind;
 use crate::map::Map;
 use crate::misses::{Guess, Misses};
 use crate::neighbours::Neighbours;
 use crate::operands::{Before, Code, Machine, New, PIECE_SIZE};
+use crate::packed;
 use crate::payload::{Block, Payload};
 use crate::predict::{Outcome, Predictor};
 use crate::rules::{Rule, Rules};
@@ -32,6 +34,9 @@ const HELD_WORK: u64 = 8;
 /// Units of work for each byte of tables of call sites, beside those for any byte: their records are followed byte by
 /// byte, and random ones take twice as long as code.
 const SITES_WORK: u64 = 8;
+/// Units of work for each byte of packed new bytes, and of what they are unpacked with.
+const PACKED_WORK: u64 = 70;
+const DICTIONARY_WORK: u64 = 10;
 /// Units of work for each block: to find what fields it has, and its place in the map.
 const BLOCK_WORK: u64 = 256;
 
@@ -53,6 +58,9 @@ pub struct Decoder<'a> {
     done: u32,
     /// Bytes that are made.
     position: u32,
+    /// The new bytes, and how many of them are made. The operands among them stand apart.
+    fresh: Cow<'a, [u8]>,
+    fresh_used: usize,
     new: New<'a>,
     before: Before,
     misses: Misses<'a>,
@@ -72,6 +80,8 @@ pub struct Prepared<'a> {
     payload: Payload<'a>,
     rules: Option<(Rules, Reader<'a>)>,
     computed: Vec<Computed>,
+    /// What the dictionary of packed new bytes is made of, and how many they are.
+    packed: Option<(Vec<Range<u32>>, usize)>,
     covered: u64,
 }
 
@@ -82,13 +92,21 @@ impl<'a> Prepared<'a> {
     /// [`Error`](crate::Error).
     pub fn new(payload: &'a [u8], old: &'a [u8]) -> Result<Self> {
         let payload = Payload::parse(payload, Some(old.len()))?;
-        let mut prepared = Self { old, payload, rules: None, computed: Vec::new(), covered: 0 };
+        let mut prepared = Self { old, payload, rules: None, computed: Vec::new(), packed: None, covered: 0 };
         if prepared.payload.has_rules() {
             let mut reader = Reader::new(prepared.payload.rules, "the rules");
             let rules = read_rules(&mut reader, old.len())?;
             prepared.covered = covered(old.len(), &rules.rules)?;
             prepared.computed = rules.computed();
             computed::check(&prepared.computed, prepared.payload.size)?;
+            if let Some(size) = rules.packed {
+                let (size, max) = (size as usize, prepared.payload.size);
+                if size > max {
+                    let what = "the size of packed new bytes";
+                    return Err(Error::TooLarge { what, value: size as u64, max: max as u64 });
+                }
+                prepared.packed = Some((packed::stretches(&prepared.payload.blocks, old.len())?, size));
+            }
             prepared.rules = Some((rules, reader));
         }
         Ok(prepared)
@@ -99,9 +117,23 @@ impl<'a> Prepared<'a> {
         self.payload.size
     }
 
-    /// Bytes of the new file that are held back at once.
+    /// Bytes that are held at once beside the old file and the payload: those of the new file that are held back, and
+    /// new bytes that are unpacked, with their dictionary and the window over both.
     pub fn held(&self) -> usize {
+        let unpacked =
+            self.packed.as_ref().map_or(0, |(_, size)| self.dictionary_size().saturating_add(*size));
+        self.held_back().saturating_add(unpacked.saturating_mul(2))
+    }
+
+    /// Bytes of the new file that are held back at once.
+    fn held_back(&self) -> usize {
         usize::try_from(computed::held_size(&self.computed)).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes of the old file that the dictionary is made of.
+    fn dictionary_size(&self) -> usize {
+        let stretches = self.packed.iter().flat_map(|(stretches, _)| stretches);
+        stretches.map(|stretch| (stretch.end - stretch.start) as usize).sum()
     }
 
     /// Bytes of the new file that are tables of call sites.
@@ -134,8 +166,10 @@ impl<'a> Prepared<'a> {
         let per_byte = if self.rules.is_some() { NEW_WORK } else { 1 };
         let of_segments = segments as u64 / SEGMENTS_A_UNIT;
         self.covered * (COVERED_WORK + of_segments)
-            + self.held() as u64 * (HELD_WORK + of_segments)
+            + self.held_back() as u64 * (HELD_WORK + of_segments)
             + self.payload.size as u64 * per_byte
+            + self.dictionary_size() as u64 * DICTIONARY_WORK
+            + self.packed.as_ref().map_or(0, |_| self.payload.new.new.len() as u64 * PACKED_WORK)
             + self.sites() * SITES_WORK
             + self.icu() * ICU_WORK
             + self.payload.blocks.len() as u64 * BLOCK_WORK
@@ -146,7 +180,8 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// [`Error`](crate::Error).
     pub fn start(self) -> Result<Decoder<'a>> {
-        let Self { old, payload, rules, computed, .. } = self;
+        let Self { old, payload, rules, computed, packed, .. } = self;
+        let mut fresh = Cow::Borrowed(payload.new.new);
         let (mut code, mut machine) = (Vec::new(), Machine::X86_64);
         let mut sites = CallSites::new(0..0);
         let predictor = match rules {
@@ -155,6 +190,10 @@ impl<'a> Prepared<'a> {
                 machine = rules.machine();
                 code = std::mem::take(&mut rules.new_code);
                 sites = CallSites::new(rules.call_sites.clone());
+                if let Some((stretches, size)) = packed {
+                    let dictionary = packed::dictionary(old, &stretches, &rules);
+                    fresh = Cow::Owned(packed::unpack(&dictionary, &fresh, size)?);
+                }
                 let map = Map::new(&payload.blocks);
                 let scanned = scan(old, &rules.old, &rules.rules)?;
                 Predictor::new(old, &rules, scanned, &map, |bases| {
@@ -166,6 +205,8 @@ impl<'a> Prepared<'a> {
         Ok(Decoder {
             old,
             differences: Differences::new(payload.runs, payload.differences),
+            fresh,
+            fresh_used: 0,
             new: payload.new,
             before: Before::default(),
             misses: payload.misses(),
@@ -212,6 +253,9 @@ impl<'a> Decoder<'a> {
             }
         }
         self.differences.end()?;
+        if self.fresh_used < self.fresh.len() {
+            return Err(Error::Left("the new bytes"));
+        }
         self.new.end()?;
         self.rows.end()?;
         self.misses.end()?;
@@ -239,12 +283,15 @@ impl<'a> Decoder<'a> {
             let code = Code { machine: self.machine, ranges: &self.code, space: self.predictor.space() };
             let address = code.address(self.position, size as usize);
             self.piece.clear();
+            let mut fresh = &self.fresh[self.fresh_used..];
             if address.is_none() && self.sites.holds(self.position, size as usize) {
-                self.rows.read(&mut self.sites, &mut self.piece, size as usize, &mut self.new.new)?;
+                self.rows.read(&mut self.sites, &mut self.piece, size as usize, &mut fresh)?;
             } else {
-                self.new.read(&mut self.piece, size as usize, address, self.machine, &mut self.before)?;
+                let (piece, before) = (&mut self.piece, &mut self.before);
+                self.new.read(&mut fresh, piece, size as usize, address, self.machine, before)?;
                 self.sites.pass(self.position, &self.piece);
             }
+            self.fresh_used = self.fresh.len() - fresh.len();
             self.advance(size, block);
         }
         self.before.pass(&self.piece);

@@ -33,10 +33,14 @@ pub struct Encoded {
 /// Makes the payload that [`Decoder`](crate::Decoder) makes `new` of with `old`. The blocks cover `new` in order.
 ///
 /// # Errors
-/// [`Error::Block`] if they do not, or a file is too large; what [`Decoder`](crate::Decoder) would refuse.
+/// [`Error::Block`] if they do not, or a file is too large; [`Error::Packed`] if the rules say that new bytes are packed,
+/// which comes later; what [`Decoder`](crate::Decoder) would refuse.
 pub fn encode(old: &[u8], new: &[u8], blocks: &[Block], rules: Option<&Rules>) -> Result<Encoded> {
     let scanned = rules.map(|rules| {
         check_rules(rules, old.len())?;
+        if rules.packed.is_some() {
+            return Err(Error::Packed);
+        }
         Ok((rules, scan(old, &rules.old, &rules.rules)?))
     });
     let scanned = scanned.transpose()?;

@@ -41,4 +41,7 @@ pub enum Error {
     /// A row of a table of call sites reaches past the piece of new bytes that it begins in.
     #[error("a row of call sites reaches past its piece of new bytes")]
     Rows,
+    /// New bytes that are packed are broken, or not as many as the rules say.
+    #[error("the packed new bytes are broken")]
+    Packed,
 }

@@ -186,6 +186,7 @@ impl Layouts {
             frame_table,
             hash_table,
             call_sites: after.call_sites,
+            packed: None,
             old: before.side,
             new: Side { segments: after.side.segments, bases },
             rules: before.rules,

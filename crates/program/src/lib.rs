@@ -41,6 +41,9 @@ mod neighbours;
 #[cfg(feature = "writer")]
 mod normalise;
 mod operands;
+#[cfg(feature = "writer")]
+mod pack;
+mod packed;
 mod payload;
 mod places;
 mod predict;
@@ -65,6 +68,8 @@ pub use hash_table::HashTable;
 pub use kind::Kind;
 #[cfg(feature = "writer")]
 pub use layout::{Draft, Layouts};
+#[cfg(feature = "writer")]
+pub use pack::pack;
 pub use payload::{Block, Payload, Sizes};
 pub use predict::Outcome;
 pub use rules::{GoFunctions, Rule, Rules, Side, Strided};
@@ -81,6 +86,8 @@ pub const MAX_CODE: usize = 16;
 /// Most bytes of a new file that are held back, for all tables together, until a [`FrameTable`] and a [`HashTable`]
 /// among them are computed.
 pub const MAX_HELD: u64 = 1 << 25;
+/// Most bytes of the old file that the dictionary of packed new bytes is made of.
+pub const MAX_DICTIONARY: u64 = 1 << 25;
 /// Most bases that are given, and most that are read from a table of sections.
 pub const MAX_BASES: usize = 1 << 12;
 /// Bytes that the rules may go over together, for each byte of the old file: some lie on others.

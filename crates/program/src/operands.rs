@@ -21,7 +21,7 @@ mod instruction;
 mod tests;
 mod x86_64;
 
-pub(crate) use x86_64::Before;
+pub(crate) use x86_64::{BEFORE, Before};
 
 use std::ops::Range;
 
@@ -133,6 +133,12 @@ impl Taken {
         }
     }
 
+    /// Drops the operands, which stand apart from the new bytes.
+    pub(crate) fn clear_operands(&mut self) {
+        let Self { calls, loads, branches, stack, .. } = self;
+        [calls, loads, branches, stack].into_iter().for_each(Vec::clear);
+    }
+
     /// Takes in bytes of the new file that come from elsewhere.
     pub(crate) fn pass(&mut self, bytes: &[u8]) {
         self.before.pass(bytes);
@@ -207,13 +213,14 @@ impl<'n> New<'n> {
         self.address(kind).map(Some)
     }
 
-    /// Appends the next piece of a literal, of `size` bytes. `address` is that of its first byte, if it is code for the
-    /// machine.
+    /// Appends the next piece of a literal, of `size` bytes. What is no operand comes from `new`. `address` is that of
+    /// its first byte, if it is code for the machine.
     ///
     /// # Errors
     /// [`Error::Truncated`].
     pub(crate) fn read(
         &mut self,
+        new: &mut &[u8],
         out: &mut Vec<u8>,
         size: usize,
         address: Option<u64>,
@@ -222,20 +229,20 @@ impl<'n> New<'n> {
     ) -> Result<()> {
         match address {
             Some(address) => match machine {
-                Machine::X86_64 => self.x86_64(out, size, address, before),
-                Machine::Aarch64 => self.aarch64(out, size, address),
+                Machine::X86_64 => self.x86_64(new, out, size, address, before),
+                Machine::Aarch64 => self.aarch64(new, out, size, address),
             },
             None => {
-                out.extend_from_slice(take(&mut self.new, size)?);
+                out.extend_from_slice(take(new, size)?);
                 Ok(())
             }
         }
     }
 
-    /// Fails if something is left.
+    /// Fails if something is left of the operands.
     pub(crate) const fn end(&self) -> Result<()> {
         match self {
-            Self { new: [], calls: [], loads: [], branches: [], stack: [] } => Ok(()),
+            Self { calls: [], loads: [], branches: [], stack: [], .. } => Ok(()),
             _ => Err(Error::Left("the new bytes")),
         }
     }

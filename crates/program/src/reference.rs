@@ -7,6 +7,7 @@ mod arm;
 mod bundles;
 mod call_sites;
 mod hash_table;
+mod packed;
 mod x86_64;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -100,6 +101,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     let (mut frame_table, mut hash_table) = (None, None);
     let mut computed = Vec::new();
     let mut sites = 0..0;
+    let mut unpacked = None;
     if payload.has_rules() {
         let mut reader = Reader::new(payload.rules, "the rules");
         let rules = read_rules(&mut reader, old.len())?;
@@ -115,6 +117,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
         crate::computed::check(&rules.computed(), payload.size)?;
         correct(&mut reader, &mut bases)?;
         reader.end()?;
+        unpacked = packed::new_bytes(&payload, old, &rules)?;
         bundles = Bundles::new(scanned.bundles, &bases, moved);
         fields = scanned.fields;
         segments = rules.new.segments;
@@ -154,6 +157,7 @@ pub(crate) fn decode(payload: &[u8], old: &[u8]) -> Result<Vec<u8>> {
     let mut left = None;
     let mut lasts: HashMap<(crate::Kind, bool), u64> = HashMap::new();
     let (mut made, mut new) = (Vec::new(), payload.new);
+    new.new = unpacked.as_deref().unwrap_or(new.new);
     let mut targets = VecDeque::from([0; 32]);
     for (index, block) in payload.blocks.iter().enumerate() {
         let Block { source, add, literal } = *block;

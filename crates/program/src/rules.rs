@@ -146,6 +146,8 @@ pub struct Rules {
     pub hash_table: Option<HashTable>,
     /// The range of the new file that has tables of call sites, `.gcc_except_table`. It may be empty.
     pub call_sites: Range<u32>,
+    /// Bytes of the new ones once they are unpacked, if they are packed with the rest of the old file.
+    pub packed: Option<u32>,
 }
 
 impl Rules {

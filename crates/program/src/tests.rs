@@ -9,6 +9,7 @@ mod icu;
 mod icu_edges;
 mod new_code;
 mod overlaps;
+mod packed;
 
 use fixtures::programs::program;
 

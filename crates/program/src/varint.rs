@@ -40,6 +40,12 @@ impl<'a> Reader<'a> {
         Self { rest: bytes, what }
     }
 
+    /// What is not read yet.
+    #[cfg(feature = "writer")]
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

@@ -6,9 +6,10 @@
 //! segments = count:uvarint (address:signed size:signed place:signed){count}
 //! bases    = count:uvarint (address:signed){count}
 //! code     = count:uvarint (start:signed size:uvarint){count}
-//! computed = flags:uvarint frames? hashes?                       frames if flags has 1, hashes if it has 2
+//! computed = flags:uvarint frames? hashes? packed?               frames if flags has 1, hashes if it has 2, packed if 4
 //! frames   = table:signed count:uvarint start:signed size:uvarint
 //! hashes   = (start:signed size:uvarint){3}
+//! packed   = size:uvarint
 //! sites    = 0 | size:uvarint start:uvarint
 //! ```
 //!
@@ -30,7 +31,9 @@ use rule::{put_rule, read_rule};
 /// Tables that are computed.
 const HAS_FRAMES: u64 = 1;
 const HAS_HASHES: u64 = 2;
-const ALL_TABLES: u64 = 3;
+/// New bytes that are packed.
+const HAS_PACKED: u64 = 4;
+const ALL_FLAGS: u64 = 7;
 
 /// Appends the rules, but not where the new bases are.
 pub(crate) fn put_rules(out: &mut Vec<u8>, rules: &Rules) {
@@ -54,7 +57,8 @@ pub(crate) fn put_rules(out: &mut Vec<u8>, rules: &Rules) {
         end = range.end.into();
     }
     let flag = |is_set, flag| if is_set { flag } else { 0 };
-    put(out, flag(rules.frame_table.is_some(), HAS_FRAMES) | flag(rules.hash_table.is_some(), HAS_HASHES));
+    let tables = flag(rules.frame_table.is_some(), HAS_FRAMES) | flag(rules.hash_table.is_some(), HAS_HASHES);
+    put(out, tables | flag(rules.packed.is_some(), HAS_PACKED));
     if let Some(table) = &rules.frame_table {
         put_difference(out, table.start.into(), end);
         put(out, table.count.into());
@@ -64,6 +68,9 @@ pub(crate) fn put_rules(out: &mut Vec<u8>, rules: &Rules) {
         put_places(out, &table.section, 0);
         put_places(out, &table.symbols, table.section.end.into());
         put_places(out, &table.names, table.symbols.end.into());
+    }
+    if let Some(size) = rules.packed {
+        put(out, size.into());
     }
     put(out, rules.call_sites.len() as u64);
     if !rules.call_sites.is_empty() {
@@ -113,7 +120,7 @@ pub(crate) fn read_rules(reader: &mut Reader<'_>, size: usize) -> Result<Rules> 
     }
     let new_code = read_code(reader)?;
     let tables = reader.next()?;
-    if tables > ALL_TABLES {
+    if tables > ALL_FLAGS {
         return Err(Error::Rule("unknown tables that are computed"));
     }
     let has_frames = tables & HAS_FRAMES != 0;
@@ -121,10 +128,12 @@ pub(crate) fn read_rules(reader: &mut Reader<'_>, size: usize) -> Result<Rules> 
     let frame_table = has_frames.then(|| read_frame_table(reader, end_of_code)).transpose()?;
     let has_hashes = tables & HAS_HASHES != 0;
     let hash_table = has_hashes.then(|| read_hash_table(reader)).transpose()?;
+    let has_packed = tables & HAS_PACKED != 0;
+    let packed = has_packed.then(|| narrow("the size of packed new bytes", reader.next()?)).transpose()?;
     let call_sites = read_call_sites(reader)?;
     let mapped = vec![Rules::MAPPED; bases.len()];
     let (old, new) = (Side { segments, bases }, Side { segments: new, bases: mapped });
-    Ok(Rules { old, new, rules, new_code, frame_table, hash_table, call_sites })
+    Ok(Rules { old, new, rules, new_code, frame_table, hash_table, call_sites, packed })
 }
 
 /// Reads the ranges of new code. Where they lie in the new file does not matter: what none of them has is no code.

@@ -127,24 +127,30 @@ impl Taken {
 }
 
 impl New<'_> {
-    pub(super) fn aarch64(&mut self, out: &mut Vec<u8>, size: usize, address: u64) -> Result<()> {
+    pub(super) fn aarch64(
+        &mut self,
+        new: &mut &[u8],
+        out: &mut Vec<u8>,
+        size: usize,
+        address: u64,
+    ) -> Result<()> {
         let before = before_words(address, size);
-        out.extend_from_slice(take(&mut self.new, before)?);
+        out.extend_from_slice(take(new, before)?);
         let mut pages = Pages::default();
         let mut position = before;
         while position + SIZE <= size {
-            let word = self.word(address.wrapping_add(position as u64), &mut pages)?;
+            let word = self.word(new, address.wrapping_add(position as u64), &mut pages)?;
             out.extend_from_slice(&word.to_le_bytes());
             pages.advance();
             position += SIZE;
         }
-        out.extend_from_slice(take(&mut self.new, size - position)?);
+        out.extend_from_slice(take(new, size - position)?);
         Ok(())
     }
 
     /// Reads the word whose address is `own`.
-    fn word(&mut self, own: u64, pages: &mut Pages) -> Result<u32> {
-        let last = take(&mut self.new, 1)?[0];
+    fn word(&mut self, new: &mut &[u8], own: u64, pages: &mut Pages) -> Result<u32> {
+        let last = take(new, 1)?[0];
         if last & BL_MASK == BL {
             if let Some(meant) = self.operand(Operand::Call)? {
                 let words = super::low(meant.wrapping_sub(own)) >> 2;
@@ -153,7 +159,7 @@ impl New<'_> {
         } else if last & ADRP_MASK == ADRP
             && let Some(meant) = self.operand(Operand::Load)?
         {
-            let register = u32::from(take(&mut self.new, 1)?[0]) & REGISTER;
+            let register = u32::from(take(new, 1)?[0]) & REGISTER;
             let distance = super::low((meant >> 12).wrapping_sub(own >> 12));
             pages.hold(register, meant);
             return Ok(u32::from(ADRP) << 24
@@ -161,7 +167,7 @@ impl New<'_> {
                 | (distance >> 2 & 0x7_ffff) << 5
                 | register);
         }
-        let rest = take(&mut self.new, SIZE - 1)?;
+        let rest = take(new, SIZE - 1)?;
         let word = u32::from_le_bytes([rest[0], rest[1], rest[2], last]);
         Ok(match pages.take(word) {
             Some(low) => word & !LOW_BITS | (low >> low_scale(word)) << 10,

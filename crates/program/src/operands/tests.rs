@@ -13,19 +13,20 @@ const CODE: Code<'static> = Code { machine: Machine::X86_64, ranges: &RANGES, sp
 fn read(taken: &Taken, position: u32, size: usize, machine: Machine) -> Result<Vec<u8>> {
     let Taken { new, calls, loads, branches, stack, .. } = taken;
     let mut new = New { new, calls, loads, branches, stack };
+    let mut fresh = new.new;
     let mut before = Before::default();
     let (mut out, mut position, mut left) = (Vec::new(), position, size);
     while left > 0 {
         let size = left.min(PIECE_SIZE as usize);
         let mut piece = Vec::new();
-        new.read(&mut piece, size, CODE.address(position, size), machine, &mut before)?;
+        new.read(&mut fresh, &mut piece, size, CODE.address(position, size), machine, &mut before)?;
         before.pass(&piece);
         out.extend(piece);
         position += PIECE_SIZE;
         left -= size;
     }
     new.end()?;
-    Ok(out)
+    if fresh.is_empty() { Ok(out) } else { Err(Error::Left("the new bytes")) }
 }
 
 /// Takes a literal at place 200 apart, after some bytes of the new file.

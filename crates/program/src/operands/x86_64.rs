@@ -18,7 +18,7 @@ use crate::form::{sign_extend, word32};
 
 /// Bytes before a piece of new code from which on instructions are read. With 16 deltas of new code are 0.1% larger, and
 /// with 40 as large.
-const BEFORE: usize = 24;
+pub(crate) const BEFORE: usize = 24;
 /// Targets of jumps that are remembered: with 200 in place of 32, deltas are as large.
 const TARGETS: usize = 32;
 /// The byte in the place of a distance that says that the target of the jump was the last one, up to that of the least
@@ -131,6 +131,7 @@ impl Taken {
 impl New<'_> {
     pub(super) fn x86_64(
         &mut self,
+        new: &mut &[u8],
         out: &mut Vec<u8>,
         size: usize,
         address: u64,
@@ -149,7 +150,7 @@ impl New<'_> {
                 }
                 instruction.keep_four();
             }
-            let together = take(&mut self.new, left.min(instruction.together().into()))?;
+            let together = take(new, left.min(instruction.together().into()))?;
             instruction.pass_together(together);
             out.extend_from_slice(together);
         }

@@ -98,6 +98,7 @@ fn both_decoders_agree_wherever_ranges_lie() {
                 names: last..size,
             }),
             call_sites: random_range(&mut random, size),
+            packed: None,
         };
         let payload = encode(&old, &new, &blocks, Some(&rules)).unwrap().payload;
         assert!(decode(&payload, &old).unwrap() == new, "round {round}");

@@ -44,6 +44,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     seeds.push(("call-sites", call_sites()));
     seeds.push(("instructions", instructions()));
     seeds.push(("branches", branches()));
+    seeds.push(("packed", packed()));
     seeds.extend(icu());
     seeds
 }
@@ -127,6 +128,32 @@ fn branches() -> Vec<u8> {
     ];
     let encoded = program::encode(&old, &new, &blocks, Some(&rules)).expect("blocks that cover the file");
     Fields::new().byte(0).sized(&old).rest(&encoded.payload).finish()
+}
+
+/// A payload whose new bytes are packed: old ones of which one in 50 is another, among which are calls.
+fn packed() -> Vec<u8> {
+    let mut state = 1u32;
+    let mut byte = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    let mut old: Vec<u8> = (0..6000).map(|_| byte()).collect();
+    old.chunks_exact_mut(40).for_each(|bytes| bytes[..5].copy_from_slice(&[0xe8, 1, 2, 0, 0]));
+    let new: Vec<u8> = old.iter().enumerate().map(|(place, byte)| byte ^ u8::from(place % 50 == 0)).collect();
+    let size = u32::try_from(new.len()).expect("a small file");
+    let segment = program::Segment { address: 0, size, place: 0 };
+    let side = program::Side { segments: vec![segment], bases: Vec::new() };
+    let rules = program::Rules {
+        old: side.clone(),
+        new: side,
+        rules: vec![program::Rule::X86_64(0..size)],
+        new_code: std::iter::once(0..size).collect(),
+        ..program::Rules::default()
+    };
+    let blocks = [program::Block { source: 0, add: 0, literal: size }];
+    let encoded = program::encode(&old, &new, &blocks, Some(&rules)).expect("blocks that cover the file");
+    let payload = program::pack(&encoded.payload, &old).expect("bytes like old ones");
+    Fields::new().byte(0).sized(&old).rest(&payload).finish()
 }
 
 /// Two versions of data of ICU: one byte after the other in a payload, and as files that are taken for such data.
