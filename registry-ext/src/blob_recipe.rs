@@ -163,11 +163,10 @@ impl BlobRecipe {
     pub fn work(&self, size: u64) -> u64 {
         let plain: u64 = self.streams.iter().fold(0, |sum, stream| sum.saturating_add(stream.plain_size));
         self.streams.iter().fold(0, |sum: u64, stream| {
-            let work = stream.recipe.encoding_work(stream.plain_size);
             // A stream makes its share of the blob.
             let made = u128::from(size) * u128::from(stream.plain_size) / u128::from(plain.max(1));
-            let bytes = stream.plain_size.saturating_add(u64::try_from(made).unwrap_or(u64::MAX));
-            sum.saturating_add(work.setup).saturating_add(work.byte.saturating_mul(bytes))
+            let made = u64::try_from(made).unwrap_or(u64::MAX);
+            sum.saturating_add(stream.recipe.usual_work(stream.plain_size, made))
         })
     }
 

@@ -37,10 +37,15 @@ use crate::Result;
 use crate::compare::Plain;
 use crate::wire::Fields;
 
-/// Work for a plain byte that is parsed, in units of about a nanosecond.
-const PARSE_WORK: u64 = 40;
-/// Work for a plain byte that is parsed and whose decisions are corrected.
+/// Work for a plain byte and for a byte of the stream, in units of about a nanosecond. It is little, since runs of zeros
+/// are a thousand times as large as their stream; the tokens are charged as they are found.
+const BYTE_WORK: u64 = 8;
+/// Work for a token that is found, and written.
+const TOKEN_WORK: u64 = 64;
+/// Work for a token that corrections tell, beside that of finding one.
 const CORRECT_WORK: u64 = 80;
+/// Work for the codes of a block.
+const BLOCK_WORK: u64 = 2 << 10;
 
 /// The parameters that make a deflate stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,12 +79,15 @@ impl Plan {
         matches!(self, Self::Zlib(plan) if plan.is_gnu)
     }
 
-    /// Work for a plain byte, in units of about a nanosecond, without the searches of the parser.
-    pub(crate) const fn encoding_byte_work(&self) -> u64 {
-        match self {
-            Self::Zlib(_) => PARSE_WORK,
-            Self::Corrections(_) => CORRECT_WORK,
-        }
+    /// Work for a byte, in units of about a nanosecond, without the tokens and the searches of the parser.
+    pub(crate) const fn encoding_byte_work() -> u64 {
+        BYTE_WORK
+    }
+
+    /// Work for a byte of a usual stream to find its tokens: they are about one for two bytes, and to search them takes as
+    /// long again.
+    pub(crate) const fn usual_token_work() -> u64 {
+        TOKEN_WORK
     }
 
     pub(crate) fn encode(&self, plain: &mut Plain<'_>, output: &mut dyn Write) -> Result<()> {

@@ -18,7 +18,7 @@ pub fn encode(recipe: &Recipe, plain: &mut dyn Read, plain_size: u64, output: &m
 }
 
 /// Does what [`encode`] does, and charges [`EncodingWork::byte`](crate::EncodingWork::byte) for each byte
-/// that is read or made, and the searches of deflate beside it. The caller charges
+/// that is read or made, and the tokens and the searches of deflate beside it. The caller charges
 /// [`EncodingWork::setup`](crate::EncodingWork::setup).
 ///
 /// # Errors

@@ -201,8 +201,10 @@ impl Recipe {
     /// Returns the cost of encoding `plain_size` bytes.
     pub fn encoding_work(&self, plain_size: u64) -> EncodingWork {
         match self.encoder() {
-            // The parser charges its searches itself.
-            Encoder::Deflate(plan) => EncodingWork { setup: 32 << 10, byte: plan.encoding_byte_work() },
+            // The parser charges its tokens and its searches itself.
+            Encoder::Deflate(_) => {
+                EncodingWork { setup: 32 << 10, byte: deflate::Plan::encoding_byte_work() }
+            }
             Encoder::Xz(plan) => plan.encoding_work(),
             Encoder::Zstd(plan) => plan.encoding_work(plain_size),
             Encoder::Klauspost(plan) => plan.encoding_work(),
@@ -216,6 +218,18 @@ impl Recipe {
 }
 
 impl Recipe {
+    /// Estimates the work of encoding `plain_size` bytes to a usual stream of `encoded_size` bytes. Deflate charges its
+    /// tokens and its searches beside what [`encoding_work`](Self::encoding_work) says.
+    pub fn usual_work(&self, plain_size: u64, encoded_size: u64) -> u64 {
+        let work = self.encoding_work(plain_size);
+        let of_tokens = match self.encoder() {
+            Encoder::Deflate(_) => encoded_size.saturating_mul(deflate::Plan::usual_token_work()),
+            _ => 0,
+        };
+        let of_bytes = work.byte.saturating_mul(plain_size.saturating_add(encoded_size));
+        work.setup.saturating_add(of_bytes).saturating_add(of_tokens)
+    }
+
     /// The recipe of an encoder.
     pub(crate) fn new(encoder: Encoder) -> Self {
         Self { bytes: encoder.write(), encoder }

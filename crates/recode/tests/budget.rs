@@ -175,7 +175,8 @@ fn a_stream_of_a_slow_encoder_is_made_once_while_its_recipe_is_found() {
         let found = measured_recipe_within(codec, &made, &plain, &budget).unwrap();
         assert_eq!(found.recipe.as_bytes(), bytes);
         let spent = u64::MAX - budget.work();
-        assert!(spent < found.work * 2, "{bytes:?}: {spent} for {}", found.work);
+        // What else is searched is a little more than the proof where most of its work is strings that are compared.
+        assert!(spent < found.work * 9 / 4, "{bytes:?}: {spent} for {}", found.work);
         let charged = Cell::new(found.recipe.encoding_work(plain.len() as u64).setup);
         let charge = |units| {
             charged.set(charged.get() + units);
@@ -204,6 +205,26 @@ fn a_small_frame_that_needs_corrections_is_searched_without_large_tables() {
     assert_eq!(found.encoder_name(), "corrections to libzstd 1.5.7");
     let spent = u64::MAX - budget.work();
     assert!(spent < 60_000_000, "{spent}");
+}
+
+/// Zeros are a thousand times as large as their stream, and what is granted follows the stream.
+#[test]
+fn long_runs_of_zeros_have_recipes_within_what_their_streams_grant() {
+    let mut rng = fixtures::Rng::new(41);
+    let stretch = [vec![0; 1 << 20], rng.bytes(300), (0..=199).collect::<Vec<u8>>().repeat(3)].concat();
+    let (zeros, between) = (vec![0; 24 << 20], stretch.repeat(12));
+    // libdeflate at the levels 1 and 6, igzip at 1 and 3, pigz at 1 and 6.
+    for number in [161, 166, 193, 195, 209, 214] {
+        for plain in [&zeros, &between] {
+            let (mut made, size) = (Vec::new(), plain.len() as u64);
+            let _ = encode(&recipe_of_size(&[6, number], plain.len()), &mut &**plain, size, &mut made);
+            let expected = recipe_of_size(&[6, number], made.len());
+            let found = recipe(Codec::Deflate, &made, plain).unwrap();
+            // Other levels of the encoder make the same of zeros.
+            assert_eq!(found.encoder_name(), expected.encoder_name(), "{number}");
+            assert_eq!(found.as_bytes().len(), expected.as_bytes().len(), "{number}");
+        }
+    }
 }
 
 fn recipe_of_size(start: &[u8], size: usize) -> Recipe {

@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn a_stream_that_costs_more_to_make_than_its_size_tells_stays_closed() {
         assert_eq!(refused(u64::MAX, u64::MAX), (false, Refusals::new()));
-        let of_bytes = 60_000 * 200;
+        let of_bytes = 60_000 * 100;
         assert_eq!(refused(of_bytes, u64::MAX), (true, [(TOO_MUCH_WORK, 1)].into()));
     }
 

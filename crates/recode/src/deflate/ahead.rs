@@ -45,6 +45,7 @@ use self::pigz::Pigz;
 use self::recent::Recent;
 use self::single::{Go, One, Single, Two};
 use self::writer::{Contents, Decision, Manner, Writer};
+use super::TOKEN_WORK;
 use super::igzip_codes;
 use super::reader::Kind;
 use super::token::{MAX_MATCH, Token};
@@ -138,6 +139,14 @@ impl Ahead {
     /// Parses the next chunk; `is_last` if no plain bytes follow it. Returns the work that it was beside that of each
     /// byte.
     pub(super) fn parse(&mut self, chunk: &[u8], is_last: bool) -> u64 {
+        let before = self.groups.len();
+        let searching = self.parse_chunk(chunk, is_last);
+        let is_charged = matches!(self.finder, Finder::Pigz(_));
+        let found: usize = self.groups.iter().skip(before).map(|group| group.tokens.len()).sum();
+        searching + if is_charged { 0 } else { TOKEN_WORK * found as u64 }
+    }
+
+    fn parse_chunk(&mut self, chunk: &[u8], is_last: bool) -> u64 {
         self.is_last = is_last;
         self.parsed += isize::try_from(chunk.len()).unwrap_or(isize::MAX);
         let Some(mut parts) = self.parts.take() else { return self.find(chunk, is_last) };

@@ -12,6 +12,7 @@ mod skip;
 
 pub(super) use records::MAX_RECORDS;
 
+use super::TOKEN_WORK;
 use super::ahead::CHUNK_SIZE;
 use super::pgzip::{DICTIONARY_SIZE, Pgzip};
 use super::settings::{Settings, Strategy};
@@ -71,8 +72,8 @@ pub(super) struct Parser {
     next: Option<Match>,
     /// True if a reference was found and left as too short.
     was_short: bool,
-    /// Strings that were looked at and not charged yet.
-    searched: u64,
+    /// Work of tokens and of strings that were looked at, which is not charged yet.
+    work: u64,
     /// Another parser, asked first.
     ahead: Option<Box<Pgzip>>,
     /// Steps were taken whose strings are not in the chains.
@@ -97,7 +98,7 @@ impl Parser {
             current: None,
             next: None,
             was_short: false,
-            searched: 0,
+            work: 0,
             ahead: settings.is_pgzip.then(|| Box::new(Pgzip::new())),
             is_stale: false,
         }
@@ -261,6 +262,7 @@ impl Parser {
 
     /// Goes on behind a token, which need not be the predicted one but must fit the lookahead.
     pub(super) fn commit(&mut self, token: Token) {
+        self.work += TOKEN_WORK;
         let size = token.size();
         let end = self.start + size;
         if matches!(self.settings.strategy, Strategy::Huffman | Strategy::Rle) {
@@ -286,6 +288,11 @@ impl Parser {
         self.block_size += size;
     }
 
+    /// Has work be charged beside that of each token.
+    pub(super) const fn add_work(&mut self, work: u64) {
+        self.work += work;
+    }
+
     /// Reads ahead, for a token that begins `offset` bytes behind the next, and slides the window
     /// when zlib does.
     fn fill(&mut self, offset: usize, plain: &mut Plain<'_>) -> Result<()> {
@@ -294,7 +301,7 @@ impl Parser {
         if is_full(self.lookahead) || (self.settings.is_gnu && self.is_at_end) {
             return Ok(());
         }
-        plain.charge(std::mem::take(&mut self.searched) * STRING_WORK)?;
+        plain.charge(std::mem::take(&mut self.work))?;
         if self.start + offset >= size + self.max_distance() {
             self.slide();
         }

@@ -8,7 +8,7 @@ use super::corrections::{self, Estimate, FEW, Manner};
 use super::reader::{BlockReader, Kind};
 use super::settings::EFFORT_OF_PGZIP;
 use super::zlib::USUAL_MEMORY;
-use super::{CORRECT_WORK, Plan, zlib};
+use super::{BYTE_WORK, Plan, zlib};
 use crate::charge::Charged;
 use crate::compare::{Plain, Source};
 use crate::{Budget, MAX_RECIPE_SIZE, Refused};
@@ -30,6 +30,8 @@ const START_ENCODED: u64 = 512 << 10;
 const START_PIECES: usize = 3;
 /// A stream of which the corrections are less than this share is likely of another version of the encoder.
 const NEAR_SHARE: u64 = 256;
+/// The share of the work that is left which looking at one encoder may take.
+const SHARES_OF_ESTIMATES: u64 = 8;
 /// Few corrections are less than this share of the start of a stream.
 const FEW_SHARE: u64 = 64;
 /// Work to read the tokens of a plain byte, in units of about a nanosecond.
@@ -79,11 +81,13 @@ impl Candidates {
     /// and then have a part of their own.
     pub(crate) fn of_pigz(&self, encoded_size: u64, budget: &Budget) -> impl Iterator<Item = Plan> + use<> {
         let mut levels = self.levels.clone();
-        // A block that is not full ends with the part.
-        if self.prefix.first_size() == Some(PIGZ_PART_SIZE) {
+        // A block that is not full ends with the part, which is all that the parser sees.
+        if let Some(part) = self.start.get(..PIGZ_PART_SIZE)
+            && self.prefix.first_size() == Some(PIGZ_PART_SIZE)
+        {
             let is_predicted = |level: &u8| {
                 let plan = zlib::Plan::of_zlib(*level, USUAL_MEMORY);
-                self.prefix.is_predicted(plan.settings(), &self.start, budget)
+                self.prefix.is_first_predicted(plan.settings(), part, budget)
             };
             levels = LEVELS.into_iter().filter(is_predicted).collect();
         }
@@ -119,9 +123,13 @@ impl Candidates {
             if !budget.charge(SETUP_WORK) {
                 return None;
             }
-            let mut plain = Charged::new(&*self.start, CORRECT_WORK, &charge);
+            // Some search long for what others find at once, above all in runs of one byte.
+            let share = Budget::new(budget.work() / SHARES_OF_ESTIMATES, u64::MAX);
+            let charge = |units| share.take(units).and_then(|()| budget.take(units));
+            let mut plain = Charged::new(&*self.start, BYTE_WORK, &charge);
             let mut plain = Plain::new(&mut plain, self.start.len() as u64).charged(&charge);
-            Some(corrections::estimate_pieces(number, &self.encoded, &mut plain, START_PIECES, best))
+            let found = corrections::estimate_pieces(number, &self.encoded, &mut plain, START_PIECES, best);
+            Some(if share.is_spent() { Estimate::NOTHING } else { found })
         };
         let mut of_ahead: Option<(Estimate, u8)> = None;
         let mut try_all = |numbers: &mut dyn Iterator<Item = u8>| {
@@ -169,7 +177,7 @@ impl Candidates {
             if !budget.charge(SETUP_WORK) {
                 return usize::MAX;
             }
-            let mut plain = Charged::new(&*self.start, CORRECT_WORK, &charge);
+            let mut plain = Charged::new(&*self.start, BYTE_WORK, &charge);
             let mut plain = Plain::new(&mut plain, self.start.len() as u64).charged(&charge);
             corrections::estimate(*level, &blocks, &mut plain)
         };
@@ -213,7 +221,7 @@ impl Nearest {
         let charge = |units| budget.take(units);
         let mut make = |manner, level, max| {
             let (mut encoded, plain) = source.readers().map_err(unreadable)?;
-            let mut plain = Charged::new(plain, CORRECT_WORK, &charge);
+            let mut plain = Charged::new(plain, BYTE_WORK, &charge);
             let mut plain = Plain::new(&mut plain, plain_size).charged(&charge);
             match manner {
                 Manner::Blocks => corrections::Plan::make(level, &mut encoded, &mut plain, max),
@@ -241,6 +249,9 @@ impl Nearest {
 }
 
 impl Estimate {
+    /// The estimate of an encoder that takes too long to be looked at.
+    const NOTHING: Self = Self { size: 0, known: 0, encoded: 0 };
+
     /// Tells whether the encoder is known by it. A long run of one byte is so few bytes of a stream that a few corrections
     /// are many.
     const fn is_few(&self) -> bool {

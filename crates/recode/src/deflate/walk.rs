@@ -12,6 +12,7 @@ use super::settings::of_corrections;
 use super::token::{DISTANCE_BASE, DISTANCE_CODES, MIN_MATCH, Token, distance_extra};
 use super::trees::{Frequencies, Header, LENGTH_ORDER, LENGTH_SYMBOLS, repeat_extra};
 use super::zlib::{DYNAMIC, STATIC, STORED};
+use super::{BLOCK_WORK, CORRECT_WORK};
 use crate::compare::Plain;
 use crate::{Error, Result};
 
@@ -108,6 +109,7 @@ impl<C: Coder> Walk<C> {
     pub(super) fn block(&mut self, plain: &mut Plain<'_>, actual: Option<&Block>) -> Result<bool> {
         self.block.tokens.clear();
         self.stored.clear();
+        plain.charge(BLOCK_WORK)?;
         self.frequencies = Frequencies::new();
         let (is_last, kind) =
             self.start(actual.map(|block| &block.kind), actual.is_some_and(|block| block.last.is_some()));
@@ -228,6 +230,7 @@ impl<C: Coder> Walk<C> {
 
     /// Codes the token at the parser's place.
     pub(super) fn token(&mut self, predicted: Token, actual: Option<Token>) -> Result<Token> {
+        self.parser.add_work(CORRECT_WORK);
         let context =
             if predicted.is_literal() { literal_context(self.parser.reason()) } else { shape(predicted) };
         let is_right =

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::BLOCK_WORK;
 use super::bits::BitWriter;
 use super::parser::Parser;
 use super::reader::Kind;
@@ -119,6 +120,7 @@ impl Plan {
                 break;
             }
             if is_full {
+                plain.charge(BLOCK_WORK)?;
                 block.write(&mut parser, false, &mut output)?;
             }
         }

@@ -2,7 +2,7 @@
 
 use super::super::settings::Strategy;
 use super::super::token::{MAX_MATCH, MIN_MATCH, common};
-use super::{MIN_LOOKAHEAD, Match, Parser};
+use super::{MIN_LOOKAHEAD, Match, Parser, STRING_WORK};
 
 /// A reference of the least size over a longer distance costs more than its literals.
 const TOO_FAR: usize = 4096;
@@ -59,7 +59,7 @@ impl Parser {
             return None;
         }
         let (found, searched) = self.longest(at, lookahead, first, floor);
-        self.searched += searched;
+        self.work += searched * STRING_WORK;
         let found = found?;
         let is_short = self.settings.effort.is_lazy
             && found.size <= 5

@@ -5,7 +5,7 @@ use std::io::Read;
 use super::super::parser::Parser;
 use super::super::reader::{Block, BlockReader, Kind};
 use super::super::settings::Settings;
-use super::super::{PARSE_WORK, ahead, zlib};
+use super::super::{BYTE_WORK, ahead, zlib};
 use super::{LEVELS, MAX_START_TOKENS, PREFIX_TOKENS, SETUP_WORK};
 use crate::charge::Charged;
 use crate::compare::Plain;
@@ -104,15 +104,25 @@ impl Prefix {
 
     /// Returns whether a parser predicts the first tokens, and the budget was enough to see it.
     pub(super) fn is_predicted(&self, settings: Settings, plain: &[u8], budget: &Budget) -> bool {
+        self.are_predicted(self.blocks.len(), settings, plain, budget)
+    }
+
+    /// Returns whether a parser predicts the tokens of the first block, as [`is_predicted`](Self::is_predicted) does.
+    pub(super) fn is_first_predicted(&self, settings: Settings, plain: &[u8], budget: &Budget) -> bool {
+        self.are_predicted(1, settings, plain, budget)
+    }
+
+    fn are_predicted(&self, blocks: usize, settings: Settings, plain: &[u8], budget: &Budget) -> bool {
         if !budget.charge(SETUP_WORK) {
             return false;
         }
         let charge = |units| budget.take(units);
-        let mut reader = Charged::new(plain, PARSE_WORK, &charge);
+        let mut reader = Charged::new(plain, BYTE_WORK, &charge);
         let mut plain = Plain::new(&mut reader, plain.len() as u64).charged(&charge);
         let mut parser = Parser::new(settings);
         // What tokens zlib took before it stored a block is not told.
-        let told = self.blocks.iter().take_while(|block| !matches!(block.kind, Kind::Stored { .. }));
+        let told =
+            self.blocks.iter().take(blocks).take_while(|block| !matches!(block.kind, Kind::Stored { .. }));
         told.flat_map(|block| &block.tokens).take(PREFIX_TOKENS).all(|token| {
             let is_right = matches!(parser.predict(&mut plain), Ok(Some(predicted)) if predicted == *token);
             if is_right {
