@@ -33,7 +33,7 @@ pub fn relocated(data: &[u8]) {
             let rules = rules(&mut input, &old);
             if let Ok(encoded) = encode(&old, &new, &blocks, Some(&rules)) {
                 assert_eq!(check(&encoded.payload, &old).as_deref(), Some(new.as_slice()));
-                if let Some(packed) = pack(&encoded.payload, &old) {
+                if let Some(packed) = pack(&encoded.payload, &old, 0) {
                     assert_eq!(check(&packed, &old).as_deref(), Some(new.as_slice()));
                 }
                 let mut payload = encoded.payload;

@@ -28,6 +28,8 @@ const LEAST_MARGIN: u64 = 48;
 const MUCH_SMALLER: u64 = 70;
 /// zstd level of trials.
 pub(crate) const TRIAL_LEVEL: i32 = 9;
+/// Fewer new bytes are not packed: among those of other files they take no more, and less time.
+const LEAST_PACKED: usize = 64 << 10;
 /// Edits of fewer steps have nothing that could stand together.
 const MIN_STEPS: usize = 4;
 
@@ -55,7 +57,7 @@ pub(crate) fn payload(
     let is_cheap = |payload: &Vec<u8>| {
         Prepared::new(payload, source).is_ok_and(|it| it.work() <= Work::relocating(encoded_size))
     };
-    let packed = program::pack(&payload, source).filter(is_cheap);
+    let packed = program::pack(&payload, source, LEAST_PACKED).filter(is_cheap);
     Some(Relocated { payload: packed.or_else(|| Some(payload).filter(is_cheap)), realigned })
 }
 

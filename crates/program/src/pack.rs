@@ -10,8 +10,6 @@ use crate::rules::Rules;
 use crate::varint::{Reader, put};
 use crate::wire::{put_rules, read_rules};
 
-/// Fewer new bytes are not packed: they are better among those of other files.
-const MIN_NEW: usize = 4 << 10;
 /// Thousandths of its size without a dictionary that what is packed is below in a quick search, as files have something in
 /// common. A thorough search gains more than twice as much: 4% of ruff, of which the quick one gains 1.2%.
 const MAX_THOUSANDTHS: usize = 992;
@@ -32,11 +30,12 @@ pub(crate) enum Search {
     Thorough,
 }
 
-/// Returns the payload with its new bytes packed; `None` if that gains little, or an applier would refuse it.
-pub fn pack(payload: &[u8], old: &[u8]) -> Option<Vec<u8>> {
+/// Returns the payload with its new bytes packed; `None` if they are fewer than `least`, if that gains little, or if an
+/// applier would refuse it. What is packed is no longer compressed together with other files.
+pub fn pack(payload: &[u8], old: &[u8], least: usize) -> Option<Vec<u8>> {
     let parsed = Payload::parse(payload, Some(old.len())).ok()?;
     let new = parsed.new.new;
-    if new.len() < MIN_NEW || !parsed.has_rules() {
+    if new.len() < least || !parsed.has_rules() {
         return None;
     }
     let mut reader = Reader::new(parsed.rules, "the rules");

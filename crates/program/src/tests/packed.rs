@@ -38,12 +38,12 @@ fn what_is_packed_is_smaller_and_makes_the_same_file() {
     let (old, new, blocks) = pair();
     for rule in [Rule::X86_64(0..SIZE), Rule::Aarch64(0..SIZE)] {
         let plain = encode(&old, &new, &blocks, Some(&with(rule))).unwrap().payload;
-        let packed = pack(&plain, &old).unwrap();
+        let packed = pack(&plain, &old, 0).unwrap();
         let compressed = |bytes: &[u8]| compress(bytes, &[], Search::Thorough).unwrap().len();
         assert!(compressed(&packed) * 10 < compressed(&plain) * 7);
         assert!(decode(&packed, &old).unwrap() == new);
         assert!(reference::decode(&packed, &old).unwrap() == new);
-        assert_eq!(pack(&packed, &old), None, "they are packed already");
+        assert_eq!(pack(&packed, &old, 0), None, "they are packed already");
         assert!(decode(&packed, &new).is_err(), "another old file");
     }
 }
@@ -52,7 +52,7 @@ fn what_is_packed_is_smaller_and_makes_the_same_file() {
 fn both_decoders_agree_about_packed_bytes() {
     let (old, new, blocks) = pair();
     let plain = encode(&old, &new, &blocks, Some(&with(Rule::X86_64(0..SIZE)))).unwrap().payload;
-    let made = compare_decoders(&pack(&plain, &old).unwrap(), &old, 300);
+    let made = compare_decoders(&pack(&plain, &old, 0).unwrap(), &old, 300);
     assert!(made > 20, "{made} of 300 payloads make a file");
 }
 
@@ -61,7 +61,7 @@ fn few_new_bytes_and_new_bytes_like_no_old_ones_are_not_packed() {
     let (old, new, blocks) = pair();
     let of = |new: &[u8], blocks: &[Block]| {
         let rules = with(Rule::X86_64(0..SIZE));
-        pack(&encode(&old, new, blocks, Some(&rules)).unwrap().payload, &old)
+        pack(&encode(&old, new, blocks, Some(&rules)).unwrap().payload, &old, 4096)
     };
     assert!(of(&new[..30_000], &blocks[..30]).is_some());
     assert_eq!(of(&new[..5000], &blocks[..5]), None);
@@ -69,7 +69,7 @@ fn few_new_bytes_and_new_bytes_like_no_old_ones_are_not_packed() {
     let unlike: Vec<u8> = (0..30_000).map(|_| random.u8(..)).collect();
     assert_eq!(of(&unlike, &[block(0, 0, 30_000)]), None);
     let without = encode(&old, &new, &blocks, None).unwrap().payload;
-    assert_eq!(pack(&without, &old), None, "a payload without rules says nothing of them");
+    assert_eq!(pack(&without, &old, 0), None, "a payload without rules says nothing of them");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn packed_bytes_that_are_broken_are_refused_and_their_work_is_told() {
     let (old, new, blocks) = pair();
     let mut rules = with(Rule::X86_64(0..SIZE));
     let plain = encode(&old, &new, &blocks, Some(&rules)).unwrap().payload;
-    let packed = pack(&plain, &old).unwrap();
+    let packed = pack(&plain, &old, 0).unwrap();
     let size = Payload::parse(&packed, None).unwrap().new.new.len();
     let told = |payload: &[u8]| {
         let prepared = Prepared::new(payload, &old).unwrap();

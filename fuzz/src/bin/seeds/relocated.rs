@@ -152,7 +152,7 @@ fn packed() -> Vec<u8> {
     };
     let blocks = [program::Block { source: 0, add: 0, literal: size }];
     let encoded = program::encode(&old, &new, &blocks, Some(&rules)).expect("blocks that cover the file");
-    let payload = program::pack(&encoded.payload, &old).expect("bytes like old ones");
+    let payload = program::pack(&encoded.payload, &old, 0).expect("bytes like old ones");
     Fields::new().byte(0).sized(&old).rest(&payload).finish()
 }
 
