@@ -26,8 +26,8 @@ const MAX_PIECES: usize = 16;
 /// Most bytes of the source of a relocated file and of its payload with which the next op is read before it is made: the
 /// next may be as large.
 const MAX_AHEAD: usize = 64 << 20;
-/// The waiting bytes that such a file counts for, so that there is one at a time.
-const LARGE: usize = MAX_WAITING / 4 * 3;
+/// The waiting bytes that such a file counts for, so that there are two at a time.
+const LARGE: usize = MAX_WAITING / 2;
 
 /// A [`Sink`] that encodes.
 ///

@@ -17,6 +17,7 @@ use crate::predict::{Outcome, Predictor};
 use crate::rules::{Rule, Rules};
 use crate::runs::Differences;
 use crate::scan::{covered, scan};
+use crate::side_by_side::side_by_side;
 use crate::varint::Reader;
 use crate::wire::{correct, read_rules};
 
@@ -175,7 +176,7 @@ impl<'a> Prepared<'a> {
             + self.payload.blocks.len() as u64 * BLOCK_WORK
     }
 
-    /// Finds the fields of the old file.
+    /// Finds the fields of the old file, and on a thread beside that unpacks new bytes.
     ///
     /// # Errors
     /// [`Error`](crate::Error).
@@ -190,16 +191,26 @@ impl<'a> Prepared<'a> {
                 machine = rules.machine();
                 code = std::mem::take(&mut rules.new_code);
                 sites = CallSites::new(rules.call_sites.clone());
-                if let Some((stretches, size)) = packed {
-                    let dictionary = packed::dictionary(old, &stretches, &rules);
-                    fresh = Cow::Owned(packed::unpack(&dictionary, &fresh, size)?);
+                let mut predictor = || {
+                    let map = Map::new(&payload.blocks);
+                    let scanned = scan(old, &rules.old, &rules.rules)?;
+                    Predictor::new(old, &rules, scanned, &map, |bases| {
+                        correct(&mut reader, bases)?;
+                        reader.end()
+                    })
+                };
+                match packed {
+                    None => predictor()?,
+                    Some((stretches, size)) => {
+                        let unpack = || {
+                            let dictionary = packed::dictionary(old, &stretches, &rules);
+                            packed::unpack(&dictionary, payload.new.new, size)
+                        };
+                        let (unpacked, predictor) = side_by_side(unpack, predictor);
+                        fresh = Cow::Owned(unpacked?);
+                        predictor?
+                    }
                 }
-                let map = Map::new(&payload.blocks);
-                let scanned = scan(old, &rules.old, &rules.rules)?;
-                Predictor::new(old, &rules, scanned, &map, |bases| {
-                    correct(&mut reader, bases)?;
-                    reader.end()
-                })?
             }
         };
         Ok(Decoder {

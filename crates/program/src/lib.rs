@@ -53,6 +53,7 @@ mod rules;
 mod runs;
 mod scan;
 mod seeks;
+mod side_by_side;
 mod sorted;
 mod space;
 #[cfg(all(test, feature = "writer"))]
