@@ -62,7 +62,7 @@ impl Set {
     /// Returns true for a branch that depends on a condition.
     pub(crate) const fn is_conditional(self, word: u32) -> bool {
         match self {
-            Self::Aarch64 => word & 0x7c00_0000 != 0x1400_0000,
+            Self::Aarch64 => !is_unconditional(word),
             Self::Thumb => arm::is_conditional_of_thumb(word),
             Self::Arm => arm::is_conditional(word),
         }
@@ -107,9 +107,14 @@ impl Immediate {
 /// The immediate of B and BL.
 pub(crate) const UNCONDITIONAL: Immediate = Immediate { first: 0, count: 26 };
 
+/// Returns true for B and BL of aarch64.
+const fn is_unconditional(word: u32) -> bool {
+    word & 0x7c00_0000 == 0x1400_0000
+}
+
 /// The immediate of an aarch64 instruction that branches; `None` if it does not.
 const fn immediate(word: u32) -> Option<Immediate> {
-    let (first, count) = if word & 0x7c00_0000 == 0x1400_0000 {
+    let (first, count) = if is_unconditional(word) {
         return Some(UNCONDITIONAL);
     } else if word & 0xff00_0000 == 0x5400_0000 || word & 0x7e00_0000 == 0x3400_0000 {
         (5, 19)

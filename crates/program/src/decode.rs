@@ -81,7 +81,7 @@ pub struct Prepared<'a> {
     payload: Payload<'a>,
     rules: Option<(Rules, Reader<'a>)>,
     computed: Vec<Computed>,
-    /// What the dictionary of packed new bytes is made of, and how many they are.
+    /// The stretches that the dictionary of packed new bytes is made of, and the number of these.
     packed: Option<(Vec<Range<u32>>, usize)>,
     covered: u64,
 }

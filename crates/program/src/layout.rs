@@ -5,6 +5,7 @@ mod elf32;
 mod go;
 mod icu;
 mod section;
+mod symbols;
 #[cfg(test)]
 mod tests;
 mod unwinding;
@@ -176,11 +177,7 @@ impl Layouts {
         let bases = before.names.iter().map(|name| same(name).unwrap_or(Rules::MAPPED)).collect();
         let old_overlays = std::mem::take(&mut before.overlays);
         let old_names = std::mem::take(&mut before.loaded_names);
-        let code = after.rules.iter().filter_map(|rule| match rule {
-            Rule::X86_64(range) | Rule::Aarch64(range) => Some(range.clone()),
-            _ => None,
-        });
-        let new_code = code.take(MAX_CODE).collect();
+        let new_code = after.rules.iter().filter_map(Rule::split_code).take(MAX_CODE).collect();
         let rules = Rules {
             new_code,
             frame_table,

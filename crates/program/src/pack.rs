@@ -17,13 +17,13 @@ const MAX_THOUSANDTHS: usize = 992;
 const PARTS_BEFORE: usize = 8;
 /// The longest match of LZMA, the bits of the byte before that its model of a literal sees, and its usual preset.
 const NICE_SIZE: u32 = 273;
-/// Where a quick search ends: a match of so many bytes, and so many candidates.
+/// The end of a quick search: a match of so many bytes, or so many candidates.
 const QUICK_NICE_SIZE: u32 = 32;
 const QUICK_DEPTH: i32 = 8;
 const LITERAL_CONTEXT_BITS: u32 = 3;
 const PRESET: u32 = 6;
 
-/// How matches are searched for.
+/// The two ways to search for matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Search {
     Quick,

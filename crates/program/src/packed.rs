@@ -73,11 +73,7 @@ pub(crate) fn stretches(blocks: &[Block], size: usize) -> Result<Vec<Range<u32>>
 
 /// Makes the dictionary of stretches of the old file.
 pub(crate) fn dictionary(old: &[u8], stretches: &[Range<u32>], rules: &Rules) -> Vec<u8> {
-    let code = rules.rules.iter().filter_map(|rule| match rule {
-        Rule::X86_64(range) | Rule::Aarch64(range) => Some(range.clone()),
-        _ => None,
-    });
-    let ranges: Vec<_> = code.take(MAX_CODE).collect();
+    let ranges: Vec<_> = rules.rules.iter().filter_map(Rule::split_code).take(MAX_CODE).collect();
     let code = Code { machine: rules.machine(), ranges: &ranges, space: Space(&rules.old.segments) };
     let (mut taken, mut sites, mut rows) = (Taken::default(), CallSites::new(0..0), Rows::default());
     for stretch in stretches {

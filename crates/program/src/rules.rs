@@ -63,6 +63,14 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// The range of code whose operands stand apart where it is new.
+    pub(crate) fn split_code(&self) -> Option<Range<u32>> {
+        match self {
+            Self::X86_64(range) | Self::Aarch64(range) => Some(range.clone()),
+            _ => None,
+        }
+    }
+
     /// The name of its kind, as `tar-patch inspect` shows it.
     pub const fn kind_name(&self) -> &'static str {
         match self {

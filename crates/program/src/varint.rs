@@ -40,7 +40,7 @@ impl<'a> Reader<'a> {
         Self { rest: bytes, what }
     }
 
-    /// What is not read yet.
+    /// The bytes that are not read yet.
     #[cfg(feature = "writer")]
     pub(crate) const fn rest(&self) -> &'a [u8] {
         self.rest

@@ -6,7 +6,7 @@ use crate::codec::Container;
 use crate::zip::{self, Member, Method};
 use crate::{Budget, HEAD_SIZE};
 
-/// What the directory says of the content of a member: its CRC-32, its size, and the size of its stream.
+/// The content of a member as the directory tells it: its CRC-32, its size, and the size of its stream.
 type Content = (u32, u64, usize);
 
 /// The deflated members that two zip archives have in common, their streams bit for bit the same.

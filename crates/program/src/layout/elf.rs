@@ -6,13 +6,13 @@ use std::ops::Range;
 use object::LittleEndian;
 use object::elf::{
     EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC, ET_REL, FileHeader64, PF_X, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR,
-    SHF_WRITE, SHT_DYNAMIC, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GNU_HASH, SHT_INIT_ARRAY, SHT_NOBITS,
-    SHT_PROGBITS, SHT_RELA, SHT_SYMTAB,
+    SHF_WRITE, SHT_DYNSYM, SHT_GNU_HASH, SHT_NOBITS, SHT_PROGBITS, SHT_RELA,
 };
 use object::read::elf::{FileHeader, ProgramHeader};
 
 use super::section::{Section, UNLOADED, narrow, read_sections};
-use super::{Described, go, icu, unwinding};
+use super::symbols::Widths;
+use super::{Described, go, icu, symbols, unwinding};
 use crate::form::{index, word, word32, word64};
 use crate::hash_table::HashTable;
 use crate::normalise::Overlay;
@@ -30,6 +30,8 @@ const NAMES: u64 = 1 << 46;
 const MAX_NAMES: u32 = 1 << 28;
 /// Bytes of a relocation and of a symbol.
 const RECORD_SIZE: u64 = 24;
+/// Bytes of an address and of a symbol.
+const WIDTHS: Widths = Widths { address: 8, symbol: RECORD_SIZE };
 /// Relocations of both machines that put an address of the program into it.
 const RELATIVE: [u32; 2] = [8, 1027];
 
@@ -248,52 +250,18 @@ fn describe_relocations(
 
 fn describe_section(described: &mut Described, program: &Program<'_>, section: &Section, all: &[Section]) {
     let bytes = program.bytes;
-    let linked = all.get(section.link).map_or(UNLOADED, Section::base);
-    let holds_pointers = matches!(section.kind, SHT_PROGBITS | SHT_INIT_ARRAY | SHT_FINI_ARRAY | SHT_DYNAMIC)
-        && section.flags & u64::from(SHF_ALLOC | SHF_EXECINSTR) == u64::from(SHF_ALLOC);
     unwinding::describe(described, bytes, section, all);
-    match section.name.as_str() {
-        ".eh_frame_hdr" | ".eh_frame" | ".gcc_except_table" | ".gopclntab" => {}
-        _ if holds_pointers => {
-            let is_constant = section.flags & u64::from(SHF_WRITE) == 0;
-            // Of a program that can be loaded anywhere, constants hold no addresses.
-            let start = section.start.next_multiple_of(8);
-            let end = section.start + section.size;
-            if (program.is_fixed || !is_constant) && start + 8 <= end {
-                let table = section.table(start - section.start, 8, true);
-                let count = narrow((end - start) / 8);
-                described.rules.push(Rule::Strided(Strided { count, ..table }));
-            }
-        }
-        _ => {}
+    if section.name != ".gopclntab" {
+        described.rules.extend(symbols::pointers(section, program.is_fixed, &WIDTHS).map(Rule::Strided));
     }
-    match section.kind {
-        SHT_SYMTAB | SHT_DYNSYM if section.size >= RECORD_SIZE => {
-            let name = if section.kind == SHT_SYMTAB { "names" } else { "dynamic names" };
-            let base = Some(described.base(name, linked));
-            let names = section.table(0, RECORD_SIZE, false);
-            described.rules.push(Rule::Strided(Strided { base, ..names }));
-            described.rules.push(Rule::Strided(section.table(8, RECORD_SIZE, true)));
-            let names = all.get(section.link).filter(|_| section.kind == SHT_DYNSYM);
-            described.loaded_names.extend(names.map(Section::range));
+    if section.kind == SHT_GNU_HASH && section.size > 16 {
+        let symbols = all.get(section.link).filter(|symbols| symbols.kind == SHT_DYNSYM);
+        let names =
+            symbols.and_then(|symbols| all.get(symbols.link)).filter(|names| names.kind != SHT_NOBITS);
+        if let (Some(symbols), Some(names)) = (symbols, names) {
+            let (section, symbols, names) = (section.range(), symbols.range(), names.range());
+            described.hash_table = Some(HashTable { section, symbols, names });
         }
-        SHT_GNU_HASH if section.size > 16 => {
-            let symbols = all.get(section.link).filter(|symbols| symbols.kind == SHT_DYNSYM);
-            let names =
-                symbols.and_then(|symbols| all.get(symbols.link)).filter(|names| names.kind != SHT_NOBITS);
-            if let (Some(symbols), Some(names)) = (symbols, names) {
-                let (section, symbols, names) = (section.range(), symbols.range(), names.range());
-                described.hash_table = Some(HashTable { section, symbols, names });
-            }
-            let start = index(section.start);
-            let (count, words) = (word32(bytes, start), word32(bytes, start + 8));
-            let offset = 16 + 8 * u64::from(words);
-            if count > 0 && offset + 4 * u64::from(count) <= section.size {
-                let base = Some(described.base("dynamic symbols", linked));
-                let table = section.table(offset, 4, false);
-                described.rules.push(Rule::Strided(Strided { count, base, scale: 24, ..table }));
-            }
-        }
-        _ => {}
     }
+    symbols::describe(described, bytes, section, all, &WIDTHS);
 }

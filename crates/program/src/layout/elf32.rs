@@ -6,24 +6,24 @@ use std::ops::Range;
 
 use object::LittleEndian;
 use object::elf::{
-    EM_386, EM_ARM, ET_DYN, ET_EXEC, FileHeader32, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_ARM_EXIDX,
-    SHT_DYNAMIC, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GNU_HASH, SHT_INIT_ARRAY, SHT_PROGBITS, SHT_REL, SHT_SYMTAB,
+    EM_386, EM_ARM, ET_DYN, ET_EXEC, FileHeader32, SHF_ALLOC, SHT_ARM_EXIDX, SHT_DYNSYM, SHT_REL,
 };
 use object::read::elf::FileHeader;
 
 use super::elf::describe_segments;
-use super::section::{Section, UNLOADED, narrow, read_sections};
-use super::{Described, unwinding};
+use super::section::{Section, narrow, read_sections};
+use super::symbols::Widths;
+use super::{Described, symbols, unwinding};
 use crate::branch::Set;
 use crate::form::{index, word32};
 use crate::normalise::Overlay;
 use crate::rules::{Rule, Strided};
 use crate::space::Space;
 
-/// Bytes of a relocation, of a symbol, and of an address.
+/// Bytes of a relocation.
 const RELOCATION_SIZE: u64 = 8;
-const SYMBOL_SIZE: u64 = 16;
-const ADDRESS_SIZE: u64 = 4;
+/// Bytes of an address and of a symbol.
+const WIDTHS: Widths = Widths { address: 4, symbol: 16 };
 /// The position of the address at which a program starts.
 const ENTRY: u32 = 24;
 
@@ -50,8 +50,8 @@ pub(super) fn describe(bytes: &[u8]) -> Option<Described> {
     let is_fixed = header.e_type(endian) == ET_EXEC;
     for section in &sections {
         unwinding::describe(&mut described, bytes, section, &sections);
-        describe_symbols(&mut described, bytes, section, &sections);
-        described.rules.extend(pointers(section, is_fixed).map(Rule::Strided));
+        symbols::describe(&mut described, bytes, section, &sections, &WIDTHS);
+        described.rules.extend(symbols::pointers(section, is_fixed, &WIDTHS).map(Rule::Strided));
         if section.kind == SHT_ARM_EXIDX && section.size > 0 {
             described.rules.push(Rule::ArmUnwinding(section.range()));
         }
@@ -85,48 +85,8 @@ fn describe_relocations(described: &mut Described, bytes: &[u8], section: &Secti
         let (place, symbol) = (space.place(word32(bytes, at).into()), word32(bytes, at + 4) >> 8);
         let position = place.filter(|position| (*position as usize) < bytes.len());
         if let (Some(position), Some(symbols), 1..) = (position, symbols, symbol) {
-            let place = narrow(symbols.start + u64::from(symbol) * SYMBOL_SIZE);
+            let place = narrow(symbols.start + u64::from(symbol) * WIDTHS.symbol);
             described.overlays.push(Overlay { position, width: 4, place });
         }
     }
-}
-
-/// The fields of symbols and of their hash table.
-fn describe_symbols(described: &mut Described, bytes: &[u8], section: &Section, all: &[Section]) {
-    let linked = all.get(section.link).map_or(UNLOADED, Section::base);
-    match section.kind {
-        SHT_SYMTAB | SHT_DYNSYM if section.size >= SYMBOL_SIZE => {
-            let name = if section.kind == SHT_SYMTAB { "names" } else { "dynamic names" };
-            let base = Some(described.base(name, linked));
-            let names = section.table(0, SYMBOL_SIZE, false);
-            described.rules.push(Rule::Strided(Strided { base, ..names }));
-            described.rules.push(Rule::Strided(section.table(4, SYMBOL_SIZE, false)));
-            let names = all.get(section.link).filter(|_| section.kind == SHT_DYNSYM);
-            described.loaded_names.extend(names.map(Section::range));
-        }
-        SHT_GNU_HASH if section.size > 16 => {
-            let start = index(section.start);
-            let (count, words) = (word32(bytes, start), word32(bytes, start + 8));
-            let offset = 16 + 4 * u64::from(words);
-            if count > 0 && offset + 4 * u64::from(count) <= section.size {
-                let base = Some(described.base("dynamic symbols", linked));
-                let table = section.table(offset, 4, false);
-                described.rules.push(Rule::Strided(Strided { count, base, scale: 16, ..table }));
-            }
-        }
-        _ => {}
-    }
-}
-
-/// The table of the addresses that a section holds, if it may hold some. Of a program that can be loaded anywhere,
-/// constants hold none.
-fn pointers(section: &Section, is_fixed: bool) -> Option<Strided> {
-    let holds_pointers = matches!(section.kind, SHT_PROGBITS | SHT_INIT_ARRAY | SHT_FINI_ARRAY | SHT_DYNAMIC)
-        && section.is(section.kind, SHF_ALLOC, SHF_EXECINSTR)
-        && !matches!(section.name.as_str(), ".eh_frame_hdr" | ".eh_frame" | ".gcc_except_table");
-    let may_change = section.flags & u64::from(SHF_WRITE) != 0;
-    let skipped = section.start.next_multiple_of(ADDRESS_SIZE) - section.start;
-    let count = section.size.checked_sub(skipped)? / ADDRESS_SIZE;
-    let table = Strided { count: narrow(count), ..section.table(skipped, ADDRESS_SIZE, false) };
-    (holds_pointers && (is_fixed || may_change) && count > 0).then_some(table)
 }

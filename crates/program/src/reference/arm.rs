@@ -1,4 +1,4 @@
-//! What the branches of the instruction sets are, by their halves and bytes.
+//! The kinds of branches of the instruction sets, told by their halves and bytes.
 
 use crate::branch::Set;
 
